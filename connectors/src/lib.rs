@@ -1,0 +1,1 @@
+//! Connectors of Lineshaft: where rows enter and where they leave.

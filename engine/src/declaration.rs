@@ -1,0 +1,82 @@
+//! What a query file says of a source or a sink, as it is handed to a connector.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use arrow::datatypes::SchemaRef;
+
+/// The options of `WITH (...)`: name and text, with `${env:...}` already replaced.
+pub type Options = BTreeMap<String, String>;
+
+/// `CREATE SOURCE` or `CREATE TABLE`.
+#[derive(Clone, Debug)]
+pub struct SourceDeclaration {
+    /// Its name.
+    pub name: String,
+    /// All declared columns, in order, those given by the connector among them.
+    pub schema: SchemaRef,
+    /// Columns of `schema` that are `METADATA`: given by the connector, not read from the record.
+    pub metadata: Vec<usize>,
+    /// Columns of `schema` that the program uses, ascending. A decoder gives these columns only, in this order.
+    /// A format of typed columns need not read the others; one that parses text checks them all the same, so that
+    /// which rows are good does not depend on the query.
+    pub needed: Vec<usize>,
+    /// Column of `schema` that is the event time, if a watermark is declared.
+    pub event_time: Option<usize>,
+    /// `WITH (...)`.
+    pub options: Options,
+    /// The folder of the query file, where relative paths of sources begin.
+    pub folder: PathBuf,
+}
+
+/// `CREATE SINK` or the target of an actuator.
+#[derive(Clone, Debug)]
+pub struct SinkDeclaration {
+    /// Its name.
+    pub name: String,
+    /// Columns of its rows.
+    pub schema: SchemaRef,
+    /// `WITH (...)`.
+    pub options: Options,
+    /// The data directory, where relative paths of sinks begin.
+    pub folder: PathBuf,
+}
+
+/// An option that a connector does not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct OptionError {
+    /// The name of the option it is about; `None` if it is about the connector as a whole (an option is missing).
+    pub option: Option<String>,
+    /// What is wrong, in lower case, without a full stop.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl OptionError {
+    /// An error of the option `name`.
+    pub fn of(name: &str, message: impl Into<String>) -> Self {
+        Self {
+            option: Some(name.to_owned()),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// An error of the declaration as a whole.
+    pub fn general(message: impl Into<String>) -> Self {
+        Self {
+            option: None,
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

@@ -1,0 +1,99 @@
+//! `Expression` and `Aggregate`: what a query computes per row and per group. The `queries` crate implements them
+//! with DataFusion; operators only call them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field};
+
+use crate::error::Result;
+
+/// A column computed from the columns of a batch. Deterministic: the same rows give the same column.
+pub trait Expression: Send + Sync + fmt::Debug {
+    /// One value for each row.
+    ///
+    /// # Errors
+    /// If a value cannot be computed (a cast that fails, an integer overflow).
+    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef>;
+
+    /// The type of the values.
+    fn data_type(&self) -> &DataType;
+}
+
+/// The column at an index, as an expression.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Place of the column.
+    pub index: usize,
+    /// Its type.
+    pub data_type: DataType,
+}
+
+impl Expression for Column {
+    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
+        Ok(Arc::clone(rows.column(self.index)))
+    }
+
+    fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+}
+
+/// An aggregate function with its arguments: makes an accumulator for any number of groups.
+pub trait Aggregate: Send + Sync + fmt::Debug {
+    /// A new accumulator without groups.
+    ///
+    /// # Errors
+    /// If the function does not support the types of its arguments.
+    fn accumulator(&self) -> Result<Box<dyn Accumulator>>;
+
+    /// The arguments, evaluated per batch; also the columns by which an ordered aggregate sorts.
+    fn arguments(&self) -> &[Arc<dyn Expression>];
+
+    /// `FILTER (WHERE ...)`.
+    fn filter(&self) -> Option<&Arc<dyn Expression>>;
+
+    /// Name and type of the result.
+    fn result(&self) -> &Field;
+
+    /// Names and types of the columns of [`Accumulator::state`].
+    fn state(&self) -> &[Field];
+}
+
+/// The partial results of one aggregate for groups `0..n`.
+pub trait Accumulator {
+    /// Adds rows: row `i` belongs to group `groups[i]`; `total` is the number of groups so far. Rows for which
+    /// `filter` is not true are left out.
+    ///
+    /// # Errors
+    /// If a value cannot be added (an integer overflow).
+    fn update(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&arrow::array::BooleanArray>,
+        total: usize,
+    ) -> Result<()>;
+
+    /// Adds partial results, as [`Accumulator::state`] gave them.
+    ///
+    /// # Errors
+    /// If they cannot be merged.
+    fn merge(&mut self, state: &[ArrayRef], groups: &[usize], total: usize) -> Result<()>;
+
+    /// The results of all groups; leaves the accumulator without groups.
+    ///
+    /// # Errors
+    /// If a result cannot be computed.
+    fn evaluate(&mut self) -> Result<ArrayRef>;
+
+    /// The partial results of all groups as columns; leaves the accumulator without groups.
+    ///
+    /// # Errors
+    /// If the state cannot be put into columns.
+    fn state(&mut self) -> Result<Vec<ArrayRef>>;
+
+    /// Memory in use, bytes.
+    fn size(&self) -> usize;
+}

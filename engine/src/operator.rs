@@ -1,0 +1,106 @@
+//! `Operator`: an ordinary state machine over the batches of one epoch after the other.
+//!
+//! It names no timely type, so it can be tested without a dataflow. [`crate::dataflow`] turns it into a timely
+//! operator: all batches of an epoch in a fixed order, then the watermark as of that epoch. Between two epochs the
+//! state is a consistent snapshot.
+
+use arrow::array::RecordBatch;
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::time::{EpochHeader, Watermark};
+
+/// A step of a plan on one worker.
+pub trait Operator {
+    /// Takes rows that came in on `input`.
+    ///
+    /// # Errors
+    /// Any error ends the program.
+    fn on_batch(&mut self, input: usize, batch: Batch, output: &mut Output) -> Result<()>;
+
+    /// The watermark has moved; with several inputs it is the least of theirs. Called after the batches of the
+    /// epoch, at most once in an epoch. The watermark itself is passed on by the engine.
+    ///
+    /// # Errors
+    /// Any error ends the program.
+    fn on_watermark(&mut self, _watermark: Watermark, _output: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// The epoch is complete. Called last, in every epoch in which anything arrived.
+    ///
+    /// # Errors
+    /// Any error ends the program.
+    fn on_epoch_end(&mut self, _header: EpochHeader, _output: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// The state between two epochs, as named Arrow tables. Empty if the operator has none.
+    ///
+    /// # Errors
+    /// If the state cannot be put into columns.
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        Ok(Snapshot::default())
+    }
+
+    /// Puts back what [`Operator::snapshot`] gave, into a new operator of the same plan.
+    ///
+    /// # Errors
+    /// If the snapshot is of another plan.
+    fn restore(&mut self, _snapshot: Snapshot) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The state of one operator on one worker: tables by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Name and rows of each table.
+    pub tables: Vec<(String, RecordBatch)>,
+}
+
+impl Snapshot {
+    /// Adds a table.
+    pub fn put(&mut self, name: &str, rows: RecordBatch) {
+        self.tables.push((name.to_owned(), rows));
+    }
+
+    /// Takes a table out.
+    pub fn take(&mut self, name: &str) -> Option<RecordBatch> {
+        let at = self.tables.iter().position(|(n, _)| n == name)?;
+        Some(self.tables.swap_remove(at).1)
+    }
+}
+
+/// Where an operator puts its rows: one list of batches per output port.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub(crate) ports: Vec<Vec<Batch>>,
+}
+
+impl Output {
+    /// An output with `ports` ports.
+    pub fn new(ports: usize) -> Self {
+        Self {
+            ports: vec![Vec::new(); ports],
+        }
+    }
+
+    /// Sends rows to the first (usually the only) port. An empty batch is dropped.
+    pub fn send(&mut self, batch: impl Into<Batch>) {
+        self.send_to(0, batch);
+    }
+
+    /// Sends rows to `port`. An empty batch is dropped.
+    pub fn send_to(&mut self, port: usize, batch: impl Into<Batch>) {
+        let batch = batch.into();
+        if batch.num_rows() > 0 {
+            self.ports[port].push(batch);
+        }
+    }
+
+    /// What was sent to `port` since the last call.
+    pub fn take(&mut self, port: usize) -> Vec<Batch> {
+        std::mem::take(&mut self.ports[port])
+    }
+}

@@ -1,0 +1,55 @@
+//! `Sink`: where rows leave.
+
+use arrow::datatypes::SchemaRef;
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::time::EpochHeader;
+
+/// A sink as a connector makes it; opens one [`Sink`] per worker, or one in all.
+pub trait SinkFactory: Send + Sync {
+    /// Opens the sink on a worker. Rows have the columns of `schema`.
+    ///
+    /// # Errors
+    /// If the sink cannot be opened at all; a peer that is not there is no error.
+    fn open(&self, schema: SchemaRef, worker: Worker) -> Result<Box<dyn Sink>>;
+
+    /// True if every worker writes its own rows. Otherwise all rows are brought to one worker, in order.
+    fn is_parallel(&self) -> bool {
+        false
+    }
+}
+
+/// Which worker this is, and of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// From 0.
+    pub index: usize,
+    /// Number of workers.
+    pub count: usize,
+}
+
+/// An open sink on one worker.
+pub trait Sink {
+    /// Takes rows. It may wait (that is the back-pressure), but never for ever.
+    ///
+    /// # Errors
+    /// Only what ends the program, such as a disk that fails.
+    fn write(&mut self, batch: &Batch) -> Result<()>;
+
+    /// All rows of the epoch have been written. Called only for epochs in which rows came.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    fn end_epoch(&mut self, _header: EpochHeader) -> Result<()> {
+        Ok(())
+    }
+
+    /// The program has ended: everything is made visible and closed.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

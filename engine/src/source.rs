@@ -1,0 +1,245 @@
+//! `Source`: where rows enter. A connector reads *chunks* of raw input, in order; the engine numbers them, and its
+//! workers decode them.
+//!
+//! ```text
+//! connector task --Chunk--> intake (epochs) --Chunk--> worker: Decoder --rows--> watermark, late, quarantine
+//! ```
+//!
+//! Reading and decoding are apart because raw input is what is made durable, and because decoding is the costly part:
+//! it runs on all workers, while the order of rows stays that of the chunks.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::time::EventTime;
+
+/// A source as a connector makes it.
+pub trait Source: Send {
+    /// Reads until the end of the input or until [`ChunkSender::send`] says that the program stops. It runs on a
+    /// thread of its own and may block; an async client uses the `runtime`.
+    ///
+    /// # Errors
+    /// Only what cannot be repaired by waiting; a peer that went away is retried for ever.
+    fn run(self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> Result<()>;
+
+    /// Turns chunks of this source into rows. Shared by all workers.
+    fn decoder(&self) -> Arc<dyn Decoder>;
+
+    /// True if the input ends by itself.
+    fn is_bounded(&self) -> bool;
+
+    /// The partitions known at the start, such as files. A partition has a watermark of its own, and one that has
+    /// not been read yet holds the watermark of the source at its [`Partition::earliest`].
+    fn partitions(&self) -> Vec<Partition> {
+        vec![Partition::default()]
+    }
+
+    /// Rows in the whole input, where that is known beforehand; for the status line.
+    fn total_rows(&self) -> Option<u64> {
+        None
+    }
+
+    /// Bytes in the whole input, where that is known beforehand; for the status line.
+    fn total_bytes(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// One part of a source that is in order by itself: a file, or the whole of a message stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Partition {
+    /// For messages: the path of the file.
+    pub name: String,
+    /// The event time of its first row, or its least one, if that can be told without reading it all.
+    pub earliest: Option<EventTime>,
+}
+
+/// A piece of raw input of one partition.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Index of its partition; a number beyond those of [`Source::partitions`] is a partition that is new.
+    pub partition: usize,
+    /// The raw input.
+    pub payload: Payload,
+    /// An upper limit of the batches that the decoder makes of it. Each batch is an epoch of its own.
+    pub batches: u32,
+    /// An event time near its end, by which several bounded inputs are read in step. No more than a hint.
+    pub near: Option<EventTime>,
+    /// True if this is the last chunk of its partition.
+    pub last: bool,
+}
+
+impl Chunk {
+    /// A chunk of partition 0 that decodes to one batch.
+    pub fn new(payload: Payload) -> Self {
+        Self {
+            partition: 0,
+            payload,
+            batches: 1,
+            near: None,
+            last: false,
+        }
+    }
+}
+
+/// The raw input of a chunk.
+#[derive(Debug)]
+pub enum Payload {
+    /// Whole records (lines) of a file.
+    Bytes {
+        /// The records.
+        bytes: Vec<u8>,
+        /// Line number of the first one, from 1.
+        first_line: u64,
+    },
+    /// Messages of a broker.
+    Messages(Vec<Message>),
+    /// Rows that need no decoding.
+    Rows(RecordBatch),
+    /// A part of a file that the decoder reads itself, such as a row group.
+    Part {
+        /// Which part.
+        index: usize,
+        /// Rows in it.
+        rows: u64,
+    },
+    /// Nothing; ends a partition or only moves time.
+    Empty,
+}
+
+impl Payload {
+    /// Bytes that the payload holds in memory.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Bytes { bytes, .. } => bytes.len(),
+            Self::Messages(messages) => messages.iter().map(Message::bytes).sum(),
+            Self::Rows(rows) => rows.get_array_memory_size(),
+            Self::Part { .. } | Self::Empty => 0,
+        }
+    }
+
+    /// Records in the payload, as far as that is known before decoding.
+    pub fn records(&self) -> usize {
+        match self {
+            Self::Messages(messages) => messages.len(),
+            Self::Rows(rows) => rows.num_rows(),
+            Self::Bytes { .. } | Self::Part { .. } | Self::Empty => 0,
+        }
+    }
+}
+
+/// One message of a broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published.
+    pub topic: String,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+    /// When we received it, microseconds since the Unix epoch.
+    pub received_at: EventTime,
+    /// Quality of service.
+    pub qos: u8,
+    /// True if the broker kept it from before.
+    pub retain: bool,
+}
+
+impl Message {
+    fn bytes(&self) -> usize {
+        self.topic.len() + self.payload.len() + size_of::<Self>()
+    }
+}
+
+/// Turns the chunks of one source into rows: a pure function of the chunk.
+pub trait Decoder: Send + Sync {
+    /// Columns of the rows: those that the query file declares, in its order.
+    fn schema(&self) -> SchemaRef;
+
+    /// Starts decoding a chunk. The batches come one by one, so a large chunk does not fill the memory.
+    ///
+    /// # Errors
+    /// If the input as a whole cannot be read (a truncated file): ends the program. A record that does not decode is
+    /// a [`Rejected`] instead.
+    fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>>;
+}
+
+/// Rows of a chunk in arrival order, and the records that did not decode.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// The rest.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A record that is kept aside in `<source>.quarantine`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// File or topic.
+    pub origin: String,
+    /// Line of the file, from 1, where there are lines.
+    pub line: Option<u64>,
+    /// A short code: `format`, `type`, `fields`, `utf8`, `too_large`, `null_time`, `future`.
+    pub reason: &'static str,
+    /// What was found, in words: column, value, what was expected.
+    pub detail: String,
+    /// The record itself, as far as it can be shown.
+    pub raw: Vec<u8>,
+}
+
+/// The way of a connector into the engine. Bounded: a full engine makes the connector wait.
+#[derive(Clone, Debug)]
+pub struct ChunkSender {
+    sender: mpsc::Sender<Chunk>,
+}
+
+/// The program stops; the connector returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the program stops")]
+pub struct Stopped;
+
+impl ChunkSender {
+    /// Chunks that may wait between a connector and the engine.
+    pub const CAPACITY: usize = 8;
+
+    /// A sender and what receives from it.
+    pub fn channel() -> (Self, mpsc::Receiver<Chunk>) {
+        let (sender, receiver) = mpsc::channel(Self::CAPACITY);
+        (Self { sender }, receiver)
+    }
+
+    /// Hands over a chunk; waits while the engine is full. For plain threads.
+    ///
+    /// # Errors
+    /// If the program stops.
+    pub fn send(&self, chunk: Chunk) -> Result<(), Stopped> {
+        self.sender.blocking_send(chunk).map_err(|_| Stopped)
+    }
+
+    /// Hands over a chunk; waits while the engine is full. For async tasks.
+    ///
+    /// # Errors
+    /// If the program stops.
+    pub async fn send_async(&self, chunk: Chunk) -> Result<(), Stopped> {
+        self.sender.send(chunk).await.map_err(|_| Stopped)
+    }
+
+    /// True once the program stops.
+    pub fn is_stopped(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Waits until the program stops.
+    pub async fn stopped(&self) {
+        self.sender.closed().await;
+    }
+}
+
+impl From<Stopped> for Error {
+    fn from(_: Stopped) -> Self {
+        Self::Plan("the program stops".into())
+    }
+}

@@ -1,0 +1,1 @@
+//! The operators of Lineshaft: windows, joins, signal features, models, decisions.

@@ -1,0 +1,1 @@
+//! SQL text in, Plan out: the parser, planner and functions of Lineshaft.

@@ -1,0 +1,2 @@
+//! The `lineshaft` command.
+fn main() {}
