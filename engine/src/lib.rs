@@ -1,13 +1,32 @@
 //! Time, state and progress of Lineshaft: batches, operators, and the timely dataflow that runs a plan.
+//!
+//! ```text
+//! Source --Chunk--> intake --epoch--> Decoder on a worker --Batch--> Operator ... --Batch--> Sink
+//! ```
+//!
+//! - [`source`], [`sink`], [`operator`], [`expression`]: the traits that the other crates implement
+//! - [`plan`]: the graph of sources, operators and sinks; [`run`] starts it
+//! - [`time`]: epoch, event time, watermark; [`batch`]: what travels
+//! - `intake` forms epochs, `watermark` decides what is late, `dataflow` renders a plan on timely
 
 pub mod batch;
+pub mod clock;
+mod control;
+mod dataflow;
 pub mod declaration;
 pub mod error;
 pub mod expression;
+pub mod hash;
+mod intake;
+pub mod metrics;
 pub mod operator;
+pub mod plan;
+pub mod run;
 pub mod sink;
 pub mod source;
+pub mod testing;
 pub mod time;
+mod watermark;
 
 pub use batch::{Batch, TIMESTAMP};
 pub use error::{Error, Result};

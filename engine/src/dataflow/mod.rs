@@ -1,0 +1,201 @@
+//! Plan -> timely dataflow, the same on every worker.
+//!
+//! [`render`] is the one place that turns an operator into a timely operator; [`exchange`] brings rows to the owner
+//! of their key; [`source`] is where they enter.
+
+mod exchange;
+mod frame;
+mod render;
+mod source;
+mod wire;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use timely::dataflow::operators::Probe;
+use timely::dataflow::{ProbeHandle, Scope, Stream};
+
+use self::frame::Frame;
+use self::render::RoutedInput;
+use crate::batch::Batch;
+use crate::control::Control;
+use crate::error::Result;
+use crate::intake::Feed;
+use crate::metrics::Metrics;
+use crate::operator::{Operator, Output};
+use crate::plan::{Input, Origin, Plan, Route};
+use crate::sink::{Sink, SinkFactory, Worker};
+use crate::time::{Epoch, EpochHeader};
+
+/// What all workers of a program share.
+pub(crate) struct Program {
+    pub(crate) plan: Plan,
+    pub(crate) feeds: Vec<Arc<Feed>>,
+    pub(crate) sinks: Vec<Arc<dyn SinkFactory>>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Builds the dataflow of `program` on this worker. The probe tells which epochs are complete everywhere.
+pub(crate) fn build<'scope>(program: &Program, scope: Scope<'scope, Epoch>) -> Result<ProbeHandle<Epoch>> {
+    let worker = Worker {
+        index: scope.worker().index(),
+        count: scope.worker().peers(),
+    };
+    let mut built = Built {
+        program,
+        scope,
+        worker,
+        streams: HashMap::new(),
+        probe: ProbeHandle::new(),
+    };
+    for source in 0..program.plan.sources.len() {
+        built.source(source);
+    }
+    for node in 0..program.plan.nodes.len() {
+        built.node(node)?;
+    }
+    for sink in 0..program.plan.sinks.len() {
+        built.sink(sink)?;
+    }
+    // What nobody reads must still be waited for, or its epochs would count as complete too early.
+    for stream in built.streams.into_values() {
+        stream.probe_with(&built.probe);
+    }
+    Ok(built.probe)
+}
+
+struct Built<'a, 'scope> {
+    program: &'a Program,
+    scope: Scope<'scope, Epoch>,
+    worker: Worker,
+    streams: HashMap<Origin, Stream<'scope, Epoch, Frame>>,
+    probe: ProbeHandle<Epoch>,
+}
+
+impl<'scope> Built<'_, 'scope> {
+    fn source(&mut self, index: usize) {
+        let Program {
+            feeds,
+            control,
+            metrics,
+            ..
+        } = self.program;
+        let streams = source::source(self.scope, index, Arc::clone(&feeds[index]), control, metrics);
+        self.streams.insert(Origin::Source(index), streams.rows);
+        self.streams.insert(Origin::Late(index), streams.late);
+        self.streams.insert(Origin::Quarantine(index), streams.quarantine);
+    }
+
+    fn input(&self, input: &Input) -> RoutedInput<'scope> {
+        let plan = &self.program.plan;
+        RoutedInput {
+            stream: self.streams[&input.from].clone(),
+            route: input.route.clone(),
+            is_ordered: plan.is_ordered(input.from),
+            schema: plan.schema(input.from),
+        }
+    }
+
+    fn node(&mut self, index: usize) -> Result<()> {
+        let node = &self.program.plan.nodes[index];
+        let operator = (node.make)(self.worker)?;
+        let control = &self.program.control;
+        let mut inputs: Vec<_> = node.inputs.iter().map(|input| self.input(input)).collect();
+        let streams = match inputs.pop() {
+            Some(input) if node.is_stateless && inputs.is_empty() => {
+                vec![render::stateless(
+                    self.scope, &node.name, input, operator, control,
+                )]
+            }
+            last => {
+                inputs.extend(last);
+                render::stateful(
+                    self.scope,
+                    &node.name,
+                    inputs,
+                    node.outputs.len(),
+                    operator,
+                    control,
+                )
+            }
+        };
+        for (port, stream) in streams.into_iter().enumerate() {
+            self.streams.insert(Origin::Node(index, port), stream);
+        }
+        Ok(())
+    }
+
+    fn sink(&mut self, index: usize) -> Result<()> {
+        let Program {
+            plan,
+            sinks,
+            control,
+            metrics,
+            ..
+        } = self.program;
+        let (node, factory) = (&plan.sinks[index], &sinks[index]);
+        let route = if factory.is_parallel() {
+            Route::Local
+        } else {
+            Route::Gather
+        };
+        let opens = factory.is_parallel() || self.worker.index == 0;
+        let sink = if opens {
+            Some(factory.open(Arc::clone(&node.schema), self.worker)?)
+        } else {
+            None
+        };
+        let sink = Rc::new(RefCell::new(Open {
+            sink,
+            metrics: Arc::clone(metrics),
+            index,
+        }));
+        let input = self.input(&Input {
+            from: node.from,
+            route,
+        });
+        let end = {
+            let sink = Rc::clone(&sink);
+            move || sink.borrow_mut().finish()
+        };
+        let operator = Box::new(Writer(sink));
+        let done = render::terminal(self.scope, &node.name, input, operator, end, control);
+        done.probe_with(&self.probe);
+        Ok(())
+    }
+}
+
+/// A sink on this worker, if it is open here.
+struct Open {
+    sink: Option<Box<dyn Sink>>,
+    metrics: Arc<Metrics>,
+    index: usize,
+}
+
+impl Open {
+    fn finish(&mut self) -> Result<()> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.finish())
+    }
+}
+
+/// A sink as the last operator of a path.
+struct Writer(Rc<RefCell<Open>>);
+
+impl Operator for Writer {
+    fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+        let mut open = self.0.borrow_mut();
+        open.metrics.sinks[open.index].rows.add(batch.num_rows());
+        open.sink.as_mut().map_or(Ok(()), |sink| sink.write(&batch))
+    }
+
+    fn on_epoch_end(&mut self, header: EpochHeader, _output: &mut Output) -> Result<()> {
+        self.0
+            .borrow_mut()
+            .sink
+            .as_mut()
+            .map_or(Ok(()), |sink| sink.end_epoch(header))
+    }
+}

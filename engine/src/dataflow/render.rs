@@ -1,0 +1,403 @@
+//! Turns one [`Operator`] into one timely operator.
+//!
+//! A stateless node handles batches as they come. Any other keeps what arrives for an epoch and works when the
+//! epoch is complete on all its inputs: batches in a fixed order, then the watermark, then the end of the epoch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use arrow::row::{RowConverter, SortField};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, InputCapability};
+use timely::dataflow::{Scope, Stream};
+use timely::progress::frontier::MutableAntichain;
+
+use super::exchange::{RowDistributor, Rule};
+use super::frame::{Frame, Part};
+use crate::batch::Batch;
+use crate::control::Control;
+use crate::error::Result;
+use crate::operator::{Operator, Output};
+use crate::plan::Route;
+use crate::time::{Epoch, EpochHeader, Watermark};
+
+type Port = OutputBuilder<Epoch, CapacityContainerBuilder<Frame>>;
+
+/// An input of a node: its stream and what is known of it.
+pub(super) struct RoutedInput<'scope> {
+    pub(super) stream: Stream<'scope, Epoch, Frame>,
+    pub(super) route: Route,
+    /// Rows of an epoch come in an order that does not depend on the number of workers.
+    pub(super) is_ordered: bool,
+    pub(super) schema: SchemaRef,
+}
+
+/// Sends rows on by `rule` and changes nothing.
+pub(super) fn forward<'scope>(
+    stream: Stream<'scope, Epoch, Frame>,
+    name: &str,
+    rule: Rule,
+) -> Stream<'scope, Epoch, Frame> {
+    let mut builder = OperatorBuilder::new(name.to_owned(), stream.scope());
+    let mut input = builder.new_input(stream, DistributorPact(move |_| RowDistributor::new(rule)));
+    let (output, forwarded) = builder.new_output();
+    let mut output = Port::from(output);
+    builder.build(move |_capabilities| {
+        move |_frontiers: &[MutableAntichain<Epoch>]| {
+            input.for_each(|capability, frame| {
+                if let Some(capability) = capability.retain_least(0) {
+                    output.activate().session(&capability).give_container(frame);
+                }
+            });
+        }
+    });
+    forwarded
+}
+
+/// Addresses every batch to every worker.
+fn broadcast<'scope>(stream: Stream<'scope, Epoch, Frame>) -> Stream<'scope, Epoch, Frame> {
+    let scope = stream.scope();
+    let (here, workers) = (scope.worker().index(), scope.worker().peers());
+    let mut builder = OperatorBuilder::new("broadcast".to_owned(), scope);
+    let mut input = builder.new_input(stream, Pipeline);
+    let (output, copies) = builder.new_output();
+    let mut output = Port::from(output);
+    builder.build(move |_capabilities| {
+        move |_frontiers: &[MutableAntichain<Epoch>]| {
+            input.for_each(|capability, frame| {
+                let mut parts = Vec::new();
+                for part in std::mem::take(frame).parts {
+                    match part {
+                        Part::Mark { .. } => parts.push(part),
+                        Part::Rows { order, batch, .. } => parts.extend((0..workers).map(|to| Part::Rows {
+                            order,
+                            to: Some(to),
+                            batch: batch.clone(),
+                        })),
+                    }
+                }
+                if let Some(capability) = capability.retain_least(0) {
+                    output
+                        .activate()
+                        .session(&capability)
+                        .give_container(&mut Frame::new(parts));
+                }
+            });
+        }
+    });
+    forward(copies, "broadcast", Rule::Addressed { here })
+}
+
+/// The stream as the route brings it to this worker.
+pub(super) fn routed<'scope>(
+    stream: Stream<'scope, Epoch, Frame>,
+    route: &Route,
+) -> Stream<'scope, Epoch, Frame> {
+    match route {
+        Route::Local => stream,
+        _ if stream.scope().worker().peers() == 1 => stream,
+        Route::ByKey(keys) => forward(stream, "by key", Rule::ByKey(keys.clone())),
+        Route::Gather => forward(stream, "gather", Rule::Gather),
+        Route::Broadcast => broadcast(stream),
+    }
+}
+
+/// Renders a node without state: rows go through at once, in order.
+pub(super) fn stateless<'scope>(
+    scope: Scope<'scope, Epoch>,
+    name: &str,
+    input: RoutedInput<'scope>,
+    mut operator: Box<dyn Operator>,
+    control: &Arc<Control>,
+) -> Stream<'scope, Epoch, Frame> {
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let mut input = builder.new_input(routed(input.stream, &input.route), Pipeline);
+    let (output, rows) = builder.new_output();
+    let mut port = Port::from(output);
+    let control = Arc::clone(control);
+    let mut buffer = Output::new(1);
+    builder.build(move |_capabilities| {
+        move |_frontiers: &[MutableAntichain<Epoch>]| {
+            input.for_each(|capability, frame| {
+                match pass(operator.as_mut(), &mut buffer, std::mem::take(frame)) {
+                    Ok(parts) => send(&mut port, &capability, parts),
+                    Err(error) => control.fail(error),
+                }
+            });
+        }
+    });
+    rows
+}
+
+fn pass(operator: &mut dyn Operator, buffer: &mut Output, frame: Frame) -> Result<Vec<Part>> {
+    let mut parts = Vec::with_capacity(frame.parts.len());
+    for part in frame.parts {
+        match part {
+            Part::Mark { .. } => parts.push(part),
+            Part::Rows { order, to, batch } => {
+                operator.on_batch(0, batch, buffer)?;
+                parts.extend(
+                    buffer
+                        .take(0)
+                        .into_iter()
+                        .map(|batch| Part::Rows { order, to, batch }),
+                );
+            }
+        }
+    }
+    Ok(parts)
+}
+
+fn send(port: &mut Port, capability: &InputCapability<Epoch>, parts: Vec<Part>) {
+    if let Some(capability) = capability.retain_least(0).filter(|_| !parts.is_empty()) {
+        port.activate()
+            .session(&capability)
+            .give_container(&mut Frame::new(parts));
+    }
+}
+
+/// Renders a node with state: epoch after epoch. Gives one stream per output port.
+pub(super) fn stateful<'scope>(
+    scope: Scope<'scope, Epoch>,
+    name: &str,
+    inputs: Vec<RoutedInput<'scope>>,
+    ports: usize,
+    operator: Box<dyn Operator>,
+    control: &Arc<Control>,
+) -> Vec<Stream<'scope, Epoch, Frame>> {
+    let here = scope.worker().index();
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let mut epochs = Epochs::new(&inputs, here, operator, ports);
+    let mut handles: Vec<_> = inputs
+        .into_iter()
+        .map(|input| builder.new_input(routed(input.stream, &input.route), Pipeline))
+        .collect();
+    let mut outputs = Vec::with_capacity(ports);
+    let mut streams = Vec::with_capacity(ports);
+    for _ in 0..ports {
+        let (output, stream) = builder.new_output();
+        outputs.push(Port::from(output));
+        streams.push(stream);
+    }
+    let control = Arc::clone(control);
+    builder.build(move |_capabilities| {
+        move |frontiers: &[MutableAntichain<Epoch>]| {
+            for (input, handle) in handles.iter_mut().enumerate() {
+                handle.for_each(|capability, frame| epochs.keep(input, &capability, std::mem::take(frame)));
+            }
+            if control.has_failed() {
+                return;
+            }
+            if let Err(error) = epochs.work(frontiers, &mut outputs) {
+                control.fail(error);
+            }
+        }
+    });
+    streams
+}
+
+/// Renders the end of a path: the same, without outputs. `end` is called once no epoch can come any more.
+pub(super) fn terminal<'scope>(
+    scope: Scope<'scope, Epoch>,
+    name: &str,
+    input: RoutedInput<'scope>,
+    operator: Box<dyn Operator>,
+    mut end: impl FnMut() -> Result<()> + 'static,
+    control: &Arc<Control>,
+) -> Stream<'scope, Epoch, Frame> {
+    let here = scope.worker().index();
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let inputs = [input];
+    let mut epochs = Epochs::new(&inputs, here, operator, 1);
+    let [input] = inputs;
+    let mut handle = builder.new_input(routed(input.stream, &input.route), Pipeline);
+    let (output, done) = builder.new_output();
+    let mut outputs = [Port::from(output)];
+    let control = Arc::clone(control);
+    let mut has_ended = false;
+    builder.build(move |_capabilities| {
+        move |frontiers: &[MutableAntichain<Epoch>]| {
+            handle.for_each(|capability, frame| epochs.keep(0, &capability, std::mem::take(frame)));
+            if control.has_failed() {
+                return;
+            }
+            let mut worked = epochs.work(frontiers, &mut outputs);
+            if worked.is_ok() && frontiers[0].is_empty() && !has_ended {
+                has_ended = true;
+                worked = end();
+            }
+            if let Err(error) = worked {
+                control.fail(error);
+            }
+        }
+    });
+    done
+}
+
+/// What has arrived for epochs that are not complete, and the operator that waits for it.
+struct Epochs {
+    operator: Box<dyn Operator>,
+    inputs: Vec<InputState>,
+    pending: BTreeMap<Epoch, Pending>,
+    output: Output,
+    watermark: Watermark,
+    here: usize,
+}
+
+struct InputState {
+    is_ordered: bool,
+    schema: SchemaRef,
+    watermark: Watermark,
+}
+
+#[derive(Default)]
+struct Pending {
+    capabilities: Vec<Capability<Epoch>>,
+    /// Input, order and rows.
+    batches: Vec<(usize, u32, Batch)>,
+    /// Input and watermark.
+    watermarks: Vec<(usize, Watermark)>,
+    wall_clock: i64,
+}
+
+impl Epochs {
+    fn new(inputs: &[RoutedInput<'_>], here: usize, operator: Box<dyn Operator>, ports: usize) -> Self {
+        let state = |input: &RoutedInput<'_>| InputState {
+            is_ordered: input.is_ordered,
+            schema: Arc::clone(&input.schema),
+            watermark: Watermark::START,
+        };
+        Self {
+            operator,
+            inputs: inputs.iter().map(state).collect(),
+            pending: BTreeMap::new(),
+            output: Output::new(ports),
+            watermark: Watermark::START,
+            here,
+        }
+    }
+
+    fn keep(&mut self, input: usize, capability: &InputCapability<Epoch>, frame: Frame) {
+        let Some(epoch) = capability.least() else { return };
+        let pending = self.pending.entry(*epoch).or_default();
+        if pending.capabilities.is_empty() {
+            let ports = 0..self.output.ports.len();
+            pending.capabilities = ports.filter_map(|port| capability.retain_least(port)).collect();
+        }
+        for part in frame.parts {
+            match part {
+                Part::Rows { order, batch, .. } => pending.batches.push((input, order, batch)),
+                Part::Mark {
+                    wall_clock,
+                    watermark,
+                    ..
+                } => {
+                    pending.wall_clock = pending.wall_clock.max(wall_clock);
+                    pending.watermarks.push((input, watermark));
+                }
+            }
+        }
+    }
+
+    /// Works on all epochs that are complete.
+    fn work(&mut self, frontiers: &[MutableAntichain<Epoch>], ports: &mut [Port]) -> Result<()> {
+        while let Some(first) = self.pending.first_entry() {
+            if frontiers.iter().any(|frontier| frontier.less_equal(first.key())) {
+                return Ok(());
+            }
+            let (epoch, pending) = first.remove_entry();
+            self.work_on(epoch, pending, ports)?;
+        }
+        Ok(())
+    }
+
+    fn work_on(&mut self, epoch: Epoch, pending: Pending, ports: &mut [Port]) -> Result<()> {
+        for (input, batch) in self.in_order(pending.batches)? {
+            self.operator.on_batch(input, batch, &mut self.output)?;
+        }
+        for (input, watermark) in pending.watermarks {
+            let seen = &mut self.inputs[input].watermark;
+            *seen = watermark.max(*seen);
+        }
+        let watermark = self
+            .inputs
+            .iter()
+            .map(|input| input.watermark)
+            .min()
+            .unwrap_or(Watermark::END);
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            self.operator.on_watermark(watermark, &mut self.output)?;
+        }
+        let header = EpochHeader {
+            epoch,
+            wall_clock: pending.wall_clock,
+        };
+        self.operator.on_epoch_end(header, &mut self.output)?;
+        for (number, (port, capability)) in ports.iter_mut().zip(&pending.capabilities).enumerate() {
+            let rows = self.output.take(number).into_iter().map(|batch| Part::Rows {
+                order: 0,
+                to: None,
+                batch,
+            });
+            let mark = Part::Mark {
+                to: self.here,
+                wall_clock: header.wall_clock,
+                watermark,
+            };
+            let parts = rows.chain([mark]).collect();
+            port.activate()
+                .session(capability)
+                .give_container(&mut Frame::new(parts));
+        }
+        Ok(())
+    }
+
+    /// By input, then by order; rows of an input without order are sorted, so that the result does not depend on
+    /// which worker they came from.
+    fn in_order(&self, mut batches: Vec<(usize, u32, Batch)>) -> Result<Vec<(usize, Batch)>> {
+        batches.sort_by_key(|(input, order, _)| (*input, *order));
+        let mut ordered = Vec::with_capacity(batches.len());
+        for group in batches.chunk_by(|a, b| a.0 == b.0 && a.1 == b.1) {
+            let input = group[0].0;
+            if self.inputs[input].is_ordered {
+                ordered.extend(group.iter().map(|(input, _, batch)| (*input, batch.clone())));
+            } else {
+                let batches = group.iter().map(|(_, _, batch)| batch);
+                ordered.push((input, sorted(&self.inputs[input].schema, batches)?));
+            }
+        }
+        Ok(ordered)
+    }
+}
+
+/// All rows in one batch, sorted by all columns.
+fn sorted<'a>(schema: &SchemaRef, batches: impl Iterator<Item = &'a Batch>) -> Result<Batch> {
+    let batches: Vec<&Batch> = batches.collect();
+    let rows = concat_batches(schema, batches.iter().map(|batch| batch.rows()))?;
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| SortField::new(field.data_type().clone()))
+        .collect();
+    let keys = RowConverter::new(fields)?.convert_columns(rows.columns())?;
+    let mut indices: Vec<u32> = (0_u32..).take(rows.num_rows()).collect();
+    indices.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+    let weights = batches
+        .iter()
+        .filter_map(|batch| batch.weights())
+        .collect::<Vec<_>>();
+    let batch = if weights.is_empty() {
+        Batch::new(rows)
+    } else {
+        let weights: arrow::array::Int64Array =
+            weights.into_iter().flat_map(|weights| weights.iter()).collect();
+        Batch::with_weights(rows, weights)
+    };
+    batch.take(&indices.into())
+}

@@ -1,0 +1,118 @@
+//! Hashes of key columns: which worker owns a key. Fixed seed: the same on every machine and at every replay.
+
+use std::hash::{BuildHasher, Hasher};
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray, downcast_primitive_array};
+use arrow::datatypes::{ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice, UInt32Type};
+use arrow::row::{RowConverter, SortField};
+
+use crate::error::Result;
+
+/// Chosen once; a change moves keys to other workers, which no result depends on.
+const SEED: u64 = 0x6c69_6e65_7368_6166;
+
+fn hash_bytes(bytes: &[u8]) -> u64 {
+    let mut hasher = foldhash::fast::FixedState::with_seed(SEED).build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Mixes a fixed-width value; the finaliser of MurmurHash3 (fmix64, public domain).
+fn mix(mut x: u64) -> u64 {
+    x ^= x >> 33;
+    x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x ^= x >> 33;
+    x = x.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ (x >> 33)
+}
+
+/// One hash per row over all `columns`. NULL hashes like nothing else; equal values of a type hash equally.
+///
+/// # Errors
+/// If a column has a type that cannot be a key.
+pub fn hash_rows(columns: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
+    let mut hashes = vec![SEED; rows];
+    for column in columns {
+        hash_column(column, &mut hashes)?;
+    }
+    Ok(hashes)
+}
+
+fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
+    match column.data_type() {
+        DataType::Utf8 => bytes_column(column.as_string::<i32>(), hashes),
+        DataType::LargeUtf8 => bytes_column(column.as_string::<i64>(), hashes),
+        DataType::Dictionary(key, _) if **key == DataType::Int32 => {
+            let dictionary = column.as_dictionary::<Int32Type>();
+            // Hash each value once, then spread the hashes over the rows.
+            let values = hash_rows(
+                std::slice::from_ref(dictionary.values()),
+                dictionary.values().len(),
+            )?;
+            for (hash, key) in hashes.iter_mut().zip(dictionary.keys()) {
+                let value = key.map_or(0, |key| values[usize::try_from(key).unwrap_or_default()]);
+                *hash = mix(*hash ^ value);
+            }
+        }
+        data_type if data_type.is_primitive() => {
+            let array = column.as_ref();
+            downcast_primitive_array!(
+                array => primitive_column(array, hashes),
+                other => unreachable!("{other} is primitive")
+            );
+        }
+        _ => {
+            let converter = RowConverter::new(vec![SortField::new(column.data_type().clone())])?;
+            let rows = converter.convert_columns(std::slice::from_ref(column))?;
+            for (hash, row) in hashes.iter_mut().zip(rows.iter()) {
+                *hash = mix(*hash ^ hash_bytes(row.as_ref()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bytes_column<T: ByteArrayType>(array: &GenericByteArray<T>, hashes: &mut [u64]) {
+    for (row, hash) in hashes.iter_mut().enumerate() {
+        let value = if array.is_null(row) {
+            0
+        } else {
+            hash_bytes(array.value(row).as_ref())
+        };
+        *hash = mix(*hash ^ value);
+    }
+}
+
+fn primitive_column<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, hashes: &mut [u64]) {
+    for (row, hash) in hashes.iter_mut().enumerate() {
+        let value = if array.is_null(row) {
+            0
+        } else {
+            word(array.value(row).to_byte_slice())
+        };
+        *hash = mix(*hash ^ value);
+    }
+}
+
+/// The bytes of a number as one word; a wider number is folded.
+fn word(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(1, |folded: u64, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        folded.rotate_left(32) ^ u64::from_le_bytes(word)
+    })
+}
+
+/// Row numbers per worker, each ascending.
+pub fn partition(hashes: &[u64], workers: usize) -> Vec<PrimitiveArray<UInt32Type>> {
+    let mut rows = vec![Vec::with_capacity(hashes.len() / workers + hashes.len() / 8); workers];
+    for (row, hash) in (0_u32..).zip(hashes) {
+        rows[owner(*hash, workers)].push(row);
+    }
+    rows.into_iter().map(Into::into).collect()
+}
+
+/// The worker that owns a key: the high bits, so that a hash table on the worker still gets all of the low ones.
+fn owner(hash: u64, workers: usize) -> usize {
+    ((u128::from(hash) * workers as u128) >> 64) as usize
+}

@@ -1,0 +1,305 @@
+//! The intake: takes chunks from the connectors, numbers them (epochs), and gives them to the workers.
+//!
+//! Tables are loaded before anything else. Bounded sources are read in step, always the one whose event time is
+//! behind, so the order is the same at every run. Live sources are read as they come: while the workers are busy,
+//! messages gather to larger chunks, so a burst costs few epochs and a quiet line waits for nothing.
+
+mod feed;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+pub(crate) use feed::{Feed, Ticket, Turn, Work};
+
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::metrics::Metrics;
+use crate::source::{Chunk, Payload};
+use crate::time::Epoch;
+
+/// Messages that are gathered in one chunk, at most.
+const MAX_RECORDS: usize = 4096;
+/// Bytes of messages that are gathered in one chunk, about.
+const MAX_BYTES: usize = 1 << 20;
+/// How often an idle engine looks whether a source or key has become idle.
+const TICK: Duration = Duration::from_millis(500);
+
+/// One source, as the intake sees it.
+pub(crate) struct Line {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) chunks: mpsc::Receiver<Chunk>,
+    pub(crate) is_bounded: bool,
+    pub(crate) is_table: bool,
+    /// Its watermark depends on the wall clock.
+    pub(crate) can_idle: bool,
+    /// The next chunk, looked at but not given to the workers.
+    pub(crate) head: Option<Chunk>,
+    pub(crate) has_ended: bool,
+}
+
+/// The task that forms epochs.
+pub(crate) struct Intake {
+    lines: Vec<Line>,
+    clock: Clock,
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+    /// Chunks that may be open (given to the workers and not complete) at a time: the only back-pressure.
+    max_open: usize,
+    next_epoch: Epoch,
+    wall_clock: i64,
+    /// The end of each open chunk.
+    open: VecDeque<Epoch>,
+}
+
+/// What comes next.
+enum Event {
+    /// The head of this line.
+    Chunk(usize),
+    /// Time has passed.
+    Tick,
+    /// All sources have ended.
+    End,
+    /// The program stops.
+    Stop,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        lines: Vec<Line>,
+        clock: Clock,
+        control: Arc<Control>,
+        metrics: Arc<Metrics>,
+        workers: usize,
+    ) -> Self {
+        Self {
+            lines,
+            clock,
+            control,
+            metrics,
+            max_open: 4 + 2 * workers,
+            next_epoch: 0,
+            wall_clock: i64::MIN,
+            open: VecDeque::new(),
+        }
+    }
+
+    /// Runs until all sources have ended or the program stops.
+    pub(crate) async fn run(mut self) {
+        let tables: Vec<usize> = self.lines_where(|line| line.is_table && line.is_bounded);
+        self.read(&tables).await;
+        let all: Vec<usize> = self.lines_where(|_| true);
+        self.read(&all).await;
+        self.drain().await;
+        for line in &self.lines {
+            line.feed.close();
+        }
+    }
+
+    fn lines_where(&self, wanted: impl Fn(&Line) -> bool) -> Vec<usize> {
+        (0..self.lines.len())
+            .filter(|line| wanted(&self.lines[*line]))
+            .collect()
+    }
+
+    /// Reads `lines` until all of them have ended or the program stops.
+    async fn read(&mut self, lines: &[usize]) {
+        loop {
+            self.wait_for_room().await;
+            match self.next(lines).await {
+                Event::Chunk(line) => self.give_head(line),
+                Event::Tick => self.tick(),
+                Event::End | Event::Stop => return,
+            }
+        }
+    }
+
+    /// Waits until less than `max_open` chunks are open.
+    async fn wait_for_room(&mut self) {
+        loop {
+            let changed = self.control.changed.notified();
+            let completed = self.control.completed();
+            while self.open.front().is_some_and(|end| *end <= completed) {
+                self.open.pop_front();
+            }
+            if self.open.len() < self.max_open || self.control.is_stopping() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn next(&mut self, lines: &[usize]) -> Event {
+        let control = Arc::clone(&self.control);
+        let can_idle = lines
+            .iter()
+            .any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
+        let tick = async {
+            if can_idle {
+                tokio::time::sleep(TICK).await
+            } else {
+                std::future::pending().await
+            }
+        };
+        let stop = async {
+            loop {
+                let changed = control.changed.notified();
+                if control.is_stopping() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let chunk = poll_fn(|context| self.poll_heads(lines, context));
+        tokio::select! {
+            biased;
+            () = stop => Event::Stop,
+            event = chunk => event,
+            () = tick => Event::Tick,
+        }
+    }
+
+    /// Looks at the next chunk of each line and chooses one.
+    fn poll_heads(&mut self, lines: &[usize], context: &mut std::task::Context<'_>) -> Poll<Event> {
+        for line in lines {
+            let line = &mut self.lines[*line];
+            if line.head.is_none() && !line.has_ended {
+                match line.chunks.poll_recv(context) {
+                    Poll::Ready(Some(chunk)) => line.head = Some(chunk),
+                    Poll::Ready(None) => {
+                        line.has_ended = true;
+                        line.head = line.is_bounded.then(|| Chunk::new(Payload::Empty));
+                    }
+                    Poll::Pending => {}
+                }
+            }
+        }
+        let live = lines
+            .iter()
+            .find(|line| !self.lines[**line].is_bounded && self.lines[**line].head.is_some());
+        if let Some(live) = live {
+            return Poll::Ready(Event::Chunk(*live));
+        }
+        let bounded = || {
+            lines
+                .iter()
+                .map(|line| (*line, &self.lines[*line]))
+                .filter(|(_, line)| line.is_bounded)
+        };
+        // In step: only when the next chunk of every bounded source is known can the first of them be told.
+        if bounded().all(|(_, line)| line.head.is_some() || line.has_ended) {
+            let heads = bounded().filter_map(|(index, line)| Some((index, line.head.as_ref()?)));
+            if let Some((first, _)) = heads.min_by_key(|(_, chunk)| chunk.near) {
+                return Poll::Ready(Event::Chunk(first));
+            }
+        }
+        if lines.iter().all(|line| self.lines[*line].has_ended) {
+            Poll::Ready(Event::End)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn give_head(&mut self, line: usize) {
+        let Some(mut chunk) = self.lines[line].head.take() else {
+            return;
+        };
+        let state = &mut self.lines[line];
+        if let Payload::Messages(_) = chunk.payload {
+            gather(&mut chunk, state);
+        }
+        let ends_source = state.is_bounded && state.has_ended;
+        self.give(line, chunk, ends_source);
+    }
+
+    fn give(&mut self, line: usize, chunk: Chunk, ends_source: bool) {
+        self.wall_clock = self.wall_clock.max(self.clock.now());
+        self.metrics.sources[line].bytes.add(chunk.payload.bytes());
+        // The last epoch is for the watermark that moves because a partition or the source has ended.
+        let epochs = u64::from(chunk.batches) + u64::from(chunk.last || ends_source);
+        let work = Work {
+            epoch: self.next_epoch,
+            epochs,
+            chunk,
+            wall_clock: self.wall_clock,
+            ends_source,
+        };
+        self.next_epoch = work.end();
+        self.open.push_back(work.end());
+        for (index, other) in self.lines.iter().enumerate() {
+            if index != line {
+                other.feed.advance(self.next_epoch);
+            }
+        }
+        self.lines[line].feed.push(work);
+    }
+
+    fn tick(&mut self) {
+        for line in 0..self.lines.len() {
+            if self.lines[line].can_idle && !self.lines[line].has_ended {
+                self.give(line, Chunk::new(Payload::Empty), false);
+            }
+        }
+    }
+
+    /// After a stop: what the connectors have handed over is still given to the workers.
+    async fn drain(&mut self) {
+        if self.control.has_failed() {
+            return;
+        }
+        for line in 0..self.lines.len() {
+            self.lines[line].chunks.close();
+            if self.lines[line].has_ended {
+                continue;
+            }
+            let head = self.lines[line].head.take();
+            if let Some(chunk) = head {
+                self.give(line, chunk, false);
+            }
+            while let Some(chunk) = self.lines[line].chunks.recv().await {
+                self.give(line, chunk, false);
+            }
+        }
+    }
+}
+
+/// Adds the messages that have come meanwhile.
+fn gather(chunk: &mut Chunk, line: &mut Line) {
+    let Payload::Messages(messages) = &mut chunk.payload else {
+        return;
+    };
+    let mut bytes = messages
+        .iter()
+        .map(|message| message.payload.len())
+        .sum::<usize>();
+    while messages.len() < MAX_RECORDS && bytes < MAX_BYTES {
+        match line.chunks.try_recv() {
+            Ok(Chunk {
+                payload: Payload::Messages(more),
+                ..
+            }) => {
+                bytes += more
+                    .iter()
+                    .map(|message| message.payload.len() + message.topic.len())
+                    .sum::<usize>();
+                messages.extend(more);
+            }
+            Ok(other) => {
+                line.head = Some(other);
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Sets the totals of the status line, where they are known.
+pub(crate) fn set_totals(metrics: &crate::metrics::SourceMetrics, rows: Option<u64>, bytes: Option<u64>) {
+    metrics.total_rows.store(rows.unwrap_or(0), Ordering::Relaxed);
+    metrics.total_bytes.store(bytes.unwrap_or(0), Ordering::Relaxed);
+}

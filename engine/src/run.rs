@@ -1,0 +1,410 @@
+//! Starts a plan with its connectors, and the handle to a program that runs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use timely::communication::Config as Communication;
+use timely::worker::Worker as TimelyWorker;
+
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::dataflow::{Program, build};
+use crate::error::{Error, Result};
+use crate::intake::{Feed, Intake, Line, set_totals};
+use crate::metrics::Metrics;
+use crate::plan::{Plan, SourceNode};
+use crate::sink::SinkFactory;
+use crate::source::{ChunkSender, Source};
+use crate::watermark::SourceClock;
+
+/// How a program runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Worker threads.
+    pub workers: usize,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Where connectors run their async tasks.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// A program that runs. Dropping it stops the program without waiting for it.
+#[derive(Debug)]
+pub struct Running {
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+    supervisor: Option<JoinHandle<Result<()>>>,
+}
+
+/// Starts `plan`. `sources` and `sinks` are the connectors of the plan's sources and sinks, in the same order.
+///
+/// # Errors
+/// If the numbers of connectors do not fit the plan, or threads cannot be started.
+pub fn start(
+    plan: Plan,
+    sources: Vec<Box<dyn Source>>,
+    sinks: Vec<Arc<dyn SinkFactory>>,
+    settings: Settings,
+) -> Result<Running> {
+    if sources.len() != plan.sources.len() || sinks.len() != plan.sinks.len() {
+        return Err(Error::Plan(
+            "every source and sink of a plan needs its connector".into(),
+        ));
+    }
+    let control = Arc::new(Control::default());
+    let names = plan.sources.iter().map(|source| source.name.clone());
+    let metrics = Metrics::new(names, plan.sinks.iter().map(|sink| sink.name.clone()));
+    let mut lines = Vec::with_capacity(sources.len());
+    let mut connectors = Vec::with_capacity(sources.len());
+    for (index, (source, node)) in sources.into_iter().zip(&plan.sources).enumerate() {
+        set_totals(&metrics.sources[index], source.total_rows(), source.total_bytes());
+        let (line, chunks) = line(source.as_ref(), node, &settings);
+        connectors.push(connect(node.name.clone(), source, chunks, &settings, &control)?);
+        lines.push(line);
+    }
+    let feeds = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
+    let program = Program {
+        plan,
+        feeds,
+        sinks,
+        control: Arc::clone(&control),
+        metrics: Arc::clone(&metrics),
+    };
+    let intake = Intake::new(
+        lines,
+        settings.clock,
+        Arc::clone(&control),
+        Arc::clone(&metrics),
+        settings.workers,
+    );
+    let intake = settings.runtime.spawn(intake.run());
+    let supervisor = {
+        let control = Arc::clone(&control);
+        spawn("lineshaft", move || {
+            run_workers(Arc::new(program), settings.workers);
+            intake.abort();
+            for connector in connectors {
+                if connector.is_finished() && connector.join().is_err() {
+                    tracing::error!("a connector ended in a panic");
+                }
+            }
+            control.take_failure().map_or(Ok(()), Err)
+        })?
+    };
+    Ok(Running {
+        control,
+        metrics,
+        supervisor: Some(supervisor),
+    })
+}
+
+impl Running {
+    /// Asks the program to stop: sources stop reading, what was read is finished and flushed.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// A function that asks the program to stop; for signal handlers and other threads.
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
+        let control = Arc::clone(&self.control);
+        move || control.stop()
+    }
+
+    /// What went where so far.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// True once the program has ended.
+    pub fn is_finished(&self) -> bool {
+        self.supervisor.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until the program has ended: all bounded sources are at their end, or it was stopped.
+    ///
+    /// # Errors
+    /// What ended the program early.
+    pub fn wait(mut self) -> Result<()> {
+        match self.supervisor.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => Err(Error::Panic {
+                worker: 0,
+                message: message(panic.as_ref()),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.stop();
+    }
+}
+
+fn spawn<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder
+        .spawn(f)
+        .map_err(|error| Error::Plan(format!("could not start a thread: {error}")))
+}
+
+fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> (Line, ChunkSender) {
+    let partitions = source.partitions();
+    let clock = SourceClock::new(node.watermark.clone(), &partitions, settings.clock.now());
+    let (sender, chunks) = ChunkSender::channel();
+    let line = Line {
+        feed: Arc::new(Feed::new(source.decoder(), clock)),
+        chunks,
+        is_bounded: source.is_bounded(),
+        is_table: node.is_table,
+        can_idle: !source.is_bounded()
+            && node
+                .watermark
+                .as_ref()
+                .is_some_and(|rule| rule.idle_after.is_some()),
+        head: None,
+        has_ended: false,
+    };
+    (line, sender)
+}
+
+/// Runs a connector on a thread of its own; its failure is the failure of the program.
+fn connect(
+    name: String,
+    source: Box<dyn Source>,
+    chunks: ChunkSender,
+    settings: &Settings,
+    control: &Arc<Control>,
+) -> Result<JoinHandle<()>> {
+    let (runtime, control) = (settings.runtime.clone(), Arc::clone(control));
+    spawn(&name.clone(), move || {
+        let watch = chunks.clone();
+        let run = catch_unwind(AssertUnwindSafe(|| source.run(chunks, runtime)));
+        match run {
+            Ok(Ok(())) => {}
+            // An error while the program stops is the stop itself.
+            Ok(Err(_)) if watch.is_stopped() => {}
+            Ok(Err(error)) => control.fail(error),
+            Err(panic) => control.fail(Error::connector("source", name, message(panic.as_ref()))),
+        }
+    })
+}
+
+/// Runs the workers until the dataflow is done or something failed.
+fn run_workers(program: Arc<Program>, workers: usize) {
+    let control = Arc::clone(&program.control);
+    let config = timely::Config {
+        communication: if workers > 1 {
+            Communication::Process(workers)
+        } else {
+            Communication::Thread
+        },
+        worker: timely::WorkerConfig::default(),
+    };
+    let guards = timely::execute(config, move |worker| {
+        let index = worker.index();
+        let work = catch_unwind(AssertUnwindSafe(|| run_worker(&program, worker)));
+        match work {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => program.control.fail(error),
+            Err(panic) => {
+                program.control.fail(Error::Panic {
+                    worker: index,
+                    message: message(panic.as_ref()),
+                });
+            }
+        }
+        if program.control.has_failed() {
+            for dataflow in worker.installed_dataflows() {
+                worker.drop_dataflow(dataflow);
+            }
+        }
+    });
+    match guards {
+        Ok(guards) => drop(guards.join()),
+        Err(error) => control.fail(Error::Plan(format!("could not start the workers: {error}"))),
+    }
+}
+
+fn run_worker(program: &Program, worker: &mut TimelyWorker) -> Result<()> {
+    let probe = worker.dataflow(|scope| build(program, scope))?;
+    while !probe.done() && !program.control.has_failed() {
+        worker.step_or_park(None);
+        if worker.index() == 0 {
+            let frontier = probe.with_frontier(|frontier| frontier.first().copied());
+            program.control.complete(frontier.unwrap_or(u64::MAX));
+        }
+    }
+    Ok(())
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::operator::{Operator, Output};
+    use crate::plan::{Input, Node, Origin, Route, SinkNode, WatermarkRule};
+    use crate::testing::{Collected, Rows, table};
+    use crate::time::Watermark;
+
+    /// Counts rows per worker and says so at the end.
+    struct CountRows(usize);
+
+    impl Operator for CountRows {
+        fn on_batch(&mut self, _input: usize, batch: Batch, output: &mut Output) -> Result<()> {
+            self.0 += batch.num_rows();
+            output.send(batch);
+            Ok(())
+        }
+    }
+
+    struct Fails;
+
+    impl Operator for Fails {
+        fn on_batch(&mut self, _input: usize, _batch: Batch, _output: &mut Output) -> Result<()> {
+            Err(Error::operator("fails", "it always does"))
+        }
+    }
+
+    struct Panics;
+
+    impl Operator for Panics {
+        fn on_batch(&mut self, _input: usize, _batch: Batch, _output: &mut Output) -> Result<()> {
+            panic!("the bug")
+        }
+    }
+
+    struct EchoesWatermarks;
+
+    impl Operator for EchoesWatermarks {
+        fn on_batch(&mut self, _input: usize, _batch: Batch, _output: &mut Output) -> Result<()> {
+            Ok(())
+        }
+
+        fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
+            let shown = if watermark == Watermark::END {
+                9999
+            } else {
+                watermark.0 / 1_000_000
+            };
+            output.send(table(&format!("at:i\n{shown}")));
+            Ok(())
+        }
+    }
+
+    fn readings() -> Vec<arrow::array::RecordBatch> {
+        (0..20)
+            .map(|batch| {
+                let rows =
+                    (0..50).map(|row| format!("{} m{} {row}", batch * 10 + row % 10, (batch + row) % 7));
+                table(&format!(
+                    "ts:ts machine:s x:i\n{}",
+                    rows.collect::<Vec<_>>().join("\n")
+                ))
+            })
+            .collect()
+    }
+
+    fn plan(node: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static, route: Route) -> Plan {
+        let schema = readings()[0].schema();
+        let watermark = WatermarkRule {
+            column: 0,
+            disorder: 10_000_000,
+            per_key: vec![],
+            idle_after: None,
+            max_future: None,
+        };
+        Plan {
+            sources: vec![SourceNode {
+                name: "readings".into(),
+                schema: Arc::clone(&schema),
+                watermark: Some(watermark),
+                is_table: false,
+            }],
+            nodes: vec![Node {
+                name: "node".into(),
+                inputs: vec![Input {
+                    from: Origin::Source(0),
+                    route,
+                }],
+                outputs: vec![Arc::clone(&schema)],
+                is_stateless: false,
+                make: Arc::new(move |_| Ok(node())),
+            }],
+            sinks: vec![SinkNode {
+                name: "out".into(),
+                from: Origin::Node(0, 0),
+                schema,
+            }],
+        }
+    }
+
+    fn execute(plan: Plan, workers: usize) -> (Result<()>, Collected, Arc<Metrics>) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let collected = Collected::default();
+        let settings = Settings {
+            workers,
+            clock: Clock::fixed(0),
+            runtime: runtime.handle().clone(),
+        };
+        let sink: Arc<dyn SinkFactory> = Arc::new(collected.clone());
+        let running = start(plan, vec![Rows::new(readings())], vec![sink], settings).unwrap();
+        let metrics = running.metrics();
+        (running.wait(), collected, metrics)
+    }
+
+    #[test]
+    fn every_row_arrives_once_in_the_same_order_with_any_number_of_workers() {
+        let (_, one, _) = execute(plan(|| Box::new(CountRows(0)), Route::ByKey(vec![1])), 1);
+        for workers in [2, 4] {
+            let (result, many, metrics) =
+                execute(plan(|| Box::new(CountRows(0)), Route::ByKey(vec![1])), workers);
+            result.unwrap();
+            let (one, many) = (
+                crate::testing::lines(&one.batches()),
+                crate::testing::lines(&many.batches()),
+            );
+            assert_eq!(one.len(), 1000);
+            assert_eq!(one, many);
+            assert_eq!(metrics.sources[0].received.get(), 1000);
+            assert_eq!(metrics.sinks[0].rows.get(), 1000);
+        }
+    }
+
+    #[test]
+    fn the_watermark_reaches_every_worker_and_ends_at_the_end() {
+        let mut plan = plan(|| Box::new(EchoesWatermarks), Route::Broadcast);
+        let schema = table("at:i\n0").schema();
+        plan.nodes[0].outputs = vec![Arc::clone(&schema)];
+        plan.sinks[0].schema = schema;
+        let (result, collected, _) = execute(plan, 2);
+        result.unwrap();
+        let seen = collected.sorted();
+        assert_eq!(seen.iter().filter(|line| *line == "9999").count(), 2, "{seen:?}");
+        assert_eq!(seen.iter().filter(|line| *line == "189").count(), 2, "{seen:?}");
+    }
+
+    #[test]
+    fn an_error_of_an_operator_ends_the_program_with_it() {
+        let (result, _, _) = execute(plan(|| Box::new(Fails), Route::Local), 2);
+        assert_eq!(result.unwrap_err().to_string(), "fails: it always does");
+    }
+
+    #[test]
+    fn a_worker_that_panics_ends_the_program_and_not_only_itself() {
+        let (result, _, _) = execute(plan(|| Box::new(Panics), Route::Gather), 4);
+        assert!(matches!(result.unwrap_err(), Error::Panic { message, .. } if message == "the bug"));
+    }
+}

@@ -1,0 +1,198 @@
+//! Helpers for tests: batches from text tables, an operator without a dataflow, a source and a sink in memory.
+
+use std::sync::{Arc, Mutex};
+
+use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::array_value_to_string;
+
+use crate::batch::Batch;
+use crate::control::lock;
+use crate::error::Result;
+use crate::operator::{Operator, Output};
+use crate::sink::{Sink, SinkFactory, Worker};
+use crate::source::{Chunk, ChunkSender, Decoded, Decoder, Payload, Source};
+use crate::time::{EpochHeader, Watermark};
+
+/// Rows from a text table: a header of `name:type` (types `ts` in seconds, `f` double, `i` bigint, `s` text, `b`
+/// boolean), then a line per row; columns are separated by blanks, `-` is NULL.
+///
+/// # Panics
+/// If the table is not of that form.
+pub fn table(text: &str) -> RecordBatch {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let header: Vec<_> = lines.next().expect("a header").split_whitespace().collect();
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
+    let columns = header.iter().enumerate().map(|(place, column)| {
+        let (name, kind) = column.split_once(':').expect("name:type");
+        let cells: Vec<Option<&str>> = rows
+            .iter()
+            .map(|row| (row[place] != "-").then_some(row[place]))
+            .collect();
+        (name.to_owned(), column_of(kind, &cells), true)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
+}
+
+fn column_of(kind: &str, cells: &[Option<&str>]) -> ArrayRef {
+    let numbers = || {
+        cells
+            .iter()
+            .map(|cell| cell.map(|cell| cell.parse::<f64>().expect("a number")))
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "small numbers of tests")]
+    let micros = || numbers().map(|s| s.map(|s| (s * 1e6).round() as i64));
+    match kind {
+        "ts" => Arc::new(micros().collect::<TimestampMicrosecondArray>()),
+        "f" => Arc::new(numbers().collect::<Float64Array>()),
+        "i" => Arc::new(
+            cells
+                .iter()
+                .map(|c| c.map(|c| c.parse::<i64>().expect("a number")))
+                .collect::<Int64Array>(),
+        ),
+        "b" => Arc::new(
+            cells
+                .iter()
+                .map(|c| c.map(|c| c == "true"))
+                .collect::<BooleanArray>(),
+        ),
+        _ => Arc::new(cells.iter().copied().collect::<StringArray>()),
+    }
+}
+
+/// The rows as lines of text, columns separated by a blank, NULL as `-`.
+///
+/// # Panics
+/// If a column has a type that cannot be shown.
+pub fn lines<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let cell = |column: &ArrayRef| match column.is_null(row) {
+                true => "-".to_owned(),
+                false => array_value_to_string(column, row).expect("a value that can be shown"),
+            };
+            lines.push(batch.columns().iter().map(cell).collect::<Vec<_>>().join(" "));
+        }
+    }
+    lines
+}
+
+/// One step of an operator under test.
+pub enum Step {
+    /// Rows on an input.
+    Rows(usize, RecordBatch),
+    /// The watermark moves to so many seconds.
+    Watermark(f64),
+    /// The input has ended.
+    End,
+}
+
+/// Runs an operator without a dataflow; gives the rows of its first port. Every step is an epoch.
+///
+/// # Errors
+/// What the operator says.
+pub fn run(operator: &mut dyn Operator, ports: usize, steps: Vec<Step>) -> Result<Vec<RecordBatch>> {
+    let mut output = Output::new(ports);
+    for (epoch, step) in (0..).zip(steps) {
+        match step {
+            Step::Rows(input, rows) => operator.on_batch(input, rows.into(), &mut output)?,
+            #[expect(clippy::cast_possible_truncation, reason = "small numbers of tests")]
+            Step::Watermark(seconds) => {
+                operator.on_watermark(Watermark((seconds * 1e6) as i64), &mut output)?
+            }
+            Step::End => operator.on_watermark(Watermark::END, &mut output)?,
+        }
+        operator.on_epoch_end(EpochHeader { epoch, wall_clock: 0 }, &mut output)?;
+    }
+    Ok(output.take(0).into_iter().map(Batch::into_rows).collect())
+}
+
+/// A bounded source of rows in memory; each batch is a chunk.
+pub struct Rows {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+impl Rows {
+    /// A source of `batches`, which are not empty.
+    ///
+    /// # Panics
+    /// If there is no batch.
+    pub fn new(batches: Vec<RecordBatch>) -> Box<Self> {
+        Box::new(Self {
+            schema: batches[0].schema(),
+            batches,
+        })
+    }
+}
+
+impl Source for Rows {
+    fn run(self: Box<Self>, chunks: ChunkSender, _runtime: tokio::runtime::Handle) -> Result<()> {
+        for batch in self.batches {
+            chunks.send(Chunk::new(Payload::Rows(batch)))?;
+        }
+        Ok(())
+    }
+
+    fn decoder(&self) -> Arc<dyn Decoder> {
+        Arc::new(Undecoded(Arc::clone(&self.schema)))
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+}
+
+/// The decoder of rows that need no decoding.
+pub struct Undecoded(pub SchemaRef);
+
+impl Decoder for Undecoded {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0)
+    }
+
+    fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
+        let rows = match chunk.payload {
+            Payload::Rows(rows) => Some(Ok(Decoded {
+                rows,
+                rejected: Vec::new(),
+            })),
+            _ => None,
+        };
+        Ok(Box::new(rows.into_iter()))
+    }
+}
+
+/// A sink that keeps all rows in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Collected(Arc<Mutex<Vec<RecordBatch>>>);
+
+impl Collected {
+    /// The rows so far.
+    pub fn batches(&self) -> Vec<RecordBatch> {
+        lock(&self.0).clone()
+    }
+
+    /// The rows so far, as sorted [`lines`].
+    pub fn sorted(&self) -> Vec<String> {
+        let mut lines = lines(&self.batches());
+        lines.sort();
+        lines
+    }
+}
+
+impl SinkFactory for Collected {
+    fn open(&self, _schema: SchemaRef, _worker: Worker) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Sink for Collected {
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        lock(&self.0).push(batch.rows().clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,432 @@
+//! The watermark of a source, and which of its rows are late: decided once, here, in arrival order, so that it does
+//! not depend on batching, workers or timing.
+//!
+//! ```text
+//! watermark of a partition or key = largest event time seen - disorder
+//! watermark of the source         = the least of them, without those that ended or are idle; never going back
+//! late                            = below the watermark of its partition or key, or of the source
+//! ```
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use hashbrown::HashMap;
+
+use crate::error::Result;
+use crate::hash::hash_rows;
+use crate::plan::WatermarkRule;
+use crate::source::{Partition, Rejected};
+use crate::time::{EventTime, Watermark};
+
+/// The clock of one source: what it knows of event time.
+#[derive(Debug)]
+pub(crate) struct SourceClock {
+    rule: Option<WatermarkRule>,
+    partitions: Vec<Progress>,
+    keys: HashMap<u64, Progress>,
+    watermark: Watermark,
+}
+
+/// How far a partition or key has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// The largest event time seen; for a partition not read yet, the least that it can have.
+    largest: EventTime,
+    /// Wall clock of its last row.
+    seen_at: i64,
+    ended: bool,
+    /// Event times of a partition not read yet are bounds, not rows: the disorder does not apply.
+    started: bool,
+}
+
+/// Rows of one batch, told apart.
+pub(crate) struct Stamped {
+    pub(crate) on_time: RecordBatch,
+    pub(crate) late: Option<RecordBatch>,
+    pub(crate) rejected: Vec<Rejected>,
+}
+
+/// What becomes of one row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    OnTime,
+    Late,
+    NullTime,
+    Future,
+}
+
+impl Progress {
+    fn watermark(&self, disorder: i64) -> EventTime {
+        if self.started {
+            self.largest.saturating_sub(disorder)
+        } else {
+            self.largest
+        }
+    }
+
+    fn counts(&self, idle_before: Option<i64>) -> bool {
+        !self.ended && idle_before.is_none_or(|before| self.seen_at >= before)
+    }
+}
+
+impl SourceClock {
+    pub(crate) fn new(rule: Option<WatermarkRule>, partitions: &[Partition], now: i64) -> Self {
+        let unread = |partition: &Partition| Progress {
+            largest: partition.earliest.unwrap_or(EventTime::MIN),
+            seen_at: now,
+            ended: false,
+            started: false,
+        };
+        Self {
+            rule,
+            partitions: partitions.iter().map(unread).collect(),
+            keys: HashMap::new(),
+            watermark: Watermark::START,
+        }
+    }
+
+    /// Tells the rows of a batch of `partition` apart and moves the clock by them.
+    pub(crate) fn stamp(&mut self, rows: RecordBatch, partition: usize, now: i64) -> Result<Stamped> {
+        let Some(rule) = self.rule.clone() else {
+            return Ok(Stamped {
+                on_time: rows,
+                late: None,
+                rejected: Vec::new(),
+            });
+        };
+        while self.partitions.len() <= partition {
+            let largest = EventTime::MIN;
+            self.partitions.push(Progress {
+                largest,
+                seen_at: now,
+                ended: false,
+                started: false,
+            });
+        }
+        let fates = if rule.per_key.is_empty() {
+            self.fates_by_partition(&rule, &rows, partition, now)
+        } else {
+            self.fates_by_key(&rule, &rows, partition, now)?
+        };
+        match fates {
+            None => Ok(Stamped {
+                on_time: rows,
+                late: None,
+                rejected: Vec::new(),
+            }),
+            Some(fates) => split(&rows, &fates, &rule, now),
+        }
+    }
+
+    /// The partition has no more rows.
+    pub(crate) fn end_partition(&mut self, partition: usize) {
+        if let Some(progress) = self.partitions.get_mut(partition) {
+            progress.ended = true;
+        }
+    }
+
+    /// The source has no more rows.
+    pub(crate) fn end(&mut self) {
+        self.watermark = Watermark::END;
+    }
+
+    /// The watermark as of wall clock `now`. Without a rule nothing is promised before the end.
+    pub(crate) fn watermark(&mut self, now: i64) -> Watermark {
+        if let Some(rule) = &self.rule {
+            let idle_before = rule.idle_after.map(|idle| now.saturating_sub(idle));
+            let disorder = rule.disorder;
+            let least = |all: &mut dyn Iterator<Item = &Progress>| {
+                all.filter(|p| p.counts(idle_before))
+                    .map(|p| p.watermark(disorder))
+                    .min()
+            };
+            // The keys say more than their partition, but only once there are any.
+            let reached = if self.keys.is_empty() {
+                least(&mut self.partitions.iter())
+            } else {
+                let unread = least(&mut self.partitions.iter().filter(|p| !p.started));
+                let keys = least(&mut self.keys.values());
+                [unread, keys].into_iter().flatten().min()
+            };
+            if let Some(reached) = reached {
+                self.watermark = self.watermark.max(Watermark(reached));
+            }
+        }
+        self.watermark
+    }
+
+    /// `None` means that all rows are on time, the common case.
+    fn fates_by_partition(
+        &mut self,
+        rule: &WatermarkRule,
+        rows: &RecordBatch,
+        partition: usize,
+        now: i64,
+    ) -> Option<Vec<Fate>> {
+        let source = self.watermark.0;
+        let progress = &mut self.partitions[partition];
+        if rows.num_rows() > 0 {
+            progress.seen_at = now;
+        }
+        let times = rows
+            .column(rule.column)
+            .as_primitive::<TimestampMicrosecondType>();
+        let latest_allowed = rule
+            .max_future
+            .map_or(EventTime::MAX, |future| now.saturating_add(future));
+        let mut largest = if progress.started {
+            progress.largest
+        } else {
+            EventTime::MIN
+        };
+        let mut fates = None;
+        for row in 0..times.len() {
+            let fate = if times.is_null(row) {
+                Fate::NullTime
+            } else {
+                let time = times.value(row);
+                if time > latest_allowed {
+                    Fate::Future
+                } else if time < largest.saturating_sub(rule.disorder).max(source) {
+                    Fate::Late
+                } else {
+                    largest = largest.max(time);
+                    continue;
+                }
+            };
+            fates.get_or_insert_with(|| vec![Fate::OnTime; times.len()])[row] = fate;
+        }
+        if largest > EventTime::MIN {
+            progress.largest = largest;
+            progress.started = true;
+        }
+        fates
+    }
+
+    fn fates_by_key(
+        &mut self,
+        rule: &WatermarkRule,
+        rows: &RecordBatch,
+        partition: usize,
+        now: i64,
+    ) -> Result<Option<Vec<Fate>>> {
+        let source = self.watermark.0;
+        let times = rows
+            .column(rule.column)
+            .as_primitive::<TimestampMicrosecondType>();
+        let keys: Vec<_> = rule.per_key.iter().map(|key| rows.column(*key).clone()).collect();
+        let keys = hash_rows(&keys, rows.num_rows())?;
+        let latest_allowed = rule
+            .max_future
+            .map_or(EventTime::MAX, |future| now.saturating_add(future));
+        let mut fates = vec![Fate::OnTime; times.len()];
+        for (row, key) in keys.into_iter().enumerate() {
+            if times.is_null(row) {
+                fates[row] = Fate::NullTime;
+                continue;
+            }
+            let time = times.value(row);
+            if time > latest_allowed {
+                fates[row] = Fate::Future;
+                continue;
+            }
+            let fresh = Progress {
+                largest: EventTime::MIN,
+                seen_at: now,
+                ended: false,
+                started: true,
+            };
+            let progress = self.keys.entry(key).or_insert(fresh);
+            progress.seen_at = now;
+            if time < progress.watermark(rule.disorder).max(source) {
+                fates[row] = Fate::Late;
+            } else {
+                progress.largest = progress.largest.max(time);
+            }
+        }
+        self.partitions[partition].started |= rows.num_rows() > 0;
+        Ok(fates.iter().any(|fate| *fate != Fate::OnTime).then_some(fates))
+    }
+}
+
+fn split(rows: &RecordBatch, fates: &[Fate], rule: &WatermarkRule, now: i64) -> Result<Stamped> {
+    let only = |fate: Fate| -> Result<RecordBatch> {
+        let keep: BooleanArray = fates.iter().map(|f| Some(*f == fate)).collect();
+        Ok(filter_record_batch(rows, &keep)?)
+    };
+    let late = only(Fate::Late)?;
+    let mut rejected = Vec::new();
+    for (row, fate) in fates.iter().enumerate() {
+        if matches!(fate, Fate::Future | Fate::NullTime) {
+            rejected.push(reject(rows, row, *fate, rule, now)?);
+        }
+    }
+    Ok(Stamped {
+        on_time: only(Fate::OnTime)?,
+        late: (late.num_rows() > 0).then_some(late),
+        rejected,
+    })
+}
+
+/// The row as it is kept in the quarantine: `column=value` for each column.
+fn reject(rows: &RecordBatch, row: usize, fate: Fate, rule: &WatermarkRule, now: i64) -> Result<Rejected> {
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
+    let options = FormatOptions::default().with_null("NULL");
+    let mut shown = Vec::with_capacity(rows.num_columns());
+    let mut values = Vec::with_capacity(rows.num_columns());
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        let value = ArrayFormatter::try_new(column.as_ref(), &options)?
+            .value(row)
+            .to_string();
+        shown.push(format!("{}={value}", field.name()));
+        values.push(value);
+    }
+    let column = rows.schema().field(rule.column).name().clone();
+    let (reason, detail) = match fate {
+        Fate::NullTime => ("null_time", format!("column {column:?}: the event time is NULL")),
+        _ => {
+            let now = show_time(now);
+            let limit = rule.max_future.unwrap_or_default() / 1_000_000;
+            let found = &values[rule.column];
+            (
+                "future",
+                format!("column {column:?}: {found} is more than {limit} s ahead of its arrival at {now}"),
+            )
+        }
+    };
+    Ok(Rejected {
+        origin: String::new(),
+        line: None,
+        reason,
+        detail,
+        raw: shown.join(" ").into_bytes(),
+    })
+}
+
+/// A wall clock as text, by way of Arrow.
+fn show_time(micros: i64) -> String {
+    use arrow::util::display::array_value_to_string;
+    let array = arrow::array::TimestampMicrosecondArray::from(vec![micros]);
+    array_value_to_string(&array, 0).unwrap_or_else(|_| micros.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use arrow::array::{StringArray, TimestampMicrosecondArray};
+
+    const SECOND: i64 = 1_000_000;
+
+    fn rule(per_key: Vec<usize>) -> WatermarkRule {
+        WatermarkRule {
+            column: 0,
+            disorder: 2 * SECOND,
+            per_key,
+            idle_after: None,
+            max_future: None,
+        }
+    }
+
+    fn rows(of: &[(i64, &str)]) -> RecordBatch {
+        let times = of
+            .iter()
+            .map(|(s, _)| Some(s * SECOND))
+            .collect::<TimestampMicrosecondArray>();
+        let keys = of.iter().map(|(_, key)| Some(*key)).collect::<StringArray>();
+        RecordBatch::try_from_iter([("ts", Arc::new(times) as _), ("machine", Arc::new(keys) as _)]).unwrap()
+    }
+
+    fn late(stamped: &Stamped) -> usize {
+        stamped.late.as_ref().map_or(0, RecordBatch::num_rows)
+    }
+
+    #[test]
+    fn a_row_is_late_by_the_rows_before_it_however_they_are_batched() {
+        let all = [
+            (10, "a"),
+            (13, "a"),
+            (10, "a"),
+            (11, "a"),
+            (20, "a"),
+            (17, "a"),
+            (18, "a"),
+        ];
+        let mut whole = SourceClock::new(Some(rule(vec![])), &[Partition::default()], 0);
+        let stamped = whole.stamp(rows(&all), 0, 0).unwrap();
+        assert_eq!(late(&stamped), 2);
+        assert_eq!(stamped.on_time.num_rows(), 5);
+        let mut single = SourceClock::new(Some(rule(vec![])), &[Partition::default()], 0);
+        let count: usize = all
+            .iter()
+            .map(|row| late(&single.stamp(rows(&[*row]), 0, 0).unwrap()))
+            .sum();
+        assert_eq!(count, 2);
+        assert_eq!(single.watermark(0), Watermark(18 * SECOND));
+    }
+
+    #[test]
+    fn a_file_that_is_not_read_yet_holds_the_watermark_at_its_earliest_row() {
+        let file = |earliest: i64| Partition {
+            name: String::new(),
+            earliest: Some(earliest * SECOND),
+        };
+        let mut clock = SourceClock::new(Some(rule(vec![])), &[file(0), file(50)], 0);
+        assert_eq!(late(&clock.stamp(rows(&[(100, "a")]), 0, 0).unwrap()), 0);
+        assert_eq!(clock.watermark(0), Watermark(50 * SECOND));
+        assert_eq!(
+            late(&clock.stamp(rows(&[(50, "a"), (60, "a")]), 1, 0).unwrap()),
+            0
+        );
+        clock.end_partition(1);
+        assert_eq!(clock.watermark(0), Watermark(98 * SECOND));
+    }
+
+    #[test]
+    fn with_per_key_a_fast_clock_of_one_machine_makes_no_other_late() {
+        let mut clock = SourceClock::new(Some(rule(vec![1])), &[Partition::default()], 0);
+        let stamped = clock
+            .stamp(
+                rows(&[(10, "slow"), (9000, "fast"), (11, "slow"), (8000, "fast")]),
+                0,
+                0,
+            )
+            .unwrap();
+        assert_eq!(late(&stamped), 1);
+        assert_eq!(clock.watermark(0), Watermark(9 * SECOND));
+    }
+
+    #[test]
+    fn a_silent_key_lets_go_of_the_watermark_after_its_idle_time() {
+        let idle = WatermarkRule {
+            idle_after: Some(5 * SECOND),
+            ..rule(vec![1])
+        };
+        let mut clock = SourceClock::new(Some(idle), &[Partition::default()], 0);
+        clock.stamp(rows(&[(10, "silent"), (10, "alive")]), 0, 0).unwrap();
+        clock.stamp(rows(&[(30, "alive")]), 0, 4 * SECOND).unwrap();
+        assert_eq!(clock.watermark(4 * SECOND), Watermark(8 * SECOND));
+        assert_eq!(clock.watermark(6 * SECOND), Watermark(28 * SECOND));
+        let back = clock
+            .stamp(rows(&[(12, "silent"), (40, "silent")]), 0, 7 * SECOND)
+            .unwrap();
+        assert_eq!(late(&back), 1, "its window has closed");
+    }
+
+    #[test]
+    fn a_row_from_the_future_is_kept_aside_and_moves_no_watermark() {
+        let guarded = WatermarkRule {
+            max_future: Some(300 * SECOND),
+            ..rule(vec![])
+        };
+        let mut clock = SourceClock::new(Some(guarded), &[Partition::default()], 0);
+        let stamped = clock
+            .stamp(rows(&[(10, "a"), (86_400, "mad"), (11, "a")]), 0, 12 * SECOND)
+            .unwrap();
+        assert_eq!(stamped.on_time.num_rows(), 2);
+        assert_eq!(stamped.rejected[0].reason, "future");
+        assert_eq!(stamped.rejected[0].raw, b"ts=1970-01-02T00:00:00 machine=mad");
+        assert_eq!(clock.watermark(12 * SECOND), Watermark(9 * SECOND));
+    }
+}
