@@ -1,0 +1,335 @@
+//! The gate: the only way out to a machine.
+//!
+//! Every proposed command is decided when its epoch ends, by the wall clock of the epoch, in the order of arrival.
+//! The first check that fails gives the reason:
+//!
+//! | check | decision |
+//! |---|---|
+//! | the key is locked by an interlock; a key column is NULL | `rejected` |
+//! | the event time is older than the time to live | `expired` |
+//! | a value is NULL, NaN or infinite; outside its bounds; too far from the last one sent | `rejected` |
+//! | the key already got its commands of the interval | `rejected` |
+//! | all passed | `sent` in mode auto, `shadow` in mode shadow, `held` in mode approve |
+//!
+//! - Ports: 0 is what goes out (columns of the input, and `expires_at` with a time to live); 1 is the log, one row
+//!   per proposal: `time` (wall clock), columns of the input, `decision`, `reason`.
+//! - Shadow keeps rate and steps as if it had sent, so its log says what auto would have sent.
+//! - A closed gate (backfill, replay) is a shadow whatever the mode is: nothing goes out.
+//! - Failsafe: a value that is NULL, NaN or infinite also makes the failsafe values go out, as their own row of the
+//!   log with decision `failsafe`, if no interlock locks the key. They must be within their bounds but are not held to
+//!   the step, nor, the first time, to the rate: the machine must get there from anywhere. They are repeated only as
+//!   far as the rate allows, and without a rate not at all.
+//! - State: per key the last values and the times of what was sent in the interval; the interlock keys.
+//!
+//! The gate is not a safety function: that stays in the controller of the machine.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use lineshaft_engine::batch::{Batch, TIMESTAMP};
+use lineshaft_engine::error::{Error, Result};
+use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::time::EpochHeader;
+
+use super::interlock::Interlock;
+use super::keys::{Key, Keys};
+use super::limits::Limits;
+
+mod options;
+mod rows;
+mod state;
+
+pub use options::{GateOptions, Mode, Rate};
+
+use options::refuse_options;
+use rows::{Decided, Rows};
+use state::Sent;
+
+/// See the page.
+#[derive(Debug)]
+pub struct Gate {
+    options: GateOptions,
+    input: SchemaRef,
+    keys: Keys,
+    interlock: Interlock,
+    sent: BTreeMap<Key, Sent>,
+    proposals: Vec<RecordBatch>,
+}
+
+/// Proposed values as numbers, and which of them are NULL.
+struct Proposals {
+    keys: Vec<Key>,
+    /// By column of the input; `None` for a column that is not a number.
+    numbers: Vec<Option<Float64Array>>,
+    rows: RecordBatch,
+}
+
+/// Why a command may not go out.
+enum Refusal {
+    Rejected(String),
+    Expired(String),
+    /// A value is missing: the failsafe may go out instead.
+    NoValue(String),
+}
+
+impl Gate {
+    /// A gate for proposals with the columns of `input`.
+    ///
+    /// # Errors
+    /// If limits, rate or failsafe make no sense.
+    pub fn new(options: GateOptions, input: SchemaRef) -> Result<Self> {
+        let error = |reason: String| Error::operator(format!("actuator {:?}", options.name), reason);
+        if let Some(reason) = refuse_options(&options, &input) {
+            return Err(error(reason));
+        }
+        Ok(Self {
+            keys: Keys::new(&input, &options.keys)?,
+            interlock: Interlock::default(),
+            sent: BTreeMap::new(),
+            proposals: Vec::new(),
+            options,
+            input,
+        })
+    }
+
+    fn decide_batch(&mut self, rows: RecordBatch, now: i64, output: &mut Output) -> Result<()> {
+        let proposals = self.read(rows)?;
+        let mut decided = Vec::with_capacity(proposals.keys.len());
+        for row in 0..proposals.keys.len() {
+            let (decision, failsafe) = self.decide(&proposals, row, now);
+            decided.push((row, false, decision));
+            decided.extend(failsafe.map(|failsafe| (row, true, failsafe)));
+        }
+        let rows = Rows {
+            options: &self.options,
+            input: &self.input,
+            now,
+            decided: &decided,
+        };
+        let (commands, log) = rows.finish(&proposals.rows)?;
+        if let Some(commands) = commands {
+            output.send_to(0, commands);
+        }
+        output.send_to(1, log);
+        Ok(())
+    }
+
+    fn read(&self, rows: RecordBatch) -> Result<Proposals> {
+        let number = |column: &ArrayRef| -> Result<Option<Float64Array>> {
+            if !column.data_type().is_numeric() {
+                return Ok(None);
+            }
+            Ok(Some(
+                cast(column, &DataType::Float64)?
+                    .as_primitive::<Float64Type>()
+                    .clone(),
+            ))
+        };
+        Ok(Proposals {
+            keys: self.keys.encode(&rows, &self.options.keys)?,
+            numbers: rows.columns().iter().map(number).collect::<Result<_>>()?,
+            rows,
+        })
+    }
+
+    /// The decision on a proposal, and on the failsafe that follows it.
+    fn decide(&mut self, proposals: &Proposals, row: usize, now: i64) -> (Decided, Option<Decided>) {
+        let key = &proposals.keys[row];
+        match self.refuse(proposals, row, now) {
+            None => {
+                let values = proposals.values(row);
+                self.note(key, now, values, false);
+                (self.pass("sent", None), None)
+            }
+            Some(Refusal::Rejected(reason)) => (Decided::refused("rejected", reason), None),
+            Some(Refusal::Expired(reason)) => (Decided::refused("expired", reason), None),
+            Some(Refusal::NoValue(reason)) => {
+                let failsafe = self.failsafe(key, now);
+                (Decided::refused("rejected", reason), failsafe)
+            }
+        }
+    }
+
+    fn refuse(&self, proposals: &Proposals, row: usize, now: i64) -> Option<Refusal> {
+        let key = &proposals.keys[row];
+        let null_key = self
+            .options
+            .keys
+            .iter()
+            .find(|&&column| proposals.rows.column(column).is_null(row));
+        if let Some(&column) = null_key {
+            return Some(Refusal::Rejected(format!("key {} is NULL", self.name(column))));
+        }
+        if self.interlock.is_locked(key) {
+            return Some(Refusal::Rejected("interlock".to_owned()));
+        }
+        self.refuse_age(&proposals.rows, row, now)
+            .or_else(|| self.refuse_missing(proposals, row).map(Refusal::NoValue))
+            .or_else(|| self.refuse_limits(proposals, row).map(Refusal::Rejected))
+            .or_else(|| self.refuse_rate(key, now).map(Refusal::Rejected))
+    }
+
+    fn refuse_age(&self, rows: &RecordBatch, row: usize, now: i64) -> Option<Refusal> {
+        let (ttl, column) = (self.options.ttl?, self.options.event_time?);
+        let times = rows.column(column).as_primitive_opt::<TimestampMicrosecondType>();
+        match times.filter(|times| times.is_valid(row)) {
+            None => Some(Refusal::Rejected(format!(
+                "event time {} is NULL",
+                self.name(column)
+            ))),
+            Some(times) => {
+                let age = now.saturating_sub(times.value(row));
+                let reason = || format!("stale: {age} us old, the time to live is {ttl} us");
+                (age > ttl).then(|| Refusal::Expired(reason()))
+            }
+        }
+    }
+
+    fn refuse_missing(&self, proposals: &Proposals, row: usize) -> Option<String> {
+        let is_value =
+            |column: &usize| !self.options.keys.contains(column) && self.options.event_time != Some(*column);
+        for column in (0..self.input.fields().len()).filter(is_value) {
+            if proposals.rows.column(column).is_null(row) {
+                return Some(format!("{} is NULL", self.name(column)));
+            }
+            let number = proposals.numbers[column]
+                .as_ref()
+                .map(|numbers| numbers.value(row));
+            if let Some(number) = number.filter(|number| !number.is_finite()) {
+                return Some(format!("{} is {number}", self.name(column)));
+            }
+        }
+        None
+    }
+
+    fn refuse_limits(&self, proposals: &Proposals, row: usize) -> Option<String> {
+        let last = self.sent.get(&proposals.keys[row]);
+        let refuse = |limits: &Limits| {
+            let name = self.name(limits.column);
+            let value = proposals.numbers[limits.column].as_ref()?.value(row);
+            let step = || limits.refuse_step(name, value, last?.value(limits.column)?);
+            limits.refuse_bounds(name, value).or_else(step)
+        };
+        self.options.limits.iter().find_map(refuse)
+    }
+
+    fn refuse_rate(&self, key: &Key, now: i64) -> Option<String> {
+        let rate = self.options.rate?;
+        let count = self
+            .sent
+            .get(key)
+            .map_or(0, |sent| sent.within(now, rate.interval));
+        (count >= rate.count).then(|| format!("rate: {count} already sent in {} us", rate.interval))
+    }
+
+    fn failsafe(&mut self, key: &Key, now: i64) -> Option<Decided> {
+        if self.options.failsafe.is_empty() {
+            return None;
+        }
+        let repeated = self.sent.get(key).is_some_and(|sent| sent.failsafe);
+        let rated = self.options.rate.is_some() && self.refuse_rate(key, now).is_none();
+        if repeated && !rated {
+            return None;
+        }
+        let mut values = vec![None; self.input.fields().len()];
+        for &(column, value) in &self.options.failsafe {
+            values[column] = Some(value);
+        }
+        self.note(key, now, values, true);
+        Some(self.pass("failsafe", Some("failsafe")))
+    }
+
+    /// What becomes of a command that passed. `sent` names what auto does.
+    fn pass(&self, sent: &'static str, reason: Option<&str>) -> Decided {
+        let (decision, reason) = match (self.options.closed, self.options.mode) {
+            (true, _) => (
+                "shadow",
+                Some(reason.map_or("backfill".to_owned(), |r| format!("{r}, backfill"))),
+            ),
+            (false, Mode::Shadow) => ("shadow", reason.map(str::to_owned)),
+            (false, Mode::Approve) => ("held", reason.map(str::to_owned)),
+            (false, Mode::Auto) => (sent, None),
+        };
+        let goes_out = !self.options.closed && self.options.mode == Mode::Auto;
+        Decided {
+            decision,
+            reason,
+            goes_out,
+        }
+    }
+
+    /// Remembers what was sent, or would have been. What is held for a person has not been sent.
+    fn note(&mut self, key: &Key, now: i64, values: Vec<Option<f64>>, failsafe: bool) {
+        if self.options.mode == Mode::Approve && !self.options.closed {
+            return;
+        }
+        let interval = self.options.rate.map(|rate| rate.interval);
+        self.sent
+            .entry(key.clone())
+            .or_default()
+            .note(now, values, failsafe, interval);
+    }
+
+    fn name(&self, column: usize) -> &str {
+        self.input.field(column).name()
+    }
+}
+
+impl Proposals {
+    fn values(&self, row: usize) -> Vec<Option<f64>> {
+        self.numbers
+            .iter()
+            .map(|numbers| numbers.as_ref().map(|numbers| numbers.value(row)))
+            .collect()
+    }
+}
+
+impl Operator for Gate {
+    /// Input 0 has proposals, input 1 interlock keys. All changes of interlocks of an epoch count for its proposals.
+    fn on_batch(&mut self, input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+        if input == 1 {
+            return self
+                .interlock
+                .apply(&self.keys, &self.options.interlock_keys, &batch);
+        }
+        self.proposals.push(batch.into_rows());
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
+        for rows in std::mem::take(&mut self.proposals) {
+            self.decide_batch(rows, header.wall_clock, output)?;
+        }
+        Ok(())
+    }
+
+    /// Tables: `sent`, `times`, `interlock`.
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        debug_assert!(self.proposals.is_empty(), "a snapshot is taken between epochs");
+        let mut snapshot = Snapshot::default();
+        let width = self.input.fields().len();
+        snapshot.put("sent", state::sent_table(&self.keys, width, &self.sent)?);
+        snapshot.put("times", state::times_table(&self.keys, &self.sent)?);
+        snapshot.put("interlock", self.interlock.snapshot(&self.keys)?);
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
+        let name = format!("actuator {:?}", self.options.name);
+        let mut table = |table: &str| {
+            snapshot
+                .take(table)
+                .ok_or_else(|| Error::operator(name.as_str(), format!("no table {table:?} to restore")))
+        };
+        let (sent, times, interlock) = (table("sent")?, table("times")?, table("interlock")?);
+        self.sent = state::restore(&self.keys, &sent, &times)?;
+        self.interlock = Interlock::restore(&self.keys, &interlock)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

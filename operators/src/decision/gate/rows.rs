@@ -1,0 +1,122 @@
+//! Puts decisions into columns.
+
+use arrow::array::{BooleanArray, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array};
+use arrow::compute::{filter_record_batch, interleave, take};
+
+use super::*;
+
+/// What was decided on one command.
+pub(super) struct Decided {
+    pub(super) decision: &'static str,
+    pub(super) reason: Option<String>,
+    pub(super) goes_out: bool,
+}
+
+impl Decided {
+    pub(super) fn refused(decision: &'static str, reason: String) -> Self {
+        Self {
+            decision,
+            reason: Some(reason),
+            goes_out: false,
+        }
+    }
+}
+
+/// The decisions on one batch of proposals, failsafe rows among them.
+pub(super) struct Rows<'a> {
+    pub(super) options: &'a GateOptions,
+    pub(super) input: &'a SchemaRef,
+    pub(super) now: i64,
+    /// The row of the proposals that each decision is about, and whether it is the failsafe that followed.
+    pub(super) decided: &'a [(usize, bool, Decided)],
+}
+
+impl Rows<'_> {
+    /// What goes out, and the log.
+    pub(super) fn finish(self, proposals: &RecordBatch) -> Result<(Option<RecordBatch>, RecordBatch)> {
+        let columns: Result<Vec<ArrayRef>> = (0..proposals.num_columns())
+            .map(|column| self.column(proposals, column))
+            .collect();
+        let columns = columns?;
+        let log = self.log(&columns)?;
+        let goes_out: Vec<bool> = self
+            .decided
+            .iter()
+            .map(|(.., decided)| decided.goes_out)
+            .collect();
+        if !goes_out.contains(&true) {
+            return Ok((None, log));
+        }
+        let commands = self.commands(columns)?;
+        Ok((
+            Some(filter_record_batch(&commands, &BooleanArray::from(goes_out))?),
+            log,
+        ))
+    }
+
+    fn column(&self, proposals: &RecordBatch, column: usize) -> Result<ArrayRef> {
+        let proposed = proposals.column(column);
+        if self.decided.len() == proposals.num_rows() {
+            return Ok(Arc::clone(proposed));
+        }
+        if self.options.keys.contains(&column) {
+            let rows: Option<Vec<u32>> = self
+                .decided
+                .iter()
+                .map(|(row, ..)| u32::try_from(*row).ok())
+                .collect();
+            let rows =
+                rows.ok_or_else(|| Error::operator("gate", "more rows in a batch than 32 bits count"))?;
+            return Ok(take(proposed, &UInt32Array::from(rows), None)?);
+        }
+        let failsafe = self.failsafe_value(column, proposed.data_type())?;
+        let place =
+            |(row, is_failsafe, _): &(usize, bool, Decided)| if *is_failsafe { (1, 0) } else { (0, *row) };
+        let places: Vec<(usize, usize)> = self.decided.iter().map(place).collect();
+        Ok(interleave(&[proposed.as_ref(), failsafe.as_ref()], &places)?)
+    }
+
+    /// One row: the failsafe value of a column, or NULL; the event time of a failsafe is now.
+    fn failsafe_value(&self, column: usize, data_type: &DataType) -> Result<ArrayRef> {
+        if self.options.event_time == Some(column) {
+            return Ok(cast(&TimestampMicrosecondArray::from(vec![self.now]), data_type)?);
+        }
+        match self.options.failsafe.iter().find(|(known, _)| *known == column) {
+            Some((_, value)) => Ok(cast(&Float64Array::from(vec![*value]), data_type)?),
+            None => Ok(new_null_array(data_type, 1)),
+        }
+    }
+
+    fn commands(&self, mut columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+        if let Some(ttl) = self.options.ttl {
+            let expires_at = self.now.saturating_add(ttl);
+            columns.push(Arc::new(TimestampMicrosecondArray::from(vec![
+                expires_at;
+                self.decided.len()
+            ])));
+        }
+        Ok(RecordBatch::try_new(
+            self.options.command_schema(self.input),
+            columns,
+        )?)
+    }
+
+    fn log(&self, columns: &[ArrayRef]) -> Result<RecordBatch> {
+        let mut log: Vec<ArrayRef> = Vec::with_capacity(columns.len() + 3);
+        log.push(Arc::new(TimestampMicrosecondArray::from(vec![
+            self.now;
+            self.decided.len()
+        ])));
+        log.extend(columns.iter().map(Arc::clone));
+        log.push(Arc::new(StringArray::from_iter_values(
+            self.decided.iter().map(|(.., decided)| decided.decision),
+        )));
+        log.push(Arc::new(
+            self.decided
+                .iter()
+                .map(|(.., decided)| decided.reason.as_deref())
+                .collect::<StringArray>(),
+        ));
+        Ok(RecordBatch::try_new(self.options.log_schema(self.input), log)?)
+    }
+}

@@ -1,0 +1,343 @@
+//! Artefacts: trained models as versioned files, `models/<name>/v<N>.model` in the data directory.
+//!
+//! ```text
+//! magic "LSMODEL\0" | format u32 | length of the crate version u64 | crate version | SHA-256 of the body | body
+//! ```
+//!
+//! Numbers are little-endian; the body is postcard, which keeps every bit of a float. A file appears whole or not at
+//! all: it is written beside its place, synced, renamed, and the folder is synced.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use lineshaft_engine::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::options::hex;
+use super::{Trained, Training};
+
+const MAGIC: &[u8; 8] = b"LSMODEL\0";
+/// Raised when the body changes: an older file is then trained again.
+const FORMAT: u32 = 1;
+const HASH: usize = 32;
+
+/// A trained model with where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// The model.
+    pub trained: Trained,
+    /// The text of the training query.
+    pub query: String,
+    /// [`Training::definition_hash`] of training and query.
+    pub definition_hash: String,
+    /// When it was trained, microseconds since the Unix epoch.
+    pub created_at: i64,
+}
+
+/// A file of a model.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredModel {
+    /// The name of the model.
+    pub name: String,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Artifact {
+    /// An artefact of a model that was just trained.
+    pub fn new(trained: Trained, query: &str, created_at: i64) -> Self {
+        let definition_hash = trained.training.definition_hash(query);
+        Self {
+            trained,
+            query: query.to_owned(),
+            definition_hash,
+            created_at,
+        }
+    }
+
+    /// Stores it as the next version of its name under the data directory `folder`, and returns the version.
+    ///
+    /// # Errors
+    /// If the name cannot be that of a folder, or a file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<u32> {
+        let name = &self.trained.training.name;
+        let models = folder_of(folder, name)?;
+        fs::create_dir_all(&models).map_err(|source| Error::file("create", &models, source))?;
+        let version = versions(&models, name)?
+            .last()
+            .map_or(1, |newest| newest.version + 1);
+        let path = models.join(format!("v{version}.model"));
+        write_whole(&path, &self.encode()?).map_err(|source| Error::file("write", &path, source))?;
+        Ok(version)
+    }
+
+    /// Reads an artefact.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged, or is of another format.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(|source| Error::file("read", path, source))?;
+        Self::decode(&bytes)
+            .map_err(|reason| Error::file("read", path, io::Error::new(io::ErrorKind::InvalidData, reason)))
+    }
+
+    /// The SHA-256 of the stored body, in hexadecimal digits: the identity of the model.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn hash(&self) -> Result<String> {
+        Ok(hex(&Sha256::digest(self.body()?)))
+    }
+
+    fn body(&self) -> Result<Vec<u8>> {
+        let name = &self.trained.training.name;
+        postcard::to_allocvec(self).map_err(|error| Error::operator(format!("model {name:?}"), error))
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let body = self.body()?;
+        let crate_version = env!("CARGO_PKG_VERSION").as_bytes();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(FORMAT.to_le_bytes());
+        bytes.extend((crate_version.len() as u64).to_le_bytes());
+        bytes.extend(crate_version);
+        bytes.extend(Sha256::digest(&body));
+        bytes.extend(body);
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or("not a model file of lineshaft")?;
+        let (format, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+        let format = u32::from_le_bytes(*format);
+        if format != FORMAT {
+            return Err(format!(
+                "model format {format}, this program reads {FORMAT}; train the model again"
+            ));
+        }
+        let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
+        let rest = rest.get(length..).ok_or_else(damaged)?;
+        let (hash, body) = rest.split_first_chunk::<HASH>().ok_or_else(damaged)?;
+        if Sha256::digest(body).as_slice() != hash {
+            return Err(damaged());
+        }
+        postcard::from_bytes(body).map_err(|error| format!("{}: {error}", damaged()))
+    }
+}
+
+fn damaged() -> String {
+    "the model file is damaged or cut short; delete it and train the model again".to_owned()
+}
+
+/// All stored models, by name and version.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<StoredModel>> {
+    let root = folder.join("models");
+    let mut stored = Vec::new();
+    for entry in entries(&root)? {
+        if entry.path().is_dir() {
+            stored.extend(versions(&entry.path(), &entry.file_name().to_string_lossy())?);
+        }
+    }
+    stored.sort();
+    Ok(stored)
+}
+
+/// The newest version of a model that was trained by this definition, if there is one.
+///
+/// # Errors
+/// If a file cannot be read or is damaged.
+pub fn newest(folder: &Path, training: &Training, query: &str) -> Result<Option<(StoredModel, Artifact)>> {
+    let hash = training.definition_hash(query);
+    for stored in versions(&folder_of(folder, &training.name)?, &training.name)?
+        .into_iter()
+        .rev()
+    {
+        let artifact = Artifact::load(&stored.path)?;
+        if artifact.definition_hash == hash {
+            return Ok(Some((stored, artifact)));
+        }
+    }
+    Ok(None)
+}
+
+fn folder_of(folder: &Path, name: &str) -> Result<PathBuf> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    if name.is_empty() || !name.chars().all(plain) {
+        let reason = "its name becomes a folder: use letters, digits, `_` and `-`";
+        return Err(Error::operator(format!("model {name:?}"), reason));
+    }
+    Ok(folder.join("models").join(name))
+}
+
+/// The stored versions in one folder, ascending. A file with another name is none.
+fn versions(models: &Path, name: &str) -> Result<Vec<StoredModel>> {
+    let mut stored = Vec::new();
+    for entry in entries(models)? {
+        let file_name = entry.file_name();
+        let number = file_name
+            .to_str()
+            .and_then(|n| n.strip_prefix('v')?.strip_suffix(".model")?.parse().ok());
+        if let Some(version) = number {
+            stored.push(StoredModel {
+                name: name.to_owned(),
+                version,
+                path: entry.path(),
+            });
+        }
+    }
+    stored.sort();
+    Ok(stored)
+}
+
+/// What is in a folder; nothing if there is no folder.
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
+    let read = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other,
+    };
+    read.and_then(Iterator::collect)
+        .map_err(|source| Error::file("read", folder, source))
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
+    use arrow::datatypes::Float64Type;
+
+    use super::super::random::Random;
+    use super::super::train;
+    use super::*;
+
+    fn column(seed: u64) -> ArrayRef {
+        let mut random = Random::new(seed);
+        Arc::new(Float64Array::from_iter_values(
+            (0..200).map(|_| random.unit() * 1e3),
+        ))
+    }
+
+    fn training(algorithm: &str) -> Training {
+        let options = [
+            ("algorithm", algorithm),
+            ("target", "y"),
+            ("k", "3"),
+            ("trees", "10"),
+        ];
+        let used = |name: &str| match algorithm {
+            "kmeans" => matches!(name, "algorithm" | "k"),
+            "random_forest_regressor" => name != "k",
+            _ => matches!(name, "algorithm" | "target"),
+        };
+        let options = options
+            .iter()
+            .filter(|(name, _)| used(name))
+            .map(|&(n, v)| (n.to_owned(), v.to_owned()));
+        Training::from_options("wear", &options.collect()).unwrap()
+    }
+
+    fn artifact(algorithm: &str) -> Artifact {
+        let table =
+            RecordBatch::try_from_iter([("a", column(1)), ("b", column(2)), ("y", column(3))]).unwrap();
+        Artifact::new(
+            train(&training(algorithm), &table).unwrap(),
+            "SELECT 1",
+            1_000_000,
+        )
+    }
+
+    #[test]
+    fn predictions_after_reload_are_the_same_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        for algorithm in ["random_forest_regressor", "ridge"] {
+            let before = artifact(algorithm);
+            let version = before.save(folder.path()).unwrap();
+            let path = folder.path().join(format!("models/wear/v{version}.model"));
+            let after = Artifact::load(&path).unwrap();
+            let unseen = [column(8), column(9)];
+            let bits = |artifact: &Artifact| -> Vec<u64> {
+                let predicted = artifact.trained.predict(&unseen).unwrap();
+                predicted
+                    .as_primitive::<Float64Type>()
+                    .values()
+                    .iter()
+                    .map(|value| value.to_bits())
+                    .collect()
+            };
+            assert_eq!(bits(&before), bits(&after));
+            assert_eq!(before, after);
+        }
+    }
+
+    #[test]
+    fn versions_count_up_and_the_newest_of_a_definition_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(list(folder.path()).unwrap(), []);
+        let (ridge, linear) = (artifact("ridge"), artifact("linear_regression"));
+        let versions = [&ridge, &ridge, &linear].map(|artifact| artifact.save(folder.path()).unwrap());
+        assert_eq!(versions, [1, 2, 3]);
+        assert_eq!(list(folder.path()).unwrap().len(), 3);
+        let (stored, found) = newest(folder.path(), &training("ridge"), "SELECT 1")
+            .unwrap()
+            .unwrap();
+        assert_eq!((stored.version, found), (2, ridge));
+        assert_eq!(
+            newest(folder.path(), &training("ridge"), "SELECT 2").unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        artifact("ridge").save(folder.path()).unwrap();
+        let path = folder.path().join("models/wear/v1.model");
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(Artifact::load(&path).is_err(), "{length} bytes");
+        }
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0x40;
+            // The version of the crate is for people; every other byte is checked.
+            let loaded = Artifact::decode(&bytes);
+            assert!(
+                loaded.is_err() || (20..20 + env!("CARGO_PKG_VERSION").len()).contains(&place),
+                "byte {place}"
+            );
+        }
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let error = Artifact::load(&path).unwrap_err();
+        assert!(error.to_string().ends_with("v1.model"), "{error}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("damaged or cut short"), "{cause}");
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_the_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut artifact = artifact("ridge");
+        artifact.trained.training.name = "../wear".to_owned();
+        let error = artifact.save(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("use letters, digits"), "{error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! Feature columns: what a model reads.
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use lineshaft_engine::error::{Error, Result};
+
+/// Columns of equal length, one per feature.
+#[derive(Clone, Copy, Debug)]
+pub struct Features<'a> {
+    columns: &'a [&'a [f64]],
+    rows: usize,
+}
+
+impl<'a> Features<'a> {
+    /// Features from their columns.
+    ///
+    /// # Panics
+    /// If the columns differ in length.
+    pub fn new(columns: &'a [&'a [f64]]) -> Self {
+        let rows = columns.first().map_or(0, |column| column.len());
+        assert!(
+            columns.iter().all(|column| column.len() == rows),
+            "columns of one length"
+        );
+        Self { columns, rows }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &'a [&'a [f64]] {
+        self.columns
+    }
+}
+
+/// `rows` of `columns`, copied.
+pub(crate) fn gather(columns: &[Vec<f64>], rows: &[usize]) -> Vec<Vec<f64>> {
+    columns
+        .iter()
+        .map(|column| rows.iter().map(|&row| column[row]).collect())
+        .collect()
+}
+
+/// The columns as slices, for [`Features::new`].
+pub(crate) fn slices(columns: &[Vec<f64>]) -> Vec<&[f64]> {
+    columns.iter().map(Vec::as_slice).collect()
+}
+
+/// Numbers and booleans as `f64`; NULL becomes NaN.
+///
+/// # Errors
+/// If the column is neither.
+pub(crate) fn numbers(model: &str, column: &str, array: &ArrayRef) -> Result<Vec<f64>> {
+    let floats = float_array(model, column, array)?;
+    if floats.null_count() == 0 {
+        return Ok(floats.values().to_vec());
+    }
+    Ok(floats.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+}
+
+/// Numbers and booleans as an array of `f64`.
+///
+/// # Errors
+/// If the column is neither.
+pub(crate) fn float_array(model: &str, column: &str, array: &ArrayRef) -> Result<Float64Array> {
+    let data_type = array.data_type();
+    if !(data_type.is_numeric() || matches!(data_type, DataType::Boolean | DataType::Null)) {
+        let reason = format!(
+            "feature {column:?} is {data_type}, not a number; leave it out of the query or turn it into numbers with CASE"
+        );
+        return Err(Error::operator(format!("model {model:?}"), reason));
+    }
+    Ok(cast(array, &DataType::Float64)?
+        .as_primitive::<Float64Type>()
+        .clone())
+}

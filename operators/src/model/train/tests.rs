@@ -1,0 +1,299 @@
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use lineshaft_engine::declaration::Options;
+
+use super::super::random::Random;
+use super::*;
+
+fn training(options: &[(&str, &str)]) -> Training {
+    let options: Options = options
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    Training::from_options("wear", &options).unwrap()
+}
+
+fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .unwrap()
+}
+
+/// `y = 3a - b` with a class `hot` when `a > 0.5`.
+fn plant(rows: usize) -> (Float64Array, Float64Array, Float64Array, StringArray) {
+    let mut random = Random::new(11);
+    let a: Vec<f64> = (0..rows).map(|_| random.unit()).collect();
+    let b: Vec<f64> = (0..rows).map(|_| random.unit()).collect();
+    let y = a.iter().zip(&b).map(|(a, b)| 3.0 * a - b).collect::<Vec<f64>>();
+    let state: Vec<&str> = a.iter().map(|&a| if a > 0.5 { "hot" } else { "cold" }).collect();
+    (a.into(), b.into(), y.into(), state.into())
+}
+
+fn metric(trained: &Trained, name: &str) -> f64 {
+    trained
+        .metrics
+        .iter()
+        .find(|metric| metric.name == name)
+        .unwrap()
+        .value
+}
+
+#[test]
+fn each_regression_learns_a_plane_and_reports_it() {
+    let (a, b, y, _) = plant(400);
+    let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
+    for (algorithm, r2) in [
+        ("linear_regression", 0.999_999),
+        ("ridge", 0.999),
+        ("random_forest_regressor", 0.9),
+    ] {
+        let trained = train(&training(&[("algorithm", algorithm), ("target", "y")]), &table).unwrap();
+        assert!(metric(&trained, "r2") > r2, "{algorithm}: {:?}", trained.metrics);
+        assert_eq!(trained.features, ["a", "b"]);
+        assert_eq!(trained.rows + trained.test_rows, 400);
+        assert!((60..100).contains(&trained.test_rows), "{}", trained.test_rows);
+        assert_eq!(trained.output_type(), DataType::Float64);
+    }
+}
+
+#[test]
+fn each_classifier_gives_back_the_text_of_its_classes() {
+    let (a, b, _, state) = plant(400);
+    let columns = [Arc::new(a) as ArrayRef, Arc::new(b)];
+    let table = table(vec![
+        ("a", Arc::clone(&columns[0])),
+        ("state", Arc::new(state)),
+        ("b", Arc::clone(&columns[1])),
+    ]);
+    for algorithm in ["random_forest_classifier", "logistic_regression"] {
+        let trained = train(
+            &training(&[("algorithm", algorithm), ("target", "state")]),
+            &table,
+        )
+        .unwrap();
+        assert!(
+            metric(&trained, "accuracy") > 0.9,
+            "{algorithm}: {:?}",
+            trained.metrics
+        );
+        for name in ["f1", "precision", "recall", "log_loss"] {
+            assert!(metric(&trained, name).is_finite());
+        }
+        let predicted = trained.predict(&columns).unwrap();
+        let hot = trained.predict_proba(&columns, None).unwrap();
+        let cold = trained.predict_proba(&columns, Some("cold")).unwrap();
+        for row in 0..400 {
+            let (hot, cold) = (
+                hot.as_primitive::<Float64Type>().value(row),
+                cold.as_primitive::<Float64Type>().value(row),
+            );
+            assert!((hot + cold - 1.0).abs() < 1e-9);
+            if (hot - 0.5).abs() > 1e-9 {
+                assert_eq!(
+                    predicted.as_string::<i32>().value(row),
+                    if hot > 0.5 { "hot" } else { "cold" }
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn integer_and_boolean_classes_keep_their_type() {
+    let (a, ..) = plant(200);
+    let features: [ArrayRef; 1] = [Arc::new(a.clone())];
+    let integers: Int32Array = a.values().iter().map(|&a| if a > 0.5 { 7 } else { -7 }).collect();
+    let booleans: BooleanArray = a.values().iter().map(|&a| Some(a > 0.5)).collect();
+    let options = training(&[
+        ("algorithm", "random_forest_classifier"),
+        ("target", "y"),
+        ("trees", "5"),
+    ]);
+    let trained = train(
+        &options,
+        &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(integers))]),
+    )
+    .unwrap();
+    let predicted = trained.predict(&features).unwrap();
+    assert!(
+        predicted
+            .as_primitive::<Int64Type>()
+            .values()
+            .iter()
+            .all(|value| value.abs() == 7)
+    );
+    let trained = train(
+        &options,
+        &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(booleans))]),
+    )
+    .unwrap();
+    assert_eq!(
+        trained.predict(&features).unwrap().data_type(),
+        &DataType::Boolean
+    );
+}
+
+#[test]
+fn clusters_need_no_target() {
+    let x: Vec<f64> = (0..100)
+        .map(|row| f64::from(row % 2) * 10.0 + f64::from(row) * 1e-3)
+        .collect();
+    let features: [ArrayRef; 1] = [Arc::new(Float64Array::from(x))];
+    let options = training(&[("algorithm", "kmeans"), ("k", "2")]);
+    let trained = train(&options, &table(vec![("x", Arc::clone(&features[0]))])).unwrap();
+    let clusters = trained.predict(&features).unwrap();
+    let clusters: &Int64Array = clusters.as_primitive();
+    assert!((0..98).all(|row| clusters.value(row) == clusters.value(row + 2)));
+    assert_ne!(clusters.value(0), clusters.value(1));
+    assert!(metric(&trained, "inertia") > 0.0);
+}
+
+#[test]
+fn incomplete_rows_are_left_out_and_score_to_null() {
+    let a = Float64Array::from(vec![
+        Some(1.0),
+        None,
+        Some(f64::NAN),
+        Some(4.0),
+        Some(5.0),
+        Some(f64::INFINITY),
+    ]);
+    let y = Float64Array::from(vec![Some(2.0), Some(4.0), Some(6.0), Some(8.0), None, Some(1.0)]);
+    let features: [ArrayRef; 1] = [Arc::new(a)];
+    let options = training(&[
+        ("algorithm", "linear_regression"),
+        ("target", "y"),
+        ("test_fraction", "0"),
+    ]);
+    let trained = train(
+        &options,
+        &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(y))]),
+    )
+    .unwrap();
+    assert_eq!((trained.rows, trained.dropped_rows, trained.test_rows), (2, 4, 0));
+    assert!(trained.metrics.is_empty());
+    let predicted = trained.predict(&features).unwrap();
+    let nulls: Vec<bool> = (0..6).map(|row| predicted.is_null(row)).collect();
+    assert_eq!(nulls, [false, true, true, false, false, true]);
+    assert!((predicted.as_primitive::<Float64Type>().value(4) - 10.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_seed_decides_the_held_back_part() {
+    let (a, b, y, _) = plant(300);
+    let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
+    let with = |seed| {
+        let options = [
+            ("algorithm", "random_forest_regressor"),
+            ("target", "y"),
+            ("trees", "5"),
+            ("seed", seed),
+        ];
+        train(&training(&options), &table).unwrap()
+    };
+    assert_eq!(with("1"), with("1"));
+    assert_ne!(with("1").metrics, with("2").metrics);
+}
+
+#[test]
+fn what_cannot_be_learned_is_said_clearly() {
+    let numbers = |values: &[f64]| Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
+    let forest = training(&[
+        ("algorithm", "random_forest_classifier"),
+        ("target", "y"),
+        ("test_fraction", "0"),
+    ]);
+    let linear = training(&[
+        ("algorithm", "linear_regression"),
+        ("target", "y"),
+        ("test_fraction", "0"),
+    ]);
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "a"]));
+    let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1, 2, 3]));
+    let (x, y) = (numbers(&[1.0, 2.0, 3.0]), numbers(&[1.0, 1.0, 1.0]));
+    let cases = [
+        (
+            &forest,
+            table(vec![("x", numbers(&[])), ("y", numbers(&[]))]),
+            "gave no rows",
+        ),
+        (
+            &forest,
+            table(vec![("x", numbers(&[f64::NAN])), ("y", numbers(&[1.0]))]),
+            "each of the 1 training rows",
+        ),
+        (
+            &forest,
+            table(vec![("x", Arc::clone(&x)), ("y", Arc::clone(&y))]),
+            "one class only in the 3 training rows",
+        ),
+        (
+            &linear,
+            table(vec![("x", Arc::clone(&x)), ("y", Arc::clone(&y))]),
+            "the target is 1 in each of the 3",
+        ),
+        (
+            &linear,
+            table(vec![("x", Arc::clone(&text)), ("y", Arc::clone(&x))]),
+            "feature \"x\" is Utf8, not a number",
+        ),
+        (
+            &linear,
+            table(vec![("x", time), ("y", Arc::clone(&x))]),
+            "feature \"x\" is Timestamp",
+        ),
+        (
+            &linear,
+            table(vec![("x", Arc::clone(&x)), ("y", text)]),
+            "target \"y\" is Utf8",
+        ),
+        (
+            &linear,
+            table(vec![("x", Arc::clone(&x)), ("z", Arc::clone(&x))]),
+            "which has x, z",
+        ),
+        (&linear, table(vec![("y", x)]), "no feature column"),
+    ];
+    for (training, table, expected) in cases {
+        let error = train(training, &table).unwrap_err().to_string();
+        assert!(
+            error.starts_with("model \"wear\": ") && error.contains(expected),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_number_of_features_names_them() {
+    let (a, b, y, state) = plant(50);
+    let table = table(vec![
+        ("a", Arc::new(a.clone())),
+        ("b", Arc::new(b)),
+        ("y", Arc::new(y)),
+    ]);
+    let trained = train(&training(&[("algorithm", "ridge"), ("target", "y")]), &table).unwrap();
+    let error = trained
+        .predict(&[Arc::new(a) as ArrayRef])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "model \"wear\": it takes 2 features (a, b), not 1");
+    let texts: [ArrayRef; 2] = [Arc::new(state.clone()), Arc::new(state)];
+    assert!(
+        trained
+            .predict(&texts)
+            .unwrap_err()
+            .to_string()
+            .contains("not a number")
+    );
+    assert!(
+        trained
+            .predict_proba(&texts, None)
+            .unwrap_err()
+            .to_string()
+            .contains("gives no probabilities")
+    );
+}
