@@ -1,0 +1,181 @@
+//! Queries, and the statements that are little more than one: views, sinks, models, `INSERT INTO`.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+
+use super::Context;
+use super::interval::Least;
+use super::options::options;
+use super::tokens::{Lexeme, Result, Tokens};
+use crate::error::QueryError;
+use crate::span::{Name, Span, Spanned};
+use crate::statement::{CreateModel, CreateSink, CreateView, Emit, InsertInto, SelectQuery};
+
+/// `name [(a, b)] AS query`.
+pub(super) fn view(mut tokens: Tokens<'_>, name: Name, materialized: bool) -> Result<CreateView> {
+    let columns = match tokens.peek() {
+        Some(Token::LParen) => tokens.names("the name of a column")?,
+        _ => Vec::new(),
+    };
+    tokens.expect(&["AS"])?;
+    Ok(CreateView {
+        span: tokens.span(),
+        name,
+        columns,
+        materialized,
+        query: select(tokens)?,
+    })
+}
+
+/// `name [FROM relation] WITH (...) [AS query]`.
+pub(super) fn sink(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>) -> Result<CreateSink> {
+    let span = tokens.span();
+    let relation = match tokens.eat(&["FROM"]) {
+        true => Some(select_all(&mut tokens)?),
+        false => None,
+    };
+    let options = options(&mut tokens, &name, context)?;
+    let query = match relation {
+        Some(query) => {
+            tokens.expect_end()?;
+            query
+        }
+        None if tokens.eat(&["AS"]) => select(tokens)?,
+        None => return Err(tokens.unexpected("AS and a query, or FROM and a view before WITH")),
+    };
+    Ok(CreateSink { name, query, options, span })
+}
+
+/// `name WITH (...) [AS query]`.
+pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>) -> Result<CreateModel> {
+    let span = tokens.span();
+    let options = options(&mut tokens, &name, context)?;
+    let training = match tokens.eat(&["AS"]) {
+        true => Some(select_without_emit(tokens)?),
+        false => {
+            tokens.expect_end()?;
+            None
+        }
+    };
+    Ok(CreateModel { name, options, training, span })
+}
+
+/// `INSERT INTO actuator [(a, b)] query`.
+pub(super) fn insert(mut tokens: Tokens<'_>) -> Result<InsertInto> {
+    tokens.expect(&["INSERT", "INTO"])?;
+    let target = tokens.name("the name of an actuator")?;
+    // `(SELECT ...)` is a query, too.
+    let is_query = matches!(tokens.nth(1), Some(Token::Word(word)) if word.keyword == Keyword::SELECT);
+    let columns = match tokens.peek() {
+        Some(Token::LParen) if !is_query => tokens.names("the name of a column")?,
+        _ => Vec::new(),
+    };
+    Ok(InsertInto {
+        span: tokens.span(),
+        target,
+        columns,
+        query: select(tokens)?,
+    })
+}
+
+/// All tokens left: a query, perhaps with `EMIT`.
+///
+/// `EMIT` is cut off before DataFusion's parser sees it: that would take it for another name of the last table.
+pub(super) fn select(mut tokens: Tokens<'_>) -> Result<SelectQuery> {
+    let mut query = tokens.until(is_emit);
+    let emit = match tokens.is_done() {
+        true => None,
+        false if is_emit(&tokens) => Some(emit(&mut tokens)?),
+        false => return Err(tokens.unexpected("end of statement")),
+    };
+    Ok(SelectQuery { emit, ..parse(&mut query)? })
+}
+
+/// A query whose result is taken once, so that there is nothing to emit.
+pub(super) fn select_without_emit(tokens: Tokens<'_>) -> Result<SelectQuery> {
+    let query = select(tokens)?;
+    match &query.emit {
+        Some(emit) => Err(QueryError::invalid("this query has no windows that could emit", emit.span)
+            .with_help("put EMIT into the view that has the window")),
+        None => Ok(query),
+    }
+}
+
+/// `relation`, as the query `SELECT * FROM relation`.
+pub(super) fn select_all(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
+    let mark = tokens.mark();
+    tokens.sql(|parser| parser.parse_object_name(true))?;
+    let span = tokens.since(mark);
+    let name = tokens.taken(mark);
+    let place = name[0].token.span;
+    let written = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+    let written = written.into_iter().map(|token| Lexeme {
+        token: TokenWithSpan { token, span: place },
+        span,
+    });
+    let lexemes: Vec<Lexeme> = written.chain(name.iter().cloned()).collect();
+    let mut query = parse(&mut Tokens::of_statement(tokens.file(), &lexemes))?;
+    query.text = format!("SELECT * FROM {}", tokens.file().slice(span));
+    query.span = span;
+    Ok(query)
+}
+
+fn parse(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
+    let span = tokens.span();
+    if let Some(place) = match_recognize(tokens.clone()) {
+        return Err(QueryError::not_supported("MATCH_RECOGNIZE", place));
+    }
+    let query = tokens.sql(|parser| parser.parse_query())?;
+    tokens.expect_end()?;
+    Ok(SelectQuery {
+        query,
+        text: tokens.file().slice(span).to_owned(),
+        span,
+        emit: None,
+    })
+}
+
+/// Found by its name, because DataFusion's parser would stumble over `WITHIN` inside of it.
+fn match_recognize(mut tokens: Tokens<'_>) -> Option<Span> {
+    while !tokens.is_done() {
+        if tokens.is(&["MATCH_RECOGNIZE"]) && tokens.nth(1) == Some(&Token::LParen) {
+            return Some(tokens.here());
+        }
+        tokens.next();
+    }
+    None
+}
+
+/// True if `EMIT` begins a clause here, rather than being the name of a column or table.
+fn is_emit(tokens: &Tokens<'_>) -> bool {
+    if !tokens.is(&["EMIT"]) {
+        return false;
+    }
+    let ends_query = match tokens.previous() {
+        Some(Token::Word(Word { keyword, .. })) => *keyword == Keyword::NoKeyword || *keyword == Keyword::END,
+        Some(Token::RParen | Token::RBracket | Token::Number(..) | Token::SingleQuotedString(_)) => true,
+        _ => false,
+    };
+    let follows = |words: &[&str]| {
+        let mut rest = tokens.clone();
+        rest.next();
+        rest.is(words)
+    };
+    follows(&["ON", "WINDOW"]) || follows(&["EVERY"]) || follows(&["CHANGES"]) || ends_query && tokens.nth(1).is_none()
+}
+
+fn emit(tokens: &mut Tokens<'_>) -> Result<Spanned<Emit>> {
+    let mark = tokens.mark();
+    tokens.expect(&["EMIT"])?;
+    let emit = if tokens.eat(&["ON"]) {
+        tokens.expect(&["WINDOW", "CLOSE"])?;
+        Emit::OnWindowClose
+    } else if tokens.eat(&["EVERY"]) {
+        Emit::Every(tokens.interval(Least::AboveZero)?.value)
+    } else {
+        return Err(tokens.unexpected("ON WINDOW CLOSE or EVERY INTERVAL"));
+    };
+    let span = tokens.since(mark);
+    tokens.expect_end()?;
+    Ok(Spanned::new(emit, span))
+}
