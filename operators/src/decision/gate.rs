@@ -295,6 +295,11 @@ impl Operator for Gate {
                 .interlock
                 .apply(&self.keys, &self.options.interlock_keys, &batch);
         }
+        // A retraction proposes nothing.
+        let batch = match batch.weights() {
+            Some(weights) => batch.filter(&weights.iter().map(|weight| Some(weight > Some(0))).collect())?,
+            None => batch,
+        };
         self.proposals.push(batch.into_rows());
         Ok(())
     }

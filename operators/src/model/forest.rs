@@ -114,17 +114,18 @@ impl Forest {
             let rows = BLOCK.min(features.rows() - start);
             fill(&mut block, features, start, rows);
             for tree in &self.trees {
-                for (row, &leaf) in self.descend(tree, &block, width)[..rows].iter().enumerate() {
+                for (row, &leaf) in self.descend(tree, &block, width, rows)[..rows].iter().enumerate() {
                     visit(start + row, self.values[leaf as usize]);
                 }
             }
         }
     }
 
-    fn descend(&self, tree: &Tree, block: &[f64], width: usize) -> [u32; BLOCK] {
+    /// The leaves of the first `rows` rows of the block.
+    fn descend(&self, tree: &Tree, block: &[f64], width: usize, rows: usize) -> [u32; BLOCK] {
         let mut places = [tree.root; BLOCK];
         for _ in 0..tree.depth {
-            for (place, row) in places.iter_mut().zip(block.chunks_exact(width)) {
+            for (place, row) in places[..rows].iter_mut().zip(block.chunks_exact(width)) {
                 let node = &self.nodes[*place as usize];
                 *place = node.left + u32::from(row[node.feature as usize] > node.threshold);
             }

@@ -315,6 +315,30 @@ fn the_failsafe_is_only_logged_in_shadow_and_in_backfill() {
 }
 
 #[test]
+fn a_retraction_is_no_proposal() {
+    let mut gate = gate(options(Mode::Auto));
+    let rows = batch(&[(1, Some("a"), Some(20.0)), (1, Some("a"), Some(21.0))]).into_rows();
+    let mut output = Output::new(2);
+    gate.on_batch(
+        0,
+        Batch::with_weights(rows, Int64Array::from(vec![-1, 1])),
+        &mut output,
+    )
+    .unwrap();
+    gate.on_epoch_end(
+        EpochHeader {
+            epoch: 1,
+            wall_clock: 1,
+        },
+        &mut output,
+    )
+    .unwrap();
+    let (sent, log) = read(&mut output);
+    assert_eq!(sent, [("a".to_owned(), 21.0)]);
+    assert_eq!(log.len(), 1);
+}
+
+#[test]
 fn options_that_make_no_sense_are_refused() {
     let refuse = |options: GateOptions| Gate::new(options, schema()).unwrap_err().to_string();
     let mut limits = options(Mode::Auto);

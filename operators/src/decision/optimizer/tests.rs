@@ -1,4 +1,5 @@
 use arrow::array::TimestampMicrosecondArray;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -279,4 +280,40 @@ fn bounds_out_of_order_are_refused() {
         error,
         "optimizer \"setpoints\": the bounds 200 and 100 of speed are not finite and in order"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn whatever_the_state_is_choices_keep_bounds_and_steps(
+        demands in prop::collection::vec(
+            prop_oneof![4 => -50.0..150.0, 1 => prop::num::f64::ANY, 1 => Just(1e300), 1 => Just(f64::NAN)],
+            1..12,
+        ),
+    ) {
+        let mut options = options();
+        options.evaluations = 200;
+        options.variables[0].max_step = Some(7.0);
+        options.constraints.push(at_least_twenty());
+        let mut optimizer = optimizer(options);
+        let given: Vec<(i64, &str, f64)> = demands.iter().zip(0..).map(|(&demand, i)| (i * 10, "a", demand)).collect();
+        let mut output = Output::new(1);
+        optimizer.on_batch(0, batch(&given), &mut output).unwrap();
+        optimizer.on_watermark(Watermark::END, &mut output).unwrap();
+        let mut last: Option<f64> = None;
+        for rows in output.take(0) {
+            let (speeds, feasible) = (rows.rows().column(2), rows.rows().column(4).as_boolean().value(0));
+            if speeds.is_null(0) {
+                prop_assert!(!feasible);
+                continue;
+            }
+            let speed = speeds.as_primitive::<Float64Type>().value(0);
+            prop_assert!((0.0..=100.0).contains(&speed));
+            prop_assert!(!feasible || speed >= 20.0);
+            prop_assert!(last.is_none_or(|last| (speed - last).abs() <= 7.0 + 1e-9));
+            if feasible {
+                last = Some(speed);
+            }
+        }
+    }
 }

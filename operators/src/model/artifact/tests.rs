@@ -1,0 +1,120 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::datatypes::Float64Type;
+
+use super::*;
+use crate::model::random::Random;
+use crate::model::train;
+
+fn column(seed: u64) -> ArrayRef {
+    let mut random = Random::new(seed);
+    Arc::new(Float64Array::from_iter_values(
+        (0..200).map(|_| random.unit() * 1e3),
+    ))
+}
+
+fn training(algorithm: &str) -> Training {
+    let options = [
+        ("algorithm", algorithm),
+        ("target", "y"),
+        ("k", "3"),
+        ("trees", "10"),
+    ];
+    let used = |name: &str| match algorithm {
+        "kmeans" => matches!(name, "algorithm" | "k"),
+        "random_forest_regressor" => name != "k",
+        _ => matches!(name, "algorithm" | "target"),
+    };
+    let options = options
+        .iter()
+        .filter(|(name, _)| used(name))
+        .map(|&(n, v)| (n.to_owned(), v.to_owned()));
+    Training::from_options("wear", &options.collect()).unwrap()
+}
+
+fn artifact(algorithm: &str) -> Artifact {
+    let table = RecordBatch::try_from_iter([("a", column(1)), ("b", column(2)), ("y", column(3))]).unwrap();
+    Artifact::new(
+        train(&training(algorithm), &table).unwrap(),
+        "SELECT 1",
+        1_000_000,
+    )
+}
+
+#[test]
+fn predictions_after_reload_are_the_same_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for algorithm in ["random_forest_regressor", "ridge"] {
+        let before = artifact(algorithm);
+        let version = before.save(folder.path()).unwrap();
+        let path = folder.path().join(format!("models/wear/v{version}.model"));
+        let after = Artifact::load(&path).unwrap();
+        let unseen = [column(8), column(9)];
+        let bits = |artifact: &Artifact| -> Vec<u64> {
+            let predicted = artifact.trained.predict(&unseen).unwrap();
+            predicted
+                .as_primitive::<Float64Type>()
+                .values()
+                .iter()
+                .map(|value| value.to_bits())
+                .collect()
+        };
+        assert_eq!(bits(&before), bits(&after));
+        assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn versions_count_up_and_the_newest_of_a_definition_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(list(folder.path()).unwrap(), []);
+    let (ridge, linear) = (artifact("ridge"), artifact("linear_regression"));
+    let versions = [&ridge, &ridge, &linear].map(|artifact| artifact.save(folder.path()).unwrap());
+    assert_eq!(versions, [1, 2, 3]);
+    assert_eq!(list(folder.path()).unwrap().len(), 3);
+    let (stored, found) = newest(folder.path(), &training("ridge"), "SELECT 1")
+        .unwrap()
+        .unwrap();
+    assert_eq!((stored.version, found), (2, ridge));
+    assert_eq!(
+        newest(folder.path(), &training("ridge"), "SELECT 2").unwrap(),
+        None
+    );
+}
+
+#[test]
+fn a_damaged_file_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    artifact("ridge").save(folder.path()).unwrap();
+    let path = folder.path().join("models/wear/v1.model");
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(Artifact::load(&path).is_err(), "{length} bytes");
+    }
+    for place in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x40;
+        // The version of the crate is for people; every other byte is checked.
+        let loaded = Artifact::decode(&bytes);
+        assert!(
+            loaded.is_err() || (20..20 + env!("CARGO_PKG_VERSION").len()).contains(&place),
+            "byte {place}"
+        );
+    }
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let error = Artifact::load(&path).unwrap_err();
+    assert!(error.to_string().ends_with("v1.model"), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("damaged or cut short"), "{cause}");
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut artifact = artifact("ridge");
+    artifact.trained.training.name = "../wear".to_owned();
+    let error = artifact.save(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("use letters, digits"), "{error}");
+}
