@@ -1,0 +1,73 @@
+//! `connector = 'file'`: files of CSV, JSON lines, SenML or Parquet, one or many, ended or growing.
+//!
+//! - Partitions: each file is one, in the natural order of the names (`run_2` before `run_10`). Several files are read
+//!   in step, always the one whose event time is the least, so that they never make each other late.
+//! - Position: a line of a file, or a row group. Guarantee: every record exactly once, in the order of its file.
+//! - Event time: the declared column. Metadata: `file`, `line` (not in Parquet) and `received_at`, which is the time of
+//!   the last change of the file when it was opened, so that reading it again gives the same rows.
+//! - Ends with the files; with `follow = true` it goes on with what is appended, with files that are replaced or cut
+//!   off, and with new files.
+//! - A file that cannot be read to its end (a truncated `.gz`) ends the program, after the rows before the break.
+
+mod blocks;
+mod decoder;
+mod follow;
+mod options;
+mod parquet;
+mod paths;
+mod source;
+
+use arrow::datatypes::DataType;
+use lineshaft_engine::TIMESTAMP;
+use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
+use lineshaft_engine::source::Source;
+
+use crate::MetadataColumn;
+pub use options::OPTIONS;
+use options::{FileFormat, FileOptions};
+
+/// The columns that the connector gives.
+pub const METADATA: &[MetadataColumn] = &[
+    MetadataColumn {
+        name: "file",
+        data_type: DataType::Utf8,
+    },
+    MetadataColumn {
+        name: "line",
+        data_type: DataType::Int64,
+    },
+    MetadataColumn {
+        name: "received_at",
+        data_type: TIMESTAMP,
+    },
+];
+
+/// What is wrong with the options of a source; opens nothing.
+pub fn check(declaration: &SourceDeclaration) -> Vec<OptionError> {
+    match FileOptions::read(declaration) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors,
+    }
+}
+
+/// The source: finds its files and looks into each.
+///
+/// # Errors
+/// What is wrong with the options, or with the files.
+pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<OptionError>> {
+    let options = FileOptions::read(declaration)?;
+    let paths = paths::find(&options.path, &declaration.folder).map_err(|error| vec![error])?;
+    match options.format(&paths).map_err(|error| vec![error])? {
+        FileFormat::Parquet => Ok(Box::new(parquet::ParquetSource::open(
+            declaration,
+            &options,
+            paths,
+        )?)),
+        FileFormat::Text(encoding) => Ok(Box::new(source::TextSource::open(
+            declaration,
+            &options,
+            encoding,
+            paths,
+        )?)),
+    }
+}
