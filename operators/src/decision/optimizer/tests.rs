@@ -272,6 +272,25 @@ fn ticks_at_the_ends_of_time_do_not_overflow() {
 }
 
 #[test]
+fn without_keys_there_is_one_choice_a_tick() {
+    let plain = OptimizerOptions {
+        keys: Vec::new(),
+        ..options()
+    };
+    let mut first = optimizer(plain.clone());
+    let mut output = Output::new(1);
+    first
+        .on_batch(0, batch(&[(3, "a", 10.0), (4, "b", 30.0)]), &mut output)
+        .unwrap();
+    let mut restored = optimizer(plain);
+    restored.restore(first.snapshot().unwrap()).unwrap();
+    restored.on_watermark(Watermark::END, &mut output).unwrap();
+    let rows = output.take(0).remove(0).into_rows();
+    assert_eq!((rows.num_rows(), rows.num_columns()), (1, 5));
+    assert!((rows.column(1).as_primitive::<Float64Type>().value(0) - 30.0).abs() < 1e-3);
+}
+
+#[test]
 fn bounds_out_of_order_are_refused() {
     let mut options = options();
     options.variables[0].lower = 200.0;
