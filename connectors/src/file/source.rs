@@ -122,7 +122,7 @@ impl TextSource {
             None
         };
         let waits = self.header && header.is_none() && follows;
-        let mapping = self.mapping(path, header)?.map(Arc::new);
+        let mapping = self.mapping(partition, path, header)?.map(Arc::new);
         let facts = FileFacts {
             name: shown(path),
             received_at: received_at(&metadata),
@@ -132,7 +132,12 @@ impl TextSource {
         Ok((!waits).then_some(blocks))
     }
 
-    fn mapping(&self, path: &Path, header: Option<Vec<u8>>) -> Result<Option<Mapping>, OptionError> {
+    fn mapping(
+        &self,
+        partition: usize,
+        path: &Path,
+        header: Option<Vec<u8>>,
+    ) -> Result<Option<Mapping>, OptionError> {
         let (TextFormat::Csv(csv), Some(header)) = (&self.decoder.format, header) else {
             return Ok(None);
         };
@@ -147,7 +152,8 @@ impl TextSource {
             let required: Vec<String> = required.iter().map(name).collect();
             return Err(missing_columns(&shown, &csv.names(&header), &required));
         }
-        for column in &nullable {
+        // Told at the first look at a file, not again when it is read.
+        for column in nullable.iter().filter(|_| partition == self.files.len()) {
             tracing::warn!(
                 "source {}: {shown} has no column {:?}: it is NULL",
                 self.decoder.name,

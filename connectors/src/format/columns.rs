@@ -350,7 +350,7 @@ impl Values {
         match self {
             Self::Double(values) => double(raw).map(|value| values.push(value)),
             #[expect(clippy::cast_possible_truncation, reason = "a REAL is a rounded double")]
-            Self::Float(values) => double(raw).map(|value| values.push(value as f32)).into(),
+            Self::Float(values) => double(raw).map(|value| values.push(value as f32)),
             Self::Integer { values, min, max } => integer(raw)
                 .filter(|value| (*min..=*max).contains(value))
                 .map(|value| values.push(value)),

@@ -72,7 +72,7 @@ impl Layout {
                 ..spec.clone()
             })
             .collect();
-        let field = columns.iter().find(|spec| spec.is_event_time)?.field.clone();
+        let field = Arc::clone(&columns.iter().find(|spec| spec.is_event_time)?.field);
         Some(Self {
             columns,
             metadata: Vec::new(),

@@ -3,18 +3,17 @@
 //! The footer of each file is read once. Types that differ from the declared ones are cast where every value has its
 //! place: whole numbers to wider ones and to `TIMESTAMP` (by `timestamp_format`), floats to `DOUBLE`, any text to `TEXT`.
 
+mod convert;
+mod rows;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
-};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
-use arrow::error::ArrowError;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
-use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Payload, Rejected, Source};
+use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Payload, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result, TIMESTAMP};
 use parquet::arrow::ProjectionMask;
@@ -24,10 +23,11 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::RowGroupMetaData;
 
-use super::decoder::{file_column, received_at, shown};
+use super::decoder::{received_at, shown};
 use super::options::{FileOptions, unreadable};
 use crate::format::layout::{ColumnSpec, Layout};
-use crate::format::timestamp::{TimestampFormat, Unit};
+use convert::{convert, fits};
+use rows::{Batches, Shape};
 
 /// Rows of a batch; each batch is an epoch.
 const BATCH_ROWS: usize = 65_536;
@@ -96,13 +96,12 @@ impl ParquetFile {
             one(error.help("the file is truncated or of another format; copy it again or set format"))
         })?;
         let columns = columns(&path, layout, &metadata)?;
-        let leaves = |root: &usize| *root;
         let mut roots: Vec<usize> = columns
             .iter()
             .filter_map(|(spec, root)| spec.output.and(*root))
             .collect();
         roots.sort_unstable();
-        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().map(leaves));
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
         let place = |root: Option<usize>| root.and_then(|root| roots.binary_search(&root).ok());
         let spans = spans(layout, &columns, &metadata);
         Ok(Self {
@@ -128,6 +127,27 @@ impl ParquetFile {
         self.row_groups()
             .get(row_group)
             .map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
+    }
+
+    fn span(&self, row_group: usize) -> Span {
+        self.spans.get(row_group).copied().unwrap_or_default()
+    }
+
+    /// The chunk of a row group; `near` is that of the one before.
+    fn chunk(&self, partition: usize, index: usize, near: Option<EventTime>) -> Chunk {
+        let rows = self.rows(index);
+        let batches = rows.div_ceil(BATCH_ROWS as u64).max(1);
+        Chunk {
+            partition,
+            payload: if index < self.row_groups().len() {
+                Payload::Part { index, rows }
+            } else {
+                Payload::Empty
+            },
+            batches: u32::try_from(batches).unwrap_or(u32::MAX),
+            near: self.span(index).latest.max(near),
+            last: index + 1 >= self.row_groups().len(),
+        }
     }
 
     fn reader(&self, row_group: usize) -> Result<ParquetRecordBatchReader> {
@@ -186,59 +206,6 @@ fn columns(
     }
 }
 
-/// True if every value of the type `from` has its place in `to`, or is rejected row by row.
-fn fits(from: &DataType, to: &DataType, timestamp: &TimestampFormat) -> bool {
-    use DataType::{Dictionary, Float32, Float64, LargeList, LargeUtf8, List, Timestamp, Utf8, Utf8View};
-    let is_text = |data_type: &DataType| matches!(data_type, Utf8 | LargeUtf8 | Utf8View);
-    match (from, to) {
-        (from, to) if from == to => true,
-        (Dictionary(_, value), to) => fits(value, to, timestamp),
-        (Timestamp(..), Timestamp(..)) | (DataType::Date32, Timestamp(..)) => true,
-        (from, Timestamp(..)) if from.is_integer() || is_text(from) => {
-            is_text(from) || matches!(timestamp, TimestampFormat::Unix(_))
-        }
-        (from, Float64) => from.is_numeric(),
-        (DataType::Float16, Float32) => true,
-        (from, to) if from.is_integer() && to.is_integer() => from.primitive_width() <= to.primitive_width(),
-        (from, to) if is_text(to) => {
-            is_text(from) || matches!(from, DataType::Binary | DataType::LargeBinary)
-        }
-        (List(from) | LargeList(from), List(to)) => fits(from.data_type(), to.data_type(), timestamp),
-        (DataType::Decimal128(..), DataType::Decimal128(..)) => true,
-        _ => false,
-    }
-}
-
-/// A column with the declared type; a value that has no place in it becomes NULL.
-fn convert(array: &ArrayRef, to: &DataType, timestamp: &TimestampFormat) -> Result<ArrayRef, ArrowError> {
-    if array.data_type() == to {
-        return Ok(Arc::clone(array));
-    }
-    match (array.data_type(), timestamp) {
-        (from, TimestampFormat::Unix(unit)) if *to == TIMESTAMP && from.is_integer() => {
-            from_integers(array, *unit)
-        }
-        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, format) if *to == TIMESTAMP => {
-            let texts = cast(array, &DataType::Utf8)?;
-            let times = texts
-                .as_string::<i32>()
-                .iter()
-                .map(|text| format.parse_text(text?.as_bytes()));
-            Ok(Arc::new(times.collect::<TimestampMicrosecondArray>()))
-        }
-        (DataType::Dictionary(_, value), _) => convert(&cast(array, value)?, to, timestamp),
-        _ => cast(array, to),
-    }
-}
-
-fn from_integers(array: &ArrayRef, unit: Unit) -> Result<ArrayRef, ArrowError> {
-    let numbers = cast(array, &DataType::Int64)?;
-    let numbers = numbers.as_primitive::<Int64Type>();
-    Ok(Arc::new(
-        numbers.unary_opt::<_, arrow::datatypes::TimestampMicrosecondType>(|number| unit.micros(number)),
-    ))
-}
-
 /// The spans of event time of the row groups.
 fn spans(
     layout: &Layout,
@@ -279,7 +246,7 @@ fn spans(
 }
 
 fn time_at(times: &ArrayRef, row: usize) -> Option<EventTime> {
-    let times = times.as_primitive_opt::<arrow::datatypes::TimestampMicrosecondType>()?;
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
     (row < times.len() && times.is_valid(row)).then(|| times.value(row))
 }
 
@@ -287,35 +254,23 @@ impl Source for ParquetSource {
     fn run(self: Box<Self>, chunks: ChunkSender, _runtime: tokio::runtime::Handle) -> Result<()> {
         let files = &self.decoder.files;
         let mut next = vec![0; files.len()];
-        // The file to read next is the one whose last row group ended first; before that, it counts by its beginning.
-        let mut near: Vec<Option<EventTime>> = files
-            .iter()
-            .map(|file| file.spans.first().and_then(|span| span.earliest))
-            .collect();
+        let mut near: Vec<Option<EventTime>> = vec![None; files.len()];
         let mut open: Vec<usize> = (0..files.len()).collect();
-        while let Some(partition) = open.iter().copied().min_by_key(|file| (near[*file], *file)) {
-            let (file, index) = (&files[partition], next[partition]);
-            let last = index + 1 >= file.row_groups().len();
-            let rows = file.rows(index);
-            let latest = file.spans.get(index).and_then(|span| span.latest);
-            near[partition] = latest.max(near[partition]);
-            let payload = if file.row_groups().is_empty() {
-                Payload::Empty
-            } else {
-                Payload::Part { index, rows }
-            };
-            let batches = u32::try_from(rows.div_ceil(BATCH_ROWS as u64)).unwrap_or(u32::MAX);
-            chunks.send(Chunk {
-                partition,
-                payload,
-                batches,
-                near: near[partition],
-                last,
-            })?;
+        // The row group that begins first; without statistics, that of the file that is furthest behind.
+        let begins =
+            |file: usize, index: usize, near: Option<EventTime>| files[file].span(index).earliest.or(near);
+        while let Some(partition) = open
+            .iter()
+            .copied()
+            .min_by_key(|file| (begins(*file, next[*file], near[*file]), *file))
+        {
+            let chunk = files[partition].chunk(partition, next[partition], near[partition]);
+            near[partition] = chunk.near;
             next[partition] += 1;
-            if last {
+            if chunk.last {
                 open.retain(|file| *file != partition);
             }
+            chunks.send(chunk)?;
         }
         Ok(())
     }
@@ -380,120 +335,182 @@ impl Decoder for ParquetDecoder {
     }
 }
 
-/// The batches of a row group.
-struct Batches {
-    reader: ParquetRecordBatchReader,
-    shape: Shape,
-}
+#[cfg(test)]
+mod tests {
+    use arrow::array::{
+        Float32Array, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampNanosecondArray,
+    };
+    use lineshaft_engine::source::ChunkSender;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
 
-/// How a batch of a file becomes a batch of the source.
-struct Shape {
-    layout: Layout,
-    places: Vec<(ColumnSpec, Option<usize>)>,
-    file: Arc<str>,
-    path: PathBuf,
-    received_at: EventTime,
-}
+    use super::*;
+    use crate::file::source::tests::source;
+    use crate::format::testing::{declaration, lines, reasons};
 
-impl Iterator for Batches {
-    type Item = Result<Decoded>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let decoded = self.reader.next()?.and_then(|batch| self.shape.decode(&batch));
-        Some(decoded.map_err(|error| {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string());
-            Error::file("read", &self.shape.path, source)
-        }))
+    fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, row_group: usize) {
+        let rows = RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, array)| (name, array, true)),
+        )
+        .unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(row_group))
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(File::create(path).unwrap(), rows.schema(), Some(properties)).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
     }
-}
 
-impl Shape {
-    fn decode(&self, batch: &RecordBatch) -> Result<Decoded, ArrowError> {
-        let rows = batch.num_rows();
-        let mut arrays: Vec<Option<ArrayRef>> = vec![None; self.layout.output.fields().len()];
-        let mut bad = Bad::default();
-        for (spec, place) in &self.places {
-            let data_type = spec.field.data_type();
-            let array = match place {
-                Some(place) => {
-                    let found = batch.column(*place);
-                    let array = convert(found, data_type, &self.layout.timestamp)?;
-                    bad.look(spec, found, &array);
-                    array
-                }
-                None => arrow::array::new_null_array(data_type, rows),
-            };
-            if let Some(output) = spec.output {
-                arrays[output] = Some(array);
+    /// The upper limit of batches and the rows of a chunk.
+    type Decoded = (u32, Vec<String>);
+
+    /// All chunks, and what was rejected.
+    fn run(source: Box<dyn Source>) -> (Vec<Decoded>, Vec<String>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (sender, mut receiver) = ChunkSender::channel();
+        let (decoder, handle) = (source.decoder(), runtime.handle().clone());
+        let thread = std::thread::spawn(move || source.run(sender, handle));
+        let (mut chunks, mut rejected) = (Vec::new(), Vec::new());
+        while let Some(chunk) = receiver.blocking_recv() {
+            let batches = chunk.batches;
+            let mut rows = Vec::new();
+            for decoded in decoder.decode(chunk).unwrap() {
+                let decoded = decoded.unwrap();
+                rows.extend(lines(&decoded.rows));
+                rejected.extend(reasons(&decoded.rejected));
             }
+            chunks.push((batches, rows));
         }
-        for (output, name) in &self.layout.metadata {
-            let array: ArrayRef = match name.as_str() {
-                "file" => file_column(&self.file, rows),
-                _ => Arc::new(TimestampMicrosecondArray::from_value(self.received_at, rows)),
-            };
-            arrays[*output] = Some(cast(&array, self.layout.output.field(*output).data_type())?);
-        }
-        self.without_bad(arrays.into_iter().flatten().collect(), rows, bad)
+        thread.join().unwrap().unwrap();
+        (chunks, rejected)
     }
 
-    /// Takes the bad rows out, and says that all others are as declared.
-    fn without_bad(&self, mut arrays: Vec<ArrayRef>, rows: usize, bad: Bad) -> Result<Decoded, ArrowError> {
-        let mut kept = rows;
-        if !bad.reasons.is_empty() {
-            let keep: BooleanArray = (0..rows)
-                .map(|row| Some(!bad.reasons.contains_key(&row)))
-                .collect();
-            let nullable = arrays
-                .iter()
-                .enumerate()
-                .map(|(at, array)| (at.to_string(), Arc::clone(array), true));
-            let filtered = filter_record_batch(&RecordBatch::try_from_iter_with_nullable(nullable)?, &keep)?;
-            kept = filtered.num_rows();
-            arrays = filtered.columns().to_vec();
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(kept));
-        let rejected = bad.reasons.into_values().map(|(reason, detail)| Rejected {
-            origin: self.file.to_string(),
-            line: None,
-            reason,
-            detail,
-            raw: Vec::new(),
-        });
-        Ok(Decoded {
-            rows: RecordBatch::try_new_with_options(Arc::clone(&self.layout.output), arrays, &options)?,
-            rejected: rejected.collect(),
-        })
+    fn seconds(values: &[i64]) -> ArrayRef {
+        Arc::new(Int64Array::from(values.to_vec()))
     }
-}
 
-/// The bad rows of a batch, with reason and detail.
-#[derive(Default)]
-struct Bad {
-    reasons: std::collections::BTreeMap<usize, (&'static str, String)>,
-}
+    #[test]
+    fn row_groups_of_several_files_come_in_step_and_are_cast() {
+        let folder = tempfile::tempdir().unwrap();
+        let other: ArrayRef = Arc::new(Int32Array::from(vec![7; 4]));
+        write(
+            &folder.path().join("a.parquet"),
+            vec![
+                ("ts", seconds(&[0, 1, 10, 11])),
+                ("x", other),
+                ("n", Arc::new(Int32Array::from(vec![1, 2, 3, 4]))),
+            ],
+            2,
+        );
+        let names: ArrayRef = Arc::new(StringViewArray::from(vec!["p", "q"]));
+        write(
+            &folder.path().join("b.parquet"),
+            vec![("name", names), ("ts", seconds(&[2, 3]))],
+            2,
+        );
+        let columns = "ts TIMESTAMP NOT NULL, n BIGINT, name TEXT, file TEXT METADATA";
+        let source = source(folder.path(), columns, &[("timestamp_format", "unix_s")]).unwrap();
+        assert_eq!(source.total_rows(), Some(6));
+        let earliest: Vec<_> = source
+            .partitions()
+            .iter()
+            .map(|partition| partition.earliest)
+            .collect();
+        assert_eq!(earliest, [Some(0), Some(2_000_000)]);
+        let (chunks, rejected) = run(source);
+        let place = format!("{}/./", folder.path().display());
+        let rows: Vec<String> = chunks
+            .iter()
+            .flat_map(|(_, rows)| rows.clone())
+            .map(|row| {
+                row.replace(&place, "")
+                    .replace(&format!("{}/", folder.path().display()), "")
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "1970-01-01T00:00:00Z|1||a.parquet",
+                "1970-01-01T00:00:01Z|2||a.parquet",
+                "1970-01-01T00:00:02Z||p|b.parquet",
+                "1970-01-01T00:00:03Z||q|b.parquet",
+                "1970-01-01T00:00:10Z|3||a.parquet",
+                "1970-01-01T00:00:11Z|4||a.parquet",
+            ]
+        );
+        assert_eq!(rejected, Vec::<String>::new());
+    }
 
-impl Bad {
-    /// A row is bad if a value did not fit, or if it is NULL where it may not be.
-    fn look(&mut self, spec: &ColumnSpec, found: &ArrayRef, array: &ArrayRef) {
-        let name = spec.field.name();
-        let lost = array.null_count() > found.logical_null_count();
-        if !lost && (spec.field.is_nullable() || array.null_count() == 0) {
-            return;
+    #[test]
+    fn a_large_row_group_is_several_batches_and_null_rows_are_rejected_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let times = TimestampNanosecondArray::from_iter((0..70_000).map(|n| (n != 5).then_some(n * 1_000)));
+        let values = Float32Array::from_iter_values((0_u16..70).cycle().take(70_000).map(f32::from));
+        write(
+            &folder.path().join("a.parquet"),
+            vec![("ts", Arc::new(times)), ("bar", Arc::new(values))],
+            1_000_000,
+        );
+        let (chunks, rejected) =
+            run(source(folder.path(), "ts TIMESTAMP NOT NULL, bar DOUBLE", &[]).unwrap());
+        assert_eq!((chunks.len(), chunks[0].0, chunks[0].1.len()), (1, 2, 69_999));
+        assert_eq!(chunks[0].1[5], "1970-01-01T00:00:00.000006Z|6.0");
+        assert_eq!(
+            rejected,
+            ["null_time: column \"ts\" is NULL, but declared NOT NULL"]
+        );
+    }
+
+    #[test]
+    fn only_needed_columns_are_read_and_none_is_fine() {
+        let folder = tempfile::tempdir().unwrap();
+        write(
+            &folder.path().join("a.parquet"),
+            vec![("n", seconds(&[1, 2])), ("m", seconds(&[3, 4]))],
+            10,
+        );
+        for (needed, expected) in [(vec![0], ["3", "4"]), (vec![], ["", ""])] {
+            let mut declaration = declaration("m BIGINT, n BIGINT");
+            declaration.folder = folder.path().to_owned();
+            declaration.options.insert("path".into(), "a.parquet".into());
+            declaration.needed = needed;
+            let (chunks, _) = run(crate::file::source(&declaration).unwrap());
+            assert_eq!(chunks[0].1, expected);
         }
-        for row in (0..array.len()).filter(|row| array.is_null(*row)) {
-            if !found.is_null(row) && lost {
-                let detail = format!(
-                    "column {name:?}: a value of {} does not fit {}",
-                    found.data_type(),
-                    spec.field.data_type()
-                );
-                self.reasons.entry(row).or_insert(("type", detail));
-            } else if !spec.field.is_nullable() {
-                let reason = if spec.is_event_time { "null_time" } else { "null" };
-                let detail = format!("column {name:?} is NULL, but declared NOT NULL");
-                self.reasons.entry(row).or_insert((reason, detail));
-            }
-        }
+    }
+
+    #[test]
+    fn types_that_do_not_fit_and_truncated_files_are_errors_with_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        write(
+            &path,
+            vec![
+                ("ts", seconds(&[1])),
+                ("n", Arc::new(Float32Array::from(vec![1.5]))),
+            ],
+            10,
+        );
+        let errors = source(folder.path(), "ts TIMESTAMP, n BIGINT, m INT NOT NULL", &[])
+            .err()
+            .unwrap();
+        let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+        assert!(
+            messages[0].starts_with("column \"ts\" of ")
+                && messages[0].contains("is Int64, which does not become")
+        );
+        assert!(messages[1].starts_with("column \"n\" of ") && messages[1].contains("is Float32"));
+        assert!(
+            messages[2].ends_with("a.parquet has no column \"m\", declared NOT NULL"),
+            "{messages:?}"
+        );
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let error = &source(folder.path(), "n REAL", &[]).err().unwrap()[0];
+        assert!(
+            error.message.contains("a.parquet: it is no whole Parquet file"),
+            "{error}"
+        );
     }
 }

@@ -1,0 +1,81 @@
+//! Values of a Parquet column as the declared type.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use lineshaft_engine::TIMESTAMP;
+
+use crate::format::timestamp::{TimestampFormat, Unit};
+
+/// True if every value of the type `from` has its place in `to`, or is rejected row by row.
+pub(super) fn fits(from: &DataType, to: &DataType, timestamp: &TimestampFormat) -> bool {
+    use DataType::{Dictionary, Float32, Float64, LargeList, LargeUtf8, List, Timestamp, Utf8, Utf8View};
+    let is_text = |data_type: &DataType| matches!(data_type, Utf8 | LargeUtf8 | Utf8View);
+    match (from, to) {
+        (from, to) if from == to => true,
+        (Dictionary(_, value), to) => fits(value, to, timestamp),
+        (Timestamp(..), Timestamp(..)) | (DataType::Date32, Timestamp(..)) => true,
+        (from, Timestamp(..)) if from.is_integer() || is_text(from) => {
+            is_text(from) || matches!(timestamp, TimestampFormat::Unix(_))
+        }
+        (from, Float64) => from.is_numeric(),
+        (DataType::Float16, Float32) => true,
+        (from, to) if from.is_integer() && to.is_integer() => from.primitive_width() <= to.primitive_width(),
+        (from, to) if is_text(to) => {
+            is_text(from) || matches!(from, DataType::Binary | DataType::LargeBinary)
+        }
+        (List(from) | LargeList(from), List(to)) => fits(from.data_type(), to.data_type(), timestamp),
+        (DataType::Decimal128(..), DataType::Decimal128(..)) => true,
+        _ => false,
+    }
+}
+
+/// A column with the declared type; a value that has no place in it becomes NULL.
+pub(super) fn convert(
+    array: &ArrayRef,
+    to: &DataType,
+    timestamp: &TimestampFormat,
+) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == to {
+        return Ok(Arc::clone(array));
+    }
+    match (array.data_type(), timestamp) {
+        (from, TimestampFormat::Unix(unit)) if *to == TIMESTAMP && from.is_integer() => {
+            from_integers(array, *unit)
+        }
+        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, format) if *to == TIMESTAMP => {
+            let texts = cast(array, &DataType::Utf8)?;
+            let times = texts
+                .as_string::<i32>()
+                .iter()
+                .map(|text| format.parse_text(text?.as_bytes()));
+            Ok(Arc::new(times.collect::<TimestampMicrosecondArray>()))
+        }
+        // The value is UTC already; a cast could shift it to the time of the zone.
+        (DataType::Timestamp(_, Some(zone)), _) if *to == TIMESTAMP => {
+            let times = cast(
+                array,
+                &DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone))),
+            )?;
+            Ok(Arc::new(
+                times
+                    .as_primitive::<TimestampMicrosecondType>()
+                    .clone()
+                    .with_timezone_opt(None::<Arc<str>>),
+            ))
+        }
+        (DataType::Dictionary(_, value), _) => convert(&cast(array, value)?, to, timestamp),
+        _ => cast(array, to),
+    }
+}
+
+fn from_integers(array: &ArrayRef, unit: Unit) -> Result<ArrayRef, ArrowError> {
+    let numbers = cast(array, &DataType::Int64)?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    Ok(Arc::new(numbers.unary_opt::<_, TimestampMicrosecondType>(
+        |number| unit.micros(number),
+    )))
+}
