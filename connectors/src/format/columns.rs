@@ -5,18 +5,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int64Array,
-    ListArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt64Array,
-};
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::compute::kernels::cast_utils::parse_decimal;
-use arrow::datatypes::{DataType, Decimal128Type, FieldRef};
-use lineshaft_engine::{Result, TIMESTAMP};
+use arrow::datatypes::{DataType, FieldRef};
+use lineshaft_engine::Result;
 
 use super::layout::Layout;
-use super::timestamp::{TimestampFormat, days, rfc3339};
+use super::timestamp::TimestampFormat;
+use super::values::Values;
 
 /// A value as a record has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -144,8 +141,9 @@ impl Columns {
     }
 }
 
+/// One column under construction.
 #[derive(Debug)]
-struct Column {
+pub(super) struct Column {
     name: String,
     data_type: DataType,
     /// The reason of a rejection for NULL; `None` if NULL is fine.
@@ -156,7 +154,29 @@ struct Column {
 }
 
 impl Column {
-    fn push(&mut self, raw: Raw<'_>) -> Result<(), Problem> {
+    /// The items of a list.
+    pub(super) fn of_items(field: &FieldRef, timestamp: &TimestampFormat) -> Self {
+        Self {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            null_reason: (!field.is_nullable()).then_some("null"),
+            values: Values::new(field.data_type(), timestamp, true),
+            valid: Vec::new(),
+            nulls: 0,
+        }
+    }
+
+    /// Values so far, NULL among them.
+    pub(super) fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    /// What is expected of a value.
+    pub(super) fn expected(&self) -> String {
+        self.values.expected(&self.data_type)
+    }
+
+    pub(super) fn push(&mut self, raw: Raw<'_>) -> Result<(), Problem> {
         let is_null = match raw {
             Raw::Null | Raw::Field([]) => true,
             raw if self.values.push(raw).is_some() => false,
@@ -190,12 +210,12 @@ impl Column {
         let detail = format!(
             "column {:?}: found {found}, expected {}",
             self.name,
-            self.values.expected(&self.data_type)
+            self.expected()
         );
         Problem::new("type", detail)
     }
 
-    fn truncate(&mut self, rows: usize) {
+    pub(super) fn truncate(&mut self, rows: usize) {
         if self.valid.len() > rows {
             self.nulls -= self.valid[rows..].iter().filter(|valid| !**valid).count();
             self.valid.truncate(rows);
@@ -203,7 +223,7 @@ impl Column {
         self.values.truncate(rows);
     }
 
-    fn finish(self) -> Result<ArrayRef> {
+    pub(super) fn finish(self) -> Result<ArrayRef> {
         let nulls = (self.nulls > 0).then(|| NullBuffer::from(self.valid));
         let array = self.values.finish(nulls)?;
         // The integers of all widths are collected as one; their range was checked.
@@ -223,339 +243,4 @@ fn shown(text: &[u8]) -> String {
         short.push_str("...");
     }
     short
-}
-
-/// The values of a column by the kind of its type.
-#[derive(Debug)]
-enum Values {
-    Double(Vec<f64>),
-    Float(Vec<f32>),
-    Integer {
-        values: Vec<i64>,
-        min: i64,
-        max: i64,
-    },
-    Unsigned(Vec<u64>),
-    Boolean(Vec<bool>),
-    Text {
-        bytes: Vec<u8>,
-        offsets: Vec<i32>,
-        keep: bool,
-    },
-    Time {
-        values: Vec<i64>,
-        format: TimestampFormat,
-    },
-    Date(Vec<i32>),
-    Decimal {
-        values: Vec<i128>,
-        precision: u8,
-        scale: i8,
-    },
-    List {
-        field: FieldRef,
-        items: Box<Column>,
-        offsets: Vec<i32>,
-    },
-}
-
-/// True if text records can have columns of this type.
-pub(crate) fn is_supported(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::List(item) => {
-            !matches!(item.data_type(), DataType::List(_)) && is_supported(item.data_type())
-        }
-        DataType::Timestamp(..) => *data_type == TIMESTAMP,
-        DataType::Decimal128(..) | DataType::Boolean | DataType::Date32 => true,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        other => other.is_integer() || matches!(other, DataType::Float32 | DataType::Float64),
-    }
-}
-
-impl Values {
-    /// A type that [`is_supported`] does not know is read as text and cast at the end.
-    fn new(data_type: &DataType, timestamp: &TimestampFormat, keep: bool) -> Self {
-        let integer = |min, max| Self::Integer {
-            values: Vec::new(),
-            min,
-            max,
-        };
-        match data_type {
-            DataType::Float64 => Self::Double(Vec::new()),
-            DataType::Float32 => Self::Float(Vec::new()),
-            DataType::Int64 => integer(i64::MIN, i64::MAX),
-            DataType::Int32 => integer(i32::MIN.into(), i32::MAX.into()),
-            DataType::Int16 => integer(i16::MIN.into(), i16::MAX.into()),
-            DataType::Int8 => integer(i8::MIN.into(), i8::MAX.into()),
-            DataType::UInt32 => integer(0, u32::MAX.into()),
-            DataType::UInt16 => integer(0, u16::MAX.into()),
-            DataType::UInt8 => integer(0, u8::MAX.into()),
-            DataType::UInt64 => Self::Unsigned(Vec::new()),
-            DataType::Boolean => Self::Boolean(Vec::new()),
-            DataType::Timestamp(..) => Self::Time {
-                values: Vec::new(),
-                format: timestamp.clone(),
-            },
-            DataType::Date32 => Self::Date(Vec::new()),
-            DataType::Decimal128(precision, scale) => Self::Decimal {
-                values: Vec::new(),
-                precision: *precision,
-                scale: *scale,
-            },
-            DataType::List(field) => Self::List {
-                field: Arc::clone(field),
-                items: Box::new(Column {
-                    name: field.name().clone(),
-                    data_type: field.data_type().clone(),
-                    null_reason: (!field.is_nullable()).then_some("null"),
-                    values: Self::new(field.data_type(), timestamp, true),
-                    valid: Vec::new(),
-                    nulls: 0,
-                }),
-                offsets: vec![0],
-            },
-            _ => Self::Text {
-                bytes: Vec::new(),
-                offsets: vec![0],
-                keep,
-            },
-        }
-    }
-
-    fn expected(&self, data_type: &DataType) -> String {
-        match (self, data_type) {
-            (Self::Time { format, .. }, _) => format.expected().into_owned(),
-            (Self::Double(_), _) => "DOUBLE".into(),
-            (Self::Float(_), _) => "REAL".into(),
-            (Self::Boolean(_), _) => "BOOLEAN".into(),
-            (Self::Date(_), _) => "a DATE such as 2020-03-09".into(),
-            (Self::Text { .. }, _) => "TEXT".into(),
-            (Self::List { items, .. }, _) => {
-                format!("an array of {}", items.values.expected(&items.data_type))
-            }
-            (_, DataType::Int64) => "BIGINT".into(),
-            (_, DataType::Int32) => "INT".into(),
-            (_, DataType::Int16) => "SMALLINT".into(),
-            (_, DataType::Int8) => "TINYINT".into(),
-            (_, DataType::UInt64) => "BIGINT UNSIGNED".into(),
-            (_, DataType::UInt32) => "INT UNSIGNED".into(),
-            (_, DataType::UInt16) => "SMALLINT UNSIGNED".into(),
-            (_, DataType::UInt8) => "TINYINT UNSIGNED".into(),
-            (_, other) => other.to_string().to_uppercase(),
-        }
-    }
-
-    /// `None` if the value does not fit; then nothing is pushed.
-    fn push(&mut self, raw: Raw<'_>) -> Option<()> {
-        match self {
-            Self::Double(values) => double(raw).map(|value| values.push(value)),
-            #[expect(clippy::cast_possible_truncation, reason = "a REAL is a rounded double")]
-            Self::Float(values) => double(raw).map(|value| values.push(value as f32)),
-            Self::Integer { values, min, max } => integer(raw)
-                .filter(|value| (*min..=*max).contains(value))
-                .map(|value| values.push(value)),
-            Self::Unsigned(values) => unsigned(raw).map(|value| values.push(value)),
-            Self::Boolean(values) => boolean(raw).map(|value| values.push(value)),
-            Self::Time { values, format } => {
-                let micros = match raw {
-                    Raw::Field(text) | Raw::Text(text) => format.parse_text(text),
-                    Raw::Number(number) => format.parse_number(number),
-                    Raw::Micros(micros) => Some(micros),
-                    _ => None,
-                };
-                micros.map(|micros| values.push(micros))
-            }
-            Self::Date(values) => date(raw).map(|days| values.push(days)),
-            Self::Decimal {
-                values,
-                precision,
-                scale,
-            } => decimal(raw, *precision, *scale).map(|value| values.push(value)),
-            Self::Text { bytes, offsets, keep } => text(raw, bytes, offsets, *keep),
-            Self::List { items, offsets, .. } => push_list(raw, items, offsets),
-        }
-    }
-
-    /// A place for NULL.
-    fn push_default(&mut self) {
-        match self {
-            Self::Double(values) => values.push(0.0),
-            Self::Float(values) => values.push(0.0),
-            Self::Integer { values, .. } | Self::Time { values, .. } => values.push(0),
-            Self::Unsigned(values) => values.push(0),
-            Self::Boolean(values) => values.push(false),
-            Self::Date(values) => values.push(0),
-            Self::Decimal { values, .. } => values.push(0),
-            Self::Text { offsets, .. } | Self::List { offsets, .. } => {
-                let end = offsets[offsets.len() - 1];
-                offsets.push(end);
-            }
-        }
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        match self {
-            Self::Double(values) => values.truncate(rows),
-            Self::Float(values) => values.truncate(rows),
-            Self::Integer { values, .. } | Self::Time { values, .. } => values.truncate(rows),
-            Self::Unsigned(values) => values.truncate(rows),
-            Self::Boolean(values) => values.truncate(rows),
-            Self::Date(values) => values.truncate(rows),
-            Self::Decimal { values, .. } => values.truncate(rows),
-            Self::Text { bytes, offsets, .. } => {
-                offsets.truncate(rows + 1);
-                bytes.truncate(usize::try_from(offsets[rows]).unwrap_or(0));
-            }
-            Self::List { items, offsets, .. } => {
-                offsets.truncate(rows + 1);
-                items.truncate(usize::try_from(offsets[rows]).unwrap_or(0));
-            }
-        }
-    }
-
-    fn finish(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-        Ok(match self {
-            Self::Double(values) => Arc::new(Float64Array::try_new(values.into(), nulls)?),
-            Self::Float(values) => Arc::new(Float32Array::try_new(values.into(), nulls)?),
-            Self::Integer { values, .. } => Arc::new(Int64Array::try_new(values.into(), nulls)?),
-            Self::Unsigned(values) => Arc::new(UInt64Array::try_new(values.into(), nulls)?),
-            Self::Boolean(values) => Arc::new(BooleanArray::new(values.into(), nulls)),
-            Self::Time { values, .. } => Arc::new(TimestampMicrosecondArray::try_new(values.into(), nulls)?),
-            Self::Date(values) => Arc::new(Date32Array::try_new(values.into(), nulls)?),
-            Self::Decimal {
-                values,
-                precision,
-                scale,
-            } => Arc::new(
-                Decimal128Array::try_new(values.into(), nulls)?.with_precision_and_scale(precision, scale)?,
-            ),
-            Self::Text { bytes, offsets, .. } => Arc::new(StringArray::try_new(
-                OffsetBuffer::new(offsets.into()),
-                Buffer::from_vec(bytes),
-                nulls,
-            )?),
-            Self::List {
-                field,
-                items,
-                offsets,
-            } => Arc::new(ListArray::try_new(
-                field,
-                OffsetBuffer::new(offsets.into()),
-                items.finish()?,
-                nulls,
-            )?),
-        })
-    }
-}
-
-fn double(raw: Raw<'_>) -> Option<f64> {
-    match raw {
-        Raw::Number(text) => lexical_core::parse(text).ok(),
-        Raw::Field(text) => lexical_core::parse(text)
-            .or_else(|_| lexical_core::parse(text.trim_ascii()))
-            .ok(),
-        Raw::Double(value) => Some(value),
-        _ => None,
-    }
-}
-
-/// A whole number; also one written as a decimal, such as `3.0`.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "checked to be a whole number that a double has exactly"
-)]
-fn integer(raw: Raw<'_>) -> Option<i64> {
-    if let Raw::Number(text) | Raw::Field(text) = raw
-        && let Ok(value) = lexical_core::parse(text)
-    {
-        return Some(value);
-    }
-    if let Raw::Field(text) = raw
-        && let Ok(value) = lexical_core::parse(text.trim_ascii())
-    {
-        return Some(value);
-    }
-    // Above 2^53 a double has not every whole number.
-    double(raw)
-        .filter(|value| value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0)
-        .map(|value| value as i64)
-}
-
-fn unsigned(raw: Raw<'_>) -> Option<u64> {
-    match raw {
-        Raw::Number(text) | Raw::Field(text) => lexical_core::parse(text.trim_ascii()).ok(),
-        _ => None,
-    }
-    .or_else(|| integer(raw).and_then(|value| u64::try_from(value).ok()))
-}
-
-/// `true`, `false`, and in CSV also `1`, `0`, `t`, `f`, `yes`, `no`, whatever their case.
-fn boolean(raw: Raw<'_>) -> Option<bool> {
-    let text = match raw {
-        Raw::Bool(value) => return Some(value),
-        Raw::Field(text) => text.trim_ascii(),
-        _ => return None,
-    };
-    let is = |words: &[&str]| {
-        words
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    match () {
-        () if is(&["true", "1", "t", "yes", "y"]) => Some(true),
-        () if is(&["false", "0", "f", "no", "n"]) => Some(false),
-        () => None,
-    }
-}
-
-fn date(raw: Raw<'_>) -> Option<i32> {
-    let (Raw::Field(text) | Raw::Text(text)) = raw else {
-        return None;
-    };
-    let text = text.trim_ascii();
-    let number = |from: usize, to: usize| lexical_core::parse::<i64>(text.get(from..to)?).ok();
-    let date = match text.len() {
-        10 if text[4] == b'-' && text[7] == b'-' => days(number(0, 4)?, number(5, 7)?, number(8, 10)?)?,
-        _ => rfc3339(text)?.div_euclid(86_400_000_000),
-    };
-    i32::try_from(date).ok()
-}
-
-fn decimal(raw: Raw<'_>, precision: u8, scale: i8) -> Option<i128> {
-    match raw {
-        Raw::Field(text) | Raw::Number(text) => {
-            parse_decimal::<Decimal128Type>(std::str::from_utf8(text).ok()?.trim(), precision, scale).ok()
-        }
-        _ => None,
-    }
-}
-
-/// A text as it is; of JSON also numbers, booleans, arrays and objects, as JSON.
-fn text(raw: Raw<'_>, bytes: &mut Vec<u8>, offsets: &mut Vec<i32>, keep: bool) -> Option<()> {
-    let text: &[u8] = match raw {
-        Raw::Field(text) | Raw::Text(text) | Raw::Number(text) | Raw::Array(text) | Raw::Object(text) => text,
-        Raw::Bool(true) => b"true",
-        Raw::Bool(false) => b"false",
-        Raw::Null | Raw::Micros(_) | Raw::Double(_) => return None,
-    };
-    if keep {
-        let end = i32::try_from(bytes.len() + text.len()).ok()?;
-        bytes.extend_from_slice(text);
-        offsets.push(end);
-    } else {
-        offsets.push(0);
-    }
-    Some(())
-}
-
-fn push_list(raw: Raw<'_>, items: &mut Column, offsets: &mut Vec<i32>) -> Option<()> {
-    let Raw::Array(text) = raw else { return None };
-    let start = items.valid.len();
-    let pushed = super::json::items(text, &mut |item| items.push(item)).is_ok();
-    let Some(end) = i32::try_from(items.valid.len()).ok().filter(|_| pushed) else {
-        items.truncate(start);
-        return None;
-    };
-    offsets.push(end);
-    Some(())
 }

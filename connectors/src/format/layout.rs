@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 
-use super::columns::is_supported;
 use super::timestamp::TimestampFormat;
+use super::values::is_supported;
 
 /// The columns of a source as its decoder sees them.
 #[derive(Clone, Debug)]

@@ -119,3 +119,54 @@ impl Decoder for MessageDecoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::testing::{declaration, lines, reasons};
+
+    fn message(topic: &str, payload: &str, received_at: i64) -> Message {
+        Message {
+            topic: topic.into(),
+            payload: payload.into(),
+            received_at,
+            qos: 1,
+            retain: false,
+        }
+    }
+
+    #[test]
+    fn rows_carry_the_metadata_of_their_message_and_bad_messages_are_kept_aside() {
+        let declaration = declaration(
+            "n INT, topic TEXT METADATA, qos INT METADATA, retain BOOLEAN METADATA, received_at TIMESTAMP METADATA",
+        );
+        let mut read = OptionReader::new("source", "mqtt", &declaration.options, &MessageDecoder::OPTIONS);
+        let decoder = MessageDecoder::new(&declaration, &mut read, 20);
+        let decoder = read.finish(decoder).unwrap();
+        let messages = vec![
+            message("a", "{\"n\":1}\n{\"n\":2}", 0),
+            message("b", "{\"n\":\"a very long text\"}", 1),
+            message("c", "{\"n\":true}", 2),
+            message("d", "{\"n\":4}", 3_000_000),
+        ];
+        let mut batches = decoder.decode(Chunk::new(Payload::Messages(messages))).unwrap();
+        let decoded = batches.next().unwrap().unwrap();
+        assert_eq!(
+            lines(&decoded.rows),
+            [
+                "1|a|1|false|1970-01-01T00:00:00Z",
+                "2|a|1|false|1970-01-01T00:00:00Z",
+                "4|d|1|false|1970-01-01T00:00:03Z",
+            ]
+        );
+        assert_eq!(
+            reasons(&decoded.rejected),
+            [
+                "too_large: the message is longer than 20 bytes",
+                "type: column \"n\": found true, expected INT",
+            ]
+        );
+        assert_eq!(decoded.rejected[1].origin, "c");
+        assert!(batches.next().is_none());
+    }
+}

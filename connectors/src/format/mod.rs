@@ -18,6 +18,7 @@ pub(crate) mod senml;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timestamp;
+mod values;
 
 use lineshaft_engine::declaration::SourceDeclaration;
 use lineshaft_engine::source::Rejected;
