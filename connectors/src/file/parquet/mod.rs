@@ -185,9 +185,13 @@ fn columns(
                     path.display(),
                     spec.field.data_type()
                 );
-                errors.push(
-                    OptionError::of("path", message).help("declare the column with the type of the file"),
-                );
+                let help = match spec.field.data_type() {
+                    time if *time == TIMESTAMP => {
+                        "add timestamp_format = 'unix_s', 'unix_ms', 'unix_us' or 'unix_ns'"
+                    }
+                    _ => "declare the column with the type of the file",
+                };
+                errors.push(OptionError::of("path", message).help(help));
             }
             None if !spec.field.is_nullable() => {
                 let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
@@ -500,6 +504,7 @@ mod tests {
             messages[0].starts_with("column \"ts\" of ")
                 && messages[0].contains("is Int64, which does not become")
         );
+        assert!(errors[0].help.as_ref().unwrap().contains("timestamp_format"));
         assert!(messages[1].starts_with("column \"n\" of ") && messages[1].contains("is Float32"));
         assert!(
             messages[2].ends_with("a.parquet has no column \"m\", declared NOT NULL"),
