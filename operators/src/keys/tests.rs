@@ -1,0 +1,126 @@
+use std::sync::Arc;
+
+use arrow::array::{Array, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
+use lineshaft_engine::testing::{lines, table};
+
+use super::*;
+
+fn interner(of: &RecordBatch) -> KeyInterner {
+    let types: Vec<_> = of
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.data_type().clone())
+        .collect();
+    KeyInterner::new(&types).unwrap()
+}
+
+fn intern(interner: &mut KeyInterner, rows: &RecordBatch) -> Vec<u32> {
+    let mut slots = Vec::new();
+    interner
+        .intern(rows.columns(), rows.num_rows(), &mut slots)
+        .unwrap();
+    slots
+}
+
+fn back(interner: &KeyInterner, like: &RecordBatch, slots: &[u32]) -> Vec<String> {
+    lines([&RecordBatch::try_new(like.schema(), interner.columns(slots).unwrap()).unwrap()])
+}
+
+/// Whatever the types: slots by first appearance, back to values, found again, forgotten.
+fn is_numbered(rows: &RecordBatch) {
+    let mut interner = interner(rows);
+    let slots = intern(&mut interner, rows);
+    assert_eq!(slots, [0, 1, 0, 2, 1]);
+    assert_eq!(back(&interner, rows, &slots), lines([rows]));
+    let mut found = Vec::new();
+    interner.find(rows.columns(), 5, &mut found).unwrap();
+    assert_eq!(found, slots);
+
+    let moved = interner.retain(|slot| slot != 0).unwrap();
+    assert_eq!(moved, [None, Some(0), Some(1)]);
+    interner.find(rows.columns(), 5, &mut found).unwrap();
+    assert_eq!(found, [ABSENT, 0, ABSENT, 1, 0]);
+    assert_eq!(intern(&mut interner, rows), [2, 0, 2, 1, 0]);
+    assert_eq!(
+        back(&interner, rows, &[0, 1, 2]),
+        [
+            lines([rows])[1].clone(),
+            lines([rows])[3].clone(),
+            lines([rows])[0].clone()
+        ]
+    );
+}
+
+#[test]
+fn keys_of_every_kind_are_numbered_by_first_appearance() {
+    is_numbered(&table("k:s \n a \n - \n a \n bb \n -"));
+    is_numbered(&table("k:i \n 7 \n - \n 7 \n -3 \n -"));
+    is_numbered(&table("k:ts \n 7 \n - \n 7 \n -3 \n -"));
+    is_numbered(&table("k:f \n 7 \n - \n 7 \n -3 \n -"));
+    is_numbered(&table("k:s j:i \n a 1 \n a - \n a 1 \n - 1 \n a -"));
+}
+
+#[test]
+fn a_dictionary_gives_the_slots_of_its_texts() {
+    let of = |texts: &[Option<&str>]| -> RecordBatch {
+        let column: DictionaryArray<Int32Type> = texts.iter().copied().collect();
+        RecordBatch::try_from_iter_with_nullable([("k", Arc::new(column) as _, true)]).unwrap()
+    };
+    is_numbered(&of(&[Some("a"), None, Some("a"), Some("bb"), None]));
+    let mut interner = interner(&of(&[]));
+    assert_eq!(intern(&mut interner, &of(&[Some("x"), Some("y")])), [0, 1]);
+    assert_eq!(
+        intern(&mut interner, &of(&[Some("y"), Some("z"), Some("x")])),
+        [1, 2, 0]
+    );
+    assert_eq!(
+        intern(&mut interner, &table("k:s \n z")),
+        [2],
+        "text and dictionary mix"
+    );
+}
+
+#[test]
+fn a_null_inside_a_dictionary_is_the_null_key() {
+    let values = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let codes = Int32Array::from(vec![Some(1), Some(0), None]);
+    let column: ArrayRef = Arc::new(DictionaryArray::try_new(codes, values).unwrap());
+    let mut interner = KeyInterner::new(&[column.data_type().clone()]).unwrap();
+    let mut slots = Vec::new();
+    interner.intern(&[column], 3, &mut slots).unwrap();
+    assert_eq!(slots, [0, 1, 0]);
+    assert!(interner.columns(&[0]).unwrap()[0].is_null(0));
+}
+
+#[test]
+fn an_empty_text_is_not_null() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None, Some("")]));
+    let mut interner = KeyInterner::new(&[DataType::Utf8]).unwrap();
+    let mut slots = Vec::new();
+    interner.intern(&[texts], 3, &mut slots).unwrap();
+    assert_eq!(slots, [0, 1, 0]);
+}
+
+#[test]
+fn without_key_columns_all_rows_share_a_slot() {
+    let mut interner = KeyInterner::new(&[]).unwrap();
+    let mut slots = Vec::new();
+    interner.intern(&[], 3, &mut slots).unwrap();
+    assert_eq!(slots, [0, 0, 0]);
+    assert!(interner.columns(&slots).unwrap().is_empty());
+}
+
+#[test]
+fn columns_of_another_type_are_refused() {
+    let rows = table("k:i \n 1");
+    let error = KeyInterner::new(&[DataType::Utf8])
+        .unwrap()
+        .intern(rows.columns(), 1, &mut Vec::new())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "key: columns of types [Utf8] expected, [Int64] found"
+    );
+}

@@ -1,0 +1,157 @@
+//! One key column of text, plain or as a dictionary. Each value of a dictionary is looked up once, and not again
+//! while batches share it.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, StringArray, StringBuilder};
+use arrow::datatypes::{DataType, Int32Type};
+use lineshaft_engine::Result;
+
+use super::store::ByteKeys;
+use super::{ABSENT, codes};
+
+pub(super) fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 => true,
+        DataType::Dictionary(key, value) => **key == DataType::Int32 && **value == DataType::Utf8,
+        _ => false,
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct TextKeys {
+    keys: ByteKeys,
+    null: Option<u32>,
+    dictionary: Option<KnownDictionary>,
+}
+
+/// The dictionary of the last batch and the slots of its values, [`ABSENT`] if not met yet.
+#[derive(Debug)]
+struct KnownDictionary {
+    values: ArrayRef,
+    slots: Vec<u32>,
+}
+
+impl TextKeys {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn intern(&mut self, column: &ArrayRef, slots: &mut Vec<u32>) -> Result<()> {
+        match codes(column) {
+            Some(dictionary) => self.intern_dictionary(dictionary, slots),
+            None => self.intern_plain(column.as_string::<i32>(), slots),
+        }
+    }
+
+    fn intern_plain(&mut self, texts: &StringArray, slots: &mut Vec<u32>) -> Result<()> {
+        slots.reserve(texts.len());
+        let bytes = texts.value_data();
+        for (row, ends) in texts.value_offsets().windows(2).enumerate() {
+            slots.push(match texts.is_null(row) {
+                true => self.null_slot()?,
+                false => self.keys.intern(between(bytes, ends))?,
+            });
+        }
+        Ok(())
+    }
+
+    fn intern_dictionary(
+        &mut self,
+        dictionary: &DictionaryArray<Int32Type>,
+        slots: &mut Vec<u32>,
+    ) -> Result<()> {
+        let values = dictionary.values();
+        let mut known = match self.dictionary.take() {
+            Some(known) if Arc::ptr_eq(&known.values, values) => known,
+            _ => KnownDictionary {
+                values: Arc::clone(values),
+                slots: vec![ABSENT; values.len()],
+            },
+        };
+        let texts = values.as_string::<i32>();
+        for code in dictionary.keys() {
+            let Some(code) = code.and_then(|code| usize::try_from(code).ok()) else {
+                slots.push(self.null_slot()?);
+                continue;
+            };
+            if known.slots[code] == ABSENT {
+                known.slots[code] = match texts.is_null(code) {
+                    true => self.null_slot()?,
+                    false => self.keys.intern(texts.value(code).as_bytes())?,
+                };
+            }
+            slots.push(known.slots[code]);
+        }
+        self.dictionary = Some(known);
+        Ok(())
+    }
+
+    fn null_slot(&mut self) -> Result<u32> {
+        match self.null {
+            Some(slot) => Ok(slot),
+            None => {
+                let slot = self.keys.push_unfindable()?;
+                self.null = Some(slot);
+                Ok(slot)
+            }
+        }
+    }
+
+    pub(super) fn find(&self, column: &ArrayRef, slots: &mut Vec<u32>) {
+        let Some(dictionary) = codes(column) else {
+            return self.find_plain(column.as_string::<i32>(), slots);
+        };
+        let mut of_value = Vec::new();
+        self.find_plain(dictionary.values().as_string::<i32>(), &mut of_value);
+        let null = self.null.unwrap_or(ABSENT);
+        let slot = |code: Option<i32>| {
+            let code = code.and_then(|code| usize::try_from(code).ok());
+            code.map_or(null, |code| of_value[code])
+        };
+        slots.extend(dictionary.keys().iter().map(slot));
+    }
+
+    fn find_plain(&self, texts: &StringArray, slots: &mut Vec<u32>) {
+        let bytes = texts.value_data();
+        let rows = texts.value_offsets().windows(2).enumerate();
+        slots.extend(rows.map(|(row, ends)| match texts.is_null(row) {
+            true => self.null.unwrap_or(ABSENT),
+            false => self.keys.find(between(bytes, ends)),
+        }));
+    }
+
+    pub(super) fn column(&self, slots: &[u32], data_type: &DataType) -> Result<ArrayRef> {
+        let mut texts = StringBuilder::with_capacity(slots.len(), slots.len() * 16);
+        for slot in slots {
+            match self.null == Some(*slot) {
+                true => texts.append_null(),
+                // The bytes came out of a text column.
+                false => texts.append_value(String::from_utf8_lossy(self.keys.get(*slot))),
+            }
+        }
+        let texts = texts.finish();
+        if *data_type == DataType::Utf8 {
+            return Ok(Arc::new(texts));
+        }
+        let codes: Int32Array = (0..)
+            .zip(slots)
+            .map(|(code, slot)| (self.null != Some(*slot)).then_some(code))
+            .collect();
+        Ok(Arc::new(DictionaryArray::try_new(codes, Arc::new(texts))?))
+    }
+
+    pub(super) fn retain(&mut self, live: impl Fn(u32) -> bool) -> Result<Vec<Option<u32>>> {
+        let (kept, slots) = self.keys.retain(live, self.null)?;
+        self.keys = kept;
+        self.null = self.null.and_then(|slot| slots[slot as usize]);
+        self.dictionary = None;
+        Ok(slots)
+    }
+}
+
+/// The bytes of a value by its two offsets, which Arrow keeps within the data and ascending.
+fn between<'a>(bytes: &'a [u8], ends: &[i32]) -> &'a [u8] {
+    let at = |end: i32| usize::try_from(end).unwrap_or_default();
+    &bytes[at(ends[0])..at(ends[1])]
+}

@@ -1,0 +1,310 @@
+//! Aggregates of the rows of each key in windows of a fixed length: `TUMBLE` and `HOP`.
+//!
+//! A window is emitted when the watermark passes its end, with a row for each key that has a row in it; without key
+//! columns there is no row for an empty window. Hopping windows begin at every multiple of the slide: those that
+//! begin before the first row count too.
+//!
+//! - Rows: append-only in and out. Output: the key, `window_start`, `window_end`, the results.
+//! - State: per key and pane (tumbling: window) the partial results; for hopping windows of the panes of one window.
+//! - Cost: a row is added once, to its pane. A pane is merged about six times, however many windows share it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
+use lineshaft_engine::batch::Batch;
+use lineshaft_engine::expression::Aggregate;
+use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::time::Watermark;
+use lineshaft_engine::{Error, Result};
+
+use super::arguments::Aggregates;
+use super::groups::{Groups, Partial, Results};
+use super::sliding::Sliding;
+use super::split::split;
+use super::state::{StateTable, slice, stack};
+use super::{Panes, Window, columns_at, panes_of, send_all, timed_rows, times};
+use crate::keys::KeyInterner;
+
+/// Arguments of `TUMBLE` and `HOP` with `GROUP BY`.
+#[derive(Clone, Debug)]
+pub struct WindowOptions {
+    /// The column of event time.
+    pub time: usize,
+    /// How far apart windows begin, microseconds.
+    pub slide: i64,
+    /// How long a window is, microseconds; a multiple of the slide, and equal to it for `TUMBLE`.
+    pub size: i64,
+    /// Columns of the key.
+    pub keys: Vec<usize>,
+    /// What is computed; arguments that are one object are computed once.
+    pub aggregates: Vec<Arc<dyn Aggregate>>,
+    /// The key columns, `window_start`, `window_end`, the results.
+    pub schema: SchemaRef,
+}
+
+/// `GROUP BY window, key` over `TUMBLE` or `HOP`.
+pub struct WindowAggregate {
+    options: WindowOptions,
+    aggregates: Aggregates,
+    panes: Panes,
+    interner: KeyInterner,
+    /// Panes that may still get rows.
+    open: BTreeMap<i64, Groups>,
+    /// Complete panes; `None` if windows do not overlap.
+    sliding: Option<Sliding>,
+    /// Panes before this one are complete.
+    complete: i64,
+    ignored: u64,
+    slots: Vec<u32>,
+    /// When there are so many slots, those of keys without state are taken back.
+    reclaim_at: usize,
+}
+
+/// Fewer slots than this are not worth taking back.
+const FEW_SLOTS: usize = 1024;
+
+/// Kinds of rows of the snapshot's table.
+const OPEN: i64 = 0;
+const COMPLETE: i64 = 1;
+const SUFFIX: i64 = 2;
+
+impl WindowAggregate {
+    /// The operator.
+    ///
+    /// # Errors
+    /// If the size is not a multiple of the slide, or an aggregate or key is of a type that is not supported.
+    pub fn new(options: WindowOptions) -> Result<Self> {
+        let aggregates = Aggregates::new(&options.aggregates);
+        let count = panes_of(options.size, options.slide)?;
+        let sliding = match count {
+            1 => None,
+            _ => Some(Sliding::new(count, &aggregates)?),
+        };
+        let fields = options.schema.fields().iter().take(options.keys.len());
+        let types: Vec<_> = fields.map(|field| field.data_type().clone()).collect();
+        Ok(Self {
+            panes: Panes::new(options.slide)?,
+            interner: KeyInterner::new(&types)?,
+            aggregates,
+            options,
+            open: BTreeMap::new(),
+            sliding,
+            complete: i64::MIN,
+            ignored: 0,
+            slots: Vec::new(),
+            reclaim_at: FEW_SLOTS,
+        })
+    }
+
+    /// Rows whose window had closed.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// The results of windows that end when all panes before `end` are complete.
+    fn close(&mut self, end: i64) -> Result<Vec<RecordBatch>> {
+        let still_open = self.open.split_off(&end);
+        let mut results = Vec::new();
+        for (pane, mut groups) in std::mem::replace(&mut self.open, still_open) {
+            match &mut self.sliding {
+                Some(sliding) => {
+                    sliding.panes.insert(pane, groups.state()?);
+                }
+                None => {
+                    let closed = groups.evaluate()?;
+                    results.push(self.rows(self.panes.window(pane, 1), closed)?);
+                }
+            }
+        }
+        while let Some((window, closed)) = self.close_sliding(end)? {
+            results.push(self.rows(window, closed)?);
+        }
+        Ok(results)
+    }
+
+    fn close_sliding(&mut self, end: i64) -> Result<Option<(Window, Results)>> {
+        let Some(sliding) = &mut self.sliding else {
+            return Ok(None);
+        };
+        let Some(first) = sliding.close_next(end) else {
+            return Ok(None);
+        };
+        let closed = sliding.evaluate(first, &self.aggregates, self.interner.len())?;
+        let count = self.options.size / self.options.slide;
+        Ok(Some((self.panes.window(first, count), closed)))
+    }
+
+    fn rows(&self, window: Window, closed: Results) -> Result<RecordBatch> {
+        let (slots, results) = closed;
+        let mut columns = self.interner.columns(&slots)?;
+        for bound in [window.start, window.end] {
+            columns.push(Arc::new(TimestampMicrosecondArray::from_value(
+                bound,
+                slots.len(),
+            )));
+        }
+        columns.extend(results);
+        Ok(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?)
+    }
+
+    /// Takes back the slots of keys without state, once they may be half of all.
+    fn reclaim(&mut self) -> Result<()> {
+        if self.interner.len() < self.reclaim_at {
+            return Ok(());
+        }
+        let mut live: HashSet<u32> = self.open.values().flat_map(Groups::slots).copied().collect();
+        if let Some(sliding) = &mut self.sliding {
+            live.extend(sliding.slots());
+        }
+        let moved = self.interner.retain(|slot| live.contains(&slot))?;
+        for groups in self.open.values_mut() {
+            groups.renumber(&moved);
+        }
+        if let Some(sliding) = &mut self.sliding {
+            sliding.renumber(&moved);
+        }
+        self.reclaim_at = FEW_SLOTS.max(live.len() * 2);
+        Ok(())
+    }
+}
+
+impl Operator for WindowAggregate {
+    fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+        let rows = timed_rows(batch, self.options.time)?;
+        let columns = self.aggregates.evaluate(&rows)?;
+        let keys = columns_at(&rows, &self.options.keys);
+        self.interner.intern(&keys, rows.num_rows(), &mut self.slots)?;
+        for part in split(times(&rows, self.options.time)?, self.panes) {
+            if part.pane < self.complete {
+                self.ignored += part.len() as u64;
+                continue;
+            }
+            let groups = match self.open.entry(part.pane) {
+                std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
+                std::collections::btree_map::Entry::Vacant(new) => new.insert(Groups::new(&self.aggregates)?),
+            };
+            let (slots, columns) = part.pick(&self.slots, &columns)?;
+            groups.update(&self.aggregates, &columns, &slots, self.interner.len())?;
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
+        let complete = match watermark {
+            Watermark::END => i64::MAX,
+            Watermark(time) => self.panes.of(time),
+        };
+        if complete <= self.complete {
+            return Ok(());
+        }
+        self.complete = complete;
+        let results = self.close(complete)?;
+        send_all(&self.options.schema, results, output)?;
+        self.reclaim()
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut parts: Vec<(i64, i64, Partial)> = Vec::new();
+        for (pane, groups) in &mut self.open {
+            let partial = groups.state()?;
+            groups.merge(&self.aggregates, &partial, self.interner.len())?;
+            parts.push((OPEN, *pane, partial));
+        }
+        let mut next = i64::MIN;
+        if let Some(sliding) = &self.sliding {
+            next = sliding.next();
+            parts.extend(
+                sliding
+                    .panes
+                    .iter()
+                    .map(|(pane, partial)| (COMPLETE, *pane, partial.clone())),
+            );
+            parts.extend(
+                sliding
+                    .suffixes
+                    .iter()
+                    .map(|(pane, partial)| (SUFFIX, *pane, partial.clone())),
+            );
+        }
+        let mut snapshot = Snapshot::default();
+        let progress = StateTable {
+            numbers: vec![vec![self.complete], vec![next]],
+            keys: Vec::new(),
+            values: Vec::new(),
+        };
+        snapshot.put("progress", progress.into_batch()?);
+        if !parts.is_empty() {
+            snapshot.put("panes", self.pane_table(&parts)?);
+        }
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
+        let progress = snapshot.take("progress");
+        let progress = progress.ok_or_else(|| Error::operator("window", "a snapshot of another operator"))?;
+        let progress = StateTable::from_batch(&progress, 2, 0)?;
+        self.complete = progress.numbers[0][0];
+        if let Some(sliding) = &mut self.sliding {
+            sliding.restart_at(progress.numbers[1][0]);
+        }
+        match snapshot.take("panes") {
+            Some(panes) => self.restore_panes(&panes),
+            None => Ok(()),
+        }
+    }
+}
+
+impl WindowAggregate {
+    fn pane_table(&self, parts: &[(i64, i64, Partial)]) -> Result<RecordBatch> {
+        let repeated = |of: &dyn Fn(&(i64, i64, Partial)) -> i64| -> Vec<i64> {
+            parts
+                .iter()
+                .flat_map(|part| std::iter::repeat_n(of(part), part.2.slots.len()))
+                .collect()
+        };
+        let slots: Vec<u32> = parts
+            .iter()
+            .flat_map(|(_, _, partial)| partial.slots.iter().copied())
+            .collect();
+        StateTable {
+            numbers: vec![repeated(&|part| part.0), repeated(&|part| part.1)],
+            keys: self.interner.columns(&slots)?,
+            values: stack(parts.iter().map(|(_, _, partial)| partial.states.as_slice()))?,
+        }
+        .into_batch()
+    }
+
+    fn restore_panes(&mut self, table: &RecordBatch) -> Result<()> {
+        let table = StateTable::from_batch(table, 2, self.options.keys.len())?;
+        let mut all = Vec::new();
+        self.interner.intern(&table.keys, table.rows(), &mut all)?;
+        let place = |row: usize| (table.numbers[0][row], table.numbers[1][row]);
+        let mut start = 0;
+        while start < table.rows() {
+            let (kind, pane) = place(start);
+            let len = (start..table.rows())
+                .take_while(|row| place(*row) == (kind, pane))
+                .count();
+            let partial = Partial {
+                slots: all[start..start + len].to_vec(),
+                states: slice(&table.values, start, len),
+            };
+            match (kind, &mut self.sliding) {
+                (COMPLETE, Some(sliding)) => drop(sliding.panes.insert(pane, partial)),
+                (SUFFIX, Some(sliding)) => drop(sliding.suffixes.insert(pane, partial)),
+                _ => {
+                    let mut groups = Groups::new(&self.aggregates)?;
+                    groups.merge(&self.aggregates, &partial, self.interner.len())?;
+                    self.open.insert(pane, groups);
+                }
+            }
+            start += len;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

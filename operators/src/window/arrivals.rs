@@ -1,0 +1,122 @@
+//! What windows over ordered rows share: rows come in, wait, and come out final.
+
+use arrow::datatypes::SchemaRef;
+use lineshaft_engine::batch::Batch;
+use lineshaft_engine::operator::Snapshot;
+use lineshaft_engine::time::Watermark;
+use lineshaft_engine::{Error, Result};
+
+use super::arguments::Aggregates;
+use super::state::StateTable;
+use super::waiting::{Rows, Waiting};
+use super::{columns_at, timed_rows, times};
+use crate::keys::KeyInterner;
+
+/// Rows by key that wait until the watermark passes them.
+pub(super) struct Arrivals {
+    time: usize,
+    keys: Vec<usize>,
+    pub(super) interner: KeyInterner,
+    waiting: Waiting,
+    pub(super) ignored: u64,
+    slots: Vec<u32>,
+    reclaim_at: usize,
+}
+
+/// Fewer slots than this are not worth taking back.
+const FEW_SLOTS: usize = 1024;
+
+impl Arrivals {
+    /// `schema` is that of the output: it begins with the key columns.
+    pub(super) fn new(time: usize, keys: &[usize], schema: &SchemaRef) -> Result<Self> {
+        let fields = schema.fields().iter().take(keys.len());
+        let types: Vec<_> = fields.map(|field| field.data_type().clone()).collect();
+        Ok(Self {
+            time,
+            keys: keys.to_vec(),
+            interner: KeyInterner::new(&types)?,
+            waiting: Waiting::default(),
+            ignored: 0,
+            slots: Vec::new(),
+            reclaim_at: FEW_SLOTS,
+        })
+    }
+
+    pub(super) fn add(&mut self, batch: Batch, aggregates: &Aggregates) -> Result<()> {
+        let rows = timed_rows(batch, self.time)?;
+        let keys = columns_at(&rows, &self.keys);
+        self.interner.intern(&keys, rows.num_rows(), &mut self.slots)?;
+        let late = self.waiting.push(Rows {
+            times: times(&rows, self.time)?.to_vec(),
+            slots: self.slots.clone(),
+            columns: aggregates.evaluate(&rows)?,
+        })?;
+        self.ignored += late as u64;
+        Ok(())
+    }
+
+    /// Takes out the rows that are final now, by key and then in event-time order, ties in order of arrival.
+    pub(super) fn settle(&mut self, watermark: Watermark) -> Result<Rows> {
+        self.waiting.settle(watermark)
+    }
+
+    /// Takes back the slots of keys for which nothing waits and `live` is false, once they may be half of all;
+    /// tells the new slot of each.
+    pub(super) fn reclaim(&mut self, live: impl Fn(u32) -> bool) -> Result<Option<Vec<Option<u32>>>> {
+        if self.interner.len() < self.reclaim_at {
+            return Ok(None);
+        }
+        let mut waits = vec![false; self.interner.len()];
+        self.waiting.slots().for_each(|slot| waits[slot as usize] = true);
+        let moved = self.interner.retain(|slot| waits[slot as usize] || live(slot))?;
+        self.waiting.renumber(&moved);
+        self.reclaim_at = FEW_SLOTS.max(self.interner.len() * 2);
+        Ok(Some(moved))
+    }
+
+    pub(super) fn snapshot(&self, snapshot: &mut Snapshot) -> Result<()> {
+        let progress = StateTable {
+            numbers: vec![vec![self.waiting.watermark().0]],
+            keys: Vec::new(),
+            values: Vec::new(),
+        };
+        snapshot.put("progress", progress.into_batch()?);
+        let rows = self.waiting.all()?;
+        if rows.times.is_empty() {
+            return Ok(());
+        }
+        let waiting = StateTable {
+            keys: self.interner.columns(&rows.slots)?,
+            numbers: vec![rows.times],
+            values: rows.columns,
+        };
+        snapshot.put("waiting", waiting.into_batch()?);
+        Ok(())
+    }
+
+    pub(super) fn restore(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        let progress = snapshot.take("progress");
+        let progress = progress.ok_or_else(|| Error::operator("window", "a snapshot of another operator"))?;
+        let progress = StateTable::from_batch(&progress, 1, 0)?;
+        let rows = match snapshot.take("waiting") {
+            Some(waiting) => {
+                let mut waiting = StateTable::from_batch(&waiting, 1, self.keys.len())?;
+                Some(Rows {
+                    slots: self.intern(&waiting)?,
+                    times: waiting.numbers.swap_remove(0),
+                    columns: waiting.values,
+                })
+            }
+            None => None,
+        };
+        self.waiting.restore(Watermark(progress.numbers[0][0]), rows);
+        Ok(())
+    }
+
+    /// The slots of the keys of a table.
+    pub(super) fn intern(&mut self, table: &StateTable) -> Result<Vec<u32>> {
+        let mut slots = Vec::new();
+        self.interner.intern(&table.keys, table.rows(), &mut slots)?;
+        Ok(slots)
+    }
+}

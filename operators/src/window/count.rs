@@ -1,0 +1,336 @@
+//! Aggregates of a number of rows of each key: `COUNT_WINDOW`.
+//!
+//! Window `k` of a key has its rows `k * slide .. k * slide + size`, counted in event-time order, ties in order of
+//! arrival. `window_start` is the time of its first row and `window_end` the time of its last one. It is emitted when
+//! the watermark has passed its last row; one that never gets full is not.
+//!
+//! - Rows: append-only in and out. Output: the key, `window_start`, `window_end`, the results.
+//! - State: the rows above the watermark, and per key the rows of its next window, also of a key that is silent.
+//! - Cost: a row is added to each of the `size / slide` windows that it is in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
+use lineshaft_engine::batch::Batch;
+use lineshaft_engine::expression::Aggregate;
+use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::time::{EventTime, Watermark};
+use lineshaft_engine::{Error, Result};
+
+use super::arguments::{Accumulators, Aggregates};
+use super::arrivals::Arrivals;
+use super::row_store::{Place, RowStore};
+use super::send_all;
+use super::state::StateTable;
+use super::waiting::Rows;
+
+/// Arguments of `COUNT_WINDOW` with `GROUP BY`.
+#[derive(Clone, Debug)]
+pub struct CountOptions {
+    /// The column of event time.
+    pub time: usize,
+    /// How many rows after a window the next one begins; equal to the size if windows do not overlap.
+    pub slide: usize,
+    /// Rows of a window.
+    pub size: usize,
+    /// Columns of the key.
+    pub keys: Vec<usize>,
+    /// What is computed; arguments that are one object are computed once.
+    pub aggregates: Vec<Arc<dyn Aggregate>>,
+    /// The key columns, `window_start`, `window_end`, the results.
+    pub schema: SchemaRef,
+}
+
+/// `GROUP BY window, key` over `COUNT_WINDOW`.
+pub struct CountAggregate {
+    options: CountOptions,
+    aggregates: Aggregates,
+    arrivals: Arrivals,
+    /// What is kept of each slot.
+    kept: Vec<Kept>,
+    rows: RowStore,
+    live_rows: usize,
+    /// Has no groups between two calls.
+    accumulators: Accumulators,
+}
+
+/// The beginning of the next window of a key.
+#[derive(Debug, Default)]
+struct Kept {
+    rows: VecDeque<(EventTime, Place)>,
+    /// So many rows are between the windows.
+    skip: usize,
+}
+
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.skip == 0
+    }
+}
+
+/// Windows that are full.
+#[derive(Debug, Default)]
+struct Full {
+    slots: Vec<u32>,
+    starts: Vec<EventTime>,
+    ends: Vec<EventTime>,
+    places: Vec<Place>,
+}
+
+/// Full windows are emitted when they have so many rows together: where windows overlap much, all of an epoch could
+/// be more than fits in memory.
+const EMIT_ROWS: usize = 262_144;
+
+impl CountAggregate {
+    /// The operator.
+    ///
+    /// # Errors
+    /// If size or slide is zero, or an aggregate or key is of a type that is not supported.
+    pub fn new(options: CountOptions) -> Result<Self> {
+        if options.size == 0 || options.slide == 0 {
+            return Err(Error::Plan("a count window of zero rows".to_owned()));
+        }
+        let aggregates = Aggregates::new(&options.aggregates);
+        Ok(Self {
+            arrivals: Arrivals::new(options.time, &options.keys, &options.schema)?,
+            accumulators: aggregates.accumulators()?,
+            aggregates,
+            options,
+            kept: Vec::new(),
+            rows: RowStore::default(),
+            live_rows: 0,
+        })
+    }
+
+    /// Rows that came below the watermark.
+    pub fn ignored(&self) -> u64 {
+        self.arrivals.ignored
+    }
+
+    fn count(&mut self, rows: Rows, output: &mut Output) -> Result<()> {
+        self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
+        let mut full = Full::default();
+        let places = self.rows.push(rows.columns, rows.times.len());
+        for ((slot, time), place) in rows.slots.into_iter().zip(rows.times).zip(places) {
+            let kept = &mut self.kept[slot as usize];
+            if kept.skip > 0 {
+                kept.skip -= 1;
+                continue;
+            }
+            kept.rows.push_back((time, place));
+            self.live_rows += 1;
+            if kept.rows.len() == self.options.size {
+                self.live_rows -= full.move_on(slot, kept, self.options.slide);
+            }
+            if full.places.len() >= EMIT_ROWS {
+                self.emit(std::mem::take(&mut full), output)?;
+            }
+        }
+        self.emit(full, output)
+    }
+
+    fn emit(&mut self, full: Full, output: &mut Output) -> Result<()> {
+        if full.slots.is_empty() {
+            return Ok(());
+        }
+        let groups: Vec<usize> = (0..full.slots.len())
+            .flat_map(|group| std::iter::repeat_n(group, self.options.size))
+            .collect();
+        let arguments = self.rows.pick(&full.places)?;
+        self.accumulators
+            .update(&self.aggregates, &arguments, &groups, full.slots.len())?;
+        let mut columns = self.arrivals.interner.columns(&full.slots)?;
+        columns.push(Arc::new(TimestampMicrosecondArray::from(full.starts)));
+        columns.push(Arc::new(TimestampMicrosecondArray::from(full.ends)));
+        columns.extend(self.accumulators.evaluate()?);
+        let rows = RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?;
+        send_all(&self.options.schema, vec![rows], output)
+    }
+
+    /// Gives back the memory of rows and keys that are no longer needed.
+    fn tidy(&mut self) -> Result<()> {
+        if self.rows.is_sparse(self.live_rows) {
+            let live = self.kept.iter_mut().flat_map(|kept| &mut kept.rows);
+            self.rows.compact(live.map(|(_, place)| place))?;
+        }
+        let kept = &self.kept;
+        let is_kept = |slot: u32| kept.get(slot as usize).is_some_and(|kept| !kept.is_empty());
+        if let Some(moved) = self.arrivals.reclaim(is_kept)? {
+            let old = std::mem::take(&mut self.kept);
+            let live = old.into_iter().zip(&moved).filter(|(_, moved)| moved.is_some());
+            // The order of slots stays, so the live ones are numbered from 0.
+            self.kept = live.map(|(kept, _)| kept).collect();
+        }
+        Ok(())
+    }
+}
+
+impl Full {
+    /// Adds the window and leaves what the next one shares with it; gives the number of rows that are gone.
+    fn move_on(&mut self, slot: u32, window: &mut Kept, slide: usize) -> usize {
+        let size = window.rows.len();
+        self.slots.push(slot);
+        self.starts.extend(window.rows.front().map(|(time, _)| *time));
+        self.ends.extend(window.rows.back().map(|(time, _)| *time));
+        self.places.extend(window.rows.iter().map(|(_, place)| *place));
+        window.rows.drain(..slide.min(size));
+        window.skip = slide.saturating_sub(size);
+        slide.min(size)
+    }
+}
+
+impl Operator for CountAggregate {
+    fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+        self.arrivals.add(batch, &self.aggregates)
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
+        let rows = self.arrivals.settle(watermark)?;
+        if !rows.times.is_empty() {
+            self.count(rows, output)?;
+        }
+        self.tidy()
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        self.arrivals.snapshot(&mut snapshot)?;
+        let kept = || (0_u32..).zip(&self.kept);
+        let rows =
+            kept().flat_map(|(slot, kept)| kept.rows.iter().map(move |(time, place)| (slot, *time, *place)));
+        let (mut slots, mut times, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (slot, time, place) in rows {
+            slots.push(slot);
+            times.push(time);
+            places.push(place);
+        }
+        if !slots.is_empty() {
+            let table = StateTable {
+                numbers: vec![times],
+                keys: self.arrivals.interner.columns(&slots)?,
+                values: self.rows.pick(&places)?,
+            };
+            snapshot.put("rows", table.into_batch()?);
+        }
+        let skips = kept().filter(|(_, kept)| kept.skip > 0);
+        let (slots, skips): (Vec<u32>, Vec<i64>) = skips.map(|(slot, kept)| (slot, kept.skip as i64)).unzip();
+        if !slots.is_empty() {
+            let table = StateTable {
+                numbers: vec![skips],
+                keys: self.arrivals.interner.columns(&slots)?,
+                values: Vec::new(),
+            };
+            snapshot.put("skips", table.into_batch()?);
+        }
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
+        self.arrivals.restore(&mut snapshot)?;
+        if let Some(rows) = snapshot.take("rows") {
+            let table = StateTable::from_batch(&rows, 1, self.options.keys.len())?;
+            let slots = self.arrivals.intern(&table)?;
+            self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
+            self.live_rows = slots.len();
+            let places = self.rows.push(table.values, slots.len());
+            for ((slot, time), place) in slots.into_iter().zip(&table.numbers[0]).zip(places) {
+                self.kept[slot as usize].rows.push_back((*time, place));
+            }
+        }
+        if let Some(skips) = snapshot.take("skips") {
+            let table = StateTable::from_batch(&skips, 1, self.options.keys.len())?;
+            let slots = self.arrivals.intern(&table)?;
+            self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
+            for (slot, skip) in slots.into_iter().zip(&table.numbers[0]) {
+                self.kept[slot as usize].skip = usize::try_from(*skip).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field};
+    use lineshaft_engine::testing::{Step, run, table};
+    use proptest::prelude::*;
+
+    use super::super::oracle::{Stream, line, results, streams};
+    use super::*;
+    use crate::testing::{all_of, window_rows, window_schema};
+
+    fn counting(size: usize, slide: usize) -> CountAggregate {
+        CountAggregate::new(CountOptions {
+            time: 0,
+            slide,
+            size,
+            keys: vec![1],
+            aggregates: all_of(2),
+            schema: window_schema(&[Field::new("machine", DataType::Utf8, true)], 4),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_window_comes_when_its_last_row_is_final_and_an_incomplete_one_never() {
+        let mut operator = counting(2, 2);
+        let rows = table("ts:ts m:s x:f \n 3 a 4 \n 1 a 1 \n 2 b 9 \n 5 a 7 \n 4 b 2");
+        let early = run(&mut operator, 1, vec![Step::Rows(0, rows), Step::Watermark(3.0)]).unwrap();
+        assert!(early.is_empty(), "a row at 3 s may still come");
+        let closed = run(&mut operator, 1, vec![Step::Watermark(3.5)]).unwrap();
+        assert_eq!(window_rows(&closed), ["a 1 3 2 5 1 4"]);
+        let rest = run(&mut operator, 1, vec![Step::End]).unwrap();
+        assert_eq!(window_rows(&rest), ["b 2 4 2 11 2 9"]);
+    }
+
+    fn brute_force(stream: &Stream, size: usize, slide: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (key, rows) in stream.by_key() {
+            for window in (0..rows.len())
+                .step_by(slide)
+                .filter_map(|start| rows.get(start..start + size))
+            {
+                let values: Vec<f64> = window.iter().map(|row| row.1).collect();
+                lines.push(line(key, window[0].0, window[size - 1].0, &values));
+            }
+        }
+        lines.sort();
+        lines
+    }
+
+    proptest! {
+        #[test]
+        fn count_windows_are_those_of_brute_force(
+            stream in streams(80, 4, 15), size in 1_usize..6, slide in 1_usize..8, restart in prop::option::of(0_usize..20),
+        ) {
+            let found = results(&stream, restart, || counting(size, slide));
+            prop_assert_eq!(found, brute_force(&stream, size, slide));
+        }
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_rows_that_are_done() {
+        let mut operator = counting(4, 4);
+        let mut closed = 0;
+        for second in 0..300 {
+            let rows: String = (0..100).map(|key| format!("\n {second} k{key} 1")).collect();
+            let rows = table(&format!("ts:ts m:s x:f {rows}"));
+            let steps = vec![Step::Rows(0, rows), Step::Watermark(f64::from(second))];
+            closed += run(&mut operator, 1, steps)
+                .unwrap()
+                .iter()
+                .map(RecordBatch::num_rows)
+                .sum::<usize>();
+        }
+        closed += run(&mut operator, 1, vec![Step::End])
+            .unwrap()
+            .iter()
+            .map(RecordBatch::num_rows)
+            .sum::<usize>();
+        assert_eq!(closed, 75 * 100);
+        assert!(!operator.rows.is_sparse(operator.live_rows));
+        assert_eq!(operator.live_rows, 0);
+    }
+}

@@ -1,0 +1,188 @@
+//! Windows: spans of event time, `[start, end)`, that a result is about.
+//!
+//! ```text
+//! aggregate.rs    WindowAggregate: TUMBLE and HOP by panes      sliding.rs    panes merged to hopping windows
+//! session.rs      SessionAggregate: SESSION                     waiting.rs    rows until the watermark passes them
+//! count.rs        CountAggregate: COUNT_WINDOW                  row_store.rs  rows picked one by one later
+//! assign.rs       AssignWindows: the columns without a GROUP BY
+//! arguments.rs    the aggregates of a window, each argument computed once
+//! groups.rs       groups of a pane, and their partial results
+//! ```
+//!
+//! What holds for all of them:
+//!
+//! - Rows are append-only in and out. Output columns: the key, `window_start`, `window_end`, then the results.
+//! - Windows of a fixed length are aligned to the Unix epoch. A pane is the slice that hopping windows share.
+//! - A row without event time belongs to no window. A row whose window has closed is left out and counted; the
+//!   source has already kept late rows apart, so there is none unless a plan is wrong.
+//! - Results depend on the rows and their order only, not on batches, watermark steps or number of workers.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch, is_not_null};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use lineshaft_engine::batch::Batch;
+use lineshaft_engine::operator::Output;
+use lineshaft_engine::time::EventTime;
+use lineshaft_engine::{Error, Result};
+
+mod aggregate;
+mod arguments;
+mod arrivals;
+mod assign;
+mod count;
+mod groups;
+#[cfg(test)]
+mod oracle;
+mod row_store;
+mod session;
+mod sliding;
+mod split;
+mod state;
+mod waiting;
+
+pub use aggregate::{WindowAggregate, WindowOptions};
+pub use assign::{AssignOptions, AssignWindows};
+pub use count::{CountAggregate, CountOptions};
+pub use session::{FOLD_ROWS, SessionAggregate, SessionOptions};
+
+/// A span of event time, `[start, end)`, microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window {
+    /// The first instant inside.
+    pub start: EventTime,
+    /// The first instant after it.
+    pub end: EventTime,
+}
+
+/// Slices of event time of one length, numbered; pane 0 starts at the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Panes {
+    /// Microseconds; greater than zero.
+    length: i64,
+}
+
+impl Panes {
+    /// Panes of `length` microseconds.
+    ///
+    /// # Errors
+    /// If the length is not greater than zero.
+    pub fn new(length: i64) -> Result<Self> {
+        if length > 0 {
+            Ok(Self { length })
+        } else {
+            Err(Error::Plan(format!(
+                "a window of {length} us is not longer than zero"
+            )))
+        }
+    }
+
+    /// The pane that `time` is in; before the epoch it is a negative one.
+    pub fn of(self, time: EventTime) -> i64 {
+        time.div_euclid(self.length)
+    }
+
+    /// The span of `count` panes from `pane` on.
+    pub fn window(self, pane: i64, count: i64) -> Window {
+        let start = pane.saturating_mul(self.length);
+        Window {
+            start,
+            end: start.saturating_add(count.saturating_mul(self.length)),
+        }
+    }
+}
+
+/// The number of panes of a window of `size` that moves by `slide`.
+fn panes_of(size: i64, slide: i64) -> Result<i64> {
+    if slide > 0 && size >= slide && size % slide == 0 {
+        return Ok(size / slide);
+    }
+    Err(Error::Plan(format!(
+        "window size {size} us is not a multiple of its slide {slide} us"
+    )))
+}
+
+/// The rows of a batch that have an event time.
+fn timed_rows(batch: Batch, time: usize) -> Result<RecordBatch> {
+    if batch.weights().is_some() {
+        return Err(Error::operator(
+            "window",
+            "it takes append-only rows, not a changelog",
+        ));
+    }
+    let rows = batch.into_rows();
+    if rows.column(time).null_count() == 0 {
+        return Ok(rows);
+    }
+    Ok(filter_record_batch(&rows, &is_not_null(rows.column(time))?)?)
+}
+
+/// The event times of rows that all have one.
+fn times(rows: &RecordBatch, column: usize) -> Result<&[EventTime]> {
+    let column = rows.column(column);
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) => Ok(times.values()),
+        None => Err(Error::operator(
+            "window",
+            format!(
+                "event time is a {}, not a TIMESTAMP of microseconds",
+                column.data_type()
+            ),
+        )),
+    }
+}
+
+fn columns_at(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
+    columns
+        .iter()
+        .map(|column| ArrayRef::clone(rows.column(*column)))
+        .collect()
+}
+
+/// Batches of results of at least so many rows are sent as they are; smaller ones are put together.
+const SEND_ROWS: usize = 4096;
+
+/// Sends results of many windows in few batches.
+fn send_all(schema: &SchemaRef, results: Vec<RecordBatch>, output: &mut Output) -> Result<()> {
+    let (mut small, mut rows) = (Vec::new(), 0);
+    for result in results {
+        rows += result.num_rows();
+        small.push(result);
+        if rows >= SEND_ROWS {
+            output.send(concat_batches(schema, &small)?);
+            small.clear();
+            rows = 0;
+        }
+    }
+    if !small.is_empty() {
+        output.send(concat_batches(schema, &small)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panes_are_aligned_to_the_epoch_also_before_it() {
+        let panes = Panes::new(10).unwrap();
+        let of: Vec<_> = [0, 9, 10, -1, -10, -11].map(|t| panes.of(t)).into();
+        assert_eq!(of, [0, 0, 1, -1, -1, -2]);
+        assert_eq!(panes.window(-2, 3), Window { start: -20, end: 10 });
+    }
+
+    #[test]
+    fn a_time_at_the_end_of_all_times_has_a_pane() {
+        let panes = Panes::new(i64::MAX).unwrap();
+        assert_eq!(panes.of(i64::MAX), 1);
+        assert_eq!(panes.window(1, 1).end, i64::MAX);
+    }
+
+    #[test]
+    fn a_size_that_is_no_multiple_of_its_slide_is_refused() {
+        assert_eq!(panes_of(60, 5).unwrap(), 12);
+        let error = panes_of(10, 3).unwrap_err().to_string();
+        assert_eq!(error, "window size 10 us is not a multiple of its slide 3 us");
+        assert!(Panes::new(0).is_err());
+    }
+}

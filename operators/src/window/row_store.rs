@@ -1,0 +1,92 @@
+//! Rows that are kept for a while and picked one by one later, in any order.
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::interleave;
+use lineshaft_engine::Result;
+
+use super::state::StateTable;
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    block: u32,
+    row: u32,
+}
+
+/// Blocks of rows of the same columns. The owner knows which places are live, and compacts when most are not.
+#[derive(Debug, Default)]
+pub(super) struct RowStore {
+    blocks: Vec<Vec<ArrayRef>>,
+    rows: usize,
+}
+
+/// A store of fewer rows than this is not worth compacting.
+const FEW_ROWS: usize = 8192;
+/// Nor one of fewer blocks.
+const FEW_BLOCKS: usize = 64;
+
+impl RowStore {
+    /// Adds a block of `rows` rows; gives their places, in order.
+    pub(super) fn push(
+        &mut self,
+        columns: Vec<ArrayRef>,
+        rows: usize,
+    ) -> impl Iterator<Item = Place> + use<> {
+        // Compaction keeps blocks few, and a batch has fewer than 2^32 rows.
+        let block = u32::try_from(self.blocks.len()).unwrap_or(u32::MAX);
+        if rows > 0 {
+            self.blocks.push(columns);
+            self.rows += rows;
+        }
+        (0..).take(rows).map(move |row| Place { block, row })
+    }
+
+    /// The columns of the rows at `places`, in that order.
+    pub(super) fn pick(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        let indices: Vec<_> = places
+            .iter()
+            .map(|place| (place.block as usize, place.row as usize))
+            .collect();
+        let width = self.blocks.first().map_or(0, Vec::len);
+        let column = |at: usize| {
+            let blocks: Vec<&dyn Array> = self.blocks.iter().map(|block| block[at].as_ref()).collect();
+            Ok(interleave(&blocks, &indices)?)
+        };
+        (0..width).map(column).collect()
+    }
+
+    /// True if at most half of the rows are live, or there are many blocks for their number.
+    pub(super) fn is_sparse(&self, live: usize) -> bool {
+        self.rows > FEW_ROWS.max(live * 2) || self.blocks.len() > FEW_BLOCKS.max(live / 256)
+    }
+
+    /// Keeps the rows at `live` and gives them new places.
+    pub(super) fn compact<'a>(&mut self, live: impl Iterator<Item = &'a mut Place>) -> Result<()> {
+        let live: Vec<_> = live.collect();
+        let places: Vec<_> = live.iter().map(|place| **place).collect();
+        let columns = self.pick(&places)?;
+        *self = Self::default();
+        for (place, new) in live.into_iter().zip(self.push(columns, places.len())) {
+            *place = new;
+        }
+        Ok(())
+    }
+}
+
+impl RowStore {
+    /// The rows at `places` as a table of a snapshot.
+    pub(super) fn table(&self, places: &[Place]) -> Result<RecordBatch> {
+        StateTable {
+            numbers: vec![vec![0; places.len()]],
+            keys: Vec::new(),
+            values: self.pick(places)?,
+        }
+        .into_batch()
+    }
+
+    /// Puts back what [`RowStore::table`] gave, into a new store; gives the places in their order.
+    pub(super) fn restore(&mut self, table: &RecordBatch) -> Result<impl Iterator<Item = Place> + use<>> {
+        let columns = StateTable::from_batch(table, 1, 0)?.values;
+        Ok(self.push(columns, table.num_rows()))
+    }
+}

@@ -1,0 +1,145 @@
+//! Rows that wait until the watermark passes them: then they are final, and come out in event-time order.
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use lineshaft_engine::Result;
+use lineshaft_engine::time::{EventTime, Watermark};
+
+use super::groups::renumber;
+use super::state::stack;
+
+/// Rows: time, slot of the key, and the columns of the arguments.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) times: Vec<EventTime>,
+    pub(super) slots: Vec<u32>,
+    pub(super) columns: Vec<ArrayRef>,
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    fn take(&self, rows: Vec<u32>) -> Result<Self> {
+        let times = rows.iter().map(|row| self.times[*row as usize]).collect();
+        let slots = rows.iter().map(|row| self.slots[*row as usize]).collect();
+        let rows = UInt32Array::from(rows);
+        let columns = self.columns.iter().map(|column| Ok(take(column, &rows, None)?));
+        Ok(Self {
+            times,
+            slots,
+            columns: columns.collect::<Result<_>>()?,
+        })
+    }
+
+    fn stacked(parts: Vec<Self>) -> Result<Self> {
+        if let [_] = parts.as_slice() {
+            return Ok(parts.into_iter().next().unwrap_or_default());
+        }
+        Ok(Self {
+            times: parts.iter().flat_map(|part| part.times.iter().copied()).collect(),
+            slots: parts.iter().flat_map(|part| part.slots.iter().copied()).collect(),
+            columns: stack(parts.iter().map(|part| part.columns.as_slice()))?,
+        })
+    }
+
+    /// By key, then event time, then order of arrival.
+    fn sorted(self) -> Result<Self> {
+        let rows = (0_u32..).zip(self.slots.iter().zip(&self.times));
+        let mut order: Vec<_> = rows.map(|(row, (slot, time))| (*slot, *time, row)).collect();
+        if order.is_sorted() {
+            return Ok(self);
+        }
+        order.sort_unstable();
+        self.take(order.into_iter().map(|(_, _, row)| row).collect())
+    }
+}
+
+/// Rows in order of arrival, of which none is final yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    parts: Vec<Rows>,
+    /// Rows below it are late.
+    watermark: Watermark,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            parts: Vec::new(),
+            watermark: Watermark::START,
+        }
+    }
+}
+
+impl Waiting {
+    /// Adds rows; tells how many were late and so left out.
+    pub(super) fn push(&mut self, rows: Rows) -> Result<usize> {
+        let on_time: Vec<u32> = self.rows_where(&rows, |time| !self.is_final(time));
+        let late = rows.len() - on_time.len();
+        let rows = if late == 0 { rows } else { rows.take(on_time)? };
+        if rows.len() > 0 {
+            self.parts.push(rows);
+        }
+        Ok(late)
+    }
+
+    fn is_final(&self, time: EventTime) -> bool {
+        time < self.watermark.0 || self.watermark == Watermark::END
+    }
+
+    fn rows_where(&self, rows: &Rows, is: impl Fn(EventTime) -> bool) -> Vec<u32> {
+        (0..)
+            .zip(&rows.times)
+            .filter(|(_, time)| is(**time))
+            .map(|(row, _)| row)
+            .collect()
+    }
+
+    /// Takes out the rows that are final now, by key and then in event-time order, ties in order of arrival.
+    pub(super) fn settle(&mut self, watermark: Watermark) -> Result<Rows> {
+        self.watermark = self.watermark.max(watermark);
+        let (mut settled, mut waiting) = (Vec::new(), Vec::new());
+        for part in std::mem::take(&mut self.parts) {
+            let now = self.rows_where(&part, |time| self.is_final(time));
+            match now.len() {
+                0 => waiting.push(part),
+                all if all == part.len() => settled.push(part),
+                _ => {
+                    let later = self.rows_where(&part, |time| !self.is_final(time));
+                    settled.push(part.take(now)?);
+                    waiting.push(part.take(later)?);
+                }
+            }
+        }
+        self.parts = waiting;
+        Rows::stacked(settled)?.sorted()
+    }
+
+    pub(super) fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// Slots of the rows, with repetitions.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.parts.iter().flat_map(|part| part.slots.iter().copied())
+    }
+
+    pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
+        for part in &mut self.parts {
+            renumber(&mut part.slots, moved);
+        }
+    }
+
+    /// All rows, in order of arrival.
+    pub(super) fn all(&self) -> Result<Rows> {
+        Rows::stacked(self.parts.clone())
+    }
+
+    /// Puts back what [`Waiting::all`] and [`Waiting::watermark`] gave.
+    pub(super) fn restore(&mut self, watermark: Watermark, rows: Option<Rows>) {
+        self.watermark = watermark;
+        self.parts.extend(rows);
+    }
+}
