@@ -11,11 +11,15 @@
 pub mod broker;
 pub mod file;
 pub mod format;
+pub mod generator;
 pub mod memory;
+pub mod mqtt;
 pub mod options;
 pub mod parquet;
+pub mod plant;
 mod random;
 pub mod retry;
+mod rows;
 pub mod stdout;
 
 use arrow::compute::can_cast_types;
@@ -69,6 +73,13 @@ pub const CONNECTORS: &[Connector] = &[
         metadata: file::METADATA,
     },
     Connector {
+        name: "generator",
+        summary: "Seeded rows, at a rate or as fast as possible.",
+        source: Some(generator::OPTIONS),
+        sink: None,
+        metadata: generator::METADATA,
+    },
+    Connector {
         name: "memory",
         summary: "Rows from and to the Rust program that embeds the engine.",
         source: Some(memory::SOURCE_OPTIONS),
@@ -76,11 +87,25 @@ pub const CONNECTORS: &[Connector] = &[
         metadata: &[],
     },
     Connector {
+        name: "mqtt",
+        summary: "Messages of an MQTT broker.",
+        source: Some(mqtt::SOURCE_OPTIONS),
+        sink: Some(mqtt::SINK_OPTIONS),
+        metadata: mqtt::METADATA,
+    },
+    Connector {
         name: "parquet",
         summary: "History as a folder of Parquet files.",
         source: None,
         sink: Some(parquet::OPTIONS),
         metadata: &[],
+    },
+    Connector {
+        name: "plant",
+        summary: "The readings of a simulated plant, which follows set-points.",
+        source: Some(plant::OPTIONS),
+        sink: None,
+        metadata: plant::METADATA,
     },
     Connector {
         name: "stdout",
@@ -102,7 +127,10 @@ pub fn source(declaration: &SourceDeclaration, context: &Context) -> Result<Box<
     }
     match named(&declaration.options) {
         "file" => file::source(declaration),
+        "generator" => generator::source(declaration),
         "memory" => memory::source(declaration, &context.memory),
+        "mqtt" => mqtt::source(declaration),
+        "plant" => plant::source(declaration),
         other => Err(vec![unknown(other, "source")]),
     }
 }
@@ -114,6 +142,7 @@ pub fn source(declaration: &SourceDeclaration, context: &Context) -> Result<Box<
 pub fn sink(declaration: &SinkDeclaration, context: &Context) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     match named(&declaration.options) {
         "memory" => memory::sink(declaration, &context.memory),
+        "mqtt" => mqtt::sink(declaration),
         "parquet" => parquet::sink(declaration),
         "stdout" => stdout::sink(declaration),
         other => Err(vec![unknown(other, "sink")]),
@@ -125,7 +154,10 @@ pub fn check_source(declaration: &SourceDeclaration) -> Vec<OptionError> {
     let name = named(&declaration.options);
     let mut errors = match name {
         "file" => file::check(declaration),
+        "generator" => generator::check(declaration),
         "memory" => memory::check_source(declaration),
+        "mqtt" => mqtt::check_source(declaration),
+        "plant" => plant::check(declaration),
         other => return vec![unknown(other, "source")],
     };
     errors.extend(check_metadata(declaration, name));
@@ -136,6 +168,7 @@ pub fn check_source(declaration: &SourceDeclaration) -> Vec<OptionError> {
 pub fn check_sink(declaration: &SinkDeclaration) -> Vec<OptionError> {
     match named(&declaration.options) {
         "memory" => memory::check_sink(declaration),
+        "mqtt" => mqtt::check_sink(declaration),
         "parquet" => parquet::check(declaration),
         "stdout" => stdout::check(declaration),
         other => vec![unknown(other, "sink")],

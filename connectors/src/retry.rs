@@ -6,6 +6,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use tokio::time::{Sleep, sleep};
+
 use crate::random::Random;
 
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -32,14 +34,14 @@ impl Retry {
         }
     }
 
-    /// Waits before the next try. `problem` is what could not be done, such as `cannot reach mqtt://plant:1883`.
-    pub async fn wait(&mut self, problem: impl Display, reason: impl Display) {
+    /// The wait before the next try. `problem` is what could not be done, such as `cannot reach mqtt://plant:1883`.
+    pub fn wait(&mut self, problem: impl Display, reason: impl Display) -> Sleep {
         let delay = self.next_delay();
         let text = format!("{problem}: {reason}");
         if self.is_worth_saying(&text, delay) {
             tracing::warn!("{text}; trying again");
         }
-        tokio::time::sleep(delay).await;
+        sleep(delay)
     }
 
     /// It worked: the next failure is again a first one.

@@ -1,0 +1,367 @@
+//! The sink: a message for each row, in order, through one connection for all workers.
+//!
+//! A row is done when the broker has acknowledged it. After a loss what was not acknowledged is sent again, so a message
+//! may come twice. A command (a sink with a `ttl`) is the exception: it leaves at most once, and not after the time in its
+//! column `expires_at`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::compute::kernels::cmp::gt;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use lineshaft_engine::clock::Clock;
+use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
+use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
+use lineshaft_engine::{Batch, Error, Result, TIMESTAMP};
+use rumqttc::{Packet, Publish, QoS};
+
+use super::connection::{Connection, Lost};
+use super::options::{SinkFormat, SinkOptions};
+use super::outbox::{Outbox, Publication};
+use crate::format::rows::{JsonObjects, write_csv};
+use crate::retry::Retry;
+
+/// How long `write` waits for room while the broker takes nothing: then the program ends, so that it can be started
+/// again where nothing is lost, rather than hang.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the end of the program waits for the last acknowledgements.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+/// Publications that are written before a flush.
+const MAX_AT_ONCE: usize = 256;
+/// In the place of a packet id: the connection was lost before, or while the message was written.
+const NOT_SENT: u16 = 0;
+const PERHAPS_SENT: u16 = u16::MAX;
+/// A connection that held for so long was a good one.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+
+/// A sink of messages.
+///
+/// # Errors
+/// All that is wrong with the options.
+pub fn sink(declaration: &SinkDeclaration) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
+    let options = SinkOptions::read(&declaration.name, &declaration.schema, &declaration.options)?;
+    if options.has_ttl && expiry_column(&declaration.schema).is_none() {
+        let error = OptionError::of(
+            "ttl",
+            "option \"ttl\" needs a column expires_at of type TIMESTAMP",
+        );
+        return Err(vec![error.help("it is set by actuators; leave it out of a sink")]);
+    }
+    Ok(Box::new(MqttSinkFactory {
+        name: declaration.name.clone(),
+        options,
+        open: Mutex::default(),
+    }))
+}
+
+/// What is wrong with the declaration of a sink.
+pub(crate) fn check_sink(declaration: &SinkDeclaration) -> Vec<OptionError> {
+    sink(declaration).err().unwrap_or_default()
+}
+
+fn expiry_column(schema: &SchemaRef) -> Option<usize> {
+    schema
+        .fields()
+        .iter()
+        .position(|field| field.name() == "expires_at" && *field.data_type() == TIMESTAMP)
+}
+
+struct MqttSinkFactory {
+    name: String,
+    options: SinkOptions,
+    /// The publisher, as long as a worker has the sink open.
+    open: Mutex<Weak<Publisher>>,
+}
+
+impl SinkFactory for MqttSinkFactory {
+    fn open(&self, schema: SchemaRef, _worker: Worker) -> Result<Box<dyn Sink>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let publisher = match open.upgrade() {
+            Some(publisher) => publisher,
+            None => Arc::new(Publisher::start(&self.name, &self.options)?),
+        };
+        *open = Arc::downgrade(&publisher);
+        let expires_at = expiry_column(&schema).filter(|_| self.options.has_ttl);
+        Ok(Box::new(MqttSink {
+            name: self.name.clone(),
+            options: self.options.clone(),
+            expires_at,
+            publisher,
+        }))
+    }
+
+    fn is_parallel(&self) -> bool {
+        true
+    }
+}
+
+struct MqttSink {
+    name: String,
+    options: SinkOptions,
+    expires_at: Option<usize>,
+    publisher: Arc<Publisher>,
+}
+
+impl Sink for MqttSink {
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        let batch = insertions(batch)?;
+        let rows = batch.rows();
+        let expiries = self
+            .expires_at
+            .map(|index| rows.column(index).as_primitive::<TimestampMicrosecondType>());
+        let topics = self.options.topic.topics(rows)?;
+        let payloads = payloads(self.options.format, rows)?;
+        let mut publications = Vec::with_capacity(rows.num_rows());
+        for (row, (topic, payload)) in topics.into_iter().zip(payloads).enumerate() {
+            let Some(topic) = topic else { continue };
+            let mut publish = Publish::new(topic, self.options.qos, payload);
+            publish.retain = self.options.retain;
+            // A command without an expiry has expired.
+            let expires_at = expiries.map(|times| {
+                if times.is_null(row) {
+                    i64::MIN
+                } else {
+                    times.value(row)
+                }
+            });
+            publications.push(Publication { publish, expires_at });
+        }
+        let without = rows.num_rows() - publications.len();
+        if without > 0 {
+            tracing::warn!(
+                "sink {:?}: {without} rows have no topic, as a column of it is NULL",
+                self.name
+            );
+        }
+        self.publisher.outbox.put(publications, PATIENCE).map_err(|_| {
+            let reason = format!(
+                "{} has taken nothing for 10 minutes and the outbox is full",
+                self.options.client.url
+            );
+            Error::connector("mqtt sink", &self.name, reason)
+        })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let left = self.publisher.outbox.wait_until_empty(LAST_PATIENCE);
+        if left > 0 {
+            tracing::warn!(
+                "sink {:?}: {left} messages were not acknowledged by {} and may be lost",
+                self.name,
+                self.options.client.url
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Of a changelog only what is new: a message cannot be taken back.
+fn insertions(batch: &Batch) -> Result<Batch> {
+    match batch.weights() {
+        Some(weights) => batch.filter(&gt(weights, &Int64Array::new_scalar(0))?),
+        None => Ok(batch.clone()),
+    }
+}
+
+fn payloads(format: SinkFormat, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+    match format {
+        SinkFormat::Json => {
+            let objects = JsonObjects::new(rows)?;
+            let object = |row| {
+                let mut payload = Vec::new();
+                objects.write(row, &mut payload);
+                payload
+            };
+            Ok((0..rows.num_rows()).map(object).collect())
+        }
+        SinkFormat::Csv => {
+            let line = |row| {
+                let mut payload = Vec::new();
+                write_csv(&rows.slice(row, 1), &mut payload)?;
+                payload.pop();
+                Ok(payload)
+            };
+            (0..rows.num_rows()).map(line).collect()
+        }
+    }
+}
+
+/// The connection of a sink, on a thread of its own; ends with the last open sink.
+struct Publisher {
+    outbox: Arc<Outbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    fn start(name: &str, options: &SinkOptions) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::connector("mqtt sink", name, error);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let outbox = Arc::new(Outbox::default());
+        let task = Task {
+            name: name.to_owned(),
+            options: options.clone(),
+            outbox: Arc::clone(&outbox),
+            retry: Retry::new(options.client.seed()),
+            unacknowledged: VecDeque::new(),
+            clock: Clock::system(),
+        };
+        let thread = thread::Builder::new()
+            .name(format!("mqtt-{name}"))
+            .spawn(move || runtime.block_on(task.run()))
+            .map_err(failed)?;
+        Ok(Self {
+            outbox,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.outbox.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the connection of an mqtt sink panicked");
+        }
+    }
+}
+
+struct Task {
+    name: String,
+    options: SinkOptions,
+    outbox: Arc<Outbox>,
+    retry: Retry,
+    /// Sent, with their packet ids, in the order in which they were sent. Our own copies: the client library forgets
+    /// its own after a reconnect.
+    unacknowledged: VecDeque<(u16, Publication)>,
+    clock: Clock,
+}
+
+impl Task {
+    /// Connects and publishes, again and again, until the outbox is closed.
+    async fn run(mut self) {
+        let mut was_connected = false;
+        let outbox = Arc::clone(&self.outbox);
+        loop {
+            let opened = tokio::select! {
+                opened = Connection::open(&self.options.client) => opened,
+                () = outbox.closed() => return,
+            };
+            let ended = match opened {
+                Ok((mut connection, _)) => {
+                    tracing::info!("sink {:?} is connected to {}", self.name, self.options.client.url);
+                    was_connected = true;
+                    match self.publish(&mut connection).await {
+                        Ok(()) => return connection.close().await,
+                        Err(lost) => lost,
+                    }
+                }
+                Err(lost) => lost,
+            };
+            let verb = if was_connected { "lost" } else { "cannot reach" };
+            tokio::select! {
+                () = self.retry.wait(format!("{verb} {}", self.options.client.url), &ended) => {}
+                () = outbox.closed() => return,
+            }
+        }
+    }
+
+    /// Publishes until the outbox is closed and empty.
+    async fn publish(&mut self, connection: &mut Connection) -> Result<(), Lost> {
+        self.send_again(connection).await?;
+        let outbox = Arc::clone(&self.outbox);
+        let good = tokio::time::sleep(GOOD_AFTER);
+        tokio::pin!(good);
+        let mut is_good = false;
+        loop {
+            let room = connection.room().min(MAX_AT_ONCE);
+            tokio::select! {
+                biased;
+                packet = connection.next() => self.acknowledged(&packet?),
+                taken = outbox.take(room), if room > 0 => match taken {
+                    Some(publications) => self.send(connection, publications).await?,
+                    None => return Ok(()),
+                },
+                () = &mut good, if !is_good => {
+                    is_good = true;
+                    self.retry.succeeded();
+                }
+            }
+        }
+    }
+
+    /// What the last connection left unacknowledged. Whether a command has arrived is not known then, so it is not sent
+    /// again.
+    async fn send_again(&mut self, connection: &mut Connection) -> Result<(), Lost> {
+        let left = std::mem::take(&mut self.unacknowledged);
+        let is_unknown = |(id, one): &(u16, Publication)| *id != NOT_SENT && one.expires_at.is_some();
+        let (unknown, again): (Vec<_>, Vec<_>) = left.into_iter().partition(is_unknown);
+        for (_, command) in &unknown {
+            tracing::warn!(
+                "sink {:?}: outcome unknown, not sent again: {}",
+                self.name,
+                command.publish.topic
+            );
+        }
+        self.outbox.done(unknown.len());
+        self.send(
+            connection,
+            again.into_iter().map(|(_, publication)| publication).collect(),
+        )
+        .await
+    }
+
+    async fn send(
+        &mut self,
+        connection: &mut Connection,
+        publications: Vec<Publication>,
+    ) -> Result<(), Lost> {
+        let mut publications = publications.into_iter();
+        let mut done = 0;
+        let mut result = Ok(());
+        for publication in publications.by_ref() {
+            if publication.expires_at.is_some_and(|end| end <= self.clock.now()) {
+                tracing::warn!(
+                    "sink {:?}: expired, not sent: {}",
+                    self.name,
+                    publication.publish.topic
+                );
+                done += 1;
+                continue;
+            }
+            let sent = connection.publish(publication.publish.clone()).await;
+            if publication.publish.qos == QoS::AtMostOnce {
+                done += 1;
+            } else {
+                self.unacknowledged
+                    .push_back((sent.as_ref().copied().unwrap_or(PERHAPS_SENT), publication));
+            }
+            if let Err(lost) = sent {
+                result = Err(lost);
+                break;
+            }
+        }
+        // Those that the lost connection did not come to.
+        self.unacknowledged
+            .extend(publications.map(|publication| (NOT_SENT, publication)));
+        self.outbox.done(done);
+        result?;
+        connection.flush().await
+    }
+
+    fn acknowledged(&mut self, packet: &Packet) {
+        let Packet::PubAck(ack) = packet else { return };
+        // Brokers acknowledge in order, so this is nearly always the first.
+        if let Some(index) = self.unacknowledged.iter().position(|(id, _)| *id == ack.pkid) {
+            self.unacknowledged.remove(index);
+            self.outbox.done(1);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The source: messages of a subscription, in order of arrival, in chunks.
+
+use std::collections::HashMap;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::DataType;
+use lineshaft_engine::clock::Clock;
+use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
+use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Message, Payload, Source, Stopped};
+use lineshaft_engine::{Error, Result, TIMESTAMP};
+use rumqttc::{Packet, Publish, QoS, SubAck, SubscribeReasonCode};
+use tokio::time::sleep;
+
+use super::connection::{Connection, Lost};
+use super::options::{SOURCE_OPTIONS, SourceOptions};
+use crate::MetadataColumn;
+use crate::format::MessageDecoder;
+use crate::options::OptionReader;
+use crate::retry::Retry;
+use crate::rows::stable_hash;
+
+/// What a connection may gather while the engine is busy; then it stops reading. Otherwise a chunk is handed over as
+/// soon as nothing more is ready, or there are so many.
+const MAX_MESSAGES: usize = 1_024;
+const MAX_BYTES: usize = 256 << 10;
+/// A connection that held for so long was a good one: the next failure begins with a short wait.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// The columns that a source gives.
+pub const METADATA: &[MetadataColumn] = &[
+    MetadataColumn {
+        name: "topic",
+        data_type: DataType::Utf8,
+    },
+    MetadataColumn {
+        name: "qos",
+        data_type: DataType::Int32,
+    },
+    MetadataColumn {
+        name: "retain",
+        data_type: DataType::Boolean,
+    },
+    MetadataColumn {
+        name: "received_at",
+        data_type: TIMESTAMP,
+    },
+];
+
+/// A source of messages.
+///
+/// # Errors
+/// All that is wrong with the options and columns.
+pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<OptionError>> {
+    let mut read = OptionReader::new("source", "mqtt", &declaration.options, SOURCE_OPTIONS);
+    let options = SourceOptions::read(&declaration.name, &mut read);
+    let decoder = MessageDecoder::new(declaration, &mut read, options.max_payload);
+    let name = declaration.name.clone();
+    let source = MqttSource {
+        name,
+        options,
+        decoder: Arc::new(decoder),
+    };
+    Ok(Box::new(read.finish(source)?))
+}
+
+/// What is wrong with the declaration of a source.
+pub(crate) fn check_source(declaration: &SourceDeclaration) -> Vec<OptionError> {
+    source(declaration).err().unwrap_or_default()
+}
+
+struct MqttSource {
+    name: String,
+    options: SourceOptions,
+    decoder: Arc<MessageDecoder>,
+}
+
+impl Source for MqttSource {
+    fn run(self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> Result<()> {
+        let reader = Reader {
+            retry: Retry::new(self.options.client.seed()),
+            name: self.name,
+            options: self.options,
+            chunks,
+            duplicates: Duplicates::default(),
+            gathered: Gathered::default(),
+        };
+        runtime.block_on(reader.run())
+    }
+
+    fn decoder(&self) -> Arc<dyn Decoder> {
+        Arc::<MessageDecoder>::clone(&self.decoder)
+    }
+
+    fn is_bounded(&self) -> bool {
+        false
+    }
+}
+
+/// Why reading ended.
+enum End {
+    /// The program stops.
+    Stopped,
+    /// The connection is gone.
+    Lost(Lost),
+    /// Trying again cannot help.
+    Failed(Error),
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl From<Stopped> for End {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// A chunk on its way into the engine, and the packet ids that are acknowledged when it is there.
+struct HandOver {
+    sending: Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>>,
+    ids: Vec<u16>,
+}
+
+struct Reader {
+    name: String,
+    options: SourceOptions,
+    chunks: ChunkSender,
+    retry: Retry,
+    duplicates: Duplicates,
+    gathered: Gathered,
+}
+
+impl Reader {
+    /// Connects and reads, again and again, until the program stops.
+    async fn run(mut self) -> Result<()> {
+        let mut was_connected = false;
+        loop {
+            let lost = match self.connect().await {
+                Ok((mut connection, has_session)) => {
+                    self.report(was_connected, has_session);
+                    was_connected = true;
+                    match self.read(&mut connection, has_session).await {
+                        End::Lost(lost) => lost,
+                        End::Failed(error) => return Err(error),
+                        End::Stopped => {
+                            connection.close().await;
+                            return Ok(());
+                        }
+                    }
+                }
+                Err(End::Lost(lost)) => lost,
+                Err(End::Failed(error)) => return Err(error),
+                Err(End::Stopped) => return Ok(()),
+            };
+            let verb = if was_connected { "lost" } else { "cannot reach" };
+            let chunks = self.chunks.clone();
+            tokio::select! {
+                () = self.retry.wait(format!("{verb} {}", self.options.client.url), &lost) => {}
+                () = chunks.stopped() => return Ok(()),
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<(Connection, bool), End> {
+        tokio::select! {
+            opened = Connection::open(&self.options.client) => Ok(opened?),
+            () = self.chunks.stopped() => Err(End::Stopped),
+        }
+    }
+
+    fn report(&self, was_connected: bool, has_session: bool) {
+        let (name, url) = (&self.name, &self.options.client.url);
+        if was_connected && !has_session {
+            tracing::warn!(
+                "GAP: {url} has not kept the session of source {name:?}: what was published meanwhile is lost"
+            );
+        } else {
+            tracing::info!("source {name:?} is connected to {url}");
+        }
+    }
+
+    /// Reads one connection to its end. All that was gathered has been handed over then, or the program stops.
+    async fn read(&mut self, connection: &mut Connection, has_session: bool) -> End {
+        if !has_session {
+            // Packet ids of a new session say nothing of the old one.
+            self.duplicates = Duplicates::default();
+        }
+        let mut hand_over = None;
+        let end = match self.read_on(connection, &mut hand_over).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        if let End::Lost(_) = &end
+            && self.hand_over_rest(hand_over).await.is_err()
+        {
+            return End::Stopped;
+        }
+        end
+    }
+
+    async fn read_on(
+        &mut self,
+        connection: &mut Connection,
+        hand_over: &mut Option<HandOver>,
+    ) -> Result<std::convert::Infallible, End> {
+        connection
+            .subscribe(&self.options.filters, self.options.qos)
+            .await?;
+        let chunks = self.chunks.clone();
+        let good = sleep(GOOD_AFTER);
+        tokio::pin!(good);
+        let mut is_good = false;
+        loop {
+            let is_sending = hand_over.is_some();
+            tokio::select! {
+                biased;
+                () = chunks.stopped() => return Err(End::Stopped),
+                sent = handed_over(hand_over), if is_sending => {
+                    sent?;
+                    // The one place where messages are acknowledged: the engine has them.
+                    let ids = hand_over.take().map(|done| done.ids).unwrap_or_default();
+                    connection.acknowledge(&ids).await?;
+                }
+                packet = connection.next(), if !self.gathered.is_full() => self.take(packet?)?,
+                () = ready(()), if !is_sending && !self.gathered.is_empty() => {
+                    *hand_over = Some(self.begin_hand_over());
+                }
+                () = &mut good, if !is_good => {
+                    is_good = true;
+                    self.retry.succeeded();
+                }
+            }
+        }
+    }
+
+    fn begin_hand_over(&mut self) -> HandOver {
+        let gathered = std::mem::take(&mut self.gathered);
+        let chunks = self.chunks.clone();
+        let sending = async move {
+            if gathered.messages.is_empty() {
+                return Ok(());
+            }
+            chunks
+                .send_async(Chunk::new(Payload::Messages(gathered.messages)))
+                .await
+        };
+        HandOver {
+            sending: Box::pin(sending),
+            ids: gathered.ids,
+        }
+    }
+
+    /// After a loss: what was read counts as seen, so it must reach the engine. The broker sends it again, and then it
+    /// is dropped as a duplicate and acknowledged.
+    async fn hand_over_rest(&mut self, hand_over: Option<HandOver>) -> Result<(), Stopped> {
+        if let Some(hand_over) = hand_over {
+            hand_over.sending.await?;
+        }
+        self.begin_hand_over().sending.await
+    }
+
+    fn take(&mut self, packet: Packet) -> Result<(), End> {
+        match packet {
+            Packet::Publish(publish) => self.gather(publish),
+            Packet::SubAck(answer) => self.check_subscription(&answer)?,
+            // Answers to pings; what else a broker sends is refused by the client library.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, publish: Publish) {
+        if publish.qos != QoS::AtMostOnce {
+            self.gathered.ids.push(publish.pkid);
+            if self.duplicates.is_duplicate(&publish) {
+                return;
+            }
+        }
+        // The decoder rejects what is longer than max_payload; it need not have all of it for that.
+        let kept = publish
+            .payload
+            .len()
+            .min(self.options.max_payload.saturating_add(1));
+        self.gathered.bytes += kept + publish.topic.len();
+        self.gathered.messages.push(Message {
+            payload: publish.payload[..kept].to_vec(),
+            received_at: Clock::system().now(),
+            qos: publish.qos as u8,
+            retain: publish.retain,
+            topic: publish.topic,
+        });
+    }
+
+    fn check_subscription(&self, answer: &SubAck) -> Result<(), End> {
+        let refused = answer
+            .return_codes
+            .iter()
+            .position(|code| *code == SubscribeReasonCode::Failure);
+        let Some(index) = refused else { return Ok(()) };
+        let filter = self.options.filters.get(index).map_or("", String::as_str);
+        let url = &self.options.client.url;
+        let reason = format!("{url} refused the subscription to {filter:?}; ask for the right to read it");
+        Err(End::Failed(Error::connector("mqtt source", &self.name, reason)))
+    }
+}
+
+/// Waits for a chunk that is on its way.
+async fn handed_over(hand_over: &mut Option<HandOver>) -> Result<(), Stopped> {
+    match hand_over {
+        Some(hand_over) => hand_over.sending.as_mut().await,
+        None => Ok(()),
+    }
+}
+
+/// Messages that were read and not yet handed over.
+#[derive(Default)]
+struct Gathered {
+    messages: Vec<Message>,
+    bytes: usize,
+    /// What to acknowledge with them, in order of arrival; duplicates are acknowledged again.
+    ids: Vec<u16>,
+}
+
+impl Gathered {
+    fn is_full(&self) -> bool {
+        self.ids.len() >= MAX_MESSAGES || self.messages.len() >= MAX_MESSAGES || self.bytes >= MAX_BYTES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.ids.is_empty()
+    }
+}
+
+/// Tells redelivered messages from new ones: a message is a duplicate if it says so (`DUP`) **and** is the same as
+/// the last one under its packet id. `DUP` alone is set for messages that we have never seen, and ids are used again.
+#[derive(Default)]
+struct Duplicates {
+    /// Hash of topic and payload by packet id: 65,535 at most.
+    last: HashMap<u16, u64>,
+}
+
+impl Duplicates {
+    fn is_duplicate(&mut self, publish: &Publish) -> bool {
+        let hash = stable_hash(&[publish.topic.as_bytes(), &publish.payload]);
+        let last = self.last.insert(publish.pkid, hash);
+        publish.dup && last == Some(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(id: u16, payload: &str, dup: bool) -> Publish {
+        let mut publish = Publish::new("a", QoS::AtLeastOnce, payload);
+        publish.pkid = id;
+        publish.dup = dup;
+        publish
+    }
+
+    #[test]
+    fn only_a_redelivery_of_the_same_message_is_a_duplicate() {
+        let mut duplicates = Duplicates::default();
+        assert!(
+            !duplicates.is_duplicate(&publish(1, "x", true)),
+            "sent before, but not to us"
+        );
+        assert!(duplicates.is_duplicate(&publish(1, "x", true)));
+        assert!(
+            !duplicates.is_duplicate(&publish(1, "x", false)),
+            "the same value again is news"
+        );
+        assert!(
+            !duplicates.is_duplicate(&publish(1, "y", true)),
+            "the id is used again"
+        );
+        assert!(!duplicates.is_duplicate(&publish(2, "y", true)));
+    }
+}
