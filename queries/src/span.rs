@@ -120,7 +120,11 @@ impl SourceFile {
             return self.text.len();
         };
         // The line break counts as a character: a span may end behind it.
-        let line_end = self.line_starts.get(position.line).copied().unwrap_or(self.text.len());
+        let line_end = self
+            .line_starts
+            .get(position.line)
+            .copied()
+            .unwrap_or(self.text.len());
         self.text[*start..line_end]
             .char_indices()
             .nth(position.column.saturating_sub(1))
@@ -227,16 +231,17 @@ mod tests {
     #[test]
     fn a_line_comes_without_its_break() {
         let file = SourceFile::new("a.sql", "a\r\nb\n");
-        assert_eq!(
-            [file.line(1), file.line(2), file.line(3)],
-            ["a", "b", ""]
-        );
+        assert_eq!([file.line(1), file.line(2), file.line(3)], ["a", "b", ""]);
     }
 
     #[test]
     fn a_word_is_found_only_as_a_whole() {
         let files = [SourceFile::new("a.sql", "SELECT barn, foo.Bar")];
-        let all = Span { file: 0, start: 0, end: 20 };
+        let all = Span {
+            file: 0,
+            start: 0,
+            end: 20,
+        };
         let found = StatementText::new(&files, all).find_word("bar").unwrap();
         assert_eq!(files[0].slice(found), "Bar");
     }

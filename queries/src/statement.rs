@@ -12,7 +12,10 @@ use crate::span::{Name, Span, Spanned};
 
 /// One statement.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a program has few statements; a box in each arm costs the reader")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has few statements; a box in each arm costs the reader"
+)]
 pub enum Statement {
     /// `CREATE SOURCE`: a stream.
     CreateSource(CreateSource),
@@ -72,15 +75,18 @@ pub struct CreateSource {
 impl CreateSource {
     /// Names and types of all columns.
     pub fn schema(&self) -> SchemaRef {
-        let field = |column: &SourceColumn| {
-            Field::new(&column.name.value, column.data_type.clone(), column.nullable)
-        };
+        let field =
+            |column: &SourceColumn| Field::new(&column.name.value, column.data_type.clone(), column.nullable);
         Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
     }
 
     /// Indices of the columns that the connector gives.
     pub fn metadata(&self) -> Vec<usize> {
-        let given = self.columns.iter().enumerate().filter(|(_, column)| column.metadata);
+        let given = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| column.metadata);
         given.map(|(index, _)| index).collect()
     }
 }
@@ -341,7 +347,11 @@ impl OptionValue {
     /// `message` with the placeholder wherever a replaced text stands in it.
     fn redact(&self, message: &str) -> String {
         let hide = |message: String, (value, placeholder): &(String, String)| {
-            if value.is_empty() { message } else { message.replace(value, placeholder) }
+            if value.is_empty() {
+                message
+            } else {
+                message.replace(value, placeholder)
+            }
         };
         self.replaced.iter().fold(message.to_owned(), hide)
     }
@@ -402,8 +412,14 @@ mod tests {
         };
         assert_eq!(options.text("url"), Some("mqtt://user:hunter2@host"));
         assert!(!format!("{options:?}").contains("hunter2"));
-        let error = options.error(OptionError::of("url", "url \"mqtt://user:hunter2@host\" has no port"));
-        assert_eq!(error.to_string(), "url \"mqtt://user:${secret:mqtt}@host\" has no port");
+        let error = options.error(OptionError::of(
+            "url",
+            "url \"mqtt://user:hunter2@host\" has no port",
+        ));
+        assert_eq!(
+            error.to_string(),
+            "url \"mqtt://user:${secret:mqtt}@host\" has no port"
+        );
         assert_eq!(error.span(), Some(at(6, 40)));
     }
 }

@@ -11,7 +11,10 @@ use crate::span::{Span, StatementText};
 ///
 /// A [`QueryError`] that was handed through DataFusion comes out as it was, with the place that DataFusion adds.
 pub fn from_datafusion(error: DataFusionError, statement: &StatementText<'_>) -> Vec<QueryError> {
-    error.iter().map(|error| translate(error, None, statement)).collect()
+    error
+        .iter()
+        .map(|error| translate(error, None, statement))
+        .collect()
 }
 
 fn translate(
@@ -47,22 +50,20 @@ fn schema_error(error: &SchemaError, span: Option<Span>, statement: &StatementTe
             .unwrap_or(statement.span)
     };
     match error {
-        SchemaError::FieldNotFound { field, valid_fields } => QueryError::unknown(
-            NameKind::Column,
-            &field.flat_name(),
-            Some(place(field)),
-            [],
-        )
-        .suggest_column(field, valid_fields),
-        SchemaError::AmbiguousReference { field } => QueryError::invalid(
-            format!("column {:?} is ambiguous", field.name),
-            place(field),
-        )
-        .with_help(format!("say which table it is of, such as t.{}", field.name)),
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            QueryError::invalid(format!("column {name:?} appears twice in the result"), place(&Column::from_name(name)))
-                .with_help("give one of them another name with AS")
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            QueryError::unknown(NameKind::Column, &field.flat_name(), Some(place(field)), [])
+                .suggest_column(field, valid_fields)
         }
+        SchemaError::AmbiguousReference { field } => {
+            QueryError::invalid(format!("column {:?} is ambiguous", field.name), place(field))
+                .with_help(format!("say which table it is of, such as t.{}", field.name))
+        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => QueryError::invalid(
+            format!("column {name:?} appears twice in the result"),
+            place(&Column::from_name(name)),
+        )
+        .with_help("give one of them another name with AS"),
     }
 }
 
@@ -88,11 +89,15 @@ fn planning(
     if let Some(table) = quoted_after(said, "table '") {
         // Its own catalog and schema, which nobody wrote, come first in the name.
         let table = table.strip_prefix("datafusion.public.").unwrap_or(table);
-        let span = span.or_else(|| statement.find_word(table)).unwrap_or(statement.span);
+        let span = span
+            .or_else(|| statement.find_word(table))
+            .unwrap_or(statement.span);
         return QueryError::unknown(NameKind::Relation, table, Some(span), []);
     }
     if let Some(function) = quoted_after(said, "Invalid function '") {
-        let span = span.or_else(|| statement.find_word(function)).unwrap_or(statement.span);
+        let span = span
+            .or_else(|| statement.find_word(function))
+            .unwrap_or(statement.span);
         let proposal = quoted_after(text.split("Did you mean").nth(1).unwrap_or(""), "'");
         // DataFusion always proposes something; we only what is near.
         let proposal = nearest(function, proposal);
@@ -103,8 +108,21 @@ fn planning(
             span: Some(span),
         };
     }
+    if let Some((column, _)) = said.split_once("' must appear in GROUP BY") {
+        let column = last_part(column.trim_start_matches('\''));
+        let message = format!("column {column:?} is neither in GROUP BY nor in an aggregate");
+        let place = span
+            .or_else(|| statement.find_word(column))
+            .unwrap_or(statement.span);
+        return QueryError::invalid(message, place).with_help(format!(
+            "add it to GROUP BY, or say which of its values: max({column})"
+        ));
+    }
     let mut lines = said.lines().map(reword).filter(|line| !line.is_empty());
-    let message = lines.next().unwrap_or_else(|| "the query cannot be planned".into());
+    let message = lines
+        .next()
+        .unwrap_or_else(|| "the query cannot be planned".into());
+    let span = span.or_else(|| statement.find_word(last_part(quoted_after(&message, "'")?)));
     let mut notes: Vec<Note> = lines.map(|message| Note { message, span: None }).collect();
     let mut help = None;
     if let Some(diagnostic) = outer {
@@ -113,7 +131,11 @@ fn planning(
             message: reword(&note.message),
             span: place(note.span),
         }));
-        let helps: Vec<String> = diagnostic.helps.iter().map(|help| reword(&help.message)).collect();
+        let helps: Vec<String> = diagnostic
+            .helps
+            .iter()
+            .map(|help| reword(&help.message))
+            .collect();
         help = (!helps.is_empty()).then(|| helps.join("; "));
     }
     QueryError::Planning {
@@ -130,9 +152,19 @@ fn quoted_after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     rest.split_once('\'').map(|(name, _)| name)
 }
 
+/// `x` of `readings.x`.
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
 /// "Error during planning: x" says "error" twice.
 fn strip_prefix(text: &str) -> String {
-    let prefixes = ["Error during planning: ", "Execution error: ", "SQL error: ", "Schema error: "];
+    let prefixes = [
+        "Error during planning: ",
+        "Execution error: ",
+        "SQL error: ",
+        "Schema error: ",
+    ];
     let known = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
     known.unwrap_or(text).to_owned()
 }
@@ -143,8 +175,204 @@ pub(crate) fn reword(sentence: &str) -> String {
     let mut chars = sentence.chars();
     match (chars.next(), chars.next()) {
         (Some(first), Some(second)) if first.is_uppercase() && (second.is_lowercase() || second == ' ') => {
-            first.to_lowercase().chain(sentence[first.len_utf8()..].chars()).collect()
+            first
+                .to_lowercase()
+                .chain(sentence[first.len_utf8()..].chars())
+                .collect()
         }
         _ => sentence.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::common as df;
+    use datafusion::common::TableReference;
+    use datafusion::common::config::ConfigOptions;
+    use datafusion::datasource::{empty::EmptyTable, provider_as_source};
+    use datafusion::error::Result;
+    use datafusion::logical_expr::planner::ExprPlanner;
+    use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+    use datafusion::sql::planner::{ContextProvider, SqlToRel};
+    use datafusion::sql::sqlparser::ast;
+
+    use super::*;
+    use crate::parse::parse;
+    use crate::span::SourceFile;
+    use crate::statement::Statement;
+
+    /// Knows one table, `readings`.
+    struct OneTable(ConfigOptions);
+
+    impl ContextProvider for OneTable {
+        fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+            if name.table() != "readings" {
+                return Err(QueryError::unknown(NameKind::Relation, name.table(), None, ["readings"]).into());
+            }
+            let fields = vec![
+                Field::new("machine", DataType::Utf8, false),
+                Field::new("vibration", DataType::Float64, true),
+            ];
+            Ok(provider_as_source(Arc::new(EmptyTable::new(Arc::new(
+                Schema::new(fields),
+            )))))
+        }
+        fn get_function_meta(&self, _name: &str) -> Option<Arc<ScalarUDF>> {
+            None
+        }
+        fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+            None
+        }
+        fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+            (name == "max").then(datafusion::functions_aggregate::min_max::max_udaf)
+        }
+        fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+            None
+        }
+        fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+            None
+        }
+        fn options(&self) -> &ConfigOptions {
+            &self.0
+        }
+        fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+            &[]
+        }
+        fn udf_names(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn higher_order_function_names(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn udaf_names(&self) -> Vec<String> {
+            vec!["max".into()]
+        }
+        fn udwf_names(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    /// What is said about a query in the second line of a file: message, text it points at, help.
+    fn said(query: &str) -> Vec<(String, String, Option<String>)> {
+        let files = [SourceFile::new(
+            "a.sql",
+            format!("-- a comment\nCREATE VIEW v AS {query};"),
+        )];
+        let (statements, errors) = parse(&files);
+        assert_eq!(errors, []);
+        let Statement::CreateView(view) = &statements[0] else {
+            panic!()
+        };
+        let provider = OneTable(ConfigOptions::default());
+        let query = ast::Statement::Query(view.query.query.clone());
+        let planned = SqlToRel::new(&provider).sql_statement_to_plan(query);
+        let errors = from_datafusion(planned.unwrap_err(), &StatementText::new(&files, view.query.span));
+        let place = |error: &QueryError| files[0].slice(error.span().unwrap()).to_owned();
+        errors
+            .iter()
+            .map(|error| (error.to_string(), place(error), error.help()))
+            .collect()
+    }
+
+    fn error(message: &str, place: &str, help: Option<&str>) -> (String, String, Option<String>) {
+        (message.into(), place.into(), help.map(Into::into))
+    }
+
+    #[test]
+    fn an_unknown_column_is_shown_at_its_place_with_the_nearest_one() {
+        assert_eq!(
+            said("SELECT vibraton FROM readings"),
+            [error(
+                "column \"vibraton\" not found",
+                "vibraton",
+                Some("did you mean \"vibration\"?")
+            )]
+        );
+        assert_eq!(
+            said("SELECT 1 FROM readings r WHERE r.machin = 'a'"),
+            [error(
+                "column \"r.machin\" not found",
+                "machin",
+                Some("did you mean \"r.machine\"?")
+            )]
+        );
+    }
+
+    #[test]
+    fn several_errors_of_a_query_come_at_once() {
+        let messages: Vec<_> = said("SELECT machin, vibraton FROM readings")
+            .into_iter()
+            .map(|said| said.1)
+            .collect();
+        assert_eq!(messages, ["machin", "vibraton"]);
+    }
+
+    #[test]
+    fn an_error_of_our_own_comes_back_with_the_place_that_datafusion_knows() {
+        assert_eq!(
+            said("SELECT * FROM reading"),
+            [error(
+                "table or view \"reading\" not found",
+                "reading",
+                Some("did you mean \"readings\"?")
+            )]
+        );
+    }
+
+    #[test]
+    fn an_unknown_function_is_shown_at_its_place() {
+        assert_eq!(
+            said("SELECT mx(vibration) FROM readings"),
+            [error(
+                "function \"mx\" not found",
+                "mx",
+                Some("did you mean \"max\"?")
+            )]
+        );
+        assert_eq!(said("SELECT fourier(vibration) FROM readings")[0].2, None);
+    }
+
+    #[test]
+    fn a_column_that_is_not_grouped_is_shown_at_its_place() {
+        assert_eq!(
+            said("SELECT machine, max(vibration) FROM readings GROUP BY vibration"),
+            [error(
+                "column \"machine\" is neither in GROUP BY nor in an aggregate",
+                "machine",
+                Some("add it to GROUP BY, or say which of its values: max(machine)")
+            )]
+        );
+    }
+
+    #[test]
+    fn other_errors_are_reworded_and_keep_their_notes() {
+        let files = [SourceFile::new("a.sql", "SELECT a - b FROM t")];
+        let all = Span {
+            file: 0,
+            start: 0,
+            end: 19,
+        };
+        let place = |column| {
+            let at = |column| df::Location { line: 1, column };
+            Some(df::Span::new(at(column), at(column + 1)))
+        };
+        let diagnostic = Diagnostic::new_error("Expressions have incompatible types.", None)
+            .with_note("has type Utf8", place(8))
+            .with_help("Cast one of them", None);
+        let error = DataFusionError::Plan("Cannot coerce".into()).with_diagnostic(diagnostic);
+        let errors = from_datafusion(error, &StatementText::new(&files, all));
+        assert_eq!(errors[0].to_string(), "expressions have incompatible types");
+        assert_eq!(errors[0].help().unwrap(), "cast one of them");
+        assert_eq!(files[0].slice(errors[0].notes()[0].span.unwrap()), "a");
+        let plain = from_datafusion(
+            DataFusionError::Plan("No field.\nSome hint.".into()),
+            &StatementText::new(&files, all),
+        );
+        assert_eq!(plain[0].to_string(), "no field");
+        assert_eq!(plain[0].notes()[0].message, "some hint");
+        assert_eq!(plain[0].span(), Some(all));
     }
 }

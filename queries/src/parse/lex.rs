@@ -33,7 +33,9 @@ pub(super) fn statements(file: &SourceFile, index: usize) -> Lexed {
                 resume
             }
         };
-        lexed.statements.extend(complete.into_iter().filter(|statement| !statement.is_empty()));
+        lexed
+            .statements
+            .extend(complete.into_iter().filter(|statement| !statement.is_empty()));
     }
     lexed
 }
@@ -101,11 +103,16 @@ fn recover(error: TokenizerError, file: &SourceFile, index: usize, start: usize)
     };
     let error = match first {
         Some(quote @ ('\'' | '"' | '`')) => QueryError::invalid("this quote is never closed", span)
-            .with_help(format!("a quote inside of a text is written twice: {quote}{quote}")),
-        _ if error.message.contains("comment") => QueryError::invalid("a comment is never closed", span)
-            .with_help("close it with */"),
+            .with_help(format!(
+                "a quote inside of a text is written twice: {quote}{quote}"
+            )),
+        _ if error.message.contains("comment") => {
+            QueryError::invalid("a comment is never closed", span).with_help("close it with */")
+        }
         _ => QueryError::invalid(reword(&error.message), span),
     };
-    let resume = rest.find(';').map_or(file.text().len(), |semicolon| at + semicolon + 1);
+    let resume = rest
+        .find(';')
+        .map_or(file.text().len(), |semicolon| at + semicolon + 1);
     (error, resume)
 }

@@ -62,11 +62,20 @@ pub fn parse_select(file: &SourceFile) -> Result<SelectQuery, Vec<QueryError>> {
     if !lexed.errors.is_empty() {
         return Err(lexed.errors);
     }
-    let whole = Span { file: 0, start: 0, end: file.text().len() };
+    let whole = Span {
+        file: 0,
+        start: 0,
+        end: file.text().len(),
+    };
     match lexed.statements.as_slice() {
-        [lexemes] => query::select_without_emit(Tokens::of_statement(file, lexemes)).map_err(|error| vec![error]),
+        [lexemes] => {
+            query::select_without_emit(Tokens::of_statement(file, lexemes)).map_err(|error| vec![error])
+        }
         [] => Err(vec![QueryError::invalid("there is no query", whole)]),
-        [_, second, ..] => Err(vec![QueryError::invalid("there is more than one query", second[0].span)]),
+        [_, second, ..] => Err(vec![QueryError::invalid(
+            "there is more than one query",
+            second[0].span,
+        )]),
     }
 }
 
@@ -93,7 +102,8 @@ impl Context<'_> {
     /// Reports a clause that has been there before.
     fn once(&mut self, clause: &str, twice: bool, span: Span) {
         if twice {
-            self.errors.push(QueryError::invalid(format!("{clause} appears twice"), span));
+            self.errors
+                .push(QueryError::invalid(format!("{clause} appears twice"), span));
         }
     }
 }
@@ -124,7 +134,15 @@ fn statement(mut tokens: Tokens<'_>, context: &mut Context<'_>) -> Result<Statem
     let materialized = tokens.eat(&["MATERIALIZED"]);
     let kinds: &[&'static str] = match materialized {
         true => &["VIEW"],
-        false => &["SOURCE", "TABLE", "VIEW", "MODEL", "OPTIMIZER", "ACTUATOR", "SINK"],
+        false => &[
+            "SOURCE",
+            "TABLE",
+            "VIEW",
+            "MODEL",
+            "OPTIMIZER",
+            "ACTUATOR",
+            "SINK",
+        ],
     };
     let Some(kind) = kinds.iter().find(|kind| tokens.eat(&[kind])) else {
         return Err(tokens.unexpected(&one_of(kinds)));
@@ -148,7 +166,9 @@ fn refuse(tokens: &mut Tokens<'_>, words: &[&str]) -> Result<()> {
     let mark = tokens.mark();
     if tokens.eat(words) {
         let error = QueryError::not_supported(words.join(" "), tokens.since(mark));
-        return Err(error.with_help("leave it out: a program is read as a whole, so each name is declared once"));
+        return Err(
+            error.with_help("leave it out: a program is read as a whole, so each name is declared once")
+        );
     }
     Ok(())
 }
@@ -157,10 +177,12 @@ fn no_statement(tokens: &Tokens<'_>) -> QueryError {
     let begins = |words: &[&str]| words.iter().any(|word| tokens.is(&[word]));
     let error = tokens.unexpected("CREATE or INSERT INTO");
     if begins(&["SELECT", "WITH", "VALUES"]) || tokens.is(&["FROM"]) {
-        return error.with_help("name the query: CREATE VIEW name AS SELECT ...; or run it with \"lineshaft query\"");
+        return error
+            .with_help("name the query: CREATE VIEW name AS SELECT ...; or run it with \"lineshaft query\"");
     }
     if begins(&["DROP", "ALTER", "DELETE", "UPDATE", "TRUNCATE", "MERGE"]) {
-        return error.with_help("a program is read as a whole: change or remove the statement that declares it");
+        return error
+            .with_help("a program is read as a whole: change or remove the statement that declares it");
     }
     if begins(&["INSERT"]) {
         return error.with_help("commands are written as INSERT INTO actuator SELECT ...");
@@ -169,7 +191,8 @@ fn no_statement(tokens: &Tokens<'_>) -> QueryError {
         return error.with_help("run \"lineshaft explain\" with the file");
     }
     if begins(&["SET", "BEGIN", "COMMIT", "USE", "SHOW", "COPY"]) {
-        return error.with_help("settings are options: WITH (name = 'value') in the statement they are about");
+        return error
+            .with_help("settings are options: WITH (name = 'value') in the statement they are about");
     }
     error
 }

@@ -50,7 +50,10 @@ impl Environment for ProcessEnvironment {
 
     fn secret_help(&self, name: &str) -> String {
         let file = Self::secrets_folder().join(name);
-        format!("set the variable LINESHAFT_SECRET_{name}, or write the file {}", file.display())
+        format!(
+            "set the variable LINESHAFT_SECRET_{name}, or write the file {}",
+            file.display()
+        )
     }
 }
 
@@ -70,7 +73,10 @@ pub(super) fn options(tokens: &mut Tokens<'_>, name: &Name, context: &mut Contex
     }
     let entries = tokens.parenthesised()?.list(|tokens| entry(tokens, context))?;
     for (at, entry) in entries.iter().enumerate() {
-        if let Some(first) = entries[..at].iter().find(|other| other.name.value == entry.name.value) {
+        if let Some(first) = entries[..at]
+            .iter()
+            .find(|other| other.name.value == entry.name.value)
+        {
             context.duplicate(NameKind::Option, &entry.name, first.name.span);
         }
     }
@@ -133,7 +139,9 @@ fn replace(value: &Spanned<String>, context: &mut Context<'_>) -> OptionValue {
     while let Some((before, after)) = rest.split_once("${") {
         text.push_str(before);
         let Some((placeholder, behind)) = after.split_once('}') else {
-            context.errors.push(no_placeholder(&format!("${{{after}"), value.span));
+            context
+                .errors
+                .push(no_placeholder(&format!("${{{after}"), value.span));
             rest = "";
             break;
         };
@@ -159,7 +167,11 @@ fn look_up(placeholder: &str, span: Span, environment: &dyn Environment) -> Resu
         return Err(wrong());
     }
     let (kind, found, help) = match kind {
-        "env" => ("environment variable", environment.variable(name), format!("set it: export {name}=...")),
+        "env" => (
+            "environment variable",
+            environment.variable(name),
+            format!("set it: export {name}=..."),
+        ),
         "secret" => ("secret", environment.secret(name), environment.secret_help(name)),
         _ => return Err(wrong()),
     };

@@ -43,7 +43,12 @@ pub(super) fn sink(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>
         None if tokens.eat(&["AS"]) => select(tokens)?,
         None => return Err(tokens.unexpected("AS and a query, or FROM and a view before WITH")),
     };
-    Ok(CreateSink { name, query, options, span })
+    Ok(CreateSink {
+        name,
+        query,
+        options,
+        span,
+    })
 }
 
 /// `name WITH (...) [AS query]`.
@@ -57,7 +62,12 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
             None
         }
     };
-    Ok(CreateModel { name, options, training, span })
+    Ok(CreateModel {
+        name,
+        options,
+        training,
+        span,
+    })
 }
 
 /// `INSERT INTO actuator [(a, b)] query`.
@@ -88,15 +98,20 @@ pub(super) fn select(mut tokens: Tokens<'_>) -> Result<SelectQuery> {
         false if is_emit(&tokens) => Some(emit(&mut tokens)?),
         false => return Err(tokens.unexpected("end of statement")),
     };
-    Ok(SelectQuery { emit, ..parse(&mut query)? })
+    Ok(SelectQuery {
+        emit,
+        ..parse(&mut query)?
+    })
 }
 
 /// A query whose result is taken once, so that there is nothing to emit.
 pub(super) fn select_without_emit(tokens: Tokens<'_>) -> Result<SelectQuery> {
     let query = select(tokens)?;
     match &query.emit {
-        Some(emit) => Err(QueryError::invalid("this query has no windows that could emit", emit.span)
-            .with_help("put EMIT into the view that has the window")),
+        Some(emit) => Err(
+            QueryError::invalid("this query has no windows that could emit", emit.span)
+                .with_help("put EMIT into the view that has the window"),
+        ),
         None => Ok(query),
     }
 }
@@ -108,7 +123,11 @@ pub(super) fn select_all(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
     let span = tokens.since(mark);
     let name = tokens.taken(mark);
     let place = name[0].token.span;
-    let written = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+    let written = [
+        Token::make_keyword("SELECT"),
+        Token::Mul,
+        Token::make_keyword("FROM"),
+    ];
     let written = written.into_iter().map(|token| Lexeme {
         token: TokenWithSpan { token, span: place },
         span,
@@ -161,7 +180,10 @@ fn is_emit(tokens: &Tokens<'_>) -> bool {
         rest.next();
         rest.is(words)
     };
-    follows(&["ON", "WINDOW"]) || follows(&["EVERY"]) || follows(&["CHANGES"]) || ends_query && tokens.nth(1).is_none()
+    follows(&["ON", "WINDOW"])
+        || follows(&["EVERY"])
+        || follows(&["CHANGES"])
+        || ends_query && tokens.nth(1).is_none()
 }
 
 fn emit(tokens: &mut Tokens<'_>) -> Result<Spanned<Emit>> {

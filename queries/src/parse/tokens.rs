@@ -43,7 +43,10 @@ impl<'a> Tokens<'a> {
             file,
             lexemes,
             at: 0,
-            end: Span { start: last.end, ..last },
+            end: Span {
+                start: last.end,
+                ..last
+            },
             end_name: "end of statement".into(),
         }
     }
@@ -101,7 +104,10 @@ impl<'a> Tokens<'a> {
 
     /// True if the next tokens are these words, unquoted, in any case.
     pub(super) fn is(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(n, word)| self.nth_is_word(n, word))
+        words
+            .iter()
+            .enumerate()
+            .all(|(n, word)| self.nth_is_word(n, word))
     }
 
     fn nth_is_word(&self, n: usize, word: &str) -> bool {
@@ -158,12 +164,15 @@ impl<'a> Tokens<'a> {
         }
         let error = self.unexpected(&self.end_name);
         // `FROM t CREATE VIEW`: DataFusion's parser took CREATE for another name of `t`.
-        let after_create = matches!(self.previous(), Some(Token::Word(word)) if word.keyword == Keyword::CREATE);
-        Err(if after_create || self.is(&["CREATE"]) || self.is(&["INSERT", "INTO"]) {
-            error.with_help("end the statement before it with \";\"")
-        } else {
-            error
-        })
+        let after_create =
+            matches!(self.previous(), Some(Token::Word(word)) if word.keyword == Keyword::CREATE);
+        Err(
+            if after_create || self.is(&["CREATE"]) || self.is(&["INSERT", "INTO"]) {
+                error.with_help("end the statement before it with \";\"")
+            } else {
+                error
+            },
+        )
     }
 
     /// The next token is not what may stand here.
@@ -246,10 +255,7 @@ impl<'a> Tokens<'a> {
         }
         let end = self.here();
         self.at += 1;
-        Ok(Tokens {
-            end,
-            ..inside
-        })
+        Ok(Tokens { end, ..inside })
     }
 
     /// Takes everything up to a place outside of parentheses where `stop` holds, or to the parenthesis that closes
@@ -294,7 +300,10 @@ impl<'a> Tokens<'a> {
     }
 
     /// Lets DataFusion's parser take what it needs.
-    pub(super) fn sql<T>(&mut self, parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
+    pub(super) fn sql<T>(
+        &mut self,
+        parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T> {
         let rest = self.lexemes[self.at..].iter().map(|lexeme| lexeme.token.clone());
         let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(rest.collect());
         let result = parse(&mut parser);
@@ -320,14 +329,20 @@ impl<'a> Tokens<'a> {
         };
         let (message, location) = split_location(&message);
         let at = match location {
-            Some(location) => self.lexemes.iter().position(|lexeme| lexeme.token.span.start == location),
+            Some(location) => self
+                .lexemes
+                .iter()
+                .position(|lexeme| lexeme.token.span.start == location),
             None if message.ends_with("found: EOF") => Some(self.lexemes.len()),
             None => Some(reached.saturating_sub(1)),
         };
         let at = at.unwrap_or(reached);
         let span = self.lexemes.get(at).map_or(self.end, |lexeme| lexeme.span);
         let message = message.trim_start_matches("sql parser error: ");
-        match message.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: ")) {
+        match message
+            .strip_prefix("Expected: ")
+            .and_then(|rest| rest.split_once(", found: "))
+        {
             Some((expected, _)) => QueryError::Syntax {
                 expected: quote_symbol(expected),
                 found: self.found(at),
@@ -351,7 +366,10 @@ fn split_location(message: &str) -> (&str, Option<Location>) {
     let parts = || {
         let (message, place) = message.rsplit_once(" at Line: ")?;
         let (line, column) = place.split_once(", Column: ")?;
-        Some((message, Location::new(line.parse().ok()?, column.trim().parse().ok()?)))
+        Some((
+            message,
+            Location::new(line.parse().ok()?, column.trim().parse().ok()?),
+        ))
     };
     match parts() {
         Some((message, location)) => (message, Some(location)),

@@ -11,7 +11,16 @@ use crate::error::{NameKind, QueryError};
 use crate::span::Span;
 
 const NAMES: [&str; 10] = [
-    "TIMESTAMP", "DOUBLE", "REAL", "BIGINT", "INT", "SMALLINT", "BOOLEAN", "TEXT", "DATE", "DECIMAL",
+    "TIMESTAMP",
+    "DOUBLE",
+    "REAL",
+    "BIGINT",
+    "INT",
+    "SMALLINT",
+    "BOOLEAN",
+    "TEXT",
+    "DATE",
+    "DECIMAL",
 ];
 
 /// A type of a column. One that is not a type at all stops the statement.
@@ -31,7 +40,9 @@ fn arrow_type(sql: &Sql, span: Span) -> Result<DataType> {
         Sql::SmallInt(_) | Sql::Int2(_) | Sql::Int16 => DataType::Int16,
         Sql::TinyInt(_) => DataType::Int8,
         Sql::Boolean | Sql::Bool => DataType::Boolean,
-        Sql::Text | Sql::String(_) | Sql::Varchar(_) | Sql::Char(_) | Sql::CharacterVarying(_) => DataType::Utf8,
+        Sql::Text | Sql::String(_) | Sql::Varchar(_) | Sql::Char(_) | Sql::CharacterVarying(_) => {
+            DataType::Utf8
+        }
         Sql::Date => DataType::Date32,
         Sql::Decimal(size) | Sql::Numeric(size) | Sql::Dec(size) => return decimal(*size, span),
         Sql::Array(ArrayElemTypeDef::SquareBracket(item, _) | ArrayElemTypeDef::AngleBracket(item)) => {
@@ -42,8 +53,12 @@ fn arrow_type(sql: &Sql, span: Span) -> Result<DataType> {
             return Err(QueryError::unknown(NameKind::Type, &name, Some(span), NAMES));
         }
         other => {
-            return Err(QueryError::not_supported(format!("type {other}"), span)
-                .with_help(format!("types of columns are {} and arrays of them", NAMES.join(", "))));
+            return Err(
+                QueryError::not_supported(format!("type {other}"), span).with_help(format!(
+                    "types of columns are {} and arrays of them",
+                    NAMES.join(", ")
+                )),
+            );
         }
     })
 }
@@ -55,8 +70,10 @@ fn timestamp(precision: Option<u64>, zone: &TimezoneInfo, span: Span) -> Result<
     }
     match precision {
         None | Some(0..=6) => Ok(TIMESTAMP),
-        Some(digits) => Err(QueryError::not_supported(format!("timestamps with {digits} digits"), span)
-            .with_help("use TIMESTAMP: event time has microseconds")),
+        Some(digits) => Err(
+            QueryError::not_supported(format!("timestamps with {digits} digits"), span)
+                .with_help("use TIMESTAMP: event time has microseconds"),
+        ),
     }
 }
 
@@ -74,7 +91,12 @@ fn decimal(size: ExactNumberInfo, span: Span) -> Result<DataType> {
         good.then_some(DataType::Decimal128(precision, scale))
     };
     fits().ok_or_else(|| {
-        QueryError::invalid(format!("decimal of precision {precision} and scale {scale} does not exist"), span)
-            .with_help(format!("precision is 1 to {DECIMAL128_MAX_PRECISION}, scale at most the precision"))
+        QueryError::invalid(
+            format!("decimal of precision {precision} and scale {scale} does not exist"),
+            span,
+        )
+        .with_help(format!(
+            "precision is 1 to {DECIMAL128_MAX_PRECISION}, scale at most the precision"
+        ))
     })
 }
