@@ -1,4 +1,7 @@
-//! Byte strings with a slot each: the bytes lie in one arena, the table holds hash and slot.
+//! Byte strings with a slot each.
+//!
+//! A short string is compared by two words, which stand in the hash table itself; a longer one by its hash and then
+//! its bytes. The bytes of all lie in one arena, by slot.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -14,13 +17,50 @@ const SEED: u64 = 0x736c_6f74;
 /// Byte strings by slot.
 #[derive(Debug, Default)]
 pub(super) struct ByteKeys {
-    table: HashTable<(u64, u32)>,
+    table: HashTable<(Digest, u32)>,
     bytes: Vec<u8>,
     /// Where the bytes of each slot end.
     ends: Vec<usize>,
 }
 
-pub(super) fn hash_bytes(key: &[u8]) -> u64 {
+/// Differs between strings that differ, if they have at most [`SHORT`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Digest {
+    first: u64,
+    last: u64,
+    /// Length, as far as it fits.
+    len: u32,
+}
+
+/// So many bytes are the first and the last word of a string together.
+const SHORT: u32 = 16;
+
+impl Digest {
+    #[inline]
+    fn of(key: &[u8]) -> Self {
+        let len = u32::try_from(key.len()).unwrap_or(u32::MAX);
+        let (first, last) = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            _ if len > SHORT => (hash_bytes(key), 0),
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => (word(key), 0),
+        };
+        Self { first, last, len }
+    }
+
+    fn hash(self) -> u64 {
+        let mut hasher = FixedState::with_seed(SEED).build_hasher();
+        hasher.write_u64(self.first);
+        hasher.write_u64(self.last ^ u64::from(self.len));
+        hasher.finish()
+    }
+}
+
+/// Fewer than eight bytes as a word.
+fn word(key: &[u8]) -> u64 {
+    key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+fn hash_bytes(key: &[u8]) -> u64 {
     let mut hasher = FixedState::with_seed(SEED).build_hasher();
     hasher.write(key);
     hasher.finish()
@@ -32,29 +72,38 @@ impl ByteKeys {
     }
 
     pub(super) fn get(&self, slot: u32) -> &[u8] {
-        bytes_of(&self.bytes, &self.ends, slot)
+        let slot = slot as usize;
+        let start = if slot == 0 { 0 } else { self.ends[slot - 1] };
+        &self.bytes[start..self.ends[slot]]
     }
 
     pub(super) fn find(&self, key: &[u8]) -> u32 {
-        self.find_hashed(hash_bytes(key), key)
+        self.find_digest(Digest::of(key), key)
     }
 
-    fn find_hashed(&self, hash: u64, key: &[u8]) -> u32 {
-        let same = |entry: &(u64, u32)| entry.0 == hash && self.get(entry.1) == key;
-        self.table.find(hash, same).map_or(ABSENT, |entry| entry.1)
+    #[inline]
+    fn find_digest(&self, digest: Digest, key: &[u8]) -> u32 {
+        let same =
+            |entry: &(Digest, u32)| entry.0 == digest && (digest.len <= SHORT || self.get(entry.1) == key);
+        self.table
+            .find(digest.hash(), same)
+            .map_or(ABSENT, |entry| entry.1)
     }
 
+    #[inline]
     pub(super) fn intern(&mut self, key: &[u8]) -> Result<u32> {
-        let hash = hash_bytes(key);
-        match self.find_hashed(hash, key) {
-            ABSENT => self.insert(hash, key),
+        let digest = Digest::of(key);
+        match self.find_digest(digest, key) {
+            ABSENT => self.insert(digest, key),
             slot => Ok(slot),
         }
     }
 
-    fn insert(&mut self, hash: u64, key: &[u8]) -> Result<u32> {
+    #[cold]
+    fn insert(&mut self, digest: Digest, key: &[u8]) -> Result<u32> {
         let slot = self.push(key)?;
-        self.table.insert_unique(hash, (hash, slot), |entry| entry.0);
+        self.table
+            .insert_unique(digest.hash(), (digest, slot), |entry| entry.0.hash());
         Ok(slot)
     }
 
@@ -87,10 +136,4 @@ impl ByteKeys {
         }
         Ok((kept, slots))
     }
-}
-
-fn bytes_of<'a>(bytes: &'a [u8], ends: &[usize], slot: u32) -> &'a [u8] {
-    let slot = slot as usize;
-    let start = if slot == 0 { 0 } else { ends[slot - 1] };
-    &bytes[start..ends[slot]]
 }

@@ -124,3 +124,23 @@ fn columns_of_another_type_are_refused() {
         "key: columns of types [Utf8] expected, [Int64] found"
     );
 }
+
+#[test]
+fn texts_of_any_length_are_told_apart() {
+    let mut texts: Vec<String> = (0..40).map(|len| "x".repeat(len)).collect();
+    texts.extend((0..40).map(|len| "\0".repeat(len)));
+    texts.extend((0..40).map(|at| format!("{}y{}", "x".repeat(at), "x".repeat(40 - at))));
+    texts.extend((0..16).map(|at| format!("{}y{}", "x".repeat(at), "x".repeat(16 - at))));
+    texts.sort();
+    texts.dedup();
+    let column: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+    let mut interner = KeyInterner::new(&[DataType::Utf8]).unwrap();
+    let mut slots = Vec::new();
+    for _ in 0..2 {
+        interner
+            .intern(&[Arc::clone(&column)], texts.len(), &mut slots)
+            .unwrap();
+        let all: Vec<u32> = (0..).take(texts.len()).collect();
+        assert_eq!(slots, all);
+    }
+}

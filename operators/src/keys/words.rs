@@ -57,6 +57,7 @@ impl WordKeys {
         }
     }
 
+    #[cold]
     fn insert(&mut self, value: Option<i64>) -> Result<u32> {
         let slot = next_slot(self.values.len())?;
         self.values.push(value);
@@ -70,6 +71,7 @@ impl WordKeys {
         Ok(slot)
     }
 
+    #[inline]
     fn find_one(&self, value: Option<i64>) -> u32 {
         match value {
             Some(value) => {

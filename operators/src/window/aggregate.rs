@@ -58,12 +58,15 @@ pub struct WindowAggregate {
     complete: i64,
     ignored: u64,
     slots: Vec<u32>,
-    /// When there are so many slots, those of keys without state are taken back.
-    reclaim_at: usize,
+    /// Most keys of a closed window since slots were last taken back.
+    busiest: usize,
 }
 
 /// Fewer slots than this are not worth taking back.
 const FEW_SLOTS: usize = 1024;
+/// Nor are they while there are not so many times the keys of a window: a key that comes in every window keeps its
+/// slot, although it has no state between two windows.
+const IDLE_SHARE: usize = 4;
 
 /// Kinds of rows of the snapshot's table.
 const OPEN: i64 = 0;
@@ -94,7 +97,7 @@ impl WindowAggregate {
             complete: i64::MIN,
             ignored: 0,
             slots: Vec::new(),
-            reclaim_at: FEW_SLOTS,
+            busiest: 0,
         })
     }
 
@@ -136,8 +139,9 @@ impl WindowAggregate {
         Ok(Some((self.panes.window(first, count), closed)))
     }
 
-    fn rows(&self, window: Window, closed: Results) -> Result<RecordBatch> {
+    fn rows(&mut self, window: Window, closed: Results) -> Result<RecordBatch> {
         let (slots, results) = closed;
+        self.busiest = self.busiest.max(slots.len());
         let mut columns = self.interner.columns(&slots)?;
         for bound in [window.start, window.end] {
             columns.push(Arc::new(TimestampMicrosecondArray::from_value(
@@ -149,9 +153,9 @@ impl WindowAggregate {
         Ok(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?)
     }
 
-    /// Takes back the slots of keys without state, once they may be half of all.
+    /// Takes back the slots of keys without state, once most have none.
     fn reclaim(&mut self) -> Result<()> {
-        if self.interner.len() < self.reclaim_at {
+        if self.interner.len() < FEW_SLOTS.max(self.busiest * IDLE_SHARE) {
             return Ok(());
         }
         let mut live: HashSet<u32> = self.open.values().flat_map(Groups::slots).copied().collect();
@@ -165,7 +169,7 @@ impl WindowAggregate {
         if let Some(sliding) = &mut self.sliding {
             sliding.renumber(&moved);
         }
-        self.reclaim_at = FEW_SLOTS.max(live.len() * 2);
+        self.busiest = live.len();
         Ok(())
     }
 }

@@ -121,7 +121,7 @@ fn keys_without_state_are_forgotten() {
     for (size, slide) in [(SECOND, SECOND), (8 * SECOND, SECOND)] {
         let mut operator = windows(size, slide);
         let mut closed = 0;
-        for second in 0..40 {
+        for second in 0..100 {
             let rows: String = (0..200)
                 .map(|key| format!("\n {second} k{}-{key} 1", second / 10))
                 .collect();
@@ -132,13 +132,12 @@ fn keys_without_state_are_forgotten() {
                 .iter()
                 .map(RecordBatch::num_rows)
                 .sum::<usize>();
-            operator.reclaim_at = 0;
         }
         closed += given(&mut operator, vec![Step::End]).len();
         let per_key = 9 + usize::try_from(size / slide).unwrap();
-        assert_eq!(closed, 4 * 200 * per_key);
+        assert_eq!(closed, 10 * 200 * per_key);
         assert!(
-            operator.interner.len() <= 400,
+            operator.interner.len() <= FEW_SLOTS,
             "{} slots",
             operator.interner.len()
         );

@@ -1,0 +1,172 @@
+use arrow::array::{BooleanArray, Float64Array, Int64Array};
+use arrow::compute::kernels::cmp::gt;
+use arrow::datatypes::{DataType, Field, Float64Type};
+use lineshaft_engine::testing::{Step, lines, run, table};
+
+use super::*;
+
+/// Column 1 (x) of the stream above column 1 (limit) of the table.
+#[derive(Debug)]
+struct AboveLimit;
+
+impl Expression for AboveLimit {
+    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
+        let column = |at: usize| -> &Float64Array { rows.column(at).as_primitive::<Float64Type>() };
+        let above: BooleanArray = gt(column(1), column(3))?;
+        Ok(Arc::new(above))
+    }
+
+    fn data_type(&self) -> &DataType {
+        &DataType::Boolean
+    }
+}
+
+fn stream() -> RecordBatch {
+    table("machine:s x:f \n a 1 \n b 2 \n - 3 \n a 9 \n c 4")
+}
+
+fn limits() -> RecordBatch {
+    table("machine:s limit:f \n a 5 \n b 1 \n - 0")
+}
+
+fn options(kind: LookupKind) -> LookupOptions {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    LookupOptions {
+        kind,
+        stream_keys: vec![0],
+        table_keys: vec![0],
+        primary_key: vec![0],
+        residual: None,
+        stream_schema: stream().schema(),
+        table_schema: limits().schema(),
+        output: vec![(Side::Stream, 0), (Side::Stream, 1), (Side::Table, 1)],
+        schema: Arc::new(Schema::new(vec![
+            field("machine", DataType::Utf8),
+            field("x", DataType::Float64),
+            field("limit", DataType::Float64),
+        ])),
+    }
+}
+
+fn join(options: LookupOptions) -> LookupJoin {
+    LookupJoin::new(options).unwrap()
+}
+
+fn given(join: &mut LookupJoin, steps: Vec<Step>) -> Vec<String> {
+    lines(&run(join, 1, steps).unwrap())
+}
+
+#[test]
+fn a_row_gets_the_columns_of_its_match_and_null_matches_nothing() {
+    let steps = || vec![Step::Rows(1, limits()), Step::Rows(0, stream())];
+    let inner = given(&mut join(options(LookupKind::Inner)), steps());
+    assert_eq!(inner, ["a 1.0 5.0", "b 2.0 1.0", "a 9.0 5.0"]);
+    let left = given(&mut join(options(LookupKind::Left)), steps());
+    assert_eq!(
+        left,
+        ["a 1.0 5.0", "b 2.0 1.0", "- 3.0 -", "a 9.0 5.0", "c 4.0 -"]
+    );
+}
+
+#[test]
+fn rows_of_the_table_come_first_within_an_epoch() {
+    let mut join = join(options(LookupKind::Inner));
+    let mut output = Output::new(1);
+    join.on_batch(0, table("machine:s x:f \n a 1").into(), &mut output)
+        .unwrap();
+    join.on_batch(1, limits().into(), &mut output).unwrap();
+    let header = EpochHeader {
+        epoch: 0,
+        wall_clock: 0,
+    };
+    join.on_epoch_end(header, &mut output).unwrap();
+    assert_eq!(lines([output.take(0)[0].rows()]), ["a 1.0 5.0"]);
+}
+
+#[test]
+fn with_a_primary_key_a_newer_row_replaces_the_older() {
+    let changed = table("machine:s limit:f \n a 6 \n a 7");
+    let again = || {
+        vec![
+            Step::Rows(1, limits()),
+            Step::Rows(0, stream()),
+            Step::Rows(1, changed.clone()),
+        ]
+    };
+    let row = || Step::Rows(0, table("machine:s x:f \n a 1 \n b 1"));
+    let mut upserted = join(options(LookupKind::Inner));
+    given(&mut upserted, again());
+    assert_eq!(given(&mut upserted, vec![row()]), ["a 1.0 7.0", "b 1.0 1.0"]);
+    let mut appended = join(LookupOptions {
+        primary_key: vec![],
+        ..options(LookupKind::Inner)
+    });
+    given(&mut appended, again());
+    let all = ["a 1.0 5.0", "a 1.0 6.0", "a 1.0 7.0", "b 1.0 1.0"];
+    assert_eq!(given(&mut appended, vec![row()]), all);
+}
+
+#[test]
+fn a_residual_decides_between_matches() {
+    let with_residual = |kind| {
+        join(LookupOptions {
+            residual: Some(Arc::new(AboveLimit)),
+            ..options(kind)
+        })
+    };
+    let steps = || vec![Step::Rows(1, limits()), Step::Rows(0, stream())];
+    let inner = given(&mut with_residual(LookupKind::Inner), steps());
+    assert_eq!(inner, ["b 2.0 1.0", "a 9.0 5.0"]);
+    let left = given(&mut with_residual(LookupKind::Left), steps());
+    assert_eq!(left, ["a 1.0 -", "b 2.0 1.0", "- 3.0 -", "a 9.0 5.0", "c 4.0 -"]);
+}
+
+#[test]
+fn without_a_table_a_left_join_still_gives_the_stream() {
+    let rows = || vec![Step::Rows(0, table("machine:s x:f \n a 1"))];
+    assert_eq!(given(&mut join(options(LookupKind::Left)), rows()), ["a 1.0 -"]);
+    assert_eq!(given(&mut join(options(LookupKind::Inner)), rows()), [""; 0]);
+}
+
+#[test]
+fn without_keys_every_row_of_the_table_matches() {
+    let mut cross = join(LookupOptions {
+        stream_keys: vec![],
+        table_keys: vec![],
+        ..options(LookupKind::Left)
+    });
+    let row = || Step::Rows(0, table("machine:s x:f \n z 1"));
+    assert_eq!(given(&mut cross, vec![row()]), ["z 1.0 -"]);
+    assert_eq!(
+        given(&mut cross, vec![Step::Rows(1, limits()), row()]),
+        ["z 1.0 5.0", "z 1.0 1.0", "z 1.0 0.0"]
+    );
+}
+
+#[test]
+fn where_each_row_has_one_match_the_stream_is_not_copied_and_weights_stay() {
+    let mut join = join(options(LookupKind::Inner));
+    let rows = table("machine:s x:f \n b 1 \n a 2");
+    let mut output = Output::new(1);
+    join.on_batch(1, limits().into(), &mut output).unwrap();
+    let batch = Batch::with_weights(rows.clone(), Int64Array::from(vec![1, -1]));
+    join.on_batch(0, batch, &mut output).unwrap();
+    let header = EpochHeader {
+        epoch: 0,
+        wall_clock: 0,
+    };
+    join.on_epoch_end(header, &mut output).unwrap();
+    let joined = output.take(0).remove(0);
+    assert!(Arc::ptr_eq(joined.rows().column(1), rows.column(1)));
+    assert_eq!(joined.weights().unwrap().values(), &[1, -1]);
+}
+
+#[test]
+fn a_snapshot_holds_the_table() {
+    let mut before = join(options(LookupKind::Left));
+    given(&mut before, vec![Step::Rows(1, limits())]);
+    let mut after = join(options(LookupKind::Left));
+    after.restore(before.snapshot().unwrap()).unwrap();
+    let rows = || vec![Step::Rows(0, stream())];
+    assert_eq!(given(&mut after, rows()), given(&mut before, rows()));
+}
