@@ -8,6 +8,7 @@
 //! - State: per key and pane (tumbling: window) the partial results; for hopping windows of the panes of one window.
 //! - Cost: a row is added once, to its pane. A pane is merged about six times, however many windows share it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use lineshaft_engine::{Error, Result};
 use super::arguments::Aggregates;
 use super::groups::{Groups, Partial, Results};
 use super::sliding::Sliding;
-use super::split::split;
+use super::split::Split;
 use super::state::{StateTable, slice, stack};
 use super::{Panes, Window, columns_at, panes_of, send_all, timed_rows, times};
 use crate::keys::KeyInterner;
@@ -177,20 +178,22 @@ impl WindowAggregate {
 impl Operator for WindowAggregate {
     fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
         let rows = timed_rows(batch, self.options.time)?;
-        let columns = self.aggregates.evaluate(&rows)?;
+        let mut columns = self.aggregates.evaluate(&rows)?;
         let keys = columns_at(&rows, &self.options.keys);
         self.interner.intern(&keys, rows.num_rows(), &mut self.slots)?;
-        for part in split(times(&rows, self.options.time)?, self.panes) {
-            if part.pane < self.complete {
+        let mut split = Split::new(times(&rows, self.options.time)?, self.panes);
+        split.arrange(&mut self.slots, &mut columns)?;
+        for (pane, part) in split.parts {
+            if pane < self.complete {
                 self.ignored += part.len() as u64;
                 continue;
             }
-            let groups = match self.open.entry(part.pane) {
-                std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => new.insert(Groups::new(&self.aggregates)?),
+            let groups = match self.open.entry(pane) {
+                Entry::Occupied(open) => open.into_mut(),
+                Entry::Vacant(new) => new.insert(Groups::new(&self.aggregates)?),
             };
-            let (slots, columns) = part.pick(&self.slots, &columns)?;
-            groups.update(&self.aggregates, &columns, &slots, self.interner.len())?;
+            let columns = slice(&columns, part.start, part.len());
+            groups.update(&self.aggregates, &columns, &self.slots[part], self.interner.len())?;
         }
         Ok(())
     }

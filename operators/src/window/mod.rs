@@ -1,12 +1,15 @@
 //! Windows: spans of event time, `[start, end)`, that a result is about.
 //!
 //! ```text
-//! aggregate.rs    WindowAggregate: TUMBLE and HOP by panes      sliding.rs    panes merged to hopping windows
-//! session.rs      SessionAggregate: SESSION                     waiting.rs    rows until the watermark passes them
-//! count.rs        CountAggregate: COUNT_WINDOW                  row_store.rs  rows picked one by one later
-//! assign.rs       AssignWindows: the columns without a GROUP BY
-//! arguments.rs    the aggregates of a window, each argument computed once
-//! groups.rs       groups of a pane, and their partial results
+//! aggregate.rs  WindowAggregate: TUMBLE and HOP by panes    sliding.rs    panes merged to hopping windows
+//!                                                           split.rs      rows of a batch by pane
+//! session.rs    SessionAggregate: SESSION                   arrivals.rs   what these two share: rows come in,
+//! count.rs      CountAggregate: COUNT_WINDOW                waiting.rs    wait for the watermark,
+//!                                                           row_store.rs  and are picked when their window closes
+//! assign.rs     AssignWindows: the window columns of each row, without a GROUP BY
+//! arguments.rs  the aggregates of a window, each argument computed once
+//! groups.rs     the keys of a pane and their partial results
+//! state.rs      snapshots as tables
 //! ```
 //!
 //! What holds for all of them:

@@ -74,6 +74,16 @@ impl Stream {
             .flat_map(|(batches, _)| batches.iter().flatten().copied())
     }
 
+    /// Only the rows for which `is` holds.
+    pub(super) fn only(&self, is: impl Fn(&Reading) -> bool) -> Self {
+        let mut only = self.clone();
+        only.epochs
+            .iter_mut()
+            .flat_map(|(batches, _)| batches)
+            .for_each(|rows| rows.retain(&is));
+        only
+    }
+
     /// Rows of each key in event-time order, ties in order of arrival.
     pub(super) fn by_key(&self) -> BTreeMap<Option<u8>, Vec<(i64, f64)>> {
         let mut by_key: BTreeMap<_, Vec<_>> = BTreeMap::new();

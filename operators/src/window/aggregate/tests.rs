@@ -197,6 +197,17 @@ proptest! {
     }
 
     #[test]
+    fn the_bits_of_a_key_do_not_depend_on_the_keys_beside_it(
+        stream in streams(60, 6, 15), slide in 1_i64..10, count in 1_i64..15,
+    ) {
+        let make = || windows(slide * count, slide);
+        let mut apart = results(&stream.only(|row| row.1 <= Some(1)), None, make);
+        apart.extend(results(&stream.only(|row| row.1 > Some(1)), None, make));
+        apart.sort();
+        prop_assert_eq!(results(&stream, None, make), apart);
+    }
+
+    #[test]
     fn gaps_longer_than_a_window_do_no_harm(stream in streams(30, 400, 15), count in 2_i64..15) {
         let found = results(&stream, None, || windows(5 * count, 5));
         assert_close(&found, &brute_force(&stream, 5 * count, 5));
