@@ -1,0 +1,161 @@
+//! A feature as an aggregate of DataFusion.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::format_state_name;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, ColumnarValue, GroupsAccumulator, Signature, Volatility,
+};
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::collected;
+use super::feature::{Feature, Time, event_time_type};
+
+/// `rms(x)`: one value per group.
+#[derive(Debug)]
+pub(super) struct FeatureAggregate {
+    feature: &'static Feature,
+    signature: Signature,
+}
+
+impl FeatureAggregate {
+    pub(super) fn new(feature: &'static Feature) -> Self {
+        Self {
+            feature,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
+}
+
+impl PartialEq for FeatureAggregate {
+    fn eq(&self, other: &Self) -> bool {
+        self.feature.name == other.feature.name
+    }
+}
+
+impl Eq for FeatureAggregate {}
+
+impl Hash for FeatureAggregate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.feature.name.hash(state);
+    }
+}
+
+impl AggregateUDFImpl for FeatureAggregate {
+    fn name(&self) -> &str {
+        self.feature.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Float64)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let feature = self.feature;
+        if let Some(found) = types.first().filter(|found| !found.is_numeric() && !found.is_null()) {
+            return plan_err!("{}: x must be a number or an array of numbers, not {found}", feature.name);
+        }
+        let mut coerced = feature.coerce(DataType::Float64, types)?;
+        if let Some(found) = types.get(coerced.len()) {
+            let Some(time) = event_time_type(found) else {
+                return plan_err!("{}: ts must be a TIMESTAMP, not {found}", feature.name);
+            };
+            coerced.push(time);
+        }
+        Ok(coerced)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let prefix = format_state_name(args.name, self.feature.name);
+        Ok(match self.feature.sums {
+            Some(sums) if !args.is_distinct => sums.state_fields(&prefix),
+            _ => collected::state_fields(&prefix, self.feature.is_timed(args.input_fields.len())),
+        })
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        match self.feature.sums {
+            Some(sums) if !args.is_distinct => Ok(sums.accumulator()),
+            _ => self.create_sliding_accumulator(args),
+        }
+    }
+
+    fn groups_accumulator_supported(&self, _args: AccumulatorArgs<'_>) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+        match self.feature.sums {
+            Some(sums) if !args.is_distinct => Ok(sums.groups_accumulator()),
+            _ => Ok(Box::new(collected::Groups::new(Call::of(self.feature, &args)?))),
+        }
+    }
+
+    /// Keeps the samples even where sums would do: taking a large sample out of a sum leaves its rounding error behind.
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(collected::Single::new(Call::of(self.feature, &args)?)))
+    }
+}
+
+/// A call of a feature: what is the same for all its rows.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    feature: &'static Feature,
+    parameters: Vec<f64>,
+    distinct: bool,
+    /// True if the last argument is the event time.
+    pub(super) timed: bool,
+}
+
+impl Call {
+    fn of(feature: &'static Feature, args: &AccumulatorArgs<'_>) -> Result<Self> {
+        if args.is_distinct && feature.time != Time::Ignored {
+            return plan_err!("{} depends on the order of the rows and does not take DISTINCT", feature.name);
+        }
+        let mut parameters = Vec::with_capacity(feature.parameters.len());
+        for (i, parameter) in feature.parameters.iter().enumerate() {
+            let Some(value) = constant(args.exprs[i + 1].as_ref()) else {
+                return plan_err!("{}: {} must be a constant", feature.name, parameter.name);
+            };
+            feature.check(i, value)?;
+            parameters.push(value);
+        }
+        Ok(Self {
+            feature,
+            parameters,
+            distinct: args.is_distinct,
+            timed: feature.is_timed(args.exprs.len()),
+        })
+    }
+
+    pub(super) fn evaluate(&self, mut samples: Cow<'_, [f64]>, times: Cow<'_, [i64]>) -> Option<f64> {
+        if self.distinct {
+            let mut distinct = samples.into_owned();
+            distinct.sort_by(f64::total_cmp);
+            distinct.dedup_by(|a, b| a.total_cmp(b).is_eq());
+            samples = Cow::Owned(distinct);
+        }
+        self.feature.evaluate(samples, self.timed.then_some(times), &self.parameters)
+    }
+}
+
+/// The value of an expression without columns.
+fn constant(expression: &dyn PhysicalExpr) -> Option<f64> {
+    let no_columns = RecordBatch::new_empty(datafusion::arrow::datatypes::Schema::empty().into());
+    match expression.evaluate(&no_columns).ok()? {
+        ColumnarValue::Scalar(value) => match value.cast_to(&DataType::Float64).ok()? {
+            ScalarValue::Float64(value) => value,
+            _ => None,
+        },
+        ColumnarValue::Array(_) => None,
+    }
+}

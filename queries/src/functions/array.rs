@@ -1,0 +1,177 @@
+//! A feature as a function of an array column: one value per row.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, OffsetSizeTrait, PrimitiveArray};
+use datafusion::arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, FieldRef, Float64Type, TimestampMicrosecondType,
+};
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use lineshaft_operators::signal::without_nan;
+
+use super::feature::{Feature, event_time_type};
+
+/// `rms(waveform)`: the feature of each row's array. An array that is NULL gives NULL.
+#[derive(Debug)]
+pub(super) struct FeatureOfArray {
+    feature: &'static Feature,
+    signature: Signature,
+}
+
+impl FeatureOfArray {
+    pub(super) fn new(feature: &'static Feature) -> Self {
+        Self {
+            feature,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
+
+    fn values<O: OffsetSizeTrait>(&self, arguments: &[ArrayRef]) -> Float64Array {
+        let count = self.feature.parameters.len();
+        let samples = arguments[0].as_list::<O>();
+        let items = samples.values().as_primitive::<Float64Type>();
+        let parameters: Vec<_> =
+            arguments[1..=count].iter().map(|column| column.as_primitive::<Float64Type>()).collect();
+        let times = arguments.get(count + 1).map(|times| times.as_list::<O>());
+        let mut of_row = vec![0.0; count];
+        let value = |row: usize| {
+            for (value, column) in of_row.iter_mut().zip(&parameters) {
+                *value = column.is_valid(row).then(|| column.value(row))?;
+            }
+            let mut checked = self.feature.parameters.iter().zip(&of_row);
+            if samples.is_null(row) || !checked.all(|(parameter, value)| (parameter.is_valid)(*value)) {
+                return None;
+            }
+            let Some(times) = times else {
+                let samples = present(items, range(samples.value_offsets(), row));
+                return self.feature.evaluate(samples, None, &of_row);
+            };
+            let samples = samples.value(row);
+            let times = times.is_valid(row).then(|| times.value(row))?;
+            let (samples, times) = timed(samples.as_primitive(), times.as_primitive())?;
+            self.feature.evaluate(samples.into(), Some(times.into()), &of_row)
+        };
+        (0..samples.len()).map(value).collect()
+    }
+}
+
+impl PartialEq for FeatureOfArray {
+    fn eq(&self, other: &Self) -> bool {
+        self.feature.name == other.feature.name
+    }
+}
+
+impl Eq for FeatureOfArray {}
+
+impl Hash for FeatureOfArray {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.feature.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for FeatureOfArray {
+    fn name(&self) -> &str {
+        self.feature.array_name
+    }
+
+    /// A column is called what the user wrote: `rms(waveform)`.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let arguments: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
+        Ok(format!("{}({})", self.feature.name, arguments.join(",")))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Float64)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        for (i, value) in args.scalar_arguments.iter().skip(1).take(self.feature.parameters.len()).enumerate() {
+            let value = value.and_then(|value| value.cast_to(&DataType::Float64).ok());
+            if let Some(ScalarValue::Float64(Some(value))) = value {
+                self.feature.check(i, value)?;
+            }
+        }
+        Ok(Arc::new(Field::new(self.feature.array_name, DataType::Float64, true)))
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let feature = self.feature;
+        let Some(item) = types.first().and_then(item_type).filter(|item| item.is_numeric() || item.is_null())
+        else {
+            return plan_err!("{}: x must be an array of numbers", feature.name);
+        };
+        debug_assert!(!item.is_nested(), "numbers only");
+        let list = |item: DataType| {
+            let item = Arc::new(Field::new_list_field(item, true));
+            match types[0] {
+                DataType::LargeList(_) => DataType::LargeList(item),
+                _ => DataType::List(item),
+            }
+        };
+        let mut coerced = feature.coerce(list(DataType::Float64), types)?;
+        if let Some(found) = types.get(coerced.len()) {
+            let Some(time) = item_type(found).and_then(event_time_type) else {
+                return plan_err!("{}: ts must be an array of TIMESTAMP, not {found}", feature.name);
+            };
+            coerced.push(list(time));
+        }
+        Ok(coerced)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arguments =
+            args.args.iter().map(|argument| argument.to_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
+        let values = match arguments[0].data_type() {
+            DataType::LargeList(_) => self.values::<i64>(&arguments),
+            _ => self.values::<i32>(&arguments),
+        };
+        Ok(ColumnarValue::Array(Arc::new(values)))
+    }
+}
+
+/// The type of the items, if this is an array.
+pub(super) fn item_type(found: &DataType) -> Option<&DataType> {
+    match found {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => Some(item.data_type()),
+        _ => None,
+    }
+}
+
+fn range<O: OffsetSizeTrait>(offsets: &[O], row: usize) -> std::ops::Range<usize> {
+    offsets[row].as_usize()..offsets[row + 1].as_usize()
+}
+
+/// The samples of a row that are neither NULL nor NaN; not copied if all are.
+fn present(items: &PrimitiveArray<Float64Type>, range: std::ops::Range<usize>) -> Cow<'_, [f64]> {
+    let samples = &items.values()[range.clone()];
+    match items.nulls() {
+        Some(nulls) if nulls.slice(range.start, range.len()).null_count() > 0 => {
+            let valid = range.clone().filter(|i| nulls.is_valid(*i) && !items.value(*i).is_nan());
+            valid.map(|i| items.value(i)).collect()
+        }
+        _ => without_nan(samples),
+    }
+}
+
+/// Samples with their times, where both are there; nothing if there are more of one than of the other.
+fn timed(
+    samples: &PrimitiveArray<Float64Type>,
+    times: &PrimitiveArray<TimestampMicrosecondType>,
+) -> Option<(Vec<f64>, Vec<i64>)> {
+    type Time = <TimestampMicrosecondType as ArrowPrimitiveType>::Native;
+    let row = |(x, time): (Option<f64>, Option<Time>)| Some((x.filter(|x| !x.is_nan())?, time?));
+    (samples.len() == times.len()).then(|| samples.iter().zip(times).filter_map(row).unzip())
+}

@@ -1,0 +1,62 @@
+//! The reference page of the functions.
+
+use super::FAMILIES;
+use super::feature::Feature;
+
+const INTRODUCTION: &str = "\
+# Functions for signals
+
+Generated from the code; `UPDATE_REFERENCE=1 cargo test -p lineshaft-queries reference` writes it anew.
+
+Each function is an aggregate over the rows of a group, a window or an `OVER` frame, `rms(vibration)`, and a function of
+an array column with one value per row, `rms(waveform)`. `x` is a number or an array of numbers; the result is a
+`DOUBLE`.
+
+- **NULL and NaN** are no samples: they are left out.
+- **No wrong number**: where a function is not defined, or its result is not finite, it is NULL. Each entry says when.
+- **Constants**: over rows, the arguments after `x` are constants, apart from the time. A constant out of its range is an
+  error; in an array's row it gives NULL.
+- **`ts`** is the time by which the rows are ordered; rows of one time stay in the order of their arrival. Over a window
+  it is the event time unless you say otherwise. For an array it is an array of times.
+- **Memory**: functions marked *sums* keep a few numbers per group, the others all samples of the group.
+";
+
+/// The reference page, as Markdown.
+pub fn reference() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for (title, features) in FAMILIES {
+        page.extend(["\n## ", title, "\n"]);
+        page.extend(features.iter().map(entry));
+    }
+    page
+}
+
+fn entry(feature: &Feature) -> String {
+    let memory = if feature.sums.is_some() { "sums" } else { "all samples" };
+    let parameters = feature.parameters.iter().map(|p| format!("- `{}`: {}\n", p.name, p.range));
+    format!(
+        "\n### `{}`\n\n{}.\n\n{}- Formula: `{}`\n- Source: {}\n- Unit: {}\n- NULL if {}\n- Memory: {memory}\n",
+        feature.signature(),
+        feature.summary,
+        parameters.collect::<String>(),
+        feature.formula,
+        feature.source,
+        feature.unit,
+        feature.null_when,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_page_is_that_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/functions.md");
+        if std::env::var_os("UPDATE_REFERENCE").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(committed, reference(), "run again with UPDATE_REFERENCE=1");
+    }
+}
