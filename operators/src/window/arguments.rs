@@ -131,3 +131,78 @@ impl Accumulators {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use arrow::array::Float64Array;
+    use arrow::datatypes::{DataType, Field};
+    use lineshaft_engine::testing::table;
+
+    use super::*;
+    use crate::testing::{Statistic, aggregate};
+
+    /// Column 0, counting how often it is computed.
+    #[derive(Debug, Default)]
+    struct Counted(AtomicUsize);
+
+    impl Expression for Counted {
+        fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Arc::clone(rows.column(0)))
+        }
+
+        fn data_type(&self) -> &DataType {
+            &DataType::Float64
+        }
+    }
+
+    /// An aggregate with another argument.
+    #[derive(Debug)]
+    struct Of(Arc<dyn Aggregate>, Vec<Arc<dyn Expression>>);
+
+    impl Aggregate for Of {
+        fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
+            self.0.accumulator()
+        }
+
+        fn arguments(&self) -> &[Arc<dyn Expression>] {
+            &self.1
+        }
+
+        fn filter(&self) -> Option<&Arc<dyn Expression>> {
+            None
+        }
+
+        fn result(&self) -> &Field {
+            self.0.result()
+        }
+
+        fn state(&self) -> &[Field] {
+            self.0.state()
+        }
+    }
+
+    #[test]
+    fn an_argument_of_several_aggregates_is_computed_once() {
+        let counted = Arc::new(Counted::default());
+        let of = |statistic| -> Arc<dyn Aggregate> {
+            Arc::new(Of(aggregate(statistic, 0, None), vec![Arc::clone(&counted) as _]))
+        };
+        let aggregates = Aggregates::new(&[of(Statistic::Sum), of(Statistic::Max)]);
+        let columns = aggregates.evaluate(&table("x:f \n 1 \n 2")).unwrap();
+        assert_eq!(counted.0.load(Ordering::Relaxed), 1);
+        let mut accumulators = aggregates.accumulators().unwrap();
+        accumulators.update(&aggregates, &columns, &[0, 0], 1).unwrap();
+        let results = accumulators.evaluate().unwrap();
+        assert_eq!(
+            results[0].as_ref(),
+            &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array
+        );
+        assert_eq!(
+            results[1].as_ref(),
+            &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array
+        );
+    }
+}

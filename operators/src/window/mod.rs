@@ -164,6 +164,8 @@ fn send_all(schema: &SchemaRef, results: Vec<RecordBatch>, output: &mut Output) 
 
 #[cfg(test)]
 mod tests {
+    use lineshaft_engine::testing::table;
+
     use super::*;
 
     #[test]
@@ -187,5 +189,27 @@ mod tests {
         let error = panes_of(10, 3).unwrap_err().to_string();
         assert_eq!(error, "window size 10 us is not a multiple of its slide 3 us");
         assert!(Panes::new(0).is_err());
+    }
+
+    #[test]
+    fn a_changelog_or_a_time_of_another_type_is_refused() {
+        let rows = table("ts:i \n 1");
+        let wrong = times(&rows, 0).unwrap_err().to_string();
+        assert_eq!(
+            wrong,
+            "window: event time is a Int64, not a TIMESTAMP of microseconds"
+        );
+        let changes = Batch::with_weights(rows, vec![1].into());
+        let refused = timed_rows(changes, 0).unwrap_err().to_string();
+        assert_eq!(refused, "window: it takes append-only rows, not a changelog");
+    }
+
+    #[test]
+    fn small_results_are_sent_together() {
+        let rows = table("x:i \n 1 \n 2");
+        let mut output = Output::new(1);
+        send_all(&rows.schema(), vec![rows.clone(); 3000], &mut output).unwrap();
+        let sent: Vec<_> = output.take(0).iter().map(Batch::num_rows).collect();
+        assert_eq!(sent, [4096, 1904]);
     }
 }
