@@ -1,6 +1,49 @@
 //! SQL text in, Plan out: the parser, planner and functions of Lineshaft.
+//!
+//! ```text
+//! text --parse--> statements --bind--> Program (names, types, logical plans) --plan--> engine Plan
+//!                                         `--batch--> DataFusion's own execution: training, ad-hoc, oracle
+//! ```
+//!
+//! - [`parse`]: text to [`statement`]s, each with its place ([`span`]); [`error`]: what can be wrong with them
+//! - `bind`: what every name stands for; `catalog`: sources; `context`: what DataFusion's planner asks us
+//! - [`window_function`]: `TUMBLE` and its like in `FROM`; `event_time`: which columns are event time
+//! - [`plan`]: logical plan to engine plan; [`expression`]: DataFusion's expressions as the engine's
+//! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL
+//! - [`batch`]: batch execution; [`explain`]: a plan as text
 
+pub mod batch;
+mod bind;
+mod catalog;
+mod context;
 pub mod error;
+mod event_time;
+pub mod explain;
+pub mod expression;
+pub mod functions;
+mod optimize;
 pub mod parse;
+pub mod plan;
+pub mod predict;
 pub mod span;
 pub mod statement;
+pub mod window_function;
+
+pub use bind::{Model, Program};
+pub use catalog::{Connectors, SourceEntry};
+use error::QueryError;
+use parse::Environment;
+use span::SourceFile;
+
+/// Reads a program: all of its files, all of its errors at once.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the text.
+pub fn compile(
+    files: &[SourceFile],
+    connectors: &dyn Connectors,
+    environment: &dyn Environment,
+) -> Result<Program, Vec<QueryError>> {
+    let (statements, errors) = parse::parse_with(files, environment);
+    bind::bind(files, statements, connectors, errors)
+}

@@ -173,7 +173,7 @@ impl Intake {
                     Poll::Ready(Some(chunk)) => line.head = Some(chunk),
                     Poll::Ready(None) => {
                         line.has_ended = true;
-                        line.head = line.is_bounded.then(|| Chunk::new(Payload::Empty));
+                        line.head = Some(Chunk::new(Payload::Empty));
                     }
                     Poll::Pending => {}
                 }
@@ -213,7 +213,7 @@ impl Intake {
         if let Payload::Messages(_) = chunk.payload {
             gather(&mut chunk, state);
         }
-        let ends_source = state.is_bounded && state.has_ended;
+        let ends_source = state.has_ended;
         self.give(line, chunk, ends_source);
     }
 

@@ -1,0 +1,254 @@
+//! DataFusion's own batch execution: of ad-hoc queries over the history, of training queries, and of any view over
+//! whole tables, where it is what a streamed result must equal.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+
+use crate::bind::{Kind, Program, arrow_schema};
+use crate::context::RelationSource;
+use crate::window_function::{AssignWindow, WindowKind};
+
+/// Rows by the name of their source.
+pub type Tables = BTreeMap<String, Vec<RecordBatch>>;
+
+/// Every row lies in all of these places of its window, brute force: `(row, start, end)`.
+type Places = Vec<(u32, i64, i64)>;
+
+impl Program {
+    /// The rows of a view over whole sources.
+    ///
+    /// # Errors
+    /// If DataFusion cannot run it.
+    pub async fn batch(&self, view: &str, tables: &Tables) -> Result<Vec<RecordBatch>> {
+        let view = self.views.get(view).ok_or_else(|| DataFusionError::Plan(format!("view {view:?} not found")))?;
+        self.run_batch(view.logical.clone(), tables).await
+    }
+
+    /// The rows of the training query of a model, in one batch.
+    ///
+    /// # Errors
+    /// If DataFusion cannot run it.
+    pub async fn training_rows(&self, model: &crate::bind::Model, tables: &Tables) -> Result<RecordBatch> {
+        let schema = arrow_schema(&model.plan);
+        let batches = self.run_batch(model.plan.clone(), tables).await?;
+        // Batch execution says what can be NULL in its own way.
+        let schema = batches.first().map_or(schema, RecordBatch::schema);
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    async fn run_batch(&self, plan: LogicalPlan, tables: &Tables) -> Result<Vec<RecordBatch>> {
+        let context = context();
+        let plan = self.with_tables(plan, tables)?;
+        let plan = with_windows(&context, plan).await?;
+        context.execute_logical_plan(plan).await?.collect().await
+    }
+
+    /// The same plan over tables in memory; views are put in place of their names.
+    fn with_tables(&self, plan: LogicalPlan, tables: &Tables) -> Result<LogicalPlan> {
+        let replaced = plan.transform_up(|node| {
+            let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
+            let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
+                return Ok(Transformed::no(node));
+            };
+            let rows = match self.relations.get(&source.name).map(|relation| &relation.kind) {
+                Some(Kind::View) => self.with_tables(self.views[&source.name].logical.clone(), tables)?,
+                _ => {
+                    let rows = tables.get(&source.name).cloned().unwrap_or_default();
+                    scan_of(&source.name, Arc::clone(&source.schema), rows)?
+                }
+            };
+            let rows = LogicalPlanBuilder::from(rows).alias(scan.table_name.clone())?;
+            let rows = match &scan.projection {
+                Some(columns) => {
+                    let all = rows.schema().columns();
+                    rows.project(columns.iter().map(|c| datafusion::logical_expr::Expr::Column(all[*c].clone())))?
+                }
+                None => rows,
+            };
+            Ok(Transformed::yes(rows.build()?))
+        })?;
+        Ok(replaced.data)
+    }
+}
+
+/// One partition: the order of rows is that of the input, which float sums depend on.
+fn context() -> SessionContext {
+    SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1))
+}
+
+fn scan_of(name: &str, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<LogicalPlan> {
+    let rows = rows.iter().map(|batch| batch.clone().with_schema(Arc::clone(&schema)));
+    let rows = rows.collect::<std::result::Result<Vec<_>, _>>()?;
+    let table = MemTable::try_new(schema, vec![rows])?;
+    LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?.build()
+}
+
+/// Puts the rows of each window function, computed row by row, in its place.
+async fn with_windows(context: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut inputs = Vec::new();
+    for input in plan.inputs() {
+        inputs.push(Box::pin(with_windows(context, input.clone())).await?);
+    }
+    if let Some(assign) = AssignWindow::of(&plan) {
+        let input = inputs.pop().ok_or_else(|| DataFusionError::Internal("a window without input".into()))?;
+        let qualified = plan.schema().columns();
+        let rows = context.execute_logical_plan(input.clone()).await?.collect().await?;
+        let rows = concat_batches(&rows.first().map_or_else(|| arrow_schema(&input), RecordBatch::schema), &rows)?;
+        let schema = arrow_schema(&plan);
+        let rows = assigned(assign, &input, &rows, &schema)?;
+        let scan = scan_of("windows", schema, vec![rows])?;
+        let columns = scan.schema().columns().into_iter().zip(qualified).map(|(column, name)| {
+            datafusion::logical_expr::Expr::Column(column).alias_qualified(name.relation, name.name)
+        });
+        return LogicalPlanBuilder::from(scan).project(columns.collect::<Vec<_>>())?.build();
+    }
+    if inputs.is_empty() {
+        return Ok(plan);
+    }
+    let expressions = plan.expressions();
+    plan.with_new_exprs(expressions, inputs)
+}
+
+/// Each row once for each of its windows.
+fn assigned(
+    assign: &AssignWindow,
+    input: &LogicalPlan,
+    rows: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let time = rows.column(input.schema().index_of_column(&assign.time)?);
+    let times = time.as_primitive::<TimestampMicrosecondType>();
+    let places = match assign.kind {
+        WindowKind::Hop { slide, size } => hop(times, slide, size),
+        kind => {
+            let keys = assign.keys.iter().map(|key| Ok(Arc::clone(rows.column(input.schema().index_of_column(key)?))));
+            by_key(times, &keys.collect::<Result<Vec<_>>>()?, kind)?
+        }
+    };
+    let taken = take_record_batch(rows, &places.iter().map(|place| place.0).collect::<UInt32Array>())?;
+    let mut columns = taken.columns().to_vec();
+    for bound in [places.iter().map(|place| place.1).collect::<Vec<_>>(), places.iter().map(|p| p.2).collect()] {
+        columns.push(Arc::new(TimestampMicrosecondArray::from(bound)));
+    }
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+fn hop(times: &TimestampMicrosecondArray, slide: i64, size: i64) -> Places {
+    let mut places = Vec::new();
+    for (row, time) in (0..).zip(times) {
+        let Some(time) = time else { continue };
+        let mut start = time.div_euclid(slide) * slide;
+        while start + size > time {
+            places.push((row, start, start + size));
+            start -= slide;
+        }
+    }
+    places
+}
+
+fn by_key(times: &TimestampMicrosecondArray, keys: &[ArrayRef], kind: WindowKind) -> Result<Places> {
+    let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
+    let converter = RowConverter::new(fields)?;
+    let mut groups: HashMap<Option<OwnedRow>, Vec<(i64, u32)>> = HashMap::new();
+    let encoded = if keys.is_empty() { None } else { Some(converter.convert_columns(keys)?) };
+    for row in 0..times.len() {
+        if times.is_valid(row) {
+            let key = encoded.as_ref().map(|encoded| encoded.row(row).owned());
+            let number = u32::try_from(row).map_err(|_| DataFusionError::Execution("too many rows".into()))?;
+            groups.entry(key).or_default().push((times.value(row), number));
+        }
+    }
+    let mut places = Vec::new();
+    for mut rows in groups.into_values() {
+        rows.sort_by_key(|(time, _)| *time);
+        match kind {
+            WindowKind::Session { gap } => sessions(&rows, gap, &mut places),
+            WindowKind::Count { slide, size } => counts(&rows, slide, size, &mut places),
+            WindowKind::Hop { .. } => {}
+        }
+    }
+    places.sort_unstable();
+    Ok(places)
+}
+
+fn sessions(rows: &[(i64, u32)], gap: i64, places: &mut Places) {
+    for session in rows.chunk_by(|a, b| b.0 - a.0 <= gap) {
+        let (start, end) = (session[0].0, session[session.len() - 1].0 + gap);
+        places.extend(session.iter().map(|(_, row)| (*row, start, end)));
+    }
+}
+
+fn counts(rows: &[(i64, u32)], slide: usize, size: usize, places: &mut Places) {
+    let mut first = 0;
+    while first + size <= rows.len() {
+        let window = &rows[first..first + size];
+        places.extend(window.iter().map(|(_, row)| (*row, window[0].0, window[size - 1].0)));
+        first += slide;
+    }
+}
+
+/// Parquet files that an ad-hoc query may read, by the name of the table.
+pub type History = BTreeMap<String, Vec<PathBuf>>;
+
+/// Runs a query over the history; `extra` are tables in memory.
+///
+/// # Errors
+/// If it is wrong, or a file cannot be read.
+pub async fn query(
+    sql: &str,
+    history: &History,
+    extra: Vec<(String, RecordBatch)>,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let context = SessionContext::new_with_config(
+        SessionConfig::new().with_information_schema(true).set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false),
+    );
+    for function in crate::functions::aggregates() {
+        context.register_udaf(function.as_ref().clone());
+    }
+    for function in crate::functions::scalars() {
+        context.register_udf(function.as_ref().clone());
+    }
+    for (name, files) in history {
+        add_schema(&context, name)?;
+        let files = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
+        let table = context.read_parquet(files, ParquetReadOptions::default()).await?;
+        context.register_table(reference(name), table.into_view())?;
+    }
+    for (name, rows) in extra {
+        add_schema(&context, &name)?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+        context.register_table(reference(&name), Arc::new(table))?;
+    }
+    let frame = context.sql(sql).await?;
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    Ok((schema, frame.collect().await?))
+}
+
+/// `readings.late` is a table of schema `readings`.
+fn reference(name: &str) -> datafusion::common::TableReference {
+    match name.rsplit_once('.') {
+        Some((schema, table)) => datafusion::common::TableReference::partial(schema, table),
+        None => datafusion::common::TableReference::bare(name),
+    }
+}
+
+fn add_schema(context: &SessionContext, name: &str) -> Result<()> {
+    let Some((schema, _)) = name.rsplit_once('.') else { return Ok(()) };
+    let catalog = context.catalog("datafusion").ok_or_else(|| DataFusionError::Internal("no catalog".into()))?;
+    if catalog.schema(schema).is_none() {
+        let provider = datafusion::catalog::MemorySchemaProvider::new();
+        catalog.register_schema(schema, Arc::new(provider))?;
+    }
+    Ok(())
+}

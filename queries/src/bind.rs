@@ -1,0 +1,703 @@
+//! Binds the statements of a program: what every name stands for, and the logical plan of every query.
+//!
+//! A view is planned when it is first asked for, so statements may stand in any order. All errors of a program are
+//! collected; a statement that depends on a broken one is left out of the reckoning.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::TableReference;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
+use datafusion::sql::planner::SqlToRel;
+use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
+use lineshaft_engine::declaration::SinkDeclaration;
+use lineshaft_operators::model::{Algorithm, Task, Training};
+
+use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
+use crate::context::{Context, Functions, RelationSource, Relations, parser_options};
+use crate::error::{NameKind, QueryError, from_datafusion};
+use crate::event_time::{fill_event_time, windows_of};
+use crate::functions::mark_calls;
+use crate::optimize::optimize;
+use crate::predict::Predict;
+use crate::span::{SourceFile, Span, StatementText};
+use crate::statement::{
+    CreateActuator, CreateModel, CreateOptimizer, CreateSink, CreateView, Emit, InsertInto, Options, SelectQuery,
+    Statement,
+};
+use crate::window_function::external;
+
+/// A program whose names and types are all known.
+#[derive(Debug)]
+pub struct Program {
+    pub(crate) files: Vec<SourceFile>,
+    /// By name.
+    pub(crate) sources: BTreeMap<String, SourceEntry>,
+    /// Views and optimisers by name, with the query that gives their rows.
+    pub(crate) views: BTreeMap<String, View>,
+    pub(crate) models: Vec<Model>,
+    pub(crate) optimizers: BTreeMap<String, CreateOptimizer>,
+    pub(crate) actuators: BTreeMap<String, Actuator>,
+    pub(crate) sinks: Vec<Sink>,
+    /// Every relation, with its columns.
+    pub(crate) relations: BTreeMap<String, Relation>,
+    pub(crate) functions: Functions,
+    pub(crate) predict: Predict,
+}
+
+/// What a relation is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Source,
+    Late(String),
+    Quarantine(String),
+    View,
+    Optimizer,
+    Log(String),
+}
+
+/// A relation of the program.
+#[derive(Clone, Debug)]
+pub(crate) struct Relation {
+    pub(crate) kind: Kind,
+    pub(crate) schema: SchemaRef,
+}
+
+/// A view, or the input of an optimiser.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// As it was written, types made equal: for batch execution.
+    pub(crate) logical: LogicalPlan,
+    /// Optimised: for the dataflow.
+    pub(crate) plan: LogicalPlan,
+    pub(crate) is_materialized: bool,
+    pub(crate) span: Span,
+}
+
+/// `CREATE MODEL`.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// How it is trained.
+    pub training: Training,
+    /// The training query as it was written.
+    pub query: String,
+    pub(crate) plan: LogicalPlan,
+    pub(crate) span: Span,
+}
+
+/// `CREATE ACTUATOR` with the commands that are inserted into it.
+#[derive(Clone, Debug)]
+pub(crate) struct Actuator {
+    pub(crate) statement: CreateActuator,
+    pub(crate) inserts: Vec<View>,
+}
+
+/// `CREATE SINK`.
+#[derive(Clone, Debug)]
+pub(crate) struct Sink {
+    pub(crate) statement: CreateSink,
+    pub(crate) view: View,
+}
+
+/// Binds `statements`.
+pub(crate) fn bind(
+    files: &[SourceFile],
+    statements: Vec<Statement>,
+    connectors: &dyn Connectors,
+    mut errors: Vec<QueryError>,
+) -> std::result::Result<Program, Vec<QueryError>> {
+    let predict = Predict::default();
+    let functions = Functions::new(&predict);
+    let names = names(&statements, &mut errors);
+    let mut binder = Binder {
+        files,
+        names,
+        functions: &functions,
+        predict: &predict,
+        connectors,
+        uses: uses(&statements),
+        sources: BTreeMap::new(),
+        done: RefCell::default(),
+        in_work: RefCell::default(),
+        errors: RefCell::default(),
+        models: RefCell::default(),
+    };
+    for statement in &statements {
+        if let Statement::CreateSource(source) | Statement::CreateTable(source) = statement {
+            let is_table = matches!(statement, Statement::CreateTable(_));
+            let folder = files[source.span.file].folder();
+            let entry = SourceEntry::new(source, is_table, &folder, connectors, &mut errors);
+            binder.sources.insert(source.name.value.clone(), entry);
+        }
+    }
+    let mut parts = Parts::default();
+    for name in statements.iter().filter_map(|statement| match statement {
+        Statement::CreateModel(model) => Some(model.name.value.clone()),
+        _ => None,
+    }) {
+        binder.model(&name);
+    }
+    for statement in &statements {
+        binder.statement(statement, &mut parts);
+    }
+    let Binder { sources, done, errors: more, models, .. } = binder;
+    errors.extend(more.into_inner());
+    let Parts { optimizers, actuators, sinks } = parts;
+    for actuator in actuators.values().filter(|actuator| actuator.inserts.is_empty()) {
+        let name = &actuator.statement.name;
+        let message = format!("actuator {:?} is never commanded", name.value);
+        let help = format!("add INSERT INTO {} SELECT ..., or leave the actuator out", name.value);
+        errors.push(QueryError::invalid(message, name.span).with_help(help));
+    }
+    if !errors.is_empty() {
+        return Err(sorted(errors));
+    }
+    let mut views = BTreeMap::new();
+    let mut relations = BTreeMap::new();
+    for (name, bound) in done.into_inner() {
+        let Some(bound) = bound else { continue };
+        relations.insert(name.clone(), bound.relation);
+        views.extend(bound.view.map(|view| (name, view)));
+    }
+    let models = models.into_inner().into_values().flatten().collect();
+    Ok(Program {
+        files: files.to_vec(),
+        sources,
+        views,
+        models,
+        optimizers,
+        actuators,
+        sinks,
+        relations,
+        functions,
+        predict,
+    })
+}
+
+/// By place, each once.
+fn sorted(mut errors: Vec<QueryError>) -> Vec<QueryError> {
+    errors.sort_by_key(|error| error.span().map(|span| (span.file, span.start)));
+    errors.dedup();
+    errors
+}
+
+#[derive(Default)]
+struct Parts {
+    optimizers: BTreeMap<String, CreateOptimizer>,
+    actuators: BTreeMap<String, Actuator>,
+    sinks: Vec<Sink>,
+}
+
+/// The statement that declares each relation; the same name twice is an error.
+fn names(statements: &[Statement], errors: &mut Vec<QueryError>) -> BTreeMap<String, Statement> {
+    let mut names: BTreeMap<String, Statement> = BTreeMap::new();
+    let mut sinks: BTreeMap<String, Span> = BTreeMap::new();
+    for statement in statements {
+        let name = statement.name().clone();
+        let kind = match statement {
+            Statement::InsertInto(_) => continue,
+            Statement::CreateModel(_) => NameKind::Model,
+            Statement::CreateActuator(_) => NameKind::Actuator,
+            Statement::CreateSink(_) => NameKind::Sink,
+            _ => NameKind::Relation,
+        };
+        let first = match statement {
+            // A sink may have the name of the view it writes.
+            Statement::CreateSink(_) => sinks.insert(name.value.clone(), name.span),
+            _ => names.insert(name.value.clone(), statement.clone()).map(|first| first.name().span),
+        };
+        if first.is_some() {
+            errors.push(QueryError::DuplicateName { kind, name: name.value, span: name.span, first });
+        }
+    }
+    names
+}
+
+/// How often each word stands in the queries of the program: a view that is read once is planned as a part of its
+/// reader, so that columns and filters are pushed through it.
+fn uses(statements: &[Statement]) -> BTreeMap<String, usize> {
+    let mut uses = BTreeMap::new();
+    let mut count = |query: &SelectQuery| {
+        let words = query.text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        for word in words.filter(|word| !word.is_empty()) {
+            *uses.entry(word.to_ascii_lowercase()).or_insert(0) += 1;
+        }
+    };
+    for statement in statements {
+        match statement {
+            Statement::CreateView(view) => count(&view.query),
+            Statement::CreateOptimizer(optimizer) => count(&optimizer.input),
+            Statement::CreateSink(sink) => count(&sink.query),
+            Statement::InsertInto(insert) => count(&insert.query),
+            Statement::CreateModel(model) => model.training.iter().for_each(&mut count),
+            Statement::CreateActuator(actuator) => actuator.interlock.iter().for_each(&mut count),
+            Statement::CreateSource(_) | Statement::CreateTable(_) | Statement::Broken(_) => {}
+        }
+    }
+    uses
+}
+
+/// A relation with its plan, if it is a view.
+#[derive(Clone)]
+struct Bound {
+    relation: Relation,
+    view: Option<View>,
+    inline: Option<LogicalPlan>,
+}
+
+struct Binder<'a> {
+    files: &'a [SourceFile],
+    names: BTreeMap<String, Statement>,
+    functions: &'a Functions,
+    predict: &'a Predict,
+    connectors: &'a dyn Connectors,
+    uses: BTreeMap<String, usize>,
+    sources: BTreeMap<String, SourceEntry>,
+    /// `None` for a relation that is broken; its errors are in `errors`.
+    done: RefCell<BTreeMap<String, Option<Bound>>>,
+    in_work: RefCell<Vec<String>>,
+    errors: RefCell<Vec<QueryError>>,
+    models: RefCell<BTreeMap<String, Option<Model>>>,
+}
+
+/// What says that an error is already reported elsewhere.
+const REPORTED: &str = "\u{1}reported";
+
+fn reported() -> DataFusionError {
+    external(QueryError::invalid(REPORTED, None))
+}
+
+impl Relations for Binder<'_> {
+    fn relation(&self, reference: &TableReference) -> Result<Arc<RelationSource>> {
+        let name = match reference.schema() {
+            Some(schema) => format!("{schema}.{}", reference.table()),
+            None => reference.table().to_owned(),
+        };
+        let bound = self.bound(&name)?.ok_or_else(reported)?;
+        Ok(Arc::new(RelationSource { name, schema: bound.relation.schema, inline: bound.inline }))
+    }
+}
+
+impl Binder<'_> {
+    /// The relation `name`; `None` if it is broken.
+    fn bound(&self, name: &str) -> Result<Option<Bound>> {
+        if let Some(bound) = self.done.borrow().get(name) {
+            return Ok(bound.clone());
+        }
+        if self.in_work.borrow().iter().any(|other| other == name) {
+            let cycle = format!("{} -> {name}", self.in_work.borrow().join(" -> "));
+            return Err(external(QueryError::invalid(format!("view {name:?} reads itself: {cycle}"), None)));
+        }
+        self.in_work.borrow_mut().push(name.to_owned());
+        let bound = self.bind_relation(name);
+        self.in_work.borrow_mut().pop();
+        let bound = bound?;
+        self.done.borrow_mut().insert(name.to_owned(), bound.clone());
+        Ok(bound)
+    }
+
+    fn bind_relation(&self, name: &str) -> Result<Option<Bound>> {
+        let plain = |kind, schema| Ok(Some(Bound { relation: Relation { kind, schema }, view: None, inline: None }));
+        if let Some((owner, part)) = name.rsplit_once('.') {
+            let owner = owner.to_owned();
+            match (part, self.names.get(&owner)) {
+                (LATE, Some(Statement::CreateSource(source))) => return plain(Kind::Late(owner), source.schema()),
+                (QUARANTINE, Some(Statement::CreateSource(_) | Statement::CreateTable(_))) => {
+                    return plain(Kind::Quarantine(owner), lineshaft_engine::plan::quarantine_schema());
+                }
+                (LOG, Some(Statement::CreateActuator(actuator))) => {
+                    return plain(Kind::Log(owner), crate::plan::log_schema(actuator));
+                }
+                _ => return Err(self.unknown(name)),
+            }
+        }
+        match self.names.get(name) {
+            Some(Statement::CreateSource(_) | Statement::CreateTable(_)) => {
+                plain(Kind::Source, self.sources[name].schema())
+            }
+            Some(Statement::CreateView(view)) => Ok(self.bind_view(view)),
+            Some(Statement::CreateOptimizer(optimizer)) => Ok(self.bind_optimizer(optimizer)),
+            Some(Statement::Broken(_)) => Ok(None),
+            _ => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> DataFusionError {
+        let readable = self.names.iter().filter(|(_, statement)| {
+            !matches!(statement, Statement::CreateModel(_) | Statement::CreateActuator(_))
+        });
+        external(unknown_relation(name, readable.map(|(name, _)| name.as_str())))
+    }
+
+    fn bind_view(&self, view: &CreateView) -> Option<Bound> {
+        let (raw, planned) = self.plan(&view.query)?;
+        let (raw, planned) = match self.renamed(view, raw, planned) {
+            Ok(renamed) => renamed,
+            Err(error) => {
+                self.report(error, view.query.span);
+                return None;
+            }
+        };
+        let planned = View { is_materialized: view.materialized, span: view.span, ..planned };
+        let schema = Arc::new(planned.plan.schema().as_arrow().clone());
+        let name = &view.name.value;
+        let is_read_once = self.uses.get(name).copied().unwrap_or(0) <= 1 && !view.materialized;
+        let inline = (is_read_once || windows_of(&raw).is_some()).then_some(raw);
+        Some(Bound { relation: Relation { kind: Kind::View, schema }, view: Some(planned), inline })
+    }
+
+    /// `CREATE VIEW name (a, b) AS ...`.
+    fn renamed(&self, view: &CreateView, raw: LogicalPlan, planned: View) -> Result<(LogicalPlan, View)> {
+        if view.columns.is_empty() {
+            return Ok((raw, planned));
+        }
+        let (wanted, found) = (view.columns.len(), raw.schema().fields().len());
+        if wanted != found {
+            let message = format!("view {:?} names {wanted} columns, but its query gives {found}", view.name.value);
+            return Err(external(QueryError::invalid(message, view.name.span)));
+        }
+        let columns = raw.schema().columns();
+        let renamed = columns.into_iter().zip(&view.columns).map(|(c, name)| Expr::Column(c).alias(&name.value));
+        let raw = LogicalPlanBuilder::from(raw).project(renamed.collect::<Vec<_>>())?.build()?;
+        let view = View { logical: raw.clone(), plan: optimize(raw.clone())?, ..planned };
+        Ok((raw, view))
+    }
+
+    /// Plans a query; reports its errors and gives `None` if there are any. The first plan is as it was written.
+    fn plan(&self, query: &SelectQuery) -> Option<(LogicalPlan, View)> {
+        if let Some(emit) = query.emit.as_ref().filter(|emit| matches!(emit.value, Emit::Every(_))) {
+            self.errors.borrow_mut().push(QueryError::not_supported("EMIT EVERY", emit.span));
+            return None;
+        }
+        let planned = self.logical(&query.query).and_then(|raw| {
+            let logical = fill_event_time(raw)?;
+            check_deterministic(&logical)?;
+            let plan = optimize(logical.clone())?;
+            let view = View { logical: logical.clone(), plan, is_materialized: false, span: query.span };
+            Ok((logical, view))
+        });
+        match planned {
+            Ok(planned) => Some(planned),
+            Err(error) => {
+                self.report(error, query.span);
+                None
+            }
+        }
+    }
+
+    fn logical(&self, query: &Query) -> Result<LogicalPlan> {
+        let context = Context { functions: self.functions, relations: self };
+        let planner = SqlToRel::new_with_options(&context, parser_options());
+        let mut query = query.clone();
+        mark_calls(&mut query);
+        planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
+    }
+
+    fn report(&self, error: DataFusionError, span: Span) {
+        let statement = StatementText::new(self.files, span);
+        let errors = from_datafusion(error, &statement).into_iter();
+        let fresh = errors.filter(|e| !matches!(e, QueryError::Invalid { message, .. } if message == REPORTED));
+        self.errors.borrow_mut().extend(fresh);
+    }
+
+    fn bind_optimizer(&self, optimizer: &CreateOptimizer) -> Option<Bound> {
+        let (_, view) = self.plan(&optimizer.input)?;
+        let input = Arc::new(view.plan.schema().as_arrow().clone());
+        match crate::plan::optimizer_columns(optimizer, &input, self.functions, self) {
+            Ok(schema) => {
+                Some(Bound { relation: Relation { kind: Kind::Optimizer, schema }, view: Some(view), inline: None })
+            }
+            Err(error) => {
+                self.report(error, optimizer.span);
+                None
+            }
+        }
+    }
+
+    /// Plans the training query of a model and declares it, so that `predict` has a type.
+    fn model(&self, name: &str) {
+        if self.models.borrow().contains_key(name) {
+            return;
+        }
+        let Some(Statement::CreateModel(statement)) = self.names.get(name) else { return };
+        self.models.borrow_mut().insert(name.to_owned(), None);
+        // Models that are used in the training query come first.
+        if let Some(training) = &statement.training {
+            for other in self.names.keys().filter(|other| training.text.contains(&format!("'{other}'"))) {
+                self.model(other);
+            }
+        }
+        let model = self.bind_model(statement);
+        self.models.borrow_mut().insert(name.to_owned(), model);
+    }
+
+    fn bind_model(&self, statement: &CreateModel) -> Option<Model> {
+        if let Some(format) = statement.options.get("format") {
+            self.errors.borrow_mut().push(QueryError::not_supported("CREATE MODEL from a file", format.name.span));
+            return None;
+        }
+        let Some(query) = &statement.training else {
+            let error = QueryError::invalid("CREATE MODEL needs a training query", statement.name.span);
+            self.errors.borrow_mut().push(error.with_help("add AS SELECT features, target FROM ..."));
+            return None;
+        };
+        let mut options = statement.options.to_map();
+        options.remove("connector");
+        let training = match Training::from_options(&statement.name.value, &options) {
+            Ok(training) => training,
+            Err(errors) => {
+                self.errors.borrow_mut().extend(errors.into_iter().map(|error| statement.options.error(error)));
+                return None;
+            }
+        };
+        let (_, view) = self.plan(query)?;
+        self.check_bounded(&view.logical, query.span, &statement.name.value);
+        let schema = Arc::new(view.plan.schema().as_arrow().clone());
+        self.declare(statement, &training, &schema)?;
+        Some(Model { training, query: query.text.clone(), plan: view.logical, span: statement.span })
+    }
+
+    fn declare(&self, statement: &CreateModel, training: &Training, schema: &SchemaRef) -> Option<()> {
+        let target = match &training.target {
+            None => None,
+            Some(target) => match schema.field_with_name(target) {
+                Ok(field) => Some(field.data_type().clone()),
+                Err(_) => {
+                    let columns = schema.fields().iter().map(|field| field.name().as_str());
+                    let span = statement.options.get("target").map(|entry| entry.value.span);
+                    let error = QueryError::unknown(NameKind::Column, target, span, columns);
+                    self.errors.borrow_mut().push(error);
+                    return None;
+                }
+            },
+        };
+        let features: Vec<_> =
+            schema.fields().iter().filter(|field| Some(field.name()) != training.target.as_ref()).collect();
+        for field in &features {
+            if !(field.data_type().is_numeric() || *field.data_type() == DataType::Boolean) {
+                self.errors.borrow_mut().push(QueryError::TypeMismatch {
+                    what: format!("feature {:?} of model {:?}", field.name(), statement.name.value),
+                    expected: "a number or BOOLEAN".into(),
+                    found: field.data_type().to_string(),
+                    span: statement.training.as_ref().map(|query| query.span),
+                });
+            }
+        }
+        let task = Algorithm::task(&training.algorithm);
+        let output = output_type(task, target);
+        let names = features.iter().map(|field| field.name().clone()).collect();
+        self.predict.declare(&statement.name.value, output, names, task == Task::Classification);
+        Some(())
+    }
+
+    /// A model is trained on data that ends.
+    fn check_bounded(&self, plan: &LogicalPlan, span: Span, model: &str) {
+        for name in relations_of(plan) {
+            let statement = self.names.get(&name);
+            let is_live = self.sources.get(&name).is_some_and(|source| !source.is_bounded);
+            if let (Some(Statement::CreateSource(_) | Statement::CreateTable(_)), true) = (statement, is_live) {
+                let message = format!("model {model:?} is trained on {name:?}, which never ends");
+                let help = "train on files or on the history, such as a source with connector = 'file'";
+                self.errors.borrow_mut().push(QueryError::invalid(message, span).with_help(help));
+            } else if let Ok(Some(Bound { view: Some(view), .. })) = self.bound(&name) {
+                self.check_bounded(&view.logical, span, model);
+            }
+        }
+    }
+
+    fn statement(&self, statement: &Statement, parts: &mut Parts) {
+        match statement {
+            Statement::CreateView(view) => self.touch(&view.name.value, view.span),
+            Statement::CreateOptimizer(optimizer) => {
+                self.touch(&optimizer.name.value, optimizer.span);
+                parts.optimizers.insert(optimizer.name.value.clone(), optimizer.clone());
+            }
+            Statement::CreateSource(source) | Statement::CreateTable(source) => {
+                self.touch(&source.name.value, source.span);
+                if let Statement::CreateSource(_) = statement {
+                    self.touch(&format!("{}.{LATE}", source.name.value), source.span);
+                }
+                self.touch(&format!("{}.{QUARANTINE}", source.name.value), source.span);
+            }
+            Statement::CreateSink(sink) => {
+                if let Some((_, view)) = self.plan(&sink.query) {
+                    self.check_sink(&sink.name.value, arrow_schema(&view.plan), &sink.options, &[]);
+                    parts.sinks.push(Sink { statement: sink.clone(), view });
+                }
+            }
+            Statement::CreateActuator(actuator) => self.actuator(actuator, parts),
+            Statement::InsertInto(insert) => self.insert(insert, parts),
+            Statement::CreateModel(_) | Statement::Broken(_) => {}
+        }
+    }
+
+    /// Asks the connector of a sink; the options `but` are not its.
+    fn check_sink(&self, name: &str, schema: SchemaRef, options: &Options, but: &[&str]) {
+        let mut given = options.to_map();
+        given.retain(|option, _| !but.contains(&option.as_str()));
+        let folder = std::path::PathBuf::new();
+        let declaration = SinkDeclaration { name: name.to_owned(), schema, options: given, folder };
+        let errors = self.connectors.check_sink(&declaration).into_iter().map(|error| options.error(error));
+        self.errors.borrow_mut().extend(errors);
+    }
+
+    fn touch(&self, name: &str, span: Span) {
+        if let Err(error) = self.bound(name) {
+            self.report(error, span);
+        }
+    }
+
+    fn actuator(&self, actuator: &CreateActuator, parts: &mut Parts) {
+        if let Some(interlock) = &actuator.interlock {
+            let help = "leave the rows of open guards out with a join for now";
+            self.errors.borrow_mut().push(QueryError::not_supported("INTERLOCK", interlock.span).with_help(help));
+        }
+        let commands = crate::plan::command_schema(actuator);
+        self.check_sink(&actuator.name.value, commands, &actuator.options, &["mode"]);
+        self.touch(&format!("{}.{LOG}", actuator.name.value), actuator.span);
+        let inserts = parts.actuators.remove(&actuator.name.value).map(|a| a.inserts).unwrap_or_default();
+        parts.actuators.insert(actuator.name.value.clone(), Actuator { statement: actuator.clone(), inserts });
+    }
+
+    fn insert(&self, insert: &InsertInto, parts: &mut Parts) {
+        let name = &insert.target.value;
+        let Some(Statement::CreateActuator(actuator)) = self.names.get(name) else {
+            if !matches!(self.names.get(name), Some(Statement::Broken(_))) {
+                let actuators = self.names.iter().filter(|(_, s)| matches!(s, Statement::CreateActuator(_)));
+                let known = actuators.map(|(name, _)| name.as_str());
+                let error = QueryError::unknown(NameKind::Actuator, name, Some(insert.target.span), known);
+                self.errors.borrow_mut().push(error);
+            }
+            return;
+        };
+        let Some((raw, view)) = self.plan(&insert.query) else { return };
+        match self.command(insert, actuator, raw) {
+            Ok(logical) => {
+                let Ok(plan) = optimize(logical.clone()) else { return };
+                let entry = parts.actuators.entry(name.clone());
+                let entry = entry.or_insert_with(|| Actuator { statement: actuator.clone(), inserts: vec![] });
+                entry.inserts.push(View { logical, plan, ..view });
+            }
+            Err(error) => self.report(error, insert.query.span),
+        }
+    }
+
+    /// The rows of an insert with the columns of the actuator, in its order and of its types.
+    fn command(&self, insert: &InsertInto, actuator: &CreateActuator, raw: LogicalPlan) -> Result<LogicalPlan> {
+        let found = raw.schema().columns();
+        let names: Vec<&str> = match insert.columns.is_empty() {
+            true => actuator.columns.iter().map(|c| c.column.name.value.as_str()).collect(),
+            false => insert.columns.iter().map(|name| name.value.as_str()).collect(),
+        };
+        if names.len() != found.len() {
+            let message = format!(
+                "actuator {:?} takes {} columns ({}), the query gives {}",
+                actuator.name.value,
+                names.len(),
+                names.join(", "),
+                found.len()
+            );
+            return Err(external(QueryError::invalid(message, insert.query.span)));
+        }
+        let columns = actuator.columns.iter().map(|bounded| {
+            let column = &bounded.column;
+            let place = names.iter().position(|name| *name == column.name.value).ok_or_else(|| {
+                let message = format!("column {:?} of actuator {:?} is not given", column.name.value, actuator.name.value);
+                external(QueryError::invalid(message, insert.query.span))
+            })?;
+            let value = Expr::Column(found[place].clone());
+            let value = datafusion::logical_expr::cast(value, column.data_type.clone());
+            Ok(value.alias(&column.name.value))
+        });
+        let columns: Result<Vec<Expr>> = columns.collect();
+        LogicalPlanBuilder::from(raw).project(columns?)?.build()
+    }
+}
+
+impl Program {
+    /// For each column of a relation how far it stays behind the watermark; see [`crate::event_time`].
+    pub(crate) fn times_of(&self, name: &str) -> Vec<Option<i64>> {
+        let Some(relation) = self.relations.get(name) else { return Vec::new() };
+        relation_times(name, self.views.get(name), relation, &self.sources, &|name| self.times_of(name))
+    }
+}
+
+fn relation_times(
+    name: &str,
+    view: Option<&View>,
+    relation: &Relation,
+    sources: &BTreeMap<String, SourceEntry>,
+    times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
+) -> Vec<Option<i64>> {
+    let mut times = vec![None; relation.schema.fields().len()];
+    match &relation.kind {
+        Kind::Source => {
+            if let Some(watermark) = &sources[name].statement.watermark {
+                times[watermark.column] = Some(0);
+            }
+        }
+        Kind::View => {
+            if let Some(view) = view {
+                times = crate::event_time::times(&view.plan, times_of);
+            }
+        }
+        // The time of the tick.
+        Kind::Optimizer => times[0] = Some(0),
+        Kind::Late(_) | Kind::Quarantine(_) | Kind::Log(_) => {}
+    }
+    times
+}
+
+/// The names of the relations that a plan reads directly.
+pub(crate) fn relations_of(plan: &LogicalPlan) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let collected = plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            names.extend(scan.source.downcast_ref::<RelationSource>().map(|source| source.name.clone()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(collected.is_ok());
+    names
+}
+
+/// A function that gives another value at each call would give another result at each replay.
+fn check_deterministic(plan: &LogicalPlan) -> Result<()> {
+    plan.apply(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::ScalarFunction(call) = part {
+                    let volatility = call.func.signature().volatility;
+                    if volatility != Volatility::Immutable {
+                        let error = QueryError::not_supported(format!("function {:?}", call.func.name()), None);
+                        let help = "a query must give the same rows at every replay; use the event time of the row";
+                        return Err(external(error.with_help(help)));
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
+}
+
+/// What `predict` gives for a model.
+fn output_type(task: Task, target: Option<DataType>) -> DataType {
+    match (task, target) {
+        (Task::Classification, Some(DataType::Boolean)) => DataType::Boolean,
+        (Task::Classification, Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)) => DataType::Utf8,
+        (Task::Classification, Some(target)) if target.is_floating() => DataType::Float64,
+        (Task::Classification, Some(_)) | (Task::Clustering, _) => DataType::Int64,
+        _ => DataType::Float64,
+    }
+}
+
+/// Columns of a plan as an Arrow schema.
+pub(crate) fn arrow_schema(plan: &LogicalPlan) -> SchemaRef {
+    let schema: &Schema = plan.schema().as_arrow();
+    Arc::new(schema.clone())
+}

@@ -1,0 +1,138 @@
+//! The names of a program: what each stands for, and what the connectors say of it.
+
+use std::path::Path;
+
+use arrow::datatypes::SchemaRef;
+use lineshaft_engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration};
+
+use crate::error::{NameKind, QueryError};
+use crate::statement::CreateSource;
+
+/// What the planner asks of the connectors; the catalog is handed in, so that this crate knows none of them.
+pub trait Connectors {
+    /// What is wrong with the options of a source. Nothing is opened.
+    fn check_source(&self, declaration: &SourceDeclaration) -> Vec<OptionError>;
+
+    /// What is wrong with the options of a sink. Nothing is opened.
+    fn check_sink(&self, declaration: &SinkDeclaration) -> Vec<OptionError>;
+
+    /// True if a source ends by itself.
+    fn is_bounded(&self, declaration: &SourceDeclaration) -> bool;
+}
+
+/// A source or table of the program.
+#[derive(Clone, Debug)]
+pub struct SourceEntry {
+    /// Its statement.
+    pub statement: CreateSource,
+    /// For its connector; all columns needed.
+    pub declaration: SourceDeclaration,
+    /// `CREATE TABLE`.
+    pub is_table: bool,
+    /// It ends by itself.
+    pub is_bounded: bool,
+    /// `idle_after`, microseconds.
+    pub idle_after: Option<i64>,
+    /// `max_future`, microseconds.
+    pub max_future: Option<i64>,
+}
+
+/// A row whose event time is further ahead of its arrival than this is kept aside, unless `max_future` says otherwise:
+/// 5 minutes. It holds for live sources; a file of simulated rows may lie in the future.
+const DEFAULT_MAX_FUTURE: i64 = 5 * 60 * 1_000_000;
+
+impl SourceEntry {
+    /// Reads a `CREATE SOURCE` or `CREATE TABLE`; adds to `errors` what is wrong with it.
+    pub(crate) fn new(
+        statement: &CreateSource,
+        is_table: bool,
+        folder: &Path,
+        connectors: &dyn Connectors,
+        errors: &mut Vec<QueryError>,
+    ) -> Self {
+        let schema = statement.schema();
+        let declaration = SourceDeclaration {
+            name: statement.name.value.clone(),
+            needed: (0..schema.fields().len()).collect(),
+            schema,
+            metadata: statement.metadata(),
+            event_time: statement.watermark.as_ref().map(|watermark| watermark.column),
+            options: statement.options.to_map(),
+            folder: folder.to_owned(),
+        };
+        errors.extend(connectors.check_source(&declaration).into_iter().map(|e| statement.options.error(e)));
+        check_watermark(statement, errors);
+        if let Some(deduplicate) = &statement.deduplicate {
+            errors.push(QueryError::not_supported("DEDUPLICATE BY", deduplicate.span));
+        }
+        for later in ["allowed_lateness"] {
+            if let Some(entry) = statement.options.get(later) {
+                errors.push(QueryError::not_supported(format!("option {later:?}"), entry.name.span));
+            }
+        }
+        let is_bounded = connectors.is_bounded(&declaration);
+        let duration = |name: &str, errors: &mut Vec<QueryError>| {
+            let entry = statement.options.get(name)?;
+            let parsed = parse_duration(entry.value.value.text());
+            if parsed.is_none() {
+                let message = format!("{:?} is no duration", entry.value.value.text());
+                let error = OptionError::of(name, message).help("write a number and a unit, such as '30 s' or '5 min'");
+                errors.push(statement.options.error(error));
+            }
+            parsed
+        };
+        let idle_after = duration("idle_after", errors);
+        let max_future = duration("max_future", errors).or((!is_bounded).then_some(DEFAULT_MAX_FUTURE));
+        Self { statement: statement.clone(), declaration, is_table, is_bounded, idle_after, max_future }
+    }
+
+    /// Names and types of all columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.declaration.schema.clone()
+    }
+}
+
+fn check_watermark(statement: &CreateSource, errors: &mut Vec<QueryError>) {
+    let Some(watermark) = &statement.watermark else { return };
+    let column = &statement.columns[watermark.column];
+    if column.data_type != lineshaft_engine::TIMESTAMP {
+        errors.push(QueryError::TypeMismatch {
+            what: format!("event time {:?}", column.name.value),
+            expected: "TIMESTAMP".into(),
+            found: column.data_type.to_string(),
+            span: Some(watermark.span),
+        });
+    }
+}
+
+/// `5 s`, `500ms`, `1 min`, `2 hours`, `1 day` in microseconds.
+fn parse_duration(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(split);
+    let micros = match unit.trim().to_ascii_lowercase().as_str() {
+        "us" | "microsecond" | "microseconds" => 1.0,
+        "ms" | "millisecond" | "milliseconds" => 1e3,
+        "s" | "sec" | "second" | "seconds" => 1e6,
+        "m" | "min" | "minute" | "minutes" => 60e6,
+        "h" | "hour" | "hours" => 3600e6,
+        "d" | "day" | "days" => 86_400e6,
+        _ => return None,
+    };
+    let value = number.parse::<f64>().ok()? * micros;
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be within 292,000 years")]
+    (value.is_finite() && value < 9e18).then_some(value.round() as i64)
+}
+
+/// The relations that every source has besides itself.
+pub(crate) const LATE: &str = "late";
+/// See [`LATE`].
+pub(crate) const QUARANTINE: &str = "quarantine";
+/// `<actuator>.log`: every proposed command with what became of it.
+pub(crate) const LOG: &str = "log";
+
+
+/// The error of a name that nothing has.
+pub(crate) fn unknown_relation<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> QueryError {
+    QueryError::unknown(NameKind::Relation, name, None, known)
+}

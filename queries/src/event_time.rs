@@ -1,0 +1,206 @@
+//! Which columns of a plan are event time, and which windows its rows are in.
+//!
+//! A column that is event time stays behind the watermark by a fixed *lag*: a row that comes after watermark `w` has
+//! a value of at least `w - lag` in it. The event time of a source has lag 0; so has `window_end`; `window_start` has
+//! the size of the window. Only such a column can be the time of another window.
+
+use std::sync::Arc;
+
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
+
+use crate::context::RelationSource;
+use crate::functions::with_event_time;
+use crate::window_function::{AssignWindow, WindowKind};
+
+/// The lag of each column, microseconds; `None` for a column that is no event time. `times_of` tells that of a
+/// relation by name.
+pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Vec<Option<i64>> {
+    let width = plan.schema().fields().len();
+    let found = match plan {
+        LogicalPlan::TableScan(scan) => {
+            let source = scan.source.downcast_ref::<RelationSource>();
+            let all = source.map(|source| times_of(&source.name)).unwrap_or_default();
+            match &scan.projection {
+                Some(columns) => columns.iter().map(|column| all.get(*column).copied().flatten()).collect(),
+                None => all,
+            }
+        }
+        LogicalPlan::Projection(projection) => {
+            let input = times(&projection.input, times_of);
+            let schema = projection.input.schema();
+            let lag = |expr: &Expr| {
+                let Expr::Column(column) = expr.clone().unalias_nested().data else { return None };
+                input.get(schema.index_of_column(&column).ok()?).copied().flatten()
+            };
+            projection.expr.iter().map(lag).collect()
+        }
+        LogicalPlan::Filter(filter) => times(&filter.input, times_of),
+        LogicalPlan::SubqueryAlias(alias) => times(&alias.input, times_of),
+        LogicalPlan::Union(union) => {
+            let inputs: Vec<_> = union.inputs.iter().map(|input| times(input, times_of)).collect();
+            let column = |column: usize| {
+                let lags: Option<Vec<i64>> = inputs.iter().map(|lags| lags.get(column).copied().flatten()).collect();
+                lags.and_then(|lags| lags.into_iter().max())
+            };
+            (0..width).map(column).collect()
+        }
+        // A table has no event time; the rows keep that of the stream.
+        LogicalPlan::Join(join) => {
+            let mut both = times(&join.left, times_of);
+            if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right) {
+                both.extend(times(&join.right, times_of));
+            }
+            both
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let window = windows_of(&aggregate.input);
+            let lag = |expr: &Expr| {
+                let window = window.as_ref()?;
+                window.lag_of(&window.substituted(expr, &aggregate.input).ok()?, times_of)
+            };
+            let mut lags: Vec<_> = aggregate.group_expr.iter().map(lag).collect();
+            lags.resize(width, None);
+            lags
+        }
+        LogicalPlan::Extension(_) => match AssignWindow::of(plan) {
+            Some(assign) => {
+                let mut lags = times(&assign.input, times_of);
+                let base = lag_of_time(assign, times_of);
+                lags.push(base.and_then(|base| Some(base + size_of(assign)?)));
+                lags.push(base);
+                lags
+            }
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    if found.len() == width { found } else { vec![None; width] }
+}
+
+/// Windows that the rows of a plan are in: a window function with only projections, filters and aliases above it.
+pub(crate) struct Windows<'a> {
+    pub(crate) assign: &'a AssignWindow,
+    /// For each column of the plan what it is in terms of the window function's columns.
+    pub(crate) columns: Vec<Expr>,
+    /// What the rows have passed, in the same terms.
+    pub(crate) filters: Vec<Expr>,
+}
+
+/// See [`Windows`]; `None` if there is no window function, or something else above it.
+pub(crate) fn windows_of(plan: &LogicalPlan) -> Option<Windows<'_>> {
+    if let Some(assign) = AssignWindow::of(plan) {
+        let columns = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        return Some(Windows { assign, columns, filters: Vec::new() });
+    }
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => windows_of(&alias.input),
+        LogicalPlan::Filter(filter) => {
+            let mut windows = windows_of(&filter.input)?;
+            let predicate = windows.substituted(&filter.predicate, &filter.input).ok()?;
+            windows.filters.push(predicate);
+            Some(windows)
+        }
+        LogicalPlan::Projection(projection) => {
+            let mut windows = windows_of(&projection.input)?;
+            let columns: Result<Vec<Expr>> =
+                projection.expr.iter().map(|expr| windows.substituted(expr, &projection.input)).collect();
+            windows.columns = columns.ok()?;
+            Some(windows)
+        }
+        _ => None,
+    }
+}
+
+impl Windows<'_> {
+    /// `expr` over the columns of `plan` in terms of the columns of the window function, without its alias.
+    pub(crate) fn substituted(&self, expr: &Expr, plan: &LogicalPlan) -> Result<Expr> {
+        let schema = plan.schema();
+        let replaced = expr.clone().unalias().transform_up(|part| match part {
+            Expr::Column(column) => {
+                let index = schema.index_of_column(&column)?;
+                Ok(Transformed::yes(self.columns[index].clone().unalias()))
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(replaced.data)
+    }
+
+    /// Which of the two columns that the window function adds `column` is.
+    pub(crate) fn bound(&self, expr: &Expr) -> Option<Bound> {
+        let Expr::Column(column) = expr else { return None };
+        let schema = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(self.assign);
+        let place = schema.index_of_column(column).ok()?;
+        match schema.fields().len() - place {
+            1 => Some(Bound::End),
+            2 => Some(Bound::Start),
+            _ => None,
+        }
+    }
+
+    fn lag_of(&self, expr: &Expr, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Option<i64> {
+        let base = lag_of_time(self.assign, times_of)?;
+        match self.bound(expr)? {
+            Bound::End => Some(base),
+            Bound::Start => Some(base + size_of(self.assign)?),
+        }
+    }
+}
+
+/// A column that a window function adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// `window_start`
+    Start,
+    /// `window_end`
+    End,
+}
+
+/// The lag of the event time of a window function.
+pub(crate) fn lag_of_time(assign: &AssignWindow, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Option<i64> {
+    let index = assign.input.schema().index_of_column(&assign.time).ok()?;
+    times(&assign.input, times_of).get(index).copied().flatten()
+}
+
+/// How long before its end a window begins, if that is fixed.
+fn size_of(assign: &AssignWindow) -> Option<i64> {
+    match assign.kind {
+        WindowKind::Hop { size, .. } => Some(size),
+        WindowKind::Session { .. } | WindowKind::Count { .. } => None,
+    }
+}
+
+/// Gives the functions whose result depends on the order of rows the event time as their last argument, where the
+/// query leaves it out. The columns keep their names.
+pub(crate) fn fill_event_time(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let filled = plan.transform_up(|node| {
+        let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
+        let Some(time) = time_column(&aggregate.input) else { return Ok(Transformed::no(node)) };
+        let filled: Vec<Option<Expr>> = aggregate.aggr_expr.iter().map(|expr| with_time(expr, &time)).collect();
+        if filled.iter().all(Option::is_none) {
+            return Ok(Transformed::no(node));
+        }
+        let calls = filled.into_iter().zip(&aggregate.aggr_expr).map(|(filled, expr)| filled.unwrap_or(expr.clone()));
+        let (input, groups) = (Arc::clone(&aggregate.input), aggregate.group_expr.clone());
+        let rebuilt = datafusion::logical_expr::Aggregate::try_new(input, groups, calls.collect())?;
+        Ok(Transformed::yes(LogicalPlan::Aggregate(rebuilt)))
+    })?;
+    Ok(filled.data)
+}
+
+/// The column of `plan` that holds the event time of the window function below it.
+fn time_column(plan: &LogicalPlan) -> Option<Column> {
+    let windows = windows_of(plan)?;
+    let time = Expr::Column(windows.assign.time.clone());
+    let place = windows.columns.iter().position(|column| column.clone().unalias() == time)?;
+    plan.schema().columns().into_iter().nth(place)
+}
+
+fn with_time(expr: &Expr, time: &Column) -> Option<Expr> {
+    let name = expr.schema_name().to_string();
+    let Expr::AggregateFunction(call) = expr.clone().unalias() else { return None };
+    let call = with_event_time(&call, Expr::Column(time.clone()))?;
+    Some(Expr::AggregateFunction(call).alias(name))
+}

@@ -1,0 +1,106 @@
+//! A program as text: sources with their watermarks, steps, sinks.
+
+use std::fmt::Write;
+
+use lineshaft_engine::plan::{Input, Origin, Plan, Route, SinkNode, WatermarkRule};
+
+use crate::bind::Program;
+use crate::plan::PlannedProgram;
+use crate::window_function::show;
+
+/// What `lineshaft explain` prints. With `view`, only what leads to that relation was planned.
+pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
+    let mut text = String::new();
+    let plan = &planned.plan;
+    for (source, declaration) in plan.sources.iter().zip(&planned.sources) {
+        let kind = if source.is_table { "table" } else { "source" };
+        let connector = declaration.options.get("connector").map_or("?", String::as_str);
+        line(&mut text, format_args!("{kind} {} ({connector})", source.name));
+        let columns: Vec<&str> = source.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let all = declaration.schema.fields().len();
+        line(&mut text, format_args!("    columns    {} of {all}: {}", columns.len(), columns.join(", ")));
+        if let Some(rule) = &source.watermark {
+            line(&mut text, format_args!("    watermark  {}", watermark(rule, &columns)));
+        }
+    }
+    for (number, node) in plan.nodes.iter().enumerate() {
+        let state = if node.is_stateless { "no state" } else { state(&node.name) };
+        line(&mut text, format_args!("{number:>3} {} [append-only, {state}]", node.name));
+        for input in &node.inputs {
+            line(&mut text, format_args!("      <- {}{}", origin(plan, input.from), route(plan, input)));
+        }
+    }
+    for (sink, declaration) in plan.sinks.iter().zip(&planned.sinks) {
+        let connector = declaration.options.get("connector").map_or("?", String::as_str);
+        line(&mut text, format_args!("sink {} ({connector})", sink.name));
+        line(&mut text, format_args!("      <- {}", origin(plan, sink.from)));
+        line(&mut text, format_args!("    columns    {}", columns(sink)));
+    }
+    for model in &program.models {
+        let algorithm = model.training.algorithm.name();
+        line(&mut text, format_args!("model {} ({algorithm}), trained before the program starts", model.training.name));
+    }
+    text
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{arguments}").ok();
+}
+
+fn watermark(rule: &WatermarkRule, columns: &[&str]) -> String {
+    let mut shown = format!("{} - {}", columns[rule.column], show(rule.disorder));
+    if !rule.per_key.is_empty() {
+        let keys: Vec<&str> = rule.per_key.iter().map(|key| columns[*key]).collect();
+        shown += &format!(" per {}", keys.join(", "));
+    }
+    if let Some(idle) = rule.idle_after {
+        shown += &format!(", idle after {}", show(idle));
+    }
+    if let Some(future) = rule.max_future {
+        shown += &format!(", at most {} ahead of the clock", show(future));
+    }
+    shown
+}
+
+/// What an operator remembers, by its kind.
+fn state(name: &str) -> &'static str {
+    match name.rsplit(": ").next().unwrap_or(name) {
+        "TUMBLE aggregate" | "HOP aggregate" => "state: a partial result per key and open pane",
+        "SESSION aggregate" => "state: a partial result per key, and the rows above the watermark",
+        "COUNT_WINDOW aggregate" => "state: the rows of the windows that are not full",
+        "lookup join" => "state: the table",
+        "optimize" => "state: the newest row and the last choice per key",
+        "gate" => "state: the last command per key",
+        _ => "no state",
+    }
+}
+
+fn origin(plan: &Plan, origin: Origin) -> String {
+    match origin {
+        Origin::Source(source) => plan.sources[source].name.clone(),
+        Origin::Late(source) => format!("{}.late", plan.sources[source].name),
+        Origin::Quarantine(source) => format!("{}.quarantine", plan.sources[source].name),
+        Origin::Node(node, 0) => format!("{node}"),
+        Origin::Node(node, port) => format!("{node} (output {port})"),
+    }
+}
+
+fn route(plan: &Plan, input: &Input) -> String {
+    match &input.route {
+        Route::Local => String::new(),
+        Route::Gather => ", all rows to one worker".to_owned(),
+        Route::Broadcast => ", all rows to every worker".to_owned(),
+        Route::ByKey(keys) => {
+            let schema = plan.schema(input.from);
+            let names: Vec<&str> = keys.iter().map(|key| schema.field(*key).name().as_str()).collect();
+            format!(", by key {}", names.join(", "))
+        }
+    }
+}
+
+fn columns(sink: &SinkNode) -> String {
+    let columns: Vec<String> =
+        sink.schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    columns.join(", ")
+}

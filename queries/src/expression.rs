@@ -1,0 +1,178 @@
+//! DataFusion's physical expressions and aggregates as those of the engine.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::DFSchema;
+use datafusion::error::DataFusionError;
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use lineshaft_engine::expression::{Accumulator, Aggregate, Expression};
+use lineshaft_engine::{Error, Result};
+
+/// The expression of the engine for a logical one over rows with the columns of `schema`.
+///
+/// # Errors
+/// If DataFusion has no physical form for it, such as for a subquery.
+pub fn expression(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn Expression>, DataFusionError> {
+    let context = PhysicalPlanningContext::default();
+    let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &context)?;
+    wrap(physical, schema.as_arrow())
+}
+
+fn wrap(
+    physical: Arc<dyn PhysicalExpr>,
+    schema: &arrow::datatypes::Schema,
+) -> Result<Arc<dyn Expression>, DataFusionError> {
+    let data_type = physical.data_type(schema)?;
+    Ok(Arc::new(Computed { physical, data_type }))
+}
+
+/// The aggregate of the engine for a logical one over rows with the columns of `schema`; `shared` are the arguments of
+/// the aggregates beside it.
+///
+/// # Errors
+/// If DataFusion has no physical form for it, or if it needs its input sorted.
+pub fn aggregate(
+    expr: &Expr,
+    schema: &DFSchema,
+    shared: &mut Arguments,
+) -> Result<Arc<dyn Aggregate>, DataFusionError> {
+    let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
+    let lowered = LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
+    if lowered.aggregate.order_sensitivity().hard_requires() && !lowered.order_bys.is_empty() {
+        let what = format!("{} with ORDER BY", lowered.aggregate.fun().name());
+        return Err(DataFusionError::NotImplemented(what));
+    }
+    let mut arguments = lowered.aggregate.expressions();
+    arguments.extend(lowered.order_bys.iter().map(|order| Arc::clone(&order.expr)));
+    let arguments = arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
+    let filter = lowered.filter.map(|filter| wrap(filter, schema.as_arrow())).transpose()?;
+    let state = lowered.aggregate.state_fields()?.iter().map(|field| field.as_ref().clone()).collect();
+    let result = lowered.aggregate.field().as_ref().clone();
+    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, state, result }))
+}
+
+/// The arguments of the aggregates of one query: equal ones are one object, which is computed once.
+#[derive(Debug, Default)]
+pub struct Arguments(HashMap<String, Arc<dyn Expression>>);
+
+impl Arguments {
+    fn get(
+        &mut self,
+        argument: Arc<dyn PhysicalExpr>,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn Expression>, DataFusionError> {
+        // The short form of a literal does not tell 1 from 1.0; this one does.
+        let form = format!("{argument:?}");
+        if let Some(known) = self.0.get(&form) {
+            return Ok(Arc::clone(known));
+        }
+        let argument = wrap(argument, schema.as_arrow())?;
+        self.0.insert(form, Arc::clone(&argument));
+        Ok(argument)
+    }
+}
+
+/// What DataFusion said while a column was computed, in words for a user.
+fn failed(error: &DataFusionError) -> Error {
+    Error::operator("expression", error.strip_backtrace())
+}
+
+struct Computed {
+    physical: Arc<dyn PhysicalExpr>,
+    data_type: DataType,
+}
+
+impl fmt::Debug for Computed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.physical)
+    }
+}
+
+impl Expression for Computed {
+    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
+        let value = self.physical.evaluate(rows).map_err(|error| failed(&error))?;
+        value.into_array(rows.num_rows()).map_err(|error| failed(&error))
+    }
+
+    fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+}
+
+#[derive(Debug)]
+struct Lowered {
+    function: Arc<AggregateFunctionExpr>,
+    arguments: Vec<Arc<dyn Expression>>,
+    filter: Option<Arc<dyn Expression>>,
+    state: Vec<Field>,
+    result: Field,
+}
+
+impl Aggregate for Lowered {
+    fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
+        let groups: Box<dyn GroupsAccumulator> = if self.function.groups_accumulator_supported() {
+            self.function.create_groups_accumulator().map_err(|error| failed(&error))?
+        } else {
+            let function = Arc::clone(&self.function);
+            Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))
+        };
+        Ok(Box::new(Groups(groups)))
+    }
+
+    fn arguments(&self) -> &[Arc<dyn Expression>] {
+        &self.arguments
+    }
+
+    fn filter(&self) -> Option<&Arc<dyn Expression>> {
+        self.filter.as_ref()
+    }
+
+    fn result(&self) -> &Field {
+        &self.result
+    }
+
+    fn state(&self) -> &[Field] {
+        &self.state
+    }
+}
+
+/// An accumulator of DataFusion.
+struct Groups(Box<dyn GroupsAccumulator>);
+
+impl Accumulator for Groups {
+    fn update(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.0.update_batch(arguments, groups, filter, total).map_err(|error| failed(&error))
+    }
+
+    fn merge(&mut self, state: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        self.0.merge_batch(state, groups, total).map_err(|error| failed(&error))
+    }
+
+    fn evaluate(&mut self) -> Result<ArrayRef> {
+        self.0.evaluate(EmitTo::All).map_err(|error| failed(&error))
+    }
+
+    fn state(&mut self) -> Result<Vec<ArrayRef>> {
+        self.0.state(EmitTo::All).map_err(|error| failed(&error))
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+

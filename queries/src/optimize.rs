@@ -1,0 +1,46 @@
+//! DataFusion's analyser and optimiser, with the rules that keep a plan one that can be run as a stream.
+
+use std::sync::Arc;
+
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+
+/// Types made equal, constants folded, filters and columns pushed to where the rows come from.
+///
+/// Left out are rules that assume a table of known extent (limits, empty relations) or that turn one aggregate into
+/// two, which would part it from its window.
+///
+/// # Errors
+/// If the types of an expression do not fit.
+pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = analyze(plan)?;
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(CommonSubexprEliminate::new()),
+        Arc::new(OptimizeProjections::new()),
+    ];
+    let mut options = ConfigOptions::default();
+    options.optimizer.filter_null_join_keys = false;
+    let context = OptimizerContext::new_with_config_options(Arc::new(options)).with_max_passes(3);
+    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
+}
+
+/// Types made equal, nothing else.
+pub(crate) fn analyze(plan: LogicalPlan) -> Result<LogicalPlan> {
+    Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
+}

@@ -1,0 +1,161 @@
+//! A stream joined with a table: every worker has the whole table and looks the keys of the stream up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::common::{Column, DFSchema, JoinType, TableReference};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
+use lineshaft_engine::plan::{Input, Origin, Route};
+
+use super::{Lowering, Result};
+use crate::bind::Kind;
+use crate::context::RelationSource;
+use crate::error::QueryError;
+use crate::expression::expression;
+use crate::window_function::external;
+
+/// One side of a join, with the columns of its key.
+struct Side {
+    origin: Origin,
+    keys: Vec<usize>,
+}
+
+impl Lowering<'_> {
+    pub(super) fn join(&mut self, join: &Join) -> Result<Origin> {
+        let (left_is_table, right_is_table) = (self.is_table(&join.left), self.is_table(&join.right));
+        let table_is_left = match (left_is_table, right_is_table) {
+            (false, true) => false,
+            (true, false) => true,
+            (true, true) => return Err(not_yet("a join of two tables")),
+            (false, false) => return Err(not_yet("a join of two streams")),
+        };
+        let keeps_stream = match (join.join_type, table_is_left) {
+            (JoinType::Inner, _) => false,
+            (JoinType::Left, false) | (JoinType::Right, true) => true,
+            (other, _) => return Err(not_yet(&format!("a {other} join of a stream with a table"))),
+        };
+        if join.on.is_empty() {
+            return Err(not_yet("a join of a stream with a table without an equality of columns"));
+        }
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
+        let left = self.side(&join.left, &left_keys)?;
+        let right = self.side(&join.right, &right_keys)?;
+        let widths = [join.left.schema().fields().len(), join.right.schema().fields().len()];
+        let (stream, table) = if table_is_left { (right, left) } else { (left, right) };
+        let (stream_plan, table_plan) = if table_is_left { (&join.right, &join.left) } else { (&join.left, &join.right) };
+        let residual = match &join.filter {
+            Some(filter) => {
+                let mut fields = self.fields(stream_plan, &stream);
+                fields.extend(self.fields(table_plan, &table));
+                Some(expression(filter, &DFSchema::new_with_metadata(fields, HashMap::new())?)?)
+            }
+            None => None,
+        };
+        let primary_key = self.primary_key(table_plan);
+        let schema: SchemaRef = Arc::new(join.schema.as_arrow().clone());
+        let spec = super::operators::Lookup {
+            keeps_stream,
+            stream_keys: stream.keys,
+            table_keys: table.keys,
+            primary_key,
+            residual,
+            table_is_left,
+            widths,
+            stream_schema: self.plan.schema(stream.origin),
+            table_schema: self.plan.schema(table.origin),
+            schema: Arc::clone(&schema),
+        };
+        let inputs = vec![
+            Input { from: stream.origin, route: Route::Local },
+            Input { from: table.origin, route: Route::Broadcast },
+        ];
+        Ok(self.node("lookup join", inputs, vec![schema], false, super::operators::lookup(spec)))
+    }
+
+    /// True for a table with only filters and projections above it.
+    fn is_table(&self, plan: &LogicalPlan) -> bool {
+        match plan {
+            LogicalPlan::Filter(filter) => self.is_table(&filter.input),
+            LogicalPlan::Projection(projection) => self.is_table(&projection.input),
+            LogicalPlan::SubqueryAlias(alias) => self.is_table(&alias.input),
+            LogicalPlan::TableScan(scan) => {
+                let Some(source) = scan.source.downcast_ref::<RelationSource>() else { return false };
+                let program = self.program;
+                match program.relations.get(&source.name).map(|relation| &relation.kind) {
+                    Some(Kind::Source) => program.sources[&source.name].is_table,
+                    Some(Kind::View) => self.is_table(&program.views[&source.name].plan),
+                    _ => false,
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// Lowers a side; a key that is computed becomes a column after the others.
+    fn side(&mut self, plan: &LogicalPlan, keys: &[Expr]) -> Result<Side> {
+        let origin = self.lower(plan)?;
+        let input = plan.schema();
+        let mut columns: Vec<Expr> = input.columns().into_iter().map(Expr::Column).collect();
+        let width = columns.len();
+        let mut places = Vec::with_capacity(keys.len());
+        for key in keys {
+            let place = columns.iter().position(|column| column == key);
+            places.push(place.unwrap_or_else(|| {
+                columns.push(key.clone());
+                columns.len() - 1
+            }));
+        }
+        if columns.len() == width {
+            return Ok(Side { origin, keys: places });
+        }
+        let mut fields = input.as_arrow().fields().to_vec();
+        for (number, key) in columns[width..].iter().enumerate() {
+            let (_, field) = key.to_field(input)?;
+            fields.push(Arc::new(field.as_ref().clone().with_name(format!("key {number}"))));
+        }
+        let origin = self.map(origin, input, None, Some(&columns), Arc::new(Schema::new(fields)))?;
+        Ok(Side { origin, keys: places })
+    }
+
+    /// The columns of a lowered side under the names that the query has for them.
+    fn fields(&self, plan: &LogicalPlan, side: &Side) -> Vec<(Option<TableReference>, FieldRef)> {
+        let lowered = self.plan.schema(side.origin);
+        let named = plan.schema().iter().map(|(table, field)| (table.cloned(), Arc::clone(field)));
+        let width = plan.schema().fields().len();
+        let computed = lowered.fields().iter().skip(width).enumerate().map(|(number, field)| {
+            let origin = format!("{:?} {number}", side.origin);
+            (None, Arc::new(field.as_ref().clone().with_name(origin)))
+        });
+        named.chain(computed).collect()
+    }
+
+    /// The columns of a table's primary key, if all of them are in the rows that the join sees.
+    fn primary_key(&self, plan: &LogicalPlan) -> Vec<usize> {
+        let Some(name) = table_name(plan) else { return Vec::new() };
+        let Some(source) = self.program.sources.get(&name) else { return Vec::new() };
+        let place = |column: &usize| {
+            let name = &source.statement.columns[*column].name.value;
+            plan.schema().index_of_column(&Column::new_unqualified(name)).ok().or_else(|| {
+                plan.schema().columns().iter().position(|column| column.name == *name)
+            })
+        };
+        let places: Option<Vec<usize>> = source.statement.primary_key.iter().map(place).collect();
+        places.unwrap_or_default()
+    }
+}
+
+fn table_name(plan: &LogicalPlan) -> Option<String> {
+    match plan {
+        LogicalPlan::Filter(filter) => table_name(&filter.input),
+        LogicalPlan::Projection(projection) => table_name(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => table_name(&alias.input),
+        LogicalPlan::TableScan(scan) => Some(scan.source.downcast_ref::<RelationSource>()?.name.clone()),
+        _ => None,
+    }
+}
+
+fn not_yet(what: &str) -> datafusion::error::DataFusionError {
+    let help = "join a source or view with a CREATE TABLE by an equality of columns";
+    external(QueryError::not_supported(what, None).with_help(help))
+}

@@ -1,0 +1,505 @@
+//! Logical plans -> [`Plan`]: what the engine runs.
+//!
+//! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
+//! family: [`window`], [`join`], [`decision`].
+
+mod decision;
+mod join;
+mod operators;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{DFSchema, ExprSchema};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
+use lineshaft_engine::expression::Expression;
+use lineshaft_engine::plan::{Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule};
+use lineshaft_operators::map::{Map, MapOptions};
+use lineshaft_operators::union::Union;
+
+use crate::bind::{Kind, Program, arrow_schema};
+use crate::context::RelationSource;
+use crate::error::{QueryError, from_datafusion};
+use crate::event_time;
+use crate::expression::expression;
+use crate::span::{Span, StatementText};
+use crate::window_function::{AssignWindow, external};
+
+pub(crate) use decision::{command_schema, log_schema, optimizer_columns};
+
+type Result<T, E = DataFusionError> = std::result::Result<T, E>;
+
+/// A program as the engine runs it, with what its connectors need to know.
+#[derive(Debug)]
+pub struct PlannedProgram {
+    /// The graph.
+    pub plan: Plan,
+    /// The declaration of each source of the plan.
+    pub sources: Vec<SourceDeclaration>,
+    /// The declaration of each sink of the plan.
+    pub sinks: Vec<SinkDeclaration>,
+}
+
+/// What is to be run, beside what the statements say.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    /// Relations whose rows are wanted in a sink of connector `memory`, named after the relation.
+    pub subscriptions: Vec<String>,
+    /// Keep what else is worth keeping (materialised views, late and bad rows, the log of commands) in the data
+    /// directory.
+    pub keep_history: bool,
+    /// Commands go nowhere: backfill and replay.
+    pub close_gates: bool,
+    /// Only the subscriptions run; the sinks and actuators of the program do not.
+    pub only_subscriptions: bool,
+}
+
+impl Program {
+    /// Plans the program. Sinks write below `data`.
+    ///
+    /// # Errors
+    /// What cannot be run as a stream, each with its place.
+    pub fn plan(&self, data: &Path, outputs: &Outputs) -> std::result::Result<PlannedProgram, Vec<QueryError>> {
+        let mut lowering = Lowering::new(self, data, outputs);
+        let mut errors = Vec::new();
+        lowering.all(&mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(PlannedProgram { plan: lowering.plan, sources: lowering.declarations, sinks: lowering.sinks })
+    }
+
+    /// True if no sink, actuator or kept view makes the program do anything.
+    pub fn is_idle(&self) -> bool {
+        let keeps = self.views.values().any(|view| view.is_materialized);
+        self.sinks.is_empty() && self.actuators.is_empty() && !keeps
+    }
+}
+
+/// The state of lowering one program.
+struct Lowering<'a> {
+    program: &'a Program,
+    outputs: &'a Outputs,
+    data: PathBuf,
+    plan: Plan,
+    declarations: Vec<SourceDeclaration>,
+    sinks: Vec<SinkDeclaration>,
+    /// Index in the plan by name.
+    sources: BTreeMap<String, usize>,
+    done: HashMap<String, Origin>,
+    /// The name of what is being lowered, for the names of nodes.
+    view: String,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(program: &'a Program, data: &Path, outputs: &'a Outputs) -> Self {
+        Self {
+            program,
+            outputs,
+            data: data.to_owned(),
+            plan: Plan::default(),
+            declarations: Vec::new(),
+            sinks: Vec::new(),
+            sources: BTreeMap::new(),
+            done: HashMap::new(),
+            view: String::new(),
+        }
+    }
+
+    fn all(&mut self, errors: &mut Vec<QueryError>) {
+        let program = self.program;
+        let mut wanted = Wanted::new(program);
+        let runs = !self.outputs.only_subscriptions;
+        for sink in program.sinks.iter().filter(|_| runs) {
+            wanted.plan(&sink.view.plan);
+        }
+        for insert in program.actuators.values().filter(|_| runs).flat_map(|actuator| &actuator.inserts) {
+            wanted.plan(&insert.plan);
+        }
+        let kept: Vec<&String> = match runs && self.outputs.keep_history {
+            true => program.views.iter().filter(|(_, view)| view.is_materialized).map(|(name, _)| name).collect(),
+            false => Vec::new(),
+        };
+        for name in kept.iter().copied().chain(&self.outputs.subscriptions) {
+            wanted.relation(name);
+        }
+        self.add_sources(&wanted);
+        for sink in program.sinks.iter().filter(|_| runs) {
+            let statement = &sink.statement;
+            self.view.clone_from(&statement.name.value);
+            let lowered = self.lower(&sink.view.plan);
+            if let Some(from) = self.checked(lowered, sink.view.span, errors) {
+                self.add_sink(&statement.name.value, from, statement.options.to_map());
+            }
+        }
+        if runs {
+            for (name, actuator) in &program.actuators {
+                let lowered = self.actuator(name, actuator);
+                self.checked(lowered, actuator.statement.span, errors);
+            }
+        }
+        for name in kept {
+            self.keep(name, &format!("views/{name}"), errors);
+        }
+        for name in &self.outputs.subscriptions {
+            let span = program.views.get(name).map(|view| view.span);
+            let lowered = self.relation(name);
+            if let Some(from) = self.checked(lowered, span.unwrap_or(Span { file: 0, start: 0, end: 0 }), errors) {
+                self.add_sink(name, from, Options::from([("connector".into(), "memory".into())]));
+            }
+        }
+        if runs && self.outputs.keep_history {
+            self.keep_what_went_aside(errors);
+        }
+    }
+
+    /// Late and bad rows and the log of commands are kept in the data directory.
+    fn keep_what_went_aside(&mut self, errors: &mut Vec<QueryError>) {
+        let program = self.program;
+        let aside = program.relations.iter().filter(|(_, relation)| match &relation.kind {
+            Kind::Late(source) | Kind::Quarantine(source) => self.sources.contains_key(source),
+            Kind::Log(_) => true,
+            Kind::Source | Kind::View | Kind::Optimizer => false,
+        });
+        for name in aside.map(|(name, _)| name).collect::<Vec<_>>() {
+            self.keep(name, &format!("aside/{name}"), errors);
+        }
+    }
+
+    fn keep(&mut self, name: &str, path: &str, errors: &mut Vec<QueryError>) {
+        let span = self.program.views.get(name).map_or(Span { file: 0, start: 0, end: 0 }, |view| view.span);
+        let lowered = self.relation(name);
+        if let Some(from) = self.checked(lowered, span, errors) {
+            let options = [("connector", "parquet"), ("path", path)];
+            let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            self.add_sink(name, from, Options::from(options));
+        }
+    }
+
+    fn checked<T>(&self, result: Result<T>, span: Span, errors: &mut Vec<QueryError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let statement = StatementText::new(&self.program.files, span);
+                for error in from_datafusion(error, &statement) {
+                    if !errors.contains(&error) {
+                        errors.push(error);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Adds the sources that are read, tables first, each with the columns that are needed.
+    fn add_sources(&mut self, wanted: &Wanted<'_>) {
+        for (name, columns) in &wanted.columns {
+            let source = &self.program.sources[name];
+            let mut declaration = source.declaration.clone();
+            let watermark = source.statement.watermark.as_ref();
+            let mut needed: BTreeSet<usize> = columns.clone();
+            needed.extend(watermark.iter().flat_map(|w| w.per.iter().copied().chain([w.column])));
+            if source.is_table {
+                needed.extend(source.statement.primary_key.iter());
+            }
+            if needed.is_empty() {
+                needed.insert(0);
+            }
+            declaration.needed = needed.into_iter().collect();
+            let place = |column: usize| declaration.needed.iter().position(|needed| *needed == column).unwrap_or(0);
+            let schema = declaration.schema.project(&declaration.needed).map_or_else(
+                |_| Arc::clone(&declaration.schema),
+                Arc::new,
+            );
+            let watermark = watermark.map(|watermark| WatermarkRule {
+                column: place(watermark.column),
+                disorder: watermark.disorder_us,
+                per_key: watermark.per.iter().map(|column| place(*column)).collect(),
+                idle_after: source.idle_after,
+                max_future: source.max_future,
+            });
+            self.sources.insert(name.clone(), self.plan.sources.len());
+            let is_table = source.is_table;
+            self.plan.sources.push(SourceNode { name: name.clone(), schema, watermark, is_table });
+            self.declarations.push(declaration);
+        }
+    }
+
+    fn add_sink(&mut self, name: &str, from: Origin, options: Options) {
+        let schema = self.plan.schema(from);
+        let declaration =
+            SinkDeclaration { name: name.to_owned(), schema: Arc::clone(&schema), options, folder: self.data.clone() };
+        self.plan.sinks.push(SinkNode { name: name.to_owned(), from, schema });
+        self.sinks.push(declaration);
+    }
+
+    /// The rows of a relation, all columns that the program needs of it.
+    fn relation(&mut self, name: &str) -> Result<Origin> {
+        if let Some(origin) = self.done.get(name) {
+            return Ok(*origin);
+        }
+        let program = self.program;
+        let relation = program
+            .relations
+            .get(name)
+            .ok_or_else(|| external(crate::catalog::unknown_relation(name, program.relations.keys().map(String::as_str))))?;
+        let source = |name: &String| self.sources.get(name).copied().ok_or_else(|| internal("a source is not in the plan"));
+        let origin = match &relation.kind {
+            Kind::Source => Origin::Source(source(&name.to_owned())?),
+            Kind::Late(owner) => Origin::Late(source(owner)?),
+            Kind::Quarantine(owner) => Origin::Quarantine(source(owner)?),
+            Kind::View => {
+                let outer = std::mem::replace(&mut self.view, name.to_owned());
+                let origin = self.lower(&program.views[name].plan);
+                self.view = outer;
+                origin?
+            }
+            Kind::Optimizer => self.optimizer(name)?,
+            Kind::Log(actuator) => {
+                let (name, actuator) = (actuator.clone(), &program.actuators[actuator]);
+                return self.actuator(&name, actuator);
+            }
+        };
+        self.done.insert(name.to_owned(), origin);
+        Ok(origin)
+    }
+
+    /// The rows of a plan; their columns are those of the plan, in its order.
+    fn lower(&mut self, plan: &LogicalPlan) -> Result<Origin> {
+        match plan {
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Projection(projection) => {
+                let (input, predicate) = match projection.input.as_ref() {
+                    LogicalPlan::Filter(filter) => (filter.input.as_ref(), Some(&filter.predicate)),
+                    input => (input, None),
+                };
+                let from = self.lower(input)?;
+                self.map(from, input.schema(), predicate, Some(&projection.expr), arrow_schema(plan))
+            }
+            LogicalPlan::Filter(filter) => {
+                let from = self.lower(&filter.input)?;
+                self.map(from, filter.input.schema(), Some(&filter.predicate), None, arrow_schema(plan))
+            }
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Union(union) => {
+                let schema = arrow_schema(plan);
+                let inputs = union.inputs.iter().map(|input| self.union_input(input, &schema)).collect::<Result<Vec<_>>>()?;
+                Ok(self.union(inputs, schema))
+            }
+            LogicalPlan::Extension(_) => match AssignWindow::of(plan) {
+                Some(assign) => self.assign(assign),
+                None => Err(unsupported(plan)),
+            },
+            other => Err(unsupported(other)),
+        }
+    }
+
+    /// All rows of all inputs, which have the columns of `schema`.
+    fn union(&mut self, inputs: Vec<Input>, schema: SchemaRef) -> Origin {
+        let outputs = vec![Arc::clone(&schema)];
+        self.node("union", inputs, outputs, false, move |_| Ok(Box::new(Union::new(Arc::clone(&schema)))))
+    }
+
+    fn union_input(&mut self, input: &LogicalPlan, schema: &SchemaRef) -> Result<Input> {
+        let from = self.lower(input)?;
+        let casts = input.schema().columns().into_iter().zip(schema.fields()).map(|(column, field)| {
+            let same = input.schema().data_type(&column).is_ok_and(|found| found == field.data_type());
+            let column = Expr::Column(column);
+            if same { column } else { datafusion::logical_expr::cast(column, field.data_type().clone()) }
+        });
+        let casts: Vec<Expr> = casts.collect();
+        let from = self.map(from, input.schema(), None, Some(&casts), Arc::clone(schema))?;
+        Ok(Input { from, route: Route::Local })
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Origin> {
+        let source = scan.source.downcast_ref::<RelationSource>().ok_or_else(|| internal("a scan of something else"))?;
+        let from = self.relation(&source.name)?;
+        let Some(columns) = &scan.projection else { return Ok(from) };
+        // A source gives only the columns that somebody needs.
+        let given = match self.sources.get(&source.name) {
+            Some(index) if matches!(from, Origin::Source(_)) => self.declarations[*index].needed.clone(),
+            _ => (0..source.schema.fields().len()).collect(),
+        };
+        let place = |column: &usize| given.iter().position(|given| given == column);
+        let keep: Option<Vec<usize>> = columns.iter().map(place).collect();
+        let keep = keep.ok_or_else(|| internal("a column is not read"))?;
+        if keep.len() == self.plan.schema(from).fields().len() && keep.iter().enumerate().all(|(a, b)| a == *b) {
+            return Ok(from);
+        }
+        let schema = Arc::new(source.schema.project(columns)?);
+        Ok(self.columns(from, keep, schema))
+    }
+
+    /// Keeps some columns, in that order.
+    fn columns(&mut self, from: Origin, keep: Vec<usize>, schema: SchemaRef) -> Origin {
+        let options = MapOptions { predicate: None, keep: Some(keep), columns: None, schema: Arc::clone(&schema) };
+        self.map_node("columns", from, options)
+    }
+
+    /// Filter and projection; `input` names the columns of `from`.
+    fn map(
+        &mut self,
+        from: Origin,
+        input: &DFSchema,
+        predicate: Option<&Expr>,
+        columns: Option<&[Expr]>,
+        schema: SchemaRef,
+    ) -> Result<Origin> {
+        let keep = columns.and_then(|columns| plain_columns(columns, input));
+        if predicate.is_none() && keep.as_ref().is_some_and(|keep| is_identity(keep, input)) {
+            if *self.plan.schema(from) == *schema {
+                return Ok(from);
+            }
+        }
+        let compute = |columns: &[Expr]| columns.iter().map(|column| expression(column, input)).collect();
+        let computed: Option<Result<Vec<Arc<dyn Expression>>>> =
+            if keep.is_some() { None } else { columns.map(compute) };
+        let options = MapOptions {
+            predicate: predicate.map(|predicate| expression(predicate, input)).transpose()?,
+            keep,
+            columns: computed.transpose()?,
+            schema,
+        };
+        let name = match (predicate.is_some(), columns.is_some()) {
+            (true, true) => "filter and project",
+            (true, false) => "filter",
+            _ => "project",
+        };
+        Ok(self.map_node(name, from, options))
+    }
+
+    fn map_node(&mut self, name: &str, from: Origin, options: MapOptions) -> Origin {
+        let schema = Arc::clone(&options.schema);
+        let input = Input { from, route: Route::Local };
+        self.node(name, vec![input], vec![schema], true, move |_| Ok(Box::new(Map::new(options.clone()))))
+    }
+
+    /// Adds a node; its first port is what is read.
+    fn node<F>(&mut self, name: &str, inputs: Vec<Input>, outputs: Vec<SchemaRef>, is_stateless: bool, make: F) -> Origin
+    where
+        F: Fn(lineshaft_engine::sink::Worker) -> lineshaft_engine::Result<Box<dyn lineshaft_engine::operator::Operator>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let make: MakeOperator = Arc::new(make);
+        let name = format!("{}: {name}", self.view);
+        self.plan.nodes.push(Node { name, inputs, outputs, is_stateless, make });
+        Origin::Node(self.plan.nodes.len() - 1, 0)
+    }
+
+    /// For each column of a plan how far it stays behind the watermark.
+    fn times(&self, plan: &LogicalPlan) -> Vec<Option<i64>> {
+        event_time::times(plan, &|name| self.program.times_of(name))
+    }
+}
+
+/// What is read of each source by all that runs.
+struct Wanted<'a> {
+    program: &'a Program,
+    columns: BTreeMap<String, BTreeSet<usize>>,
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(program: &'a Program) -> Self {
+        Self { program, columns: BTreeMap::new(), seen: BTreeSet::new() }
+    }
+
+    fn plan(&mut self, plan: &LogicalPlan) {
+        let mut scans = Vec::new();
+        let collected = plan.apply(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
+                    scans.push((source.name.clone(), scan.projection.clone()));
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        debug_assert!(collected.is_ok());
+        for (name, projection) in scans {
+            self.scan(&name, projection);
+        }
+    }
+
+    fn scan(&mut self, name: &str, projection: Option<Vec<usize>>) {
+        let program = self.program;
+        let Some(relation) = program.relations.get(name) else { return };
+        let all = || (0..relation.schema.fields().len()).collect();
+        match &relation.kind {
+            Kind::Source => {
+                self.columns.entry(name.to_owned()).or_default().extend(projection.unwrap_or_else(all));
+            }
+            // A late row is kept as a whole.
+            Kind::Late(source) => {
+                let all = 0..program.relations[source].schema.fields().len();
+                self.columns.entry(source.clone()).or_default().extend(all);
+            }
+            Kind::Quarantine(source) => {
+                self.columns.entry(source.clone()).or_default();
+            }
+            Kind::View | Kind::Optimizer => {
+                if self.seen.insert(name.to_owned()) {
+                    self.plan(&program.views[name].plan);
+                }
+            }
+            Kind::Log(actuator) => {
+                for insert in &program.actuators[actuator].inserts {
+                    self.plan(&insert.plan);
+                }
+            }
+        }
+    }
+
+    fn relation(&mut self, name: &str) {
+        self.scan(name, None);
+    }
+}
+
+/// The places of columns in `input`, if all expressions are plain columns.
+fn plain_columns(columns: &[Expr], input: &DFSchema) -> Option<Vec<usize>> {
+    let place = |column: &Expr| match column.clone().unalias() {
+        Expr::Column(column) => input.index_of_column(&column).ok(),
+        _ => None,
+    };
+    columns.iter().map(place).collect()
+}
+
+fn is_identity(keep: &[usize], input: &DFSchema) -> bool {
+    keep.len() == input.fields().len() && keep.iter().enumerate().all(|(place, column)| place == *column)
+}
+
+/// What cannot be run as a stream yet, in the words of SQL.
+fn unsupported(plan: &LogicalPlan) -> DataFusionError {
+    let (what, help) = match plan {
+        LogicalPlan::Window(_) => ("OVER in a view", "aggregate over a window such as HOP instead"),
+        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => ("ORDER BY and LIMIT in a view", "sort when the rows are read"),
+        LogicalPlan::Distinct(_) => ("DISTINCT without a window", "group by a window and the columns"),
+        LogicalPlan::Subquery(_) => ("a subquery in an expression", "join with a table instead"),
+        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
+            ("a query without a source", "select from a source, table or view")
+        }
+        LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE", ""),
+        LogicalPlan::Unnest(_) => ("UNNEST", ""),
+        other => {
+            let name = other.display().to_string();
+            let error = QueryError::not_supported(name, None);
+            return external(error);
+        }
+    };
+    let error = QueryError::not_supported(what, None);
+    external(if help.is_empty() { error } else { error.with_help(help) })
+}
+
+fn internal(message: &str) -> DataFusionError {
+    DataFusionError::Internal(message.to_owned())
+}

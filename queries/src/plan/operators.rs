@@ -1,0 +1,129 @@
+//! Makes the operators of the `operators` crate from what the planner knows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use lineshaft_engine::expression::{Aggregate, Expression};
+use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::sink::Worker;
+use lineshaft_engine::time::{EpochHeader, Watermark};
+use lineshaft_engine::{Batch, Result};
+use lineshaft_operators::join::{LookupJoin, LookupKind, LookupOptions, Side};
+use lineshaft_operators::window::{
+    AssignOptions, AssignWindows, CountAggregate, CountOptions, SessionAggregate, SessionOptions, WindowAggregate,
+    WindowOptions,
+};
+
+use crate::window_function::WindowKind;
+
+type Make = Box<dyn Fn() -> Result<Box<dyn Operator>> + Send + Sync>;
+
+/// The operator of a window; column 0 of its input is the event time, which stays `lag` behind the watermark.
+pub(super) fn window(
+    kind: WindowKind,
+    lag: i64,
+    keys: Vec<usize>,
+    aggregates: Vec<Arc<dyn Aggregate>>,
+    schema: SchemaRef,
+) -> Make {
+    Box::new(move || {
+        let (keys, aggregates, schema) = (keys.clone(), aggregates.clone(), Arc::clone(&schema));
+        let operator: Box<dyn Operator> = match kind {
+            WindowKind::Hop { slide, size } => {
+                Box::new(WindowAggregate::new(WindowOptions { time: 0, slide, size, keys, aggregates, schema })?)
+            }
+            WindowKind::Session { gap } => {
+                Box::new(SessionAggregate::new(SessionOptions { time: 0, gap, keys, aggregates, schema })?)
+            }
+            WindowKind::Count { slide, size } => {
+                Box::new(CountAggregate::new(CountOptions { time: 0, slide, size, keys, aggregates, schema })?)
+            }
+        };
+        Ok(lagged(lag, operator))
+    })
+}
+
+/// Adds the bounds of its windows to each row.
+pub(super) fn assign(time: usize, slide: i64, size: i64, schema: SchemaRef) -> Make {
+    Box::new(move || {
+        let options = AssignOptions { time, slide, size, schema: Arc::clone(&schema) };
+        Ok(Box::new(AssignWindows::new(options)?))
+    })
+}
+
+/// A join of a stream with a table.
+#[derive(Clone)]
+pub(super) struct Lookup {
+    /// A row of the stream without a match is kept.
+    pub(super) keeps_stream: bool,
+    pub(super) stream_keys: Vec<usize>,
+    pub(super) table_keys: Vec<usize>,
+    /// Empty if the table has none.
+    pub(super) primary_key: Vec<usize>,
+    /// Over the columns of the stream, then those of the table.
+    pub(super) residual: Option<Arc<dyn Expression>>,
+    pub(super) table_is_left: bool,
+    /// Columns of the left and right side that the result has.
+    pub(super) widths: [usize; 2],
+    pub(super) stream_schema: SchemaRef,
+    pub(super) table_schema: SchemaRef,
+    pub(super) schema: SchemaRef,
+}
+
+pub(super) fn lookup(
+    spec: Lookup,
+) -> impl Fn(Worker) -> Result<Box<dyn Operator>> + Send + Sync + 'static {
+    move |_| {
+        let spec = spec.clone();
+        let sides = if spec.table_is_left { [Side::Table, Side::Stream] } else { [Side::Stream, Side::Table] };
+        let columns = sides.into_iter().zip(spec.widths);
+        let columns = columns.flat_map(|(side, width)| (0..width).map(move |column| (side, column))).collect();
+        Ok(Box::new(LookupJoin::new(LookupOptions {
+            kind: if spec.keeps_stream { LookupKind::Left } else { LookupKind::Inner },
+            stream_keys: spec.stream_keys,
+            table_keys: spec.table_keys,
+            primary_key: spec.primary_key,
+            residual: spec.residual,
+            output: columns,
+            stream_schema: spec.stream_schema,
+            table_schema: spec.table_schema,
+            schema: spec.schema,
+        })?))
+    }
+}
+
+/// `operator`, for which event time is `lag` microseconds behind the watermark.
+pub(super) fn lagged(lag: i64, operator: Box<dyn Operator>) -> Box<dyn Operator> {
+    if lag == 0 { operator } else { Box::new(Lagged { lag, operator }) }
+}
+
+struct Lagged {
+    lag: i64,
+    operator: Box<dyn Operator>,
+}
+
+impl Operator for Lagged {
+    fn on_batch(&mut self, input: usize, batch: Batch, output: &mut Output) -> Result<()> {
+        self.operator.on_batch(input, batch, output)
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
+        let behind = match watermark {
+            Watermark::START | Watermark::END => watermark,
+            Watermark(at) => Watermark(at.saturating_sub(self.lag)),
+        };
+        self.operator.on_watermark(behind, output)
+    }
+
+    fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
+        self.operator.on_epoch_end(header, output)
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.operator.snapshot()
+    }
+
+    fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.operator.restore(snapshot)
+    }
+}

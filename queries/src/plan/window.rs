@@ -1,0 +1,291 @@
+//! Aggregates over windows.
+//!
+//! The rows are brought to the form `event time, keys, what the aggregates need`, exchanged by key, aggregated by the
+//! operator of the window, and brought to the columns of the query.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
+use lineshaft_engine::batch::event_time_field;
+use lineshaft_engine::expression::Aggregate as EngineAggregate;
+use lineshaft_engine::plan::{Input, Origin, Route};
+
+use super::{Lowering, Result};
+use crate::bind::arrow_schema;
+use crate::error::QueryError;
+use crate::event_time::{Bound, Windows, windows_of};
+use crate::expression::{Arguments, aggregate};
+use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind, external};
+
+/// What one expression of `GROUP BY` is.
+enum Group {
+    /// A key, by its place among the keys.
+    Key(usize),
+    /// `window_start`, `window_end`, or something computed from them.
+    Window(Expr),
+}
+
+/// The input of a window operator while it is put together: event time first.
+struct Prepared<'a> {
+    /// The columns that can be used.
+    input: &'a DFSchema,
+    columns: Vec<Expr>,
+}
+
+impl Prepared<'_> {
+    /// The place of a column that has the value of `expr`.
+    fn place(&mut self, expr: &Expr) -> usize {
+        let place = self.columns.iter().position(|column| column == expr);
+        place.unwrap_or_else(|| {
+            self.columns.push(expr.clone());
+            self.columns.len() - 1
+        })
+    }
+
+    /// `expr` over the prepared columns.
+    fn over(&mut self, expr: Expr) -> Result<Expr> {
+        let placed = expr.transform_up(|part| match part {
+            Expr::Column(_) => {
+                let name = prepared_name(self.place(&part));
+                Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(placed.data)
+    }
+
+    fn schema(&self) -> Result<SchemaRef> {
+        let fields = self.columns.iter().enumerate().map(|(place, column)| {
+            let (_, field) = column.to_field(self.input)?;
+            Ok(Field::new(prepared_name(place), field.data_type().clone(), field.is_nullable()))
+        });
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    }
+}
+
+fn prepared_name(place: usize) -> String {
+    format!("c{place}")
+}
+
+impl Lowering<'_> {
+    /// `GROUP BY` with the columns of a window.
+    pub(super) fn aggregate(&mut self, query: &Aggregate) -> Result<Origin> {
+        let Some(windows) = windows_of(&query.input) else {
+            let error = QueryError::not_supported("GROUP BY without a window", None);
+            let help = "select FROM TUMBLE(relation, time, INTERVAL '1' MINUTE) and group by window_start, window_end";
+            return Err(external(error.with_help(help)));
+        };
+        let assign = windows.assign;
+        let lag = self.lag(assign)?;
+        let input = assign.input.schema();
+        let time = Expr::Column(assign.time.clone());
+        let mut prepared = Prepared { input, columns: vec![time] };
+        let mut keys = Vec::new();
+        let groups = groups(query, &windows, &mut prepared, &mut keys)?;
+        check_keys(assign, &prepared, &keys)?;
+        let (before, after) = filters(&windows)?;
+        let mut calls = Vec::with_capacity(query.aggr_expr.len());
+        for call in &query.aggr_expr {
+            let call = windows.substituted(call, &query.input)?;
+            if uses_window(&call, &windows) {
+                let what = "an aggregate of window_start or window_end";
+                return Err(external(QueryError::not_supported(what, None)));
+            }
+            calls.push(prepared.over(call)?);
+        }
+        let schema = prepared.schema()?;
+        let from = self.lower(&assign.input)?;
+        let from = self.map(from, input, before.as_ref(), Some(&prepared.columns), Arc::clone(&schema))?;
+        let named = DFSchema::try_from(schema.as_ref().clone())?;
+        let mut shared = Arguments::default();
+        let aggregates = calls.iter().map(|call| aggregate(call, &named, &mut shared)).collect::<Result<Vec<_>>>()?;
+        let result = result_schema(&schema, &keys, &aggregates);
+        let from = self.window_node(assign, from, lag, &keys, aggregates, &result)?;
+        self.finish(query, &windows, &groups, after.as_ref(), from, &result)
+    }
+
+    /// How far the time of a window stays behind the watermark.
+    fn lag(&self, assign: &AssignWindow) -> Result<i64> {
+        let lag = crate::event_time::lag_of_time(assign, &|name| self.program.times_of(name));
+        lag.ok_or_else(|| {
+            let relation = assign.time.relation.as_ref().map_or_else(|| "the relation".to_owned(), ToString::to_string);
+            let time = &assign.time.name;
+            let message = format!(
+                "{} needs a watermark: column {time:?} of {relation:?} has none",
+                assign.function()
+            );
+            let help = format!(
+                "add WATERMARK FOR {time} AS {time} - INTERVAL '5' SECOND to the source, \
+                 or use the column that has the event time"
+            );
+            external(QueryError::invalid(message, None).with_help(help))
+        })
+    }
+
+    fn window_node(
+        &mut self,
+        assign: &AssignWindow,
+        from: Origin,
+        lag: i64,
+        keys: &[usize],
+        aggregates: Vec<Arc<dyn EngineAggregate>>,
+        schema: &SchemaRef,
+    ) -> Result<Origin> {
+        let route = if keys.is_empty() { Route::Gather } else { Route::ByKey(keys.to_vec()) };
+        let (keys, schema) = (keys.to_vec(), Arc::clone(schema));
+        let make = super::operators::window(assign.kind, lag, keys, aggregates, Arc::clone(&schema));
+        let name = format!("{} aggregate", assign.function());
+        Ok(self.node(&name, vec![Input { from, route }], vec![schema], false, move |_| make()))
+    }
+
+    /// From keys, window and results to the columns of the query.
+    fn finish(
+        &mut self,
+        query: &Aggregate,
+        windows: &Windows<'_>,
+        groups: &[Group],
+        filter: Option<&Expr>,
+        from: Origin,
+        result: &SchemaRef,
+    ) -> Result<Origin> {
+        let named = DFSchema::try_from(result.as_ref().clone())?;
+        let keys = result.fields().len() - 2 - query.aggr_expr.len();
+        let mut columns = Vec::new();
+        for group in groups {
+            columns.push(match group {
+                Group::Key(key) => Expr::Column(Column::new_unqualified(prepared_name(*key))),
+                Group::Window(expr) => over_result(expr.clone(), windows)?,
+            });
+        }
+        for place in 0..query.aggr_expr.len() {
+            columns.push(Expr::Column(Column::new_unqualified(result.field(keys + 2 + place).name())));
+        }
+        let filter = filter.map(|filter| over_result(filter.clone(), windows)).transpose()?;
+        let schema = Arc::new(query.schema.as_arrow().clone());
+        self.map(from, &named, filter.as_ref(), Some(&columns), schema)
+    }
+
+    /// A window function without an aggregate: each row with the bounds of its windows.
+    pub(super) fn assign(&mut self, assign: &AssignWindow) -> Result<Origin> {
+        let WindowKind::Hop { slide, size } = assign.kind else {
+            let what = format!("{} without GROUP BY", assign.function());
+            return Err(external(QueryError::not_supported(what, None)));
+        };
+        let input = &assign.input;
+        let time = input.schema().index_of_column(&assign.time)?;
+        let from = self.lower(input)?;
+        let mut fields = arrow_schema(input).fields().to_vec();
+        fields.extend([WINDOW_START, WINDOW_END].map(|name| Arc::new(event_time_field(name))));
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let make = super::operators::assign(time, slide, size, Arc::clone(&schema));
+        let input = Input { from, route: Route::Local };
+        Ok(self.node(assign.function(), vec![input], vec![schema], true, move |_| make()))
+    }
+}
+
+/// Sorts the expressions of `GROUP BY` into keys and window.
+fn groups(
+    query: &Aggregate,
+    windows: &Windows<'_>,
+    prepared: &mut Prepared<'_>,
+    keys: &mut Vec<usize>,
+) -> Result<Vec<Group>> {
+    let mut groups = Vec::with_capacity(query.group_expr.len());
+    let mut has_window = false;
+    for expr in &query.group_expr {
+        if matches!(expr, Expr::GroupingSet(_)) {
+            return Err(external(QueryError::not_supported("GROUPING SETS", None)));
+        }
+        let expr = windows.substituted(expr, &query.input)?;
+        if uses_window(&expr, windows) {
+            if expr.column_refs().iter().any(|column| windows.bound(&Expr::Column((*column).clone())).is_none()) {
+                let what = "an expression of a window and another column in GROUP BY";
+                return Err(external(QueryError::not_supported(what, None)));
+            }
+            has_window |= windows.bound(&expr).is_some();
+            groups.push(Group::Window(expr));
+        } else {
+            let place = prepared.place(&expr);
+            // The time itself may be a key; keys are columns of their own.
+            if !keys.contains(&place) {
+                keys.push(place);
+            }
+            groups.push(Group::Key(place));
+        }
+    }
+    if !has_window {
+        let message = format!("GROUP BY over {} must name window_start or window_end", windows.assign.function());
+        let help = "add window_start, window_end to GROUP BY";
+        return Err(external(QueryError::invalid(message, None).with_help(help)));
+    }
+    Ok(groups)
+}
+
+/// A session or count window is kept per key, and that key must be what is grouped by.
+fn check_keys(assign: &AssignWindow, prepared: &Prepared<'_>, keys: &[usize]) -> Result<()> {
+    if matches!(assign.kind, WindowKind::Hop { .. }) {
+        return Ok(());
+    }
+    let grouped: Vec<&Expr> = keys.iter().map(|key| &prepared.columns[*key]).collect();
+    let wanted: Vec<Expr> = assign.keys.iter().cloned().map(Expr::Column).collect();
+    let missing = wanted.iter().find(|key| !grouped.contains(key));
+    if let Some(missing) = missing {
+        let message = format!("GROUP BY must name the key of the {} window: {missing}", assign.function());
+        return Err(external(QueryError::invalid(message, None)));
+    }
+    if let Some(more) = grouped.iter().find(|key| !wanted.contains(key)) {
+        let message = format!("{} is grouped by {more}, which is not a key of the window", assign.function());
+        let help = format!("add it to the arguments: {}(..., {more})", assign.function());
+        return Err(external(QueryError::invalid(message, None).with_help(help)));
+    }
+    Ok(())
+}
+
+/// Conditions on rows, which come before the window, and conditions on the window, which come after it.
+fn filters(windows: &Windows<'_>) -> Result<(Option<Expr>, Option<Expr>)> {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for condition in windows.filters.iter().cloned().flat_map(split_conjunction_owned) {
+        if !uses_window(&condition, windows) {
+            before.push(condition);
+            continue;
+        }
+        let is_known = |column: &Column| windows.bound(&Expr::Column(column.clone())).is_some();
+        if !condition.column_refs().iter().all(|column| is_known(column)) {
+            let what = "a condition on a window and another column before GROUP BY";
+            return Err(external(QueryError::not_supported(what, None)));
+        }
+        after.push(condition);
+    }
+    Ok((conjunction(before), conjunction(after)))
+}
+
+fn uses_window(expr: &Expr, windows: &Windows<'_>) -> bool {
+    expr.column_refs().iter().any(|column| windows.bound(&Expr::Column((*column).clone())).is_some())
+}
+
+/// An expression of window columns over the columns of the window operator.
+fn over_result(expr: Expr, windows: &Windows<'_>) -> Result<Expr> {
+    let placed = expr.transform_up(|part| {
+        let name = match windows.bound(&part) {
+            Some(Bound::Start) => WINDOW_START,
+            Some(Bound::End) => WINDOW_END,
+            None => return Ok(Transformed::no(part)),
+        };
+        Ok::<_, DataFusionError>(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+    })?;
+    Ok(placed.data)
+}
+
+/// Keys, window, then a column a result.
+fn result_schema(prepared: &SchemaRef, keys: &[usize], aggregates: &[Arc<dyn EngineAggregate>]) -> SchemaRef {
+    let mut fields: Vec<Field> = keys.iter().map(|key| prepared.field(*key).clone()).collect();
+    fields.extend([WINDOW_START, WINDOW_END].map(event_time_field));
+    let results = aggregates.iter().enumerate();
+    fields.extend(results.map(|(place, call)| call.result().clone().with_name(format!("r{place}"))));
+    Arc::new(Schema::new(fields))
+}

@@ -1,0 +1,360 @@
+//! `TUMBLE`, `HOP`, `SESSION` and `COUNT_WINDOW` in `FROM`: a relation with two columns more, `window_start` and
+//! `window_end`. In a logical plan they are an [`AssignWindow`].
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, ScalarValue, TableReference};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor,
+};
+use lineshaft_engine::TIMESTAMP;
+
+use crate::error::QueryError;
+
+/// The columns that a window adds.
+pub const WINDOW_START: &str = "window_start";
+/// See [`WINDOW_START`].
+pub const WINDOW_END: &str = "window_end";
+
+/// A kind of window with its sizes; times in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WindowKind {
+    /// `TUMBLE(relation, time, size)` and `HOP(relation, time, slide, size)`; a tumbling window slides by its size.
+    Hop {
+        /// From one start to the next.
+        slide: i64,
+        /// From start to end.
+        size: i64,
+    },
+    /// `SESSION(relation, time, gap, keys...)`.
+    Session {
+        /// The longest silence within a session.
+        gap: i64,
+    },
+    /// `COUNT_WINDOW(relation, time, [slide,] size, keys...)`.
+    Count {
+        /// Rows from one start to the next.
+        slide: usize,
+        /// Rows of a window.
+        size: usize,
+    },
+}
+
+/// A window function applied to a relation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AssignWindow {
+    pub(crate) input: LogicalPlan,
+    pub(crate) kind: WindowKind,
+    /// The event time.
+    pub(crate) time: Column,
+    /// What a session or count window is kept per.
+    pub(crate) keys: Vec<Column>,
+    schema: DFSchemaRef,
+}
+
+impl AssignWindow {
+    fn new(input: LogicalPlan, kind: WindowKind, time: Column, keys: Vec<Column>) -> Result<Self> {
+        let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
+            input.schema().iter().map(|(table, field)| (table.cloned(), Arc::clone(field))).collect();
+        for name in [WINDOW_START, WINDOW_END] {
+            fields.push((None, Arc::new(Field::new(name, TIMESTAMP, false))));
+        }
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
+        Ok(Self { input, kind, time, keys, schema })
+    }
+
+    /// The window function of `plan`, if it is one.
+    pub fn of(plan: &LogicalPlan) -> Option<&Self> {
+        let LogicalPlan::Extension(extension) = plan else { return None };
+        extension.node.as_any().downcast_ref()
+    }
+
+    /// For messages: the name of the function.
+    pub fn function(&self) -> &'static str {
+        match self.kind {
+            WindowKind::Hop { slide, size } if slide == size => "TUMBLE",
+            WindowKind::Hop { .. } => "HOP",
+            WindowKind::Session { .. } => "SESSION",
+            WindowKind::Count { .. } => "COUNT_WINDOW",
+        }
+    }
+}
+
+impl fmt::Debug for AssignWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_for_explain(f)
+    }
+}
+
+impl PartialOrd for AssignWindow {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self.kind, &self.time).partial_cmp(&(other.kind, &other.time))
+    }
+}
+
+impl UserDefinedLogicalNodeCore for AssignWindow {
+    fn name(&self) -> &str {
+        self.function()
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        std::iter::once(&self.time).chain(&self.keys).cloned().map(Expr::Column).collect()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} over {}", self.function(), self.kind, self.time)
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let mut columns = exprs.into_iter().map(|expr| match expr {
+            Expr::Column(column) => Ok(column),
+            other => Err(DataFusionError::Internal(format!("a window over {other}"))),
+        });
+        let missing = || DataFusionError::Internal("a window without time or input".into());
+        let time = columns.next().ok_or_else(missing)??;
+        let keys = columns.collect::<Result<_>>()?;
+        Self::new(inputs.pop().ok_or_else(missing)?, self.kind, time, keys)
+    }
+
+    /// A row's windows depend on its time and keys only.
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let width = self.input.schema().fields().len();
+        let mut needed: Vec<usize> = output_columns.iter().copied().filter(|column| *column < width).collect();
+        for column in std::iter::once(&self.time).chain(&self.keys) {
+            needed.push(self.input.schema().index_of_column(column).ok()?);
+        }
+        needed.sort_unstable();
+        needed.dedup();
+        Some(vec![needed])
+    }
+}
+
+/// Plans window functions in `FROM`.
+#[derive(Debug)]
+pub(crate) struct WindowFunctions;
+
+impl RelationPlanner for WindowFunctions {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let TableFactor::Table { name, args: Some(arguments), alias, .. } = &relation else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let call = Call { function: name.to_string().to_ascii_uppercase(), arguments: &arguments.args };
+        let plan = match call.function.as_str() {
+            "TUMBLE" | "HOP" | "SESSION" | "COUNT_WINDOW" => call.plan(context)?,
+            "CUMULATE" | "STATE_WINDOW" | "RESAMPLE" => {
+                return Err(external(QueryError::not_supported(call.function, None)));
+            }
+            _ => return Ok(RelationPlanning::Original(Box::new(relation))),
+        };
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
+    }
+}
+
+/// A call of a window function.
+struct Call<'a> {
+    function: String,
+    arguments: &'a [FunctionArg],
+}
+
+impl Call<'_> {
+    fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let input = self.relation(context)?;
+        let time = self.column(1, "the column of event time", &input, context)?;
+        self.check_time(&time, &input)?;
+        let (kind, keys_at) = self.kind(&input, context)?;
+        let keys = (keys_at..self.arguments.len())
+            .map(|at| self.column(at, "a column of the key", &input, context))
+            .collect::<Result<_>>()?;
+        let node = AssignWindow::new(input, kind, time, keys)?;
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
+
+    fn kind(&self, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<(WindowKind, usize)> {
+        match self.function.as_str() {
+            "TUMBLE" => {
+                self.no_more_than(3)?;
+                let size = self.interval(2, input, context)?;
+                Ok((WindowKind::Hop { slide: size, size }, 3))
+            }
+            "HOP" => {
+                self.no_more_than(4)?;
+                let (slide, size) = (self.interval(2, input, context)?, self.interval(3, input, context)?);
+                if size % slide != 0 {
+                    let message = format!("window size {} is not a multiple of its slide {}", show(size), show(slide));
+                    let help = format!("choose a slide that divides {}", show(size));
+                    return Err(external(QueryError::invalid(message, None).with_help(help)));
+                }
+                Ok((WindowKind::Hop { slide, size }, 4))
+            }
+            "SESSION" => Ok((WindowKind::Session { gap: self.interval(2, input, context)? }, 3)),
+            _ => {
+                let first = self.count(2, input, context)?;
+                match self.count(3, input, context) {
+                    Ok(size) if size < first => {
+                        let message = format!("the slide of {first} rows is larger than the window of {size} rows");
+                        Err(external(QueryError::invalid(message, None)))
+                    }
+                    Ok(size) => Ok((WindowKind::Count { slide: first, size }, 4)),
+                    Err(_) => Ok((WindowKind::Count { slide: first, size: first }, 3)),
+                }
+            }
+        }
+    }
+
+    fn usage(&self) -> &'static str {
+        match self.function.as_str() {
+            "TUMBLE" => "TUMBLE(relation, time, INTERVAL '10' SECOND)",
+            "HOP" => "HOP(relation, time, INTERVAL '5' SECOND, INTERVAL '60' SECOND): slide, then size",
+            "SESSION" => "SESSION(relation, time, INTERVAL '30' SECOND, key)",
+            _ => "COUNT_WINDOW(relation, time, 1024, key)",
+        }
+    }
+
+    fn wrong(&self, message: String) -> DataFusionError {
+        external(QueryError::invalid(message, None).with_help(format!("write {}", self.usage())))
+    }
+
+    fn no_more_than(&self, count: usize) -> Result<()> {
+        if self.arguments.len() > count {
+            return Err(self.wrong(format!("{} takes {count} arguments, found {}", self.function, self.arguments.len())));
+        }
+        Ok(())
+    }
+
+    fn argument(&self, at: usize, what: &str) -> Result<&SqlExpr> {
+        match self.arguments.get(at) {
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => Ok(expr),
+            Some(other) => Err(self.wrong(format!("{}: expected {what}, found {other}", self.function))),
+            None => Err(self.wrong(format!("{}: {what} is missing", self.function))),
+        }
+    }
+
+    fn relation(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let factor = match self.argument(0, "a relation")? {
+            SqlExpr::Identifier(name) => table(vec![name.clone()].into()),
+            SqlExpr::CompoundIdentifier(names) => table(names.clone().into()),
+            SqlExpr::Subquery(subquery) => {
+                TableFactor::Derived { lateral: false, subquery: subquery.clone(), alias: None, sample: None }
+            }
+            other => return Err(self.wrong(format!("{}: expected a relation, found {other}", self.function))),
+        };
+        context.plan(factor)
+    }
+
+    fn column(
+        &self,
+        at: usize,
+        what: &str,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Column> {
+        let argument = self.argument(at, what)?;
+        match context.sql_to_expr(argument.clone(), input.schema())? {
+            Expr::Column(column) => Ok(column),
+            _ => Err(self.wrong(format!("{}: expected {what}, found {argument}", self.function))),
+        }
+    }
+
+    fn check_time(&self, time: &Column, input: &LogicalPlan) -> Result<()> {
+        let data_type = input.schema().field_from_column(time)?.data_type();
+        if matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, None)) {
+            return Ok(());
+        }
+        Err(external(QueryError::TypeMismatch {
+            what: format!("event time {:?} of {}", time.name, self.function),
+            expected: "TIMESTAMP".into(),
+            found: data_type.to_string(),
+            span: None,
+        }))
+    }
+
+    fn literal(
+        &self,
+        at: usize,
+        what: &str,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<ScalarValue> {
+        let argument = self.argument(at, what)?;
+        match context.sql_to_expr(argument.clone(), input.schema())? {
+            Expr::Literal(value, _) => Ok(value),
+            _ => Err(self.wrong(format!("{}: expected {what}, found {argument}", self.function))),
+        }
+    }
+
+    fn interval(&self, at: usize, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<i64> {
+        let what = "a constant interval";
+        let value = self.literal(at, what, input, context)?;
+        let micros = match value {
+            ScalarValue::IntervalMonthDayNano(Some(i)) if i.months == 0 => {
+                i64::from(i.days) * 86_400_000_000 + i.nanoseconds / 1_000
+            }
+            ScalarValue::IntervalMonthDayNano(_) | ScalarValue::IntervalYearMonth(_) => {
+                return Err(self.wrong(format!("{}: a window of months has no fixed length", self.function)));
+            }
+            ScalarValue::IntervalDayTime(Some(i)) => {
+                i64::from(i.days) * 86_400_000_000 + i64::from(i.milliseconds) * 1_000
+            }
+            _ => return Err(self.wrong(format!("{}: expected {what}, found {value}", self.function))),
+        };
+        if micros <= 0 {
+            return Err(self.wrong(format!("{}: the interval must be longer than zero", self.function)));
+        }
+        Ok(micros)
+    }
+
+    fn count(&self, at: usize, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<usize> {
+        let what = "a number of rows";
+        match self.literal(at, what, input, context)? {
+            ScalarValue::Int64(Some(count)) if count > 0 => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
+            other => Err(self.wrong(format!("{}: expected {what}, found {other}", self.function))),
+        }
+    }
+}
+
+fn table(name: ObjectName) -> TableFactor {
+    TableFactor::Table {
+        name,
+        alias: None,
+        args: None,
+        with_hints: vec![],
+        version: None,
+        with_ordinality: false,
+        partitions: vec![],
+        json_path: None,
+        sample: None,
+        index_hints: vec![],
+    }
+}
+
+/// An error of ours on its way through DataFusion.
+pub(crate) fn external(error: QueryError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// A span of time as a person writes it.
+pub(crate) fn show(micros: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    let unit = UNITS.iter().find(|(size, _)| micros != 0 && micros % size == 0);
+    unit.map_or_else(|| format!("{micros} us"), |(size, unit)| format!("{} {unit}", micros / size))
+}
