@@ -56,9 +56,7 @@ pub fn chain(error: &dyn Error) -> String {
 
 fn one(error: &QueryError, files: &[SourceFile], paint: Paint) -> String {
     let mut text = format!("{}{}\n", paint.red("error"), paint.bold(&format!(": {error}")));
-    let gutter = error
-        .span()
-        .map_or(1, |span| excerpt(&mut text, span, files, paint));
+    let gutter = error.span().map_or(1, |span| excerpt(&mut text, span, files, paint));
     let indent = " ".repeat(gutter);
     let mut remark = |kind: &str, message: &str| {
         text.push_str(&format!("{indent} {} {kind}: {message}\n", paint.blue("=")));
@@ -87,10 +85,7 @@ fn excerpt(text: &mut String, span: Span, files: &[SourceFile], paint: Paint) ->
     let (bar, arrow) = (paint.blue("|"), paint.blue("-->"));
     let number = paint.blue(&number);
     text.push_str(&format!("{indent} {arrow} {}\n", place(span, file)));
-    text.push_str(&format!(
-        "{number} {bar} {}\n",
-        line.replace('\t', &" ".repeat(TAB_WIDTH))
-    ));
+    text.push_str(&format!("{number} {bar} {}\n", line.replace('\t', &" ".repeat(TAB_WIDTH))));
     text.push_str(&format!("{indent} {bar} {}{carets}\n", " ".repeat(before)));
     gutter
 }
@@ -112,12 +107,7 @@ fn width(c: char) -> usize {
 
 fn with_place(note: &Note, files: &[SourceFile]) -> String {
     match note.span.and_then(|span| Some((span, files.get(span.file)?))) {
-        Some((span, file)) => format!(
-            "{} at {}: {:?}",
-            note.message,
-            place(span, file),
-            file.slice(span)
-        ),
+        Some((span, file)) => format!("{} at {}: {:?}", note.message, place(span, file), file.slice(span)),
         None => note.message.clone(),
     }
 }
@@ -147,11 +137,7 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: &str) -> String {
-        if self.colour {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 

@@ -188,30 +188,17 @@ impl QueryError {
         span: Option<Span>,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        Self::UnknownName {
-            kind,
-            name: name.to_owned(),
-            nearest: nearest(name, candidates),
-            span,
-        }
+        Self::UnknownName { kind, name: name.to_owned(), nearest: nearest(name, candidates), span }
     }
 
     /// Something that this version does not do.
     pub fn not_supported(what: impl Into<String>, span: impl Into<Option<Span>>) -> Self {
-        Self::NotSupported {
-            what: what.into(),
-            span: span.into(),
-            help: None,
-        }
+        Self::NotSupported { what: what.into(), span: span.into(), help: None }
     }
 
     /// A broken rule.
     pub fn invalid(message: impl Into<String>, span: impl Into<Option<Span>>) -> Self {
-        Self::Invalid {
-            message: message.into(),
-            span: span.into(),
-            help: None,
-        }
+        Self::Invalid { message: message.into(), span: span.into(), help: None }
     }
 
     /// Says what to do, for the kinds that do not know it themselves.
@@ -253,12 +240,7 @@ impl QueryError {
     /// Proposes the nearest of `candidates` if this is an unknown name of that kind without a proposal.
     #[must_use]
     pub fn suggest<'a>(mut self, of: NameKind, candidates: impl IntoIterator<Item = &'a str>) -> Self {
-        if let Self::UnknownName {
-            kind,
-            name,
-            nearest: proposal @ None,
-            ..
-        } = &mut self
+        if let Self::UnknownName { kind, name, nearest: proposal @ None, .. } = &mut self
             && *kind == of
         {
             *proposal = nearest(name, candidates);
@@ -306,12 +288,9 @@ impl QueryError {
     pub fn notes(&self) -> Vec<Note> {
         match self {
             Self::Planning { notes, .. } => notes.clone(),
-            Self::DuplicateName {
-                first: Some(first), ..
-            } => vec![Note {
-                message: "first declared".into(),
-                span: Some(*first),
-            }],
+            Self::DuplicateName { first: Some(first), .. } => {
+                vec![Note { message: "first declared".into(), span: Some(*first) }]
+            }
             _ => Vec::new(),
         }
     }
@@ -342,11 +321,7 @@ impl Errors {
     /// # Errors
     /// If there are any.
     pub fn check(errors: Vec<QueryError>) -> Result<(), Self> {
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Self::new(errors))
-        }
+        if errors.is_empty() { Ok(()) } else { Err(Self::new(errors)) }
     }
 
     /// The errors.
@@ -378,12 +353,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let limit = name.chars().count().div_ceil(3);
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&name, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, candidate)| candidate.to_owned())
@@ -398,20 +368,13 @@ mod tests {
         let error = QueryError::unknown(NameKind::Column, "vibraton", None, ["ts", "vibration"]);
         assert_eq!(error.to_string(), "column \"vibraton\" not found");
         assert_eq!(error.help().unwrap(), "did you mean \"vibration\"?");
-        assert_eq!(
-            QueryError::unknown(NameKind::Column, "x", None, ["pressure"]).help(),
-            None
-        );
+        assert_eq!(QueryError::unknown(NameKind::Column, "x", None, ["pressure"]).help(), None);
         assert_eq!(nearest("Machine", ["machine"]), Some("machine".into()));
     }
 
     #[test]
     fn errors_stand_in_the_order_of_the_text_and_only_once() {
-        let at = |start| Span {
-            file: 0,
-            start,
-            end: start + 1,
-        };
+        let at = |start| Span { file: 0, start, end: start + 1 };
         let late = QueryError::invalid("late", at(9));
         let early = QueryError::invalid("early", at(1));
         let nowhere = QueryError::invalid("nowhere", None);

@@ -21,11 +21,7 @@ impl Span {
     /// From the beginning of `self` to the end of `other`, which is of the same file.
     #[must_use]
     pub fn to(self, other: Self) -> Self {
-        Self {
-            file: self.file,
-            start: self.start.min(other.start),
-            end: self.end.max(other.end),
-        }
+        Self { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
     /// The bytes in the file.
@@ -74,14 +70,8 @@ impl SourceFile {
     /// A file. `name` is its path, or any word for a text that is no file.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
-        let line_starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self {
-            name: name.into(),
-            text,
-            line_starts,
-        }
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { name: name.into(), text, line_starts }
     }
 
     /// Its path, as it was given.
@@ -108,10 +98,7 @@ impl SourceFile {
     pub fn position(&self, byte: usize) -> Position {
         let line = self.line_starts.partition_point(|start| *start <= byte);
         let start = self.line_starts[line - 1];
-        Position {
-            line,
-            column: self.text[start..byte].chars().count() + 1,
-        }
+        Position { line, column: self.text[start..byte].chars().count() + 1 }
     }
 
     /// The byte at a line and column. Beyond the end of a line it is the end of that line.
@@ -120,11 +107,7 @@ impl SourceFile {
             return self.text.len();
         };
         // The line break counts as a character: a span may end behind it.
-        let line_end = self
-            .line_starts
-            .get(position.line)
-            .copied()
-            .unwrap_or(self.text.len());
+        let line_end = self.line_starts.get(position.line).copied().unwrap_or(self.text.len());
         self.text[*start..line_end]
             .char_indices()
             .nth(position.column.saturating_sub(1))
@@ -153,10 +136,7 @@ pub struct StatementText<'a> {
 impl<'a> StatementText<'a> {
     /// The statement at `span` of one of `files`.
     pub fn new(files: &'a [SourceFile], span: Span) -> Self {
-        Self {
-            file: &files[span.file],
-            span,
-        }
+        Self { file: &files[span.file], span }
     }
 
     /// The statement as it was written.
@@ -178,11 +158,7 @@ impl<'a> StatementText<'a> {
 
     fn between(&self, start: Option<Position>, end: Option<Position>) -> Option<Span> {
         let (start, end) = (self.file.offset(start?), self.file.offset(end?));
-        (start <= end).then_some(Span {
-            file: self.span.file,
-            start,
-            end,
-        })
+        (start <= end).then_some(Span { file: self.span.file, start, end })
     }
 
     /// The first place in the statement where `name` stands as a word of its own, in any case. For errors that
@@ -207,10 +183,7 @@ fn position(line: u64, column: u64) -> Option<Position> {
     if line == 0 {
         return None;
     }
-    Some(Position {
-        line: usize::try_from(line).ok()?,
-        column: usize::try_from(column).ok()?,
-    })
+    Some(Position { line: usize::try_from(line).ok()?, column: usize::try_from(column).ok()? })
 }
 
 #[cfg(test)]
@@ -237,11 +210,7 @@ mod tests {
     #[test]
     fn a_word_is_found_only_as_a_whole() {
         let files = [SourceFile::new("a.sql", "SELECT barn, foo.Bar")];
-        let all = Span {
-            file: 0,
-            start: 0,
-            end: 20,
-        };
+        let all = Span { file: 0, start: 0, end: 20 };
         let found = StatementText::new(&files, all).find_word("bar").unwrap();
         assert_eq!(files[0].slice(found), "Bar");
     }

@@ -82,11 +82,7 @@ impl CreateSource {
 
     /// Indices of the columns that the connector gives.
     pub fn metadata(&self) -> Vec<usize> {
-        let given = self
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| column.metadata);
+        let given = self.columns.iter().enumerate().filter(|(_, column)| column.metadata);
         given.map(|(index, _)| index).collect()
     }
 }
@@ -347,11 +343,7 @@ impl OptionValue {
     /// `message` with the placeholder wherever a replaced text stands in it.
     fn redact(&self, message: &str) -> String {
         let hide = |message: String, (value, placeholder): &(String, String)| {
-            if value.is_empty() {
-                message
-            } else {
-                message.replace(value, placeholder)
-            }
+            if value.is_empty() { message } else { message.replace(value, placeholder) }
         };
         self.replaced.iter().fold(message.to_owned(), hide)
     }
@@ -412,14 +404,8 @@ mod tests {
         };
         assert_eq!(options.text("url"), Some("mqtt://user:hunter2@host"));
         assert!(!format!("{options:?}").contains("hunter2"));
-        let error = options.error(OptionError::of(
-            "url",
-            "url \"mqtt://user:hunter2@host\" has no port",
-        ));
-        assert_eq!(
-            error.to_string(),
-            "url \"mqtt://user:${secret:mqtt}@host\" has no port"
-        );
+        let error = options.error(OptionError::of("url", "url \"mqtt://user:hunter2@host\" has no port"));
+        assert_eq!(error.to_string(), "url \"mqtt://user:${secret:mqtt}@host\" has no port");
         assert_eq!(error.span(), Some(at(6, 40)));
     }
 }

@@ -11,10 +11,7 @@ use crate::span::{Span, StatementText};
 ///
 /// A [`QueryError`] that was handed through DataFusion comes out as it was, with the place that DataFusion adds.
 pub fn from_datafusion(error: DataFusionError, statement: &StatementText<'_>) -> Vec<QueryError> {
-    error
-        .iter()
-        .map(|error| translate(error, None, statement))
-        .collect()
+    error.iter().map(|error| translate(error, None, statement)).collect()
 }
 
 fn translate(
@@ -89,15 +86,11 @@ fn planning(
     if let Some(table) = quoted_after(said, "table '") {
         // Its own catalog and schema, which nobody wrote, come first in the name.
         let table = table.strip_prefix("datafusion.public.").unwrap_or(table);
-        let span = span
-            .or_else(|| statement.find_word(table))
-            .unwrap_or(statement.span);
+        let span = span.or_else(|| statement.find_word(table)).unwrap_or(statement.span);
         return QueryError::unknown(NameKind::Relation, table, Some(span), []);
     }
     if let Some(function) = quoted_after(said, "Invalid function '") {
-        let span = span
-            .or_else(|| statement.find_word(function))
-            .unwrap_or(statement.span);
+        let span = span.or_else(|| statement.find_word(function)).unwrap_or(statement.span);
         let proposal = quoted_after(text.split("Did you mean").nth(1).unwrap_or(""), "'");
         // DataFusion always proposes something; we only what is near.
         let proposal = nearest(function, proposal);
@@ -111,39 +104,27 @@ fn planning(
     if let Some((column, _)) = said.split_once("' must appear in GROUP BY") {
         let column = last_part(column.trim_start_matches('\''));
         let message = format!("column {column:?} is neither in GROUP BY nor in an aggregate");
-        let place = span
-            .or_else(|| statement.find_word(column))
-            .unwrap_or(statement.span);
-        return QueryError::invalid(message, place).with_help(format!(
-            "add it to GROUP BY, or say which of its values: max({column})"
-        ));
+        let place = span.or_else(|| statement.find_word(column)).unwrap_or(statement.span);
+        return QueryError::invalid(message, place)
+            .with_help(format!("add it to GROUP BY, or say which of its values: max({column})"));
     }
     let mut lines = said.lines().map(reword).filter(|line| !line.is_empty());
-    let message = lines
-        .next()
-        .unwrap_or_else(|| "the query cannot be planned".into());
+    let message = lines.next().unwrap_or_else(|| "the query cannot be planned".into());
     let span = span.or_else(|| statement.find_word(last_part(quoted_after(&message, "'")?)));
     let mut notes: Vec<Note> = lines.map(|message| Note { message, span: None }).collect();
     let mut help = None;
     if let Some(diagnostic) = outer {
         let place = |span: Option<_>| span.and_then(|span| statement.span_of_planned(span));
-        notes.extend(diagnostic.notes.iter().map(|note| Note {
-            message: reword(&note.message),
-            span: place(note.span),
-        }));
-        let helps: Vec<String> = diagnostic
-            .helps
-            .iter()
-            .map(|help| reword(&help.message))
-            .collect();
+        notes.extend(
+            diagnostic
+                .notes
+                .iter()
+                .map(|note| Note { message: reword(&note.message), span: place(note.span) }),
+        );
+        let helps: Vec<String> = diagnostic.helps.iter().map(|help| reword(&help.message)).collect();
         help = (!helps.is_empty()).then(|| helps.join("; "));
     }
-    QueryError::Planning {
-        message,
-        span: span.or(Some(statement.span)),
-        notes,
-        help,
-    }
+    QueryError::Planning { message, span: span.or(Some(statement.span)), notes, help }
 }
 
 /// `x` of `<prefix>x'`.
@@ -159,12 +140,7 @@ fn last_part(name: &str) -> &str {
 
 /// "Error during planning: x" says "error" twice.
 fn strip_prefix(text: &str) -> String {
-    let prefixes = [
-        "Error during planning: ",
-        "Execution error: ",
-        "SQL error: ",
-        "Schema error: ",
-    ];
+    let prefixes = ["Error during planning: ", "Execution error: ", "SQL error: ", "Schema error: "];
     let known = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
     known.unwrap_or(text).to_owned()
 }
@@ -175,10 +151,7 @@ pub(crate) fn reword(sentence: &str) -> String {
     let mut chars = sentence.chars();
     match (chars.next(), chars.next()) {
         (Some(first), Some(second)) if first.is_uppercase() && (second.is_lowercase() || second == ' ') => {
-            first
-                .to_lowercase()
-                .chain(sentence[first.len_utf8()..].chars())
-                .collect()
+            first.to_lowercase().chain(sentence[first.len_utf8()..].chars()).collect()
         }
         _ => sentence.to_owned(),
     }
@@ -216,9 +189,7 @@ mod tests {
                 Field::new("machine", DataType::Utf8, false),
                 Field::new("vibration", DataType::Float64, true),
             ];
-            Ok(provider_as_source(Arc::new(EmptyTable::new(Arc::new(
-                Schema::new(fields),
-            )))))
+            Ok(provider_as_source(Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))))))
         }
         fn get_function_meta(&self, _name: &str) -> Option<Arc<ScalarUDF>> {
             None
@@ -257,24 +228,16 @@ mod tests {
 
     /// What is said about a query in the second line of a file: message, text it points at, help.
     fn said(query: &str) -> Vec<(String, String, Option<String>)> {
-        let files = [SourceFile::new(
-            "a.sql",
-            format!("-- a comment\nCREATE VIEW v AS {query};"),
-        )];
+        let files = [SourceFile::new("a.sql", format!("-- a comment\nCREATE VIEW v AS {query};"))];
         let (statements, errors) = parse(&files);
         assert_eq!(errors, []);
-        let Statement::CreateView(view) = &statements[0] else {
-            panic!()
-        };
+        let Statement::CreateView(view) = &statements[0] else { panic!() };
         let provider = OneTable(ConfigOptions::default());
         let query = ast::Statement::Query(view.query.query.clone());
         let planned = SqlToRel::new(&provider).sql_statement_to_plan(query);
         let errors = from_datafusion(planned.unwrap_err(), &StatementText::new(&files, view.query.span));
         let place = |error: &QueryError| files[0].slice(error.span().unwrap()).to_owned();
-        errors
-            .iter()
-            .map(|error| (error.to_string(), place(error), error.help()))
-            .collect()
+        errors.iter().map(|error| (error.to_string(), place(error), error.help())).collect()
     }
 
     fn error(message: &str, place: &str, help: Option<&str>) -> (String, String, Option<String>) {
@@ -285,28 +248,18 @@ mod tests {
     fn an_unknown_column_is_shown_at_its_place_with_the_nearest_one() {
         assert_eq!(
             said("SELECT vibraton FROM readings"),
-            [error(
-                "column \"vibraton\" not found",
-                "vibraton",
-                Some("did you mean \"vibration\"?")
-            )]
+            [error("column \"vibraton\" not found", "vibraton", Some("did you mean \"vibration\"?"))]
         );
         assert_eq!(
             said("SELECT 1 FROM readings r WHERE r.machin = 'a'"),
-            [error(
-                "column \"r.machin\" not found",
-                "machin",
-                Some("did you mean \"r.machine\"?")
-            )]
+            [error("column \"r.machin\" not found", "machin", Some("did you mean \"r.machine\"?"))]
         );
     }
 
     #[test]
     fn several_errors_of_a_query_come_at_once() {
-        let messages: Vec<_> = said("SELECT machin, vibraton FROM readings")
-            .into_iter()
-            .map(|said| said.1)
-            .collect();
+        let messages: Vec<_> =
+            said("SELECT machin, vibraton FROM readings").into_iter().map(|said| said.1).collect();
         assert_eq!(messages, ["machin", "vibraton"]);
     }
 
@@ -314,11 +267,7 @@ mod tests {
     fn an_error_of_our_own_comes_back_with_the_place_that_datafusion_knows() {
         assert_eq!(
             said("SELECT * FROM reading"),
-            [error(
-                "table or view \"reading\" not found",
-                "reading",
-                Some("did you mean \"readings\"?")
-            )]
+            [error("table or view \"reading\" not found", "reading", Some("did you mean \"readings\"?"))]
         );
     }
 
@@ -326,11 +275,7 @@ mod tests {
     fn an_unknown_function_is_shown_at_its_place() {
         assert_eq!(
             said("SELECT mx(vibration) FROM readings"),
-            [error(
-                "function \"mx\" not found",
-                "mx",
-                Some("did you mean \"max\"?")
-            )]
+            [error("function \"mx\" not found", "mx", Some("did you mean \"max\"?"))]
         );
         assert_eq!(said("SELECT fourier(vibration) FROM readings")[0].2, None);
     }
@@ -350,11 +295,7 @@ mod tests {
     #[test]
     fn other_errors_are_reworded_and_keep_their_notes() {
         let files = [SourceFile::new("a.sql", "SELECT a - b FROM t")];
-        let all = Span {
-            file: 0,
-            start: 0,
-            end: 19,
-        };
+        let all = Span { file: 0, start: 0, end: 19 };
         let place = |column| {
             let at = |column| df::Location { line: 1, column };
             Some(df::Span::new(at(column), at(column + 1)))

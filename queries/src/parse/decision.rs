@@ -34,33 +34,17 @@ pub(super) fn optimizer(
     while !tokens.is_done() {
         let here = tokens.here();
         let (clause, twice) = if tokens.eat(&["OVER"]) {
-            (
-                "OVER",
-                variables
-                    .replace(bounded_columns(&mut tokens, context)?)
-                    .is_some(),
-            )
+            ("OVER", variables.replace(bounded_columns(&mut tokens, context)?).is_some())
         } else if tokens.eat(&["SUBJECT", "TO"]) {
-            (
-                "SUBJECT TO",
-                constraints
-                    .replace(conditions(tokens.until(starts_clause))?)
-                    .is_some(),
-            )
+            ("SUBJECT TO", constraints.replace(conditions(tokens.until(starts_clause))?).is_some())
         } else if tokens.eat(&["PER"]) {
             ("PER", per.replace(per_columns(&mut tokens)?).is_some())
         } else if tokens.eat(&["EVERY"]) {
-            (
-                "EVERY",
-                every_us.replace(tokens.interval(Least::AboveZero)?).is_some(),
-            )
+            ("EVERY", every_us.replace(tokens.interval(Least::AboveZero)?).is_some())
         } else if tokens.eat(&["FROM"]) {
             ("FROM", input.replace(select_all(&mut tokens)?).is_some())
         } else if tokens.is(&["WITH"]) {
-            (
-                "WITH",
-                with.replace(options(&mut tokens, &name, context)?).is_some(),
-            )
+            ("WITH", with.replace(options(&mut tokens, &name, context)?).is_some())
         } else {
             return Err(tokens.unexpected("OVER, SUBJECT TO, PER, EVERY, FROM or WITH"));
         };
@@ -95,43 +79,19 @@ pub(super) fn actuator(
     while !tokens.is_done() {
         let here = tokens.here();
         let (clause, twice) = if tokens.is(&["WITH"]) {
-            (
-                "WITH",
-                with.replace(options(&mut tokens, &name, context)?).is_some(),
-            )
+            ("WITH", with.replace(options(&mut tokens, &name, context)?).is_some())
         } else if tokens.peek() == Some(&Token::LParen) {
-            (
-                "columns",
-                columns.replace(bounded_columns(&mut tokens, context)?).is_some(),
-            )
+            ("columns", columns.replace(bounded_columns(&mut tokens, context)?).is_some())
         } else if tokens.eat(&["KEY"]) {
-            (
-                "KEY",
-                key.replace(tokens.names("the name of a column")?).is_some(),
-            )
+            ("KEY", key.replace(tokens.names("the name of a column")?).is_some())
         } else if tokens.is(&["RATE"]) {
             ("RATE", rate.replace(self::rate(&mut tokens)?).is_some())
         } else if tokens.eat(&["TTL"]) {
-            (
-                "TTL",
-                time_to_live_us
-                    .replace(tokens.interval(Least::AboveZero)?)
-                    .is_some(),
-            )
+            ("TTL", time_to_live_us.replace(tokens.interval(Least::AboveZero)?).is_some())
         } else if tokens.eat(&["INTERLOCK"]) {
-            (
-                "INTERLOCK",
-                interlock
-                    .replace(select_without_emit(tokens.parenthesised()?)?)
-                    .is_some(),
-            )
+            ("INTERLOCK", interlock.replace(select_without_emit(tokens.parenthesised()?)?).is_some())
         } else if tokens.eat(&["FAILSAFE"]) {
-            (
-                "FAILSAFE",
-                failsafe
-                    .replace(tokens.parenthesised()?.list(assignment)?)
-                    .is_some(),
-            )
+            ("FAILSAFE", failsafe.replace(tokens.parenthesised()?.list(assignment)?).is_some())
         } else {
             return Err(tokens.unexpected("WITH, \"(\", KEY, RATE, TTL, INTERLOCK or FAILSAFE"));
         };
@@ -140,14 +100,11 @@ pub(super) fn actuator(
     let columns: Vec<BoundedColumn> = columns
         .ok_or_else(|| missing_clause("actuator", &name, "(column TYPE BETWEEN low AND high, ...)"))?;
     let plain: Vec<SourceColumn> = columns.iter().map(|bounded| bounded.column.clone()).collect();
-    let failsafe = failsafe
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|(name, value)| {
-            let column = find_column(&name, &plain, context)?;
-            check_failsafe(&columns[column], &value, context);
-            Some(Failsafe { column, value })
-        });
+    let failsafe = failsafe.unwrap_or_default().into_iter().filter_map(|(name, value)| {
+        let column = find_column(&name, &plain, context)?;
+        check_failsafe(&columns[column], &value, context);
+        Some(Failsafe { column, value })
+    });
     let failsafe = failsafe.collect();
     Ok(CreateActuator {
         options: with.unwrap_or_else(|| no_options(&name)),
@@ -197,23 +154,11 @@ fn conditions(tokens: Tokens<'_>) -> Result<Vec<ExpressionText>> {
 
 fn split_and(condition: ExpressionText, statement: StatementText<'_>, flat: &mut Vec<ExpressionText>) {
     match condition.expression {
-        Expr::BinaryOp {
-            left,
-            op: BinaryOperator::And,
-            right,
-        } => {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
             for part in [left, right] {
                 let span = statement.span_of(part.span()).unwrap_or(condition.span);
                 let text = part.to_string();
-                split_and(
-                    ExpressionText {
-                        expression: *part,
-                        text,
-                        span,
-                    },
-                    statement,
-                    flat,
-                );
+                split_and(ExpressionText { expression: *part, text, span }, statement, flat);
             }
         }
         _ => flat.push(condition),
@@ -234,16 +179,11 @@ fn per_columns(tokens: &mut Tokens<'_>) -> Result<Vec<Name>> {
 
 /// `(name TYPE [BETWEEN low AND high [MAX STEP step]], ...)`.
 fn bounded_columns(tokens: &mut Tokens<'_>, context: &mut Context<'_>) -> Result<Vec<BoundedColumn>> {
-    let columns = tokens
-        .parenthesised()?
-        .list(|tokens| bounded_column(tokens, context))?;
+    let columns = tokens.parenthesised()?.list(|tokens| bounded_column(tokens, context))?;
     let columns: Vec<BoundedColumn> = columns.into_iter().flatten().collect();
     for (at, bounded) in columns.iter().enumerate() {
         let name = &bounded.column.name;
-        if let Some(first) = columns[..at]
-            .iter()
-            .find(|other| other.column.name.value == name.value)
-        {
+        if let Some(first) = columns[..at].iter().find(|other| other.column.name.value == name.value) {
             context.duplicate(NameKind::Column, name, first.column.name.span);
         }
     }
@@ -284,20 +224,13 @@ fn range(tokens: &mut Tokens<'_>, mark: usize, context: &mut Context<'_>) -> Res
     let span = tokens.since(mark);
     if low > high {
         let error = QueryError::invalid(format!("range from {low} to {high} is empty"), span);
-        context
-            .errors
-            .push(error.with_help("the least value comes first"));
+        context.errors.push(error.with_help("the least value comes first"));
     }
     if let Some(step) = max_step.as_ref().filter(|step| step.value <= 0.0) {
         let message = format!("largest step {} is not above zero", step.value);
         context.errors.push(QueryError::invalid(message, step.span));
     }
-    Ok(Range {
-        low,
-        high,
-        max_step: max_step.map(|step| step.value),
-        span,
-    })
+    Ok(Range { low, high, max_step: max_step.map(|step| step.value), span })
 }
 
 fn check_variables(variables: &[BoundedColumn], context: &mut Context<'_>) {
@@ -320,11 +253,7 @@ fn rate(tokens: &mut Tokens<'_>) -> Result<Rate> {
     }
     tokens.expect(&["PER"])?;
     let per_us = tokens.interval(Least::AboveZero)?.value;
-    Ok(Rate {
-        commands,
-        per_us,
-        span: tokens.since(mark),
-    })
+    Ok(Rate { commands, per_us, span: tokens.since(mark) })
 }
 
 /// `column = value`.
@@ -351,10 +280,7 @@ fn constant(expression: &Expr) -> Option<f64> {
             Value::Number(digits, _) => digits.parse().ok(),
             _ => None,
         },
-        Expr::UnaryOp {
-            op: UnaryOperator::Minus,
-            expr,
-        } => Some(-constant(expr)?),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Some(-constant(expr)?),
         _ => None,
     }
 }
@@ -365,8 +291,5 @@ fn missing_clause(kind: &str, name: &Name, clause: &str) -> QueryError {
 }
 
 fn no_options(name: &Name) -> Options {
-    Options {
-        entries: Vec::new(),
-        span: name.span,
-    }
+    Options { entries: Vec::new(), span: name.span }
 }

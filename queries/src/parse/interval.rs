@@ -33,27 +33,18 @@ pub fn interval_us(interval: &Expr, least: Least) -> Result<i64, QueryError> {
             .with_help("write it as INTERVAL '5' SECOND")
     })?;
     if parsed.months != 0 {
-        return Err(
-            QueryError::invalid(format!("interval {text:?} has no fixed length"), None)
-                .with_help("months and years vary: use days, hours, minutes or seconds"),
-        );
+        return Err(QueryError::invalid(format!("interval {text:?} has no fixed length"), None)
+            .with_help("months and years vary: use days, hours, minutes or seconds"));
     }
     if parsed.nanoseconds % 1_000 != 0 {
-        return Err(QueryError::invalid(
-            format!("interval {text:?} is finer than a microsecond"),
-            None,
-        ));
+        return Err(QueryError::invalid(format!("interval {text:?} is finer than a microsecond"), None));
     }
     let micros = i64::from(parsed.days) * US_PER_DAY + parsed.nanoseconds / 1_000;
     match least {
-        Least::Zero if micros < 0 => Err(QueryError::invalid(
-            format!("interval {text:?} is negative"),
-            None,
-        )),
-        Least::AboveZero if micros <= 0 => Err(QueryError::invalid(
-            format!("interval {text:?} is not longer than zero"),
-            None,
-        )),
+        Least::Zero if micros < 0 => Err(QueryError::invalid(format!("interval {text:?} is negative"), None)),
+        Least::AboveZero if micros <= 0 => {
+            Err(QueryError::invalid(format!("interval {text:?} is not longer than zero"), None))
+        }
         _ => Ok(micros),
     }
 }

@@ -33,9 +33,7 @@ pub(super) fn statements(file: &SourceFile, index: usize) -> Lexed {
                 resume
             }
         };
-        lexed
-            .statements
-            .extend(complete.into_iter().filter(|statement| !statement.is_empty()));
+        lexed.statements.extend(complete.into_iter().filter(|statement| !statement.is_empty()));
     }
     lexed
 }
@@ -96,23 +94,15 @@ fn recover(error: TokenizerError, file: &SourceFile, index: usize, start: usize)
     let at = offset(file, shift(error.location, origin(file, start)));
     let rest = &file.text()[at..];
     let first = rest.chars().next();
-    let span = Span {
-        file: index,
-        start: at,
-        end: at + first.map_or(0, char::len_utf8),
-    };
+    let span = Span { file: index, start: at, end: at + first.map_or(0, char::len_utf8) };
     let error = match first {
         Some(quote @ ('\'' | '"' | '`')) => QueryError::invalid("this quote is never closed", span)
-            .with_help(format!(
-                "a quote inside of a text is written twice: {quote}{quote}"
-            )),
+            .with_help(format!("a quote inside of a text is written twice: {quote}{quote}")),
         _ if error.message.contains("comment") => {
             QueryError::invalid("a comment is never closed", span).with_help("close it with */")
         }
         _ => QueryError::invalid(reword(&error.message), span),
     };
-    let resume = rest
-        .find(';')
-        .map_or(file.text().len(), |semicolon| at + semicolon + 1);
+    let resume = rest.find(';').map_or(file.text().len(), |semicolon| at + semicolon + 1);
     (error, resume)
 }

@@ -35,12 +35,7 @@ pub fn parse(files: &[SourceFile]) -> (Vec<Statement>, Vec<QueryError>) {
 /// Statements come in the order of the files. One that has errors comes as [`Statement::Broken`], if it got as far as
 /// its name.
 pub fn parse_with(files: &[SourceFile], environment: &dyn Environment) -> (Vec<Statement>, Vec<QueryError>) {
-    let mut context = Context {
-        environment,
-        errors: Vec::new(),
-        unknown_columns: Vec::new(),
-        name: None,
-    };
+    let mut context = Context { environment, errors: Vec::new(), unknown_columns: Vec::new(), name: None };
     let mut statements = Vec::new();
     for (index, file) in files.iter().enumerate() {
         let lexed = lex::statements(file, index);
@@ -62,20 +57,13 @@ pub fn parse_select(file: &SourceFile) -> Result<SelectQuery, Vec<QueryError>> {
     if !lexed.errors.is_empty() {
         return Err(lexed.errors);
     }
-    let whole = Span {
-        file: 0,
-        start: 0,
-        end: file.text().len(),
-    };
+    let whole = Span { file: 0, start: 0, end: file.text().len() };
     match lexed.statements.as_slice() {
         [lexemes] => {
             query::select_without_emit(Tokens::of_statement(file, lexemes)).map_err(|error| vec![error])
         }
         [] => Err(vec![QueryError::invalid("there is no query", whole)]),
-        [_, second, ..] => Err(vec![QueryError::invalid(
-            "there is more than one query",
-            second[0].span,
-        )]),
+        [_, second, ..] => Err(vec![QueryError::invalid("there is more than one query", second[0].span)]),
     }
 }
 
@@ -102,8 +90,7 @@ impl Context<'_> {
     /// Reports a clause that has been there before.
     fn once(&mut self, clause: &str, twice: bool, span: Span) {
         if twice {
-            self.errors
-                .push(QueryError::invalid(format!("{clause} appears twice"), span));
+            self.errors.push(QueryError::invalid(format!("{clause} appears twice"), span));
         }
     }
 }
@@ -134,15 +121,7 @@ fn statement(mut tokens: Tokens<'_>, context: &mut Context<'_>) -> Result<Statem
     let materialized = tokens.eat(&["MATERIALIZED"]);
     let kinds: &[&'static str] = match materialized {
         true => &["VIEW"],
-        false => &[
-            "SOURCE",
-            "TABLE",
-            "VIEW",
-            "MODEL",
-            "OPTIMIZER",
-            "ACTUATOR",
-            "SINK",
-        ],
+        false => &["SOURCE", "TABLE", "VIEW", "MODEL", "OPTIMIZER", "ACTUATOR", "SINK"],
     };
     let Some(kind) = kinds.iter().find(|kind| tokens.eat(&[kind])) else {
         return Err(tokens.unexpected(&one_of(kinds)));

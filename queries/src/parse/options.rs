@@ -50,10 +50,7 @@ impl Environment for ProcessEnvironment {
 
     fn secret_help(&self, name: &str) -> String {
         let file = Self::secrets_folder().join(name);
-        format!(
-            "set the variable LINESHAFT_SECRET_{name}, or write the file {}",
-            file.display()
-        )
+        format!("set the variable LINESHAFT_SECRET_{name}, or write the file {}", file.display())
     }
 }
 
@@ -66,24 +63,15 @@ fn read_secret(folder: &Path, name: &str) -> Option<String> {
 pub(super) fn options(tokens: &mut Tokens<'_>, name: &Name, context: &mut Context<'_>) -> Result<Options> {
     let mark = tokens.mark();
     if !tokens.eat(&["WITH"]) {
-        return Ok(Options {
-            entries: Vec::new(),
-            span: name.span,
-        });
+        return Ok(Options { entries: Vec::new(), span: name.span });
     }
     let entries = tokens.parenthesised()?.list(|tokens| entry(tokens, context))?;
     for (at, entry) in entries.iter().enumerate() {
-        if let Some(first) = entries[..at]
-            .iter()
-            .find(|other| other.name.value == entry.name.value)
-        {
+        if let Some(first) = entries[..at].iter().find(|other| other.name.value == entry.name.value) {
             context.duplicate(NameKind::Option, &entry.name, first.name.span);
         }
     }
-    Ok(Options {
-        entries,
-        span: tokens.since(mark),
-    })
+    Ok(Options { entries, span: tokens.since(mark) })
 }
 
 fn entry(tokens: &mut Tokens<'_>, context: &mut Context<'_>) -> Result<OptionEntry> {
@@ -91,10 +79,7 @@ fn entry(tokens: &mut Tokens<'_>, context: &mut Context<'_>) -> Result<OptionEnt
     tokens.expect_symbol(&Token::Eq)?;
     let value = value(tokens)?;
     let replaced = replace(&value, context);
-    Ok(OptionEntry {
-        name,
-        value: Spanned::new(replaced, value.span),
-    })
+    Ok(OptionEntry { name, value: Spanned::new(replaced, value.span) })
 }
 
 /// `qos`, `csv.header` or `'qos'`.
@@ -139,9 +124,7 @@ fn replace(value: &Spanned<String>, context: &mut Context<'_>) -> OptionValue {
     while let Some((before, after)) = rest.split_once("${") {
         text.push_str(before);
         let Some((placeholder, behind)) = after.split_once('}') else {
-            context
-                .errors
-                .push(no_placeholder(&format!("${{{after}"), value.span));
+            context.errors.push(no_placeholder(&format!("${{{after}"), value.span));
             rest = "";
             break;
         };
@@ -167,20 +150,11 @@ fn look_up(placeholder: &str, span: Span, environment: &dyn Environment) -> Resu
         return Err(wrong());
     }
     let (kind, found, help) = match kind {
-        "env" => (
-            "environment variable",
-            environment.variable(name),
-            format!("set it: export {name}=..."),
-        ),
+        "env" => ("environment variable", environment.variable(name), format!("set it: export {name}=...")),
         "secret" => ("secret", environment.secret(name), environment.secret_help(name)),
         _ => return Err(wrong()),
     };
-    found.ok_or_else(|| QueryError::MissingVariable {
-        kind,
-        name: name.to_owned(),
-        span,
-        help,
-    })
+    found.ok_or_else(|| QueryError::MissingVariable { kind, name: name.to_owned(), span, help })
 }
 
 fn no_placeholder(text: &str, span: Span) -> QueryError {

@@ -18,13 +18,7 @@ pub(super) fn view(mut tokens: Tokens<'_>, name: Name, materialized: bool) -> Re
         _ => Vec::new(),
     };
     tokens.expect(&["AS"])?;
-    Ok(CreateView {
-        span: tokens.span(),
-        name,
-        columns,
-        materialized,
-        query: select(tokens)?,
-    })
+    Ok(CreateView { span: tokens.span(), name, columns, materialized, query: select(tokens)? })
 }
 
 /// `name [FROM relation] WITH (...) [AS query]`.
@@ -43,12 +37,7 @@ pub(super) fn sink(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>
         None if tokens.eat(&["AS"]) => select(tokens)?,
         None => return Err(tokens.unexpected("AS and a query, or FROM and a view before WITH")),
     };
-    Ok(CreateSink {
-        name,
-        query,
-        options,
-        span,
-    })
+    Ok(CreateSink { name, query, options, span })
 }
 
 /// `name WITH (...) [AS query]`.
@@ -62,12 +51,7 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
             None
         }
     };
-    Ok(CreateModel {
-        name,
-        options,
-        training,
-        span,
-    })
+    Ok(CreateModel { name, options, training, span })
 }
 
 /// `INSERT INTO actuator [(a, b)] query`.
@@ -80,12 +64,7 @@ pub(super) fn insert(mut tokens: Tokens<'_>) -> Result<InsertInto> {
         Some(Token::LParen) if !is_query => tokens.names("the name of a column")?,
         _ => Vec::new(),
     };
-    Ok(InsertInto {
-        span: tokens.span(),
-        target,
-        columns,
-        query: select(tokens)?,
-    })
+    Ok(InsertInto { span: tokens.span(), target, columns, query: select(tokens)? })
 }
 
 /// All tokens left: a query, perhaps with `EMIT`.
@@ -98,20 +77,15 @@ pub(super) fn select(mut tokens: Tokens<'_>) -> Result<SelectQuery> {
         false if is_emit(&tokens) => Some(emit(&mut tokens)?),
         false => return Err(tokens.unexpected("end of statement")),
     };
-    Ok(SelectQuery {
-        emit,
-        ..parse(&mut query)?
-    })
+    Ok(SelectQuery { emit, ..parse(&mut query)? })
 }
 
 /// A query whose result is taken once, so that there is nothing to emit.
 pub(super) fn select_without_emit(tokens: Tokens<'_>) -> Result<SelectQuery> {
     let query = select(tokens)?;
     match &query.emit {
-        Some(emit) => Err(
-            QueryError::invalid("this query has no windows that could emit", emit.span)
-                .with_help("put EMIT into the view that has the window"),
-        ),
+        Some(emit) => Err(QueryError::invalid("this query has no windows that could emit", emit.span)
+            .with_help("put EMIT into the view that has the window")),
         None => Ok(query),
     }
 }
@@ -123,15 +97,9 @@ pub(super) fn select_all(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
     let span = tokens.since(mark);
     let name = tokens.taken(mark);
     let place = name[0].token.span;
-    let written = [
-        Token::make_keyword("SELECT"),
-        Token::Mul,
-        Token::make_keyword("FROM"),
-    ];
-    let written = written.into_iter().map(|token| Lexeme {
-        token: TokenWithSpan { token, span: place },
-        span,
-    });
+    let written = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+    let written =
+        written.into_iter().map(|token| Lexeme { token: TokenWithSpan { token, span: place }, span });
     let lexemes: Vec<Lexeme> = written.chain(name.iter().cloned()).collect();
     let mut query = parse(&mut Tokens::of_statement(tokens.file(), &lexemes))?;
     query.text = format!("SELECT * FROM {}", tokens.file().slice(span));
@@ -146,12 +114,7 @@ fn parse(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
     }
     let query = tokens.sql(|parser| parser.parse_query())?;
     tokens.expect_end()?;
-    Ok(SelectQuery {
-        query,
-        text: tokens.file().slice(span).to_owned(),
-        span,
-        emit: None,
-    })
+    Ok(SelectQuery { query, text: tokens.file().slice(span).to_owned(), span, emit: None })
 }
 
 /// Found by its name, because DataFusion's parser would stumble over `WITHIN` inside of it.

@@ -45,9 +45,7 @@ pub(super) fn source(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'
         return Err(tokens.unexpected("\"(\" and the columns"));
     }
     let mut elements = Elements::default();
-    tokens
-        .parenthesised()?
-        .list(|tokens| element(tokens, &mut elements, context))?;
+    tokens.parenthesised()?.list(|tokens| element(tokens, &mut elements, context))?;
     let options = options(&mut tokens, &name, context)?;
     tokens.expect_end()?;
     Ok(resolve(elements, name, options, span, context))
@@ -57,33 +55,17 @@ fn element(tokens: &mut Tokens<'_>, elements: &mut Elements, context: &mut Conte
     let mark = tokens.mark();
     if tokens.eat(&["WATERMARK", "FOR"]) {
         let clause = watermark(tokens, mark)?;
-        context.once(
-            "WATERMARK",
-            elements.watermark.replace(clause).is_some(),
-            tokens.since(mark),
-        );
+        context.once("WATERMARK", elements.watermark.replace(clause).is_some(), tokens.since(mark));
     } else if tokens.eat(&["DEDUPLICATE", "BY"]) {
         let columns = tokens.names("the name of a column")?;
         tokens.expect(&["WITHIN"])?;
         let within_us = tokens.interval(Least::AboveZero)?.value;
         let span = tokens.since(mark);
-        let clause = DeduplicateClause {
-            columns,
-            within_us,
-            span,
-        };
-        context.once(
-            "DEDUPLICATE",
-            elements.deduplicate.replace(clause).is_some(),
-            span,
-        );
+        let clause = DeduplicateClause { columns, within_us, span };
+        context.once("DEDUPLICATE", elements.deduplicate.replace(clause).is_some(), span);
     } else if tokens.eat(&["PRIMARY", "KEY"]) {
         let key = tokens.names("the name of a column")?;
-        context.once(
-            "PRIMARY KEY",
-            !elements.primary_key.is_empty(),
-            tokens.since(mark),
-        );
+        context.once("PRIMARY KEY", !elements.primary_key.is_empty(), tokens.since(mark));
         elements.primary_key = key;
     } else {
         column_with_constraints(tokens, elements, context)?;
@@ -134,13 +116,7 @@ pub(super) fn column(tokens: &mut Tokens<'_>, context: &mut Context<'_>) -> Resu
             return Ok(None);
         }
     };
-    Ok(Some(SourceColumn {
-        name,
-        data_type,
-        nullable: true,
-        metadata: false,
-        span: tokens.since(mark),
-    }))
+    Ok(Some(SourceColumn { name, data_type, nullable: true, metadata: false, span: tokens.since(mark) }))
 }
 
 fn add_column(columns: &mut Vec<SourceColumn>, column: SourceColumn, context: &mut Context<'_>) {
@@ -157,10 +133,7 @@ fn watermark(tokens: &mut Tokens<'_>, mark: usize) -> Result<WatermarkClause> {
     if tokens.eat(&["AS"]) {
         let same = tokens.name("the column of the event time")?;
         if same.value != column.value {
-            let message = format!(
-                "watermark for column {:?} uses column {:?}",
-                column.value, same.value
-            );
+            let message = format!("watermark for column {:?} uses column {:?}", column.value, same.value);
             return Err(QueryError::invalid(message, same.span)
                 .with_help(format!("write {} - INTERVAL '5' SECOND", column.value)));
         }
@@ -172,12 +145,7 @@ fn watermark(tokens: &mut Tokens<'_>, mark: usize) -> Result<WatermarkClause> {
         true => per_columns(tokens)?,
         false => Vec::new(),
     };
-    Ok(WatermarkClause {
-        column,
-        disorder_us,
-        per,
-        span: tokens.since(mark),
-    })
+    Ok(WatermarkClause { column, disorder_us, per, span: tokens.since(mark) })
 }
 
 /// `a, b` or `(a, b)`. A name after a comma belongs to the list only if no type follows it.
@@ -221,15 +189,7 @@ fn resolve(
         within_us: clause.within_us,
         span: clause.span,
     });
-    CreateSource {
-        name,
-        columns,
-        primary_key,
-        watermark,
-        deduplicate,
-        options,
-        span,
-    }
+    CreateSource { name, columns, primary_key, watermark, deduplicate, options, span }
 }
 
 fn check_event_time(column: &SourceColumn, span: Span, context: &mut Context<'_>) {
@@ -248,10 +208,7 @@ pub(super) fn find_columns(
     columns: &[SourceColumn],
     context: &mut Context<'_>,
 ) -> Vec<usize> {
-    names
-        .iter()
-        .filter_map(|name| find_column(name, columns, context))
-        .collect()
+    names.iter().filter_map(|name| find_column(name, columns, context)).collect()
 }
 
 /// The index of the column `name`; reports one that is not there.

@@ -59,10 +59,7 @@ fn errors(text: &str) -> Vec<(String, String)> {
     let files = file(text);
     let (_, errors) = parse(&files);
     let place = |error: &QueryError| files[0].slice(error.span().unwrap()).to_owned();
-    errors
-        .iter()
-        .map(|error| (error.to_string(), place(error)))
-        .collect()
+    errors.iter().map(|error| (error.to_string(), place(error))).collect()
 }
 
 fn error(text: &str) -> (String, String) {
@@ -107,23 +104,13 @@ fn query(text: &str) -> SelectQuery {
 fn a_source_has_columns_a_watermark_and_options() {
     let source = source(READINGS);
     let list = DataType::new_list(DataType::Float64, true);
-    let types: Vec<_> = source
-        .columns
-        .iter()
-        .map(|column| column.data_type.clone())
-        .collect();
-    assert_eq!(
-        types,
-        [TIMESTAMP, DataType::Utf8, DataType::Float64, list, DataType::Utf8]
-    );
+    let types: Vec<_> = source.columns.iter().map(|column| column.data_type.clone()).collect();
+    assert_eq!(types, [TIMESTAMP, DataType::Utf8, DataType::Float64, list, DataType::Utf8]);
     let nullable: Vec<_> = source.columns.iter().map(|column| column.nullable).collect();
     assert_eq!(nullable, [false, false, true, true, true]);
     assert_eq!(source.metadata(), [4]);
     let watermark = source.watermark.unwrap();
-    assert_eq!(
-        (watermark.column, watermark.disorder_us, watermark.per),
-        (0, 5 * SECOND, vec![])
-    );
+    assert_eq!((watermark.column, watermark.disorder_us, watermark.per), (0, 5 * SECOND, vec![]));
     assert_eq!(source.options.text("qos"), Some("1"));
     assert_eq!(source.options.text("topic"), Some("plant/+/readings"));
     assert_eq!(source.options.to_map().len(), 5);
@@ -150,15 +137,9 @@ fn a_watermark_may_be_per_key_and_without_disorder() {
     };
     assert_eq!(watermark("WATERMARK FOR ts"), (0, vec![]));
     assert_eq!(watermark("WATERMARK FOR ts AS ts"), (0, vec![]));
-    assert_eq!(
-        watermark("WATERMARK FOR ts AS ts - INTERVAL '1 minute' PER a, b"),
-        (60 * SECOND, vec![1, 2])
-    );
+    assert_eq!(watermark("WATERMARK FOR ts AS ts - INTERVAL '1 minute' PER a, b"), (60 * SECOND, vec![1, 2]));
     assert_eq!(watermark("WATERMARK FOR ts PER (a, b)"), (0, vec![1, 2]));
-    assert_eq!(
-        watermark("WATERMARK FOR ts PER a, c TEXT, PRIMARY KEY (a)"),
-        (0, vec![1])
-    );
+    assert_eq!(watermark("WATERMARK FOR ts PER a, c TEXT, PRIMARY KEY (a)"), (0, vec![1]));
     assert_eq!(watermark("WATERMARK FOR ts PER a, c TEXT"), (0, vec![1]));
 }
 
@@ -167,10 +148,7 @@ fn duplicates_are_told_by_columns_for_a_time() {
     let text =
         "CREATE SOURCE s (device TEXT, seq BIGINT, DEDUPLICATE BY (device, seq) WITHIN INTERVAL '10' MINUTE)";
     let deduplicate = source(text).deduplicate.unwrap();
-    assert_eq!(
-        (deduplicate.columns, deduplicate.within_us),
-        (vec![0, 1], 600 * SECOND)
-    );
+    assert_eq!((deduplicate.columns, deduplicate.within_us), (vec![0, 1], 600 * SECOND));
 }
 
 #[test]
@@ -197,13 +175,7 @@ fn every_type_of_a_column_has_one_of_arrow() {
         TIMESTAMP,
         Decimal128(38, 10),
     ];
-    assert_eq!(
-        columns
-            .iter()
-            .map(|column| column.data_type.clone())
-            .collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(columns.iter().map(|column| column.data_type.clone()).collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -220,22 +192,13 @@ fn a_view_is_a_query_and_may_be_materialized() {
 #[test]
 fn emit_is_a_clause_and_never_the_name_of_a_table() {
     let emit = |text: &str| query(text).emit.map(|emit| emit.value);
-    assert_eq!(
-        emit("SELECT * FROM t EMIT ON WINDOW CLOSE"),
-        Some(Emit::OnWindowClose)
-    );
-    assert_eq!(
-        emit("SELECT * FROM t EMIT EVERY INTERVAL '1' SECOND"),
-        Some(Emit::Every(SECOND))
-    );
+    assert_eq!(emit("SELECT * FROM t EMIT ON WINDOW CLOSE"), Some(Emit::OnWindowClose));
+    assert_eq!(emit("SELECT * FROM t EMIT EVERY INTERVAL '1' SECOND"), Some(Emit::Every(SECOND)));
     assert_eq!(
         emit("SELECT a FROM t GROUP BY a EMIT EVERY INTERVAL '2 seconds'"),
         Some(Emit::Every(2 * SECOND))
     );
-    assert_eq!(
-        emit("SELECT emit, t.emit FROM t WHERE emit > 1 ORDER BY emit"),
-        None
-    );
+    assert_eq!(emit("SELECT emit, t.emit FROM t WHERE emit > 1 ORDER BY emit"), None);
     let query = query("SELECT * FROM t EMIT ON WINDOW CLOSE");
     assert_eq!(
         (query.text.as_str(), query.query.to_string().as_str()),
@@ -243,10 +206,7 @@ fn emit_is_a_clause_and_never_the_name_of_a_table() {
     );
     assert_eq!(
         error("CREATE VIEW v AS SELECT * FROM t EMIT;"),
-        pair(
-            "expected ON WINDOW CLOSE or EVERY INTERVAL, found end of statement",
-            ""
-        )
+        pair("expected ON WINDOW CLOSE or EVERY INTERVAL, found end of statement", "")
     );
 }
 
@@ -293,39 +253,11 @@ fn a_model_is_trained_or_loaded() {
 fn an_optimizer_has_its_clauses() {
     let optimizer = optimizer(SETPOINTS);
     assert!(!optimizer.maximize);
-    assert!(
-        optimizer
-            .objective
-            .text
-            .starts_with("energy(speed, heat) + 0.3 * power(")
-    );
-    let ranges: Vec<_> = optimizer
-        .variables
-        .iter()
-        .map(|variable| variable.range.unwrap())
-        .collect();
-    assert!(matches!(
-        ranges[0],
-        Range {
-            low: 10.0,
-            high: 40.0,
-            max_step: Some(2.0),
-            ..
-        }
-    ));
-    assert!(matches!(
-        ranges[1],
-        Range {
-            low: 180.0,
-            high: 240.0,
-            max_step: None,
-            ..
-        }
-    ));
-    assert_eq!(
-        optimizer.constraints[0].text,
-        "predict('throughput', speed, heat, humidity) >= 95"
-    );
+    assert!(optimizer.objective.text.starts_with("energy(speed, heat) + 0.3 * power("));
+    let ranges: Vec<_> = optimizer.variables.iter().map(|variable| variable.range.unwrap()).collect();
+    assert!(matches!(ranges[0], Range { low: 10.0, high: 40.0, max_step: Some(2.0), .. }));
+    assert!(matches!(ranges[1], Range { low: 180.0, high: 240.0, max_step: None, .. }));
+    assert_eq!(optimizer.constraints[0].text, "predict('throughput', speed, heat, humidity) >= 95");
     assert_eq!(optimizer.per[0].value, "line");
     assert_eq!(optimizer.every_us.value, 60 * SECOND);
     assert_eq!(optimizer.input.query.to_string(), "SELECT * FROM line_state");
@@ -339,11 +271,7 @@ fn clauses_of_an_optimizer_come_in_any_order_and_conditions_are_split() {
     );
     assert!(optimizer.maximize);
     assert_eq!(optimizer.objective.text, "x - avg(y) OVER (PARTITION BY z)");
-    let conditions: Vec<_> = optimizer
-        .constraints
-        .iter()
-        .map(|condition| condition.text.as_str())
-        .collect();
+    let conditions: Vec<_> = optimizer.constraints.iter().map(|condition| condition.text.as_str()).collect();
     assert_eq!(conditions, ["x BETWEEN 1 AND 2", "y < 3", "z IS DISTINCT FROM 4"]);
     assert_eq!(optimizer.per.len(), 2);
     assert_eq!(optimizer.options.text("seed"), Some("1"));
@@ -384,11 +312,7 @@ fn a_sink_takes_a_query_or_a_relation() {
     assert_eq!(history.query.text, "SELECT * FROM features");
     assert_eq!(late.query.query.to_string(), "SELECT * FROM readings.late");
     assert_eq!(
-        (
-            plain.target.value.as_str(),
-            plain.columns.len(),
-            named.columns.len()
-        ),
+        (plain.target.value.as_str(), plain.columns.len(), named.columns.len()),
         ("press_drive", 0, 2)
     );
 }
@@ -398,11 +322,7 @@ fn names_fold_to_lower_case_unless_quoted_and_may_be_keywords() {
     let source =
         source("CREATE SOURCE \"Pump 1\" (Value DOUBLE, \"Volume Flow\" DOUBLE, \"order\" INT, time TEXT)");
     assert_eq!(source.name.value, "Pump 1");
-    let names: Vec<_> = source
-        .columns
-        .iter()
-        .map(|column| column.name.value.as_str())
-        .collect();
+    let names: Vec<_> = source.columns.iter().map(|column| column.name.value.as_str()).collect();
     assert_eq!(names, ["value", "Volume Flow", "order", "time"]);
 }
 
@@ -411,15 +331,11 @@ fn places_point_into_the_file_behind_tabs_and_other_statements() {
     let text = "CREATE VIEW ä AS SELECT 1;\n\t/* Ω */ CREATE VIEW b AS\n\tSELECT größe FROM \"Ω\";";
     let files = file(text);
     let (statements, _) = parse(&files);
-    let Statement::CreateView(view) = &statements[1] else {
-        panic!()
-    };
+    let Statement::CreateView(view) = &statements[1] else { panic!() };
     assert_eq!(files[0].slice(view.query.span), "SELECT größe FROM \"Ω\"");
     let select = view.query.query.body.as_select().unwrap();
     use datafusion::sql::sqlparser::ast::Spanned;
-    let place = StatementText::new(&files, view.span)
-        .span_of(select.projection[0].span())
-        .unwrap();
+    let place = StatementText::new(&files, view.span).span_of(select.projection[0].span()).unwrap();
     assert_eq!(files[0].slice(place), "größe");
 }
 
@@ -442,10 +358,7 @@ fn five_mistakes_give_five_messages_each_at_its_place() {
         ]
     );
     let (statements, _) = parse(&file(text));
-    let names: Vec<_> = statements
-        .iter()
-        .map(|statement| statement.name().value.as_str())
-        .collect();
+    let names: Vec<_> = statements.iter().map(|statement| statement.name().value.as_str()).collect();
     assert_eq!(names, ["a", "b", "c", "fine"]);
     assert!(matches!(statements[0], Statement::Broken(_)));
     assert!(matches!(statements[3], Statement::CreateView(_)));
@@ -456,56 +369,27 @@ fn a_quote_or_comment_that_is_never_closed_loses_one_statement_only() {
     let text = "CREATE VIEW a AS SELECT 1; CREATE VIEW b AS SELECT 'x; CREATE VIEW c AS SELECT 2; CREATE VIEW c AS SELECT;";
     let files = file(text);
     let (statements, errors) = parse(&files);
-    let names: Vec<_> = statements
-        .iter()
-        .map(|statement| statement.name().value.as_str())
-        .collect();
+    let names: Vec<_> = statements.iter().map(|statement| statement.name().value.as_str()).collect();
     assert_eq!(names, ["a", "c", "c"]);
     assert_eq!(errors[0].to_string(), "this quote is never closed");
     assert_eq!(files[0].position(errors[0].span().unwrap().start).column, 52);
-    assert_eq!(
-        errors[1].to_string(),
-        "expected an expression, found end of statement"
-    );
-    assert_eq!(
-        error("CREATE VIEW a AS SELECT 1; /* x").0,
-        "a comment is never closed"
-    );
+    assert_eq!(errors[1].to_string(), "expected an expression, found end of statement");
+    assert_eq!(error("CREATE VIEW a AS SELECT 1; /* x").0, "a comment is never closed");
 }
 
 #[test]
 fn wrong_statements_say_what_is_allowed() {
     for (text, message, place) in [
-        (
-            "SELECT 1",
-            "expected CREATE or INSERT INTO, found \"SELECT\"",
-            "SELECT",
-        ),
-        (
-            "CREATE OR REPLACE VIEW v AS SELECT 1",
-            "not supported yet: OR REPLACE",
-            "OR REPLACE",
-        ),
-        (
-            "CREATE SOURCE IF NOT EXISTS s (a INT)",
-            "not supported yet: IF NOT EXISTS",
-            "IF NOT EXISTS",
-        ),
+        ("SELECT 1", "expected CREATE or INSERT INTO, found \"SELECT\"", "SELECT"),
+        ("CREATE OR REPLACE VIEW v AS SELECT 1", "not supported yet: OR REPLACE", "OR REPLACE"),
+        ("CREATE SOURCE IF NOT EXISTS s (a INT)", "not supported yet: IF NOT EXISTS", "IF NOT EXISTS"),
         (
             "CREATE INDEX i",
             "expected SOURCE, TABLE, VIEW, MODEL, OPTIMIZER, ACTUATOR or SINK, found \"INDEX\"",
             "INDEX",
         ),
-        (
-            "CREATE TABLE t AS SELECT 1",
-            "expected \"(\" and the columns, found \"AS\"",
-            "AS",
-        ),
-        (
-            "CREATE VIEW v AS SELECT (1 FROM t",
-            "expected \")\", found \"FROM\"",
-            "FROM",
-        ),
+        ("CREATE TABLE t AS SELECT 1", "expected \"(\" and the columns, found \"AS\"", "AS"),
+        ("CREATE VIEW v AS SELECT (1 FROM t", "expected \")\", found \"FROM\"", "FROM"),
         ("CREATE SOURCE s (a INT", "\"(\" is never closed", "("),
         ("CREATE SOURCE s (a)", "expected a type, found \")\"", ")"),
         (
@@ -514,26 +398,10 @@ fn wrong_statements_say_what_is_allowed() {
             "VIEW",
         ),
         ("CREATE SOURCE s (a TIME)", "not supported yet: type TIME", "TIME"),
-        (
-            "CREATE SOURCE s (a INT, A TEXT)",
-            "column \"a\" is declared twice",
-            "A",
-        ),
-        (
-            "CREATE SOURCE s (a INT, WATERMARK FOR a)",
-            "event time \"a\" is Int32, but must be TIMESTAMP",
-            "a",
-        ),
-        (
-            "CREATE SOURCE s (a INT) WITH (qos = 1, qos = 2)",
-            "option \"qos\" is declared twice",
-            "qos",
-        ),
-        (
-            "CREATE SOURCE s (a INT) WITH (format = json)",
-            "expected a value, found \"json\"",
-            "json",
-        ),
+        ("CREATE SOURCE s (a INT, A TEXT)", "column \"a\" is declared twice", "A"),
+        ("CREATE SOURCE s (a INT, WATERMARK FOR a)", "event time \"a\" is Int32, but must be TIMESTAMP", "a"),
+        ("CREATE SOURCE s (a INT) WITH (qos = 1, qos = 2)", "option \"qos\" is declared twice", "qos"),
+        ("CREATE SOURCE s (a INT) WITH (format = json)", "expected a value, found \"json\"", "json"),
         (
             "CREATE VIEW v AS SELECT 1 EMIT EVERY INTERVAL '1' MONTH",
             "interval \"1 MONTH\" has no fixed length",
@@ -564,11 +432,7 @@ fn wrong_statements_say_what_is_allowed() {
             "optimizer \"o\" is not complete",
             "o",
         ),
-        (
-            "CREATE ACTUATOR a (x DOUBLE BETWEEN 9 AND 1)",
-            "range from 9 to 1 is empty",
-            "BETWEEN 9 AND 1",
-        ),
+        ("CREATE ACTUATOR a (x DOUBLE BETWEEN 9 AND 1)", "range from 9 to 1 is empty", "BETWEEN 9 AND 1"),
         (
             "CREATE ACTUATOR a (x TEXT BETWEEN 1 AND 9)",
             "column \"x\" with a range is Utf8, but must be a number",
@@ -579,16 +443,8 @@ fn wrong_statements_say_what_is_allowed() {
             "failsafe value -1 of column \"x\" is outside of 1 to 9",
             "-1",
         ),
-        (
-            "CREATE ACTUATOR a (x DOUBLE) KEY (y)",
-            "column \"y\" not found",
-            "y",
-        ),
-        (
-            "CREATE ACTUATOR a (x DOUBLE) KEY (x) KEY (x)",
-            "KEY appears twice",
-            "KEY",
-        ),
+        ("CREATE ACTUATOR a (x DOUBLE) KEY (y)", "column \"y\" not found", "y"),
+        ("CREATE ACTUATOR a (x DOUBLE) KEY (x) KEY (x)", "KEY appears twice", "KEY"),
     ] {
         assert_eq!(error(text), pair(message, place), "{text}");
     }
@@ -597,23 +453,14 @@ fn wrong_statements_say_what_is_allowed() {
 #[test]
 fn a_name_is_declared_once_in_all_files() {
     let files = [
-        SourceFile::new(
-            "a.sql",
-            "CREATE SOURCE s (a INT); CREATE SINK s FROM s WITH (connector = 'stdout')",
-        ),
+        SourceFile::new("a.sql", "CREATE SOURCE s (a INT); CREATE SINK s FROM s WITH (connector = 'stdout')"),
         SourceFile::new("b.sql", "CREATE VIEW s AS SELECT 1"),
     ];
     let (statements, errors) = parse(&files);
     assert_eq!(statements.len(), 3);
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].to_string(), "table or view \"s\" is declared twice");
-    assert_eq!(
-        (
-            errors[0].span().unwrap().file,
-            errors[0].notes()[0].span.unwrap().file
-        ),
-        (1, 0)
-    );
+    assert_eq!((errors[0].span().unwrap().file, errors[0].notes()[0].span.unwrap().file), (1, 0));
 }
 
 struct Given(HashMap<&'static str, &'static str>);
@@ -640,9 +487,7 @@ fn placeholders_are_replaced_and_missing_ones_reported() {
     );
     let (statements, errors) = parse_with(&files, &given);
     assert_eq!(errors, []);
-    let Statement::CreateTable(table) = &statements[0] else {
-        panic!()
-    };
+    let Statement::CreateTable(table) = &statements[0] else { panic!() };
     assert_eq!(table.options.text("url"), Some("mqtt://u:hunter2@plant/{line}"));
     assert_eq!(table.options.text("plain"), Some("$5"));
     assert!(!format!("{table:?}").contains("hunter2"));

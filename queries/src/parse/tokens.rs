@@ -43,10 +43,7 @@ impl<'a> Tokens<'a> {
             file,
             lexemes,
             at: 0,
-            end: Span {
-                start: last.end,
-                ..last
-            },
+            end: Span { start: last.end, ..last },
             end_name: "end of statement".into(),
         }
     }
@@ -104,10 +101,7 @@ impl<'a> Tokens<'a> {
 
     /// True if the next tokens are these words, unquoted, in any case.
     pub(super) fn is(&self, words: &[&str]) -> bool {
-        words
-            .iter()
-            .enumerate()
-            .all(|(n, word)| self.nth_is_word(n, word))
+        words.iter().enumerate().all(|(n, word)| self.nth_is_word(n, word))
     }
 
     fn nth_is_word(&self, n: usize, word: &str) -> bool {
@@ -166,13 +160,11 @@ impl<'a> Tokens<'a> {
         // `FROM t CREATE VIEW`: DataFusion's parser took CREATE for another name of `t`.
         let after_create =
             matches!(self.previous(), Some(Token::Word(word)) if word.keyword == Keyword::CREATE);
-        Err(
-            if after_create || self.is(&["CREATE"]) || self.is(&["INSERT", "INTO"]) {
-                error.with_help("end the statement before it with \";\"")
-            } else {
-                error
-            },
-        )
+        Err(if after_create || self.is(&["CREATE"]) || self.is(&["INSERT", "INTO"]) {
+            error.with_help("end the statement before it with \";\"")
+        } else {
+            error
+        })
     }
 
     /// The next token is not what may stand here.
@@ -238,11 +230,7 @@ impl<'a> Tokens<'a> {
         let start = self.at;
         let expression = self.sql(|parser| parser.parse_expr())?;
         let span = self.since(start);
-        Ok(ExpressionText {
-            expression,
-            text: self.file.slice(span).to_owned(),
-            span,
-        })
+        Ok(ExpressionText { expression, text: self.file.slice(span).to_owned(), span })
     }
 
     /// The inside of `( ... )`.
@@ -329,20 +317,14 @@ impl<'a> Tokens<'a> {
         };
         let (message, location) = split_location(&message);
         let at = match location {
-            Some(location) => self
-                .lexemes
-                .iter()
-                .position(|lexeme| lexeme.token.span.start == location),
+            Some(location) => self.lexemes.iter().position(|lexeme| lexeme.token.span.start == location),
             None if message.ends_with("found: EOF") => Some(self.lexemes.len()),
             None => Some(reached.saturating_sub(1)),
         };
         let at = at.unwrap_or(reached);
         let span = self.lexemes.get(at).map_or(self.end, |lexeme| lexeme.span);
         let message = message.trim_start_matches("sql parser error: ");
-        match message
-            .strip_prefix("Expected: ")
-            .and_then(|rest| rest.split_once(", found: "))
-        {
+        match message.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: ")) {
             Some((expected, _)) => QueryError::Syntax {
                 expected: quote_symbol(expected),
                 found: self.found(at),
@@ -366,10 +348,7 @@ fn split_location(message: &str) -> (&str, Option<Location>) {
     let parts = || {
         let (message, place) = message.rsplit_once(" at Line: ")?;
         let (line, column) = place.split_once(", Column: ")?;
-        Some((
-            message,
-            Location::new(line.parse().ok()?, column.trim().parse().ok()?),
-        ))
+        Some((message, Location::new(line.parse().ok()?, column.trim().parse().ok()?)))
     };
     match parts() {
         Some((message, location)) => (message, Some(location)),
@@ -378,9 +357,5 @@ fn split_location(message: &str) -> (&str, Option<Location>) {
 }
 
 fn quote_symbol(expected: &str) -> String {
-    if expected.chars().any(char::is_alphanumeric) {
-        expected.to_owned()
-    } else {
-        format!("\"{expected}\"")
-    }
+    if expected.chars().any(char::is_alphanumeric) { expected.to_owned() } else { format!("\"{expected}\"") }
 }

@@ -10,18 +10,8 @@ use super::tokens::{Result, Tokens};
 use crate::error::{NameKind, QueryError};
 use crate::span::Span;
 
-const NAMES: [&str; 10] = [
-    "TIMESTAMP",
-    "DOUBLE",
-    "REAL",
-    "BIGINT",
-    "INT",
-    "SMALLINT",
-    "BOOLEAN",
-    "TEXT",
-    "DATE",
-    "DECIMAL",
-];
+const NAMES: [&str; 10] =
+    ["TIMESTAMP", "DOUBLE", "REAL", "BIGINT", "INT", "SMALLINT", "BOOLEAN", "TEXT", "DATE", "DECIMAL"];
 
 /// A type of a column. One that is not a type at all stops the statement.
 pub(super) fn data_type(tokens: &mut Tokens<'_>) -> Result<DataType> {
@@ -53,12 +43,8 @@ fn arrow_type(sql: &Sql, span: Span) -> Result<DataType> {
             return Err(QueryError::unknown(NameKind::Type, &name, Some(span), NAMES));
         }
         other => {
-            return Err(
-                QueryError::not_supported(format!("type {other}"), span).with_help(format!(
-                    "types of columns are {} and arrays of them",
-                    NAMES.join(", ")
-                )),
-            );
+            return Err(QueryError::not_supported(format!("type {other}"), span)
+                .with_help(format!("types of columns are {} and arrays of them", NAMES.join(", "))));
         }
     })
 }
@@ -70,10 +56,8 @@ fn timestamp(precision: Option<u64>, zone: &TimezoneInfo, span: Span) -> Result<
     }
     match precision {
         None | Some(0..=6) => Ok(TIMESTAMP),
-        Some(digits) => Err(
-            QueryError::not_supported(format!("timestamps with {digits} digits"), span)
-                .with_help("use TIMESTAMP: event time has microseconds"),
-        ),
+        Some(digits) => Err(QueryError::not_supported(format!("timestamps with {digits} digits"), span)
+            .with_help("use TIMESTAMP: event time has microseconds")),
     }
 }
 
@@ -95,8 +79,6 @@ fn decimal(size: ExactNumberInfo, span: Span) -> Result<DataType> {
             format!("decimal of precision {precision} and scale {scale} does not exist"),
             span,
         )
-        .with_help(format!(
-            "precision is 1 to {DECIMAL128_MAX_PRECISION}, scale at most the precision"
-        ))
+        .with_help(format!("precision is 1 to {DECIMAL128_MAX_PRECISION}, scale at most the precision"))
     })
 }
