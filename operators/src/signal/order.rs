@@ -36,9 +36,7 @@ fn crossing_rate(samples: &[f64], level: f64) -> Option<f64> {
     let steps = samples.len().checked_sub(1).filter(|steps| *steps > 0)?;
     // Neighbors as two slices of one length: this loop becomes vector code, `windows(2)` does not.
     let pairs = samples[..steps].iter().zip(&samples[1..]);
-    let crossings: usize = pairs
-        .map(|(a, b)| usize::from((*a > level) != (*b > level)))
-        .sum();
+    let crossings: usize = pairs.map(|(a, b)| usize::from((*a > level) != (*b > level))).sum();
     ratio(number(crossings), number(steps))
 }
 

@@ -86,10 +86,7 @@ pub struct Extent {
 
 impl Default for Extent {
     fn default() -> Self {
-        Self {
-            least: f64::INFINITY,
-            greatest: f64::NEG_INFINITY,
-        }
+        Self { least: f64::INFINITY, greatest: f64::NEG_INFINITY }
     }
 }
 
@@ -233,11 +230,7 @@ impl Running for Spread {
 impl Spread {
     /// As [`super::variance`].
     pub fn variance(&self) -> Option<f64> {
-        if self.n > 1.0 {
-            ratio(self.central(), self.n - 1.0)
-        } else {
-            None
-        }
+        if self.n > 1.0 { ratio(self.central(), self.n - 1.0) } else { None }
     }
 
     /// As [`super::variance_pop`].
@@ -276,10 +269,7 @@ impl Spread {
     #[cold]
     fn move_origin(&mut self, first: f64) {
         *self = if self.n <= 0.0 {
-            Self {
-                origin: first,
-                ..*self
-            }
+            Self { origin: first, ..*self }
         } else {
             self.about(self.origin + self.sum / self.n)
         };
@@ -372,10 +362,7 @@ impl Shape {
     #[cold]
     fn move_origin(&mut self, first: f64) {
         *self = if self.n <= 0.0 {
-            Self {
-                origin: first,
-                ..*self
-            }
+            Self { origin: first, ..*self }
         } else {
             self.about(self.origin + self.sum / self.n)
         };
@@ -429,10 +416,7 @@ mod tests {
         let mut samples = vec![-1e6];
         samples.extend((0..9999).map(|i| 1e6 + f64::from(i % 7)));
         let shape = sums::<Shape>(&samples);
-        assert_close(
-            sums::<Spread>(&samples).variance(),
-            super::super::variance(&samples),
-        );
+        assert_close(sums::<Spread>(&samples).variance(), super::super::variance(&samples));
         assert_close(shape.skewness(), super::super::skewness(&samples));
         assert_close(shape.kurtosis(), super::super::kurtosis(&samples));
     }

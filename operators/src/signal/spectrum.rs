@@ -55,10 +55,7 @@ pub fn dominant_frequency(samples: &[f64], rate_hz: f64) -> Option<f64> {
 pub fn spectral_entropy(samples: &[f64], rate_hz: f64) -> Option<f64> {
     let power = power(samples, rate_hz)?;
     let total: f64 = power.tones().map(|(_, p)| p).sum();
-    let shares = power
-        .tones()
-        .map(|(_, p)| p / total)
-        .filter(|p| *p > 0.0 || p.is_nan());
+    let shares = power.tones().map(|(_, p)| p / total).filter(|p| *p > 0.0 || p.is_nan());
     let entropy: f64 = shares.map(|p| -p * p.ln()).sum();
     let tones = number(power.values.len() - 1);
     ratio(if total > 0.0 { entropy } else { f64::NAN }, tones.ln())

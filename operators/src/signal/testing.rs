@@ -15,10 +15,7 @@ pub(super) fn check(feature: &str, kernel: impl Fn(&[f64]) -> Option<f64>) {
         let name = words.next().unwrap();
         let expected = words.next().unwrap().parse::<f64>().ok();
         let found = kernel(&signal(name));
-        assert!(
-            close(found, expected),
-            "{feature} of {name}: {found:?}, expected {expected:?}"
-        );
+        assert!(close(found, expected), "{feature} of {name}: {found:?}, expected {expected:?}");
         checked += 1;
     }
     assert!(checked >= 7, "{feature}: {checked} values in the fixture");
@@ -38,18 +35,14 @@ fn close(found: Option<f64>, expected: Option<f64>) -> bool {
 
 /// Times that are not evenly spaced: sample `i` at `i * 100 ms + (i * i % 7) * 10 ms`, in microseconds.
 pub(super) fn times(n: usize) -> Vec<i64> {
-    (0..i64::try_from(n).unwrap())
-        .map(|i| i * 100_000 + (i * i % 7) * 10_000)
-        .collect()
+    (0..i64::try_from(n).unwrap()).map(|i| i * 100_000 + (i * i % 7) * 10_000).collect()
 }
 
 fn signal(name: &str) -> Vec<f64> {
     match name {
         "noise" => noise(1000),
         "offset" => noise(1000).into_iter().map(|x| 1e6 + x).collect(),
-        "sine" => (0..1024)
-            .map(|i| 0.3 + 2.0 * (0.5 + TAU * 50.0 * f64::from(i) / 1024.0).sin())
-            .collect(),
+        "sine" => (0..1024).map(|i| 0.3 + 2.0 * (0.5 + TAU * 50.0 * f64::from(i) / 1024.0).sin()).collect(),
         "ramp" => (0..50).map(|i| f64::from(i * i) / 10.0 - 40.0).collect(),
         "constant" => vec![2.5; 50],
         "two" => vec![-1.5, 4.0],

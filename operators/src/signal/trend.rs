@@ -13,10 +13,7 @@ pub fn slope(samples: &[f64]) -> Option<f64> {
     let origin = *samples.first()?;
     let centre = (n - 1.0) / 2.0;
     let numbers = (0..samples.len()).map(number);
-    let products: f64 = numbers
-        .zip(samples)
-        .map(|(i, x)| (i - centre) * (x - origin))
-        .sum();
+    let products: f64 = numbers.zip(samples).map(|(i, x)| (i - centre) * (x - origin)).sum();
     ratio(products, n * (n * n - 1.0) / 12.0)
 }
 
@@ -41,16 +38,11 @@ pub fn time_weighted_avg(samples: &[f64], times: &[i64]) -> Option<f64> {
     let (start, end) = (*times.first()?, *times.last()?);
     let origin = *samples.first()?;
     let steps = times.windows(2).zip(samples);
-    let area: f64 = steps
-        .map(|(t, x)| (x - origin) * seconds_between(t[0], t[1]))
-        .sum();
+    let area: f64 = steps.map(|(t, x)| (x - origin) * seconds_between(t[0], t[1])).sum();
     ratio(area, seconds_between(start, end)).map(|above| origin + above)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a microsecond of 285 years is within 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a microsecond of 285 years is within 2^53")]
 fn seconds_between(start: i64, end: i64) -> f64 {
     (end - start) as f64 / MICROS_PER_SECOND
 }

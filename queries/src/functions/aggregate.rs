@@ -25,10 +25,7 @@ pub(super) struct FeatureAggregate {
 
 impl FeatureAggregate {
     pub(super) fn new(feature: &'static Feature) -> Self {
-        Self {
-            feature,
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
+        Self { feature, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 

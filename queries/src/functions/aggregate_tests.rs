@@ -125,7 +125,10 @@ async fn a_parameter_must_be_a_constant_within_its_range() {
     for (sql, expected) in [
         ("SELECT percentile(x, x) FROM noise", "percentile: p must be a constant"),
         ("SELECT percentile(x, 0.95) FROM noise", "percentile: p must be a percentage"),
-        ("SELECT entropy(x, 2.5) FROM noise", "entropy: bins must be a whole number from 1 to 65536, not 2.5"),
+        (
+            "SELECT entropy(x, 2.5) FROM noise",
+            "entropy: bins must be a whole number from 1 to 65536, not 2.5",
+        ),
         ("SELECT slope(DISTINCT x) FROM noise", "slope depends on the order of the rows"),
     ] {
         let found = execute(&context(), sql).await.unwrap_err().to_string();
@@ -136,10 +139,7 @@ async fn a_parameter_must_be_a_constant_within_its_range() {
 /// An accumulator over the columns x and ts.
 fn groups(feature: &'static Feature) -> Box<dyn GroupsAccumulator> {
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let schema = Schema::new(vec![
-        Field::new("x", DataType::Float64, true),
-        Field::new("ts", time, true),
-    ]);
+    let schema = Schema::new(vec![Field::new("x", DataType::Float64, true), Field::new("ts", time, true)]);
     let mut exprs: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Column::new("x", 0))];
     for value in parameters(feature) {
         exprs.push(Arc::new(Literal::new(value.into())));

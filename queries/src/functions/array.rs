@@ -25,10 +25,7 @@ pub(super) struct FeatureOfArray {
 
 impl FeatureOfArray {
     pub(super) fn new(feature: &'static Feature) -> Self {
-        Self {
-            feature,
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
+        Self { feature, signature: Signature::user_defined(Volatility::Immutable) }
     }
 
     fn values<O: OffsetSizeTrait>(&self, arguments: &[ArrayRef]) -> Float64Array {
@@ -75,6 +72,7 @@ impl Hash for FeatureOfArray {
 }
 
 impl ScalarUDFImpl for FeatureOfArray {
+    #[expect(clippy::misnamed_getters, reason = "the name itself is that of the aggregate")]
     fn name(&self) -> &str {
         self.feature.array_name
     }
@@ -94,7 +92,8 @@ impl ScalarUDFImpl for FeatureOfArray {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        for (i, value) in args.scalar_arguments.iter().skip(1).take(self.feature.parameters.len()).enumerate() {
+        for (i, value) in args.scalar_arguments.iter().skip(1).take(self.feature.parameters.len()).enumerate()
+        {
             let value = value.and_then(|value| value.cast_to(&DataType::Float64).ok());
             if let Some(ScalarValue::Float64(Some(value))) = value {
                 self.feature.check(i, value)?;
@@ -128,8 +127,11 @@ impl ScalarUDFImpl for FeatureOfArray {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arguments =
-            args.args.iter().map(|argument| argument.to_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
+        let arguments = args
+            .args
+            .iter()
+            .map(|argument| argument.to_array(args.number_rows))
+            .collect::<Result<Vec<_>>>()?;
         let values = match arguments[0].data_type() {
             DataType::LargeList(_) => self.values::<i64>(&arguments),
             _ => self.values::<i32>(&arguments),

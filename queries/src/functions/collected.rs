@@ -77,11 +77,7 @@ pub(super) struct Single {
 
 impl Single {
     pub(super) fn new(call: Call) -> Self {
-        Self {
-            call,
-            samples: VecDeque::new(),
-            times: VecDeque::new(),
-        }
+        Self { call, samples: VecDeque::new(), times: VecDeque::new() }
     }
 
     fn push(&mut self, x: f64, time: i64) {
@@ -166,11 +162,7 @@ impl Group {
 
 impl Groups {
     pub(super) fn new(call: Call) -> Self {
-        Self {
-            call,
-            groups: Vec::new(),
-            bytes: 0,
-        }
+        Self { call, groups: Vec::new(), bytes: 0 }
     }
 
     /// Changes a group and keeps `bytes` right.

@@ -22,7 +22,7 @@ const BASE: Feature = Feature {
 const PERCENT: Parameter = Parameter {
     name: "p",
     range: "a percentage: 0, or from 1 to 100, such as 95 (for finer ones there is percentile_cont with a share)",
-    is_valid: |p| p <= 0.0 && p >= 0.0 || (1.0..=100.0).contains(&p),
+    is_valid: |p| p == 0.0 || (1.0..=100.0).contains(&p),
 };
 
 const BINS: Parameter = Parameter {

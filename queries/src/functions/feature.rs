@@ -55,8 +55,11 @@ pub(super) enum Kernel {
     /// Puts the samples in another order.
     Reordering(fn(&mut [f64], &[f64]) -> Option<f64>),
     /// Reads samples and their times, ascending. Without times, the second kernel, where there is one.
-    Timed(fn(&[f64], &[i64]) -> Option<f64>, Option<fn(&[f64]) -> Option<f64>>),
+    Timed(fn(&[f64], &[i64]) -> Option<f64>, Option<Untimed>),
 }
+
+/// What a timed kernel means without times.
+type Untimed = fn(&[f64]) -> Option<f64>;
 
 impl Feature {
     /// The value of the feature; `samples` without NaN. Samples of one time stay as they come.
@@ -105,11 +108,7 @@ impl Feature {
     /// An error if a parameter is out of its range.
     pub(super) fn check(&self, parameter: usize, value: f64) -> Result<()> {
         let Parameter { name, range, is_valid } = &self.parameters[parameter];
-        if is_valid(value) {
-            Ok(())
-        } else {
-            plan_err!("{}: {name} must be {range}, not {value}", self.name)
-        }
+        if is_valid(value) { Ok(()) } else { plan_err!("{}: {name} must be {range}, not {value}", self.name) }
     }
 
     /// `name(x, parameter[, ts])`.

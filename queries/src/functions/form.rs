@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr as SqlExpr, Function, Ident, Value, VisitMut, VisitorMut,
@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::array::item_type;
 use super::feature::{Kernel, Time};
-use super::{Entry, find};
+use super::{Entry, find, needs_event_time};
 
 const MARK: &str = "form of";
 
@@ -74,6 +74,15 @@ impl ExprPlanner for ArrayForms {
             call => call,
         };
         Ok(PlannerResult::Planned(call))
+    }
+
+    /// Here, because DataFusion rewrites `f(DISTINCT x)` to `f(x)` over groups, and the order is lost.
+    fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        let name = expr.func.name();
+        if expr.distinct && needs_event_time(name) {
+            return plan_err!("{name} depends on the order of the rows and does not take DISTINCT");
+        }
+        Ok(PlannerResult::Original(expr))
     }
 }
 

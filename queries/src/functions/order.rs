@@ -18,11 +18,8 @@ const BASE: Feature = Feature {
     null_when: "there are fewer than two samples",
 };
 
-const LAG: Parameter = Parameter {
-    name: "lag",
-    range: "a whole number of samples from 0 up",
-    is_valid: is_whole,
-};
+const LAG: Parameter =
+    Parameter { name: "lag", range: "a whole number of samples from 0 up", is_valid: is_whole };
 
 const LEAST_SQUARES: &str = "NIST/SEMATECH e-Handbook of Statistical Methods, 4.1.4.1";
 

@@ -39,17 +39,11 @@ impl<S: Running> Sums for Of<S> {
     }
 
     fn accumulator(&self) -> Box<dyn Accumulator> {
-        Box::new(Single {
-            sums: S::default(),
-            finish: self.0,
-        })
+        Box::new(Single { sums: S::default(), finish: self.0 })
     }
 
     fn groups_accumulator(&self) -> Box<dyn GroupsAccumulator> {
-        Box::new(Groups::<S> {
-            sums: Vec::new(),
-            finish: self.0,
-        })
+        Box::new(Groups::<S> { sums: Vec::new(), finish: self.0 })
     }
 }
 
@@ -128,10 +122,7 @@ impl<S: Running> GroupsAccumulator for Groups<S> {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let mut rows = Self {
-            sums: Vec::new(),
-            finish: self.finish,
-        };
+        let mut rows = Self { sums: Vec::new(), finish: self.finish };
         let groups: Vec<usize> = (0..values[0].len()).collect();
         rows.update_batch(values, &groups, filter, groups.len())?;
         rows.state(EmitTo::All)

@@ -18,21 +18,10 @@ const BASE: Feature = Feature {
     null_when: "x is constant, or there are fewer than two samples",
 };
 
-const RATE: Parameter = Parameter {
-    name: "rate_hz",
-    range: "a number above 0",
-    is_valid: |rate| rate.is_finite() && rate > 0.0,
-};
-const LOW: Parameter = Parameter {
-    name: "low_hz",
-    range: "a number",
-    is_valid: |hz| !hz.is_nan(),
-};
-const HIGH: Parameter = Parameter {
-    name: "high_hz",
-    range: "a number",
-    is_valid: |hz| !hz.is_nan(),
-};
+const RATE: Parameter =
+    Parameter { name: "rate_hz", range: "a number above 0", is_valid: |rate| rate.is_finite() && rate > 0.0 };
+const LOW: Parameter = Parameter { name: "low_hz", range: "a number", is_valid: |hz| !hz.is_nan() };
+const HIGH: Parameter = Parameter { name: "high_hz", range: "a number", is_valid: |hz| !hz.is_nan() };
 
 const FEW: &str = "there are fewer than two samples";
 

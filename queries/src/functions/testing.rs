@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::datatypes::Float64Type;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
@@ -44,13 +46,17 @@ pub(super) fn context() -> SessionContext {
     }
     let state = context.state_ref();
     state.write().register_expr_planner(Arc::new(ArrayForms)).unwrap();
-    register(&context, "t", vec![vec![rows(&[
-        ("a", Some(4), Some(-2.0)),
-        ("a", Some(1), Some(2.0)),
-        ("a", Some(3), Some(f64::NAN)),
-        ("a", Some(2), None),
-        ("b", Some(1), Some(3.0)),
-    ])]]);
+    register(
+        &context,
+        "t",
+        vec![vec![rows(&[
+            ("a", Some(4), Some(-2.0)),
+            ("a", Some(1), Some(2.0)),
+            ("a", Some(3), Some(f64::NAN)),
+            ("a", Some(2), None),
+            ("b", Some(1), Some(3.0)),
+        ])]],
+    );
     let items = vec![
         Some(vec![Some(-2.0), None, Some(2.0), Some(f64::NAN), Some(2.0)]),
         Some(vec![Some(3.0), Some(3.0)]),

@@ -1,7 +1,7 @@
 //! Moments and magnitudes: features that need no more than sums.
 
-use lineshaft_operators::signal::running::{Extent, Magnitudes, Power, Roots, Shape, Spread};
 use lineshaft_operators::signal;
+use lineshaft_operators::signal::running::{Extent, Magnitudes, Power, Roots, Shape, Spread};
 
 use super::feature::{Feature, Kernel, Time};
 use super::running::Of;
