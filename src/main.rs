@@ -1,2 +1,238 @@
 //! The `lineshaft` command.
-fn main() {}
+
+mod demo;
+mod status;
+mod table;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lineshaft::backfill::Backfill;
+use lineshaft::connectors::format::timestamp::TimestampFormat;
+use lineshaft::{Engine, Error, Running};
+use tracing_subscriber::EnvFilter;
+
+/// Arrow allocates much and frees it on other threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Sensor streams in; features, scores, decisions, history and commands out; written in SQL.
+#[derive(Parser)]
+#[command(name = "lineshaft", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// More about what happens; twice for details. `RUST_LOG` says it in full.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// No live status line and no notes; only warnings and errors.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the program live until it is stopped, or until every source has ended.
+    Run {
+        /// Query files; they form one program.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The data directory: history, models, and where relative paths of sinks begin.
+        #[arg(long, default_value = "lineshaft-data")]
+        data: PathBuf,
+        /// Worker threads; without it one per core.
+        #[arg(long)]
+        workers: Option<usize>,
+    },
+    /// Runs the same program over history; nothing is sent anywhere.
+    Backfill {
+        /// Query files; they form one program.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// History of a source: NAME=PATH with Parquet, CSV or JSON lines.
+        #[arg(long = "source", value_delimiter = ',', value_parser = name_and_path)]
+        sources: Vec<(String, PathBuf)>,
+        /// Each sink writes Parquet below this folder.
+        #[arg(long)]
+        output: PathBuf,
+        /// Only rows at or after this time (RFC 3339, UTC without a zone).
+        #[arg(long, value_parser = time)]
+        from: Option<i64>,
+        /// Only rows before this time.
+        #[arg(long, value_parser = time)]
+        to: Option<i64>,
+        /// Worker threads; without it one per core.
+        #[arg(long)]
+        workers: Option<usize>,
+    },
+    /// Tells all errors of the files at once.
+    Check {
+        /// Query files; they form one program.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Shows sources, watermarks, operators and state of the program, or of one view.
+    Explain {
+        /// Query files, and then perhaps the name of a view.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Runs SQL over the history of a data directory and prints the rows.
+    Query {
+        /// The query.
+        sql: String,
+        /// The data directory.
+        #[arg(long, default_value = "lineshaft-data")]
+        data: PathBuf,
+        /// How the rows are printed.
+        #[arg(long, value_enum, default_value_t = table::Format::Table)]
+        format: table::Format,
+    },
+    /// A simulated plant, a broker, and the whole loop, with nothing to install.
+    Demo {
+        /// Ends after so many seconds; without it at Ctrl-C.
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// The data directory.
+        #[arg(long, default_value = "lineshaft-demo")]
+        data: PathBuf,
+    },
+}
+
+fn name_and_path(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("write NAME=PATH")?;
+    Ok((name.to_owned(), PathBuf::from(path)))
+}
+
+fn time(text: &str) -> Result<i64, String> {
+    TimestampFormat::Rfc3339
+        .parse_text(text.as_bytes())
+        .ok_or_else(|| "write a time such as 2026-03-01T12:00:00Z or 2026-03-01".to_owned())
+}
+
+/// The program is wrong; nothing was started.
+const WRONG: u8 = 1;
+/// It failed while it ran.
+const FAILED: u8 = 3;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(&arguments);
+    match run(arguments.command, arguments.quiet) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&error);
+            ExitCode::from(if matches!(error, Error::Run(_)) { FAILED } else { WRONG })
+        }
+    }
+}
+
+fn start_log(arguments: &Arguments) {
+    let level = match (arguments.quiet, arguments.verbose) {
+        (true, _) => "warn",
+        (false, 0) => "info,rumqttd=error",
+        (false, 1) => "info,lineshaft=debug,lineshaft_engine=debug,lineshaft_connectors=debug,rumqttd=error",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).with_target(false).init();
+}
+
+/// An error with its causes, on the standard error.
+fn tell(error: &Error) {
+    let text = match error {
+        Error::Program(errors) => {
+            // It prints itself, in colour on a terminal.
+            lineshaft::report::print(&errors.errors, &errors.files).ok();
+            return;
+        }
+        other => lineshaft::report::chain(other),
+    };
+    std::io::stderr().write_all(text.as_bytes()).ok();
+}
+
+fn run(command: Command, quiet: bool) -> Result<(), Error> {
+    match command {
+        Command::Run { files, data, workers } => {
+            let mut engine = Engine::from_files(&files)?;
+            if engine.is_idle() {
+                let help = "add CREATE SINK, INSERT INTO an actuator, or CREATE MATERIALIZED VIEW";
+                return Err(Error::Query(format!("the program has nothing to do: {help}")));
+            }
+            engine.data(data).workers(workers.unwrap_or_else(cores));
+            finish(engine.start()?, quiet)
+        }
+        Command::Backfill { files, sources, output, from, to, workers } => {
+            let mut engine = Engine::from_files(&files)?;
+            engine.workers(workers.unwrap_or_else(cores));
+            finish(engine.backfill(&Backfill { sources, output, from, to })?, quiet)
+        }
+        Command::Check { files } => {
+            Engine::from_files(&files)?;
+            print(&format!("{} ok\n", if files.len() == 1 { "1 file" } else { "all files" }));
+            Ok(())
+        }
+        Command::Explain { mut files } => {
+            // The last word is a view if it is no file.
+            let view = match files.last() {
+                Some(last) if files.len() > 1 && !last.exists() => files.pop(),
+                _ => None,
+            };
+            let view = view.map(|view| view.display().to_string());
+            print(&Engine::from_files(&files)?.explain(view.as_deref())?);
+            Ok(())
+        }
+        Command::Query { sql, data, format } => {
+            let (schema, rows) = lineshaft::history::query(&sql, &data)?;
+            print(&table::show(&schema, &rows, format)?);
+            Ok(())
+        }
+        Command::Demo { seconds, data } => demo::run(seconds, &data, quiet),
+    }
+}
+
+/// Writes to the standard output; a reader that has gone away is no error.
+fn print(text: &str) {
+    std::io::stdout().lock().write_all(text.as_bytes()).ok();
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Waits until the program ends by itself or a signal stops it.
+fn finish(running: Running, quiet: bool) -> Result<(), Error> {
+    stop_on_signal(&running);
+    status::watch(&running, quiet);
+    running.wait()
+}
+
+/// The first signal stops the program in order, the second at once.
+fn stop_on_signal(running: &Running) {
+    let stop = running.stopper();
+    let wait = async move {
+        wait_for_signal().await;
+        tracing::info!("stopping: what was read is finished; once more ends at once");
+        stop();
+        wait_for_signal().await;
+        std::process::exit(i32::from(FAILED));
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(wait);
+        }
+    });
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

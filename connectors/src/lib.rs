@@ -175,6 +175,18 @@ pub fn check_sink(declaration: &SinkDeclaration) -> Vec<OptionError> {
     }
 }
 
+/// True if a source ends by itself: a file that is not followed, a generator of so many rows.
+pub fn is_bounded(declaration: &SourceDeclaration) -> bool {
+    let option = |name: &str| declaration.options.get(name).map(String::as_str);
+    match named(&declaration.options) {
+        "file" => option("follow") != Some("true"),
+        "generator" => option("rows").is_some(),
+        "memory" => option("bounded") == Some("true"),
+        "plant" => option("duration").is_some(),
+        _ => false,
+    }
+}
+
 /// The columns that the source of a connector gives; `None` if there is no such source.
 pub fn source_metadata(connector: &str) -> Option<&'static [MetadataColumn]> {
     CONNECTORS.iter().find(|entry| entry.name == connector && entry.source.is_some()).map(|entry| entry.metadata)

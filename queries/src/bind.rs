@@ -14,7 +14,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
-use lineshaft_engine::declaration::SinkDeclaration;
+use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_operators::model::{Algorithm, Task, Training};
 
 use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
@@ -86,7 +86,8 @@ pub struct Model {
     /// The training query as it was written.
     pub query: String,
     pub(crate) plan: LogicalPlan,
-    pub(crate) span: Span,
+    /// The statement.
+    pub span: Span,
 }
 
 /// `CREATE ACTUATOR` with the commands that are inserted into it.
@@ -619,6 +620,66 @@ impl Binder<'_> {
 }
 
 impl Program {
+    /// The text of the program, for its errors.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// The models, each after those that its training query uses.
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The models in SQL; a trained model is put there.
+    pub fn predict(&self) -> &Predict {
+        &self.predict
+    }
+
+    /// The source or table `name`.
+    pub fn source(&self, name: &str) -> Option<&SourceEntry> {
+        self.sources.get(name)
+    }
+
+    /// True if there is a relation of that name.
+    pub fn has_relation(&self, name: &str) -> bool {
+        self.relations.contains_key(name)
+    }
+
+    /// The names of all views.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        self.views.keys().map(String::as_str)
+    }
+
+    /// What a connector said about the source, table, sink or actuator `name`, at its place.
+    pub fn option_error(&self, name: &str, error: OptionError) -> QueryError {
+        let sink = || self.sinks.iter().map(|sink| &sink.statement).find(|sink| sink.name.value == name);
+        if let Some(source) = self.sources.get(name) {
+            source.statement.options.error(error)
+        } else if let Some(sink) = sink() {
+            sink.options.error(error)
+        } else if let Some(actuator) = self.actuators.get(name) {
+            actuator.statement.options.error(error)
+        } else {
+            QueryError::invalid(format!("{name}: {error}"), None)
+        }
+    }
+
+    /// The sources and tables that the training query of a model reads, through all views.
+    pub fn inputs_of(&self, model: &Model) -> BTreeSet<String> {
+        let (mut inputs, mut todo) = (BTreeSet::new(), vec![model.plan.clone()]);
+        let mut seen = BTreeSet::new();
+        while let Some(plan) = todo.pop() {
+            for name in relations_of(&plan) {
+                if self.sources.contains_key(&name) {
+                    inputs.insert(name);
+                } else if let (Some(view), true) = (self.views.get(&name), seen.insert(name.clone())) {
+                    todo.push(view.logical.clone());
+                }
+            }
+        }
+        inputs
+    }
+
     /// For each column of a relation how far it stays behind the watermark; see [`crate::event_time`].
     pub(crate) fn times_of(&self, name: &str) -> Vec<Option<i64>> {
         let Some(relation) = self.relations.get(name) else { return Vec::new() };

@@ -50,6 +50,16 @@ pub fn check(declaration: &SourceDeclaration) -> Vec<OptionError> {
     }
 }
 
+/// The files that a declaration names, if it is of this connector; none if there are none.
+pub fn inputs(declaration: &SourceDeclaration) -> Vec<std::path::PathBuf> {
+    match FileOptions::read(declaration) {
+        Ok(options) if declaration.options.get("connector").is_some_and(|name| name == "file") => {
+            paths::find_again(&options.path, &declaration.folder)
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The source: finds its files and looks into each.
 ///
 /// # Errors

@@ -1,0 +1,107 @@
+//! Trains the models of a program before it starts, or loads them if nothing has changed since the last time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use lineshaft_connectors::Context;
+use lineshaft_connectors::memory::Registry;
+use lineshaft_engine::clock::Clock;
+use lineshaft_engine::run::{self, Settings};
+use lineshaft_engine::sink::SinkFactory;
+use lineshaft_engine::testing::Collected;
+use lineshaft_operators::model::{Artifact, Trained, artifact, train as fit};
+use lineshaft_queries::batch::Tables;
+use lineshaft_queries::plan::Outputs;
+use lineshaft_queries::{Model, Program};
+use tokio::runtime::Handle;
+
+use crate::embed::open_source;
+use crate::error::{Error, ProgramErrors};
+
+/// Gives every model of the program what it has learned.
+pub(crate) fn train(program: &Program, data: &Path, workers: usize, runtime: &Handle) -> Result<(), Error> {
+    for model in program.models() {
+        let definition = definition(program, model)?;
+        let known = artifact::newest(data, &model.training, &definition)?;
+        let trained = match known {
+            Some((stored, artifact)) => {
+                tracing::info!("model {:?}: loaded version {}", stored.name, stored.version);
+                artifact.trained
+            }
+            None => train_one(program, model, &definition, data, workers, runtime)?,
+        };
+        program.predict().set(&model.training.name, Arc::new(trained));
+    }
+    Ok(())
+}
+
+/// The training query and what it reads: a changed file trains the model anew.
+fn definition(program: &Program, model: &Model) -> Result<String, Error> {
+    let mut definition = model.query.clone();
+    for name in program.inputs_of(model) {
+        let Some(source) = program.source(&name) else { continue };
+        definition += &format!("\n-- {name}: {:?}", source.declaration.options);
+        for file in lineshaft_connectors::file::inputs(&source.declaration) {
+            let about = std::fs::metadata(&file).map_err(|error| Error::file("read", &file, error))?;
+            let changed = about.modified().map_err(|error| Error::file("read", &file, error))?;
+            definition += &format!("\n-- {} {} {changed:?}", file.display(), about.len());
+        }
+    }
+    Ok(definition)
+}
+
+fn train_one(
+    program: &Program,
+    model: &Model,
+    definition: &str,
+    data: &Path,
+    workers: usize,
+    runtime: &Handle,
+) -> Result<Trained, Error> {
+    let name = &model.training.name;
+    tracing::info!("model {name:?}: training {}", model.training.algorithm.name());
+    let tables = read(program, model, workers, runtime)?;
+    let rows = block_on(runtime, program.training_rows(model, &tables));
+    let rows = rows.map_err(|error| Error::Query(format!("model {name:?}: {}", error.strip_backtrace())))?;
+    let trained = fit(&model.training, &rows)?;
+    let artifact = Artifact::new(trained, definition, Clock::system().now());
+    let version = artifact.save(data)?;
+    let metrics: Vec<String> = artifact.trained.metrics.iter().map(|m| format!("{} {:.6}", m.name, m.value)).collect();
+    tracing::info!(
+        "model {name:?}: version {version}, {} rows, {} held back, {} left out; {}",
+        artifact.trained.rows,
+        artifact.trained.test_rows,
+        artifact.trained.dropped_rows,
+        metrics.join(", ")
+    );
+    Ok(artifact.trained)
+}
+
+/// All rows of all sources of a training query.
+fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> Result<Tables, Error> {
+    let subscriptions: Vec<String> = program.inputs_of(model).into_iter().collect();
+    let outputs = Outputs { subscriptions, only_subscriptions: true, ..Outputs::default() };
+    let planned = program.plan(Path::new(""), &outputs);
+    let planned = planned.map_err(|errors| ProgramErrors::new(program.files(), errors))?;
+    let context = Context { runtime: runtime.clone(), memory: Registry::default() };
+    let mut sources = Vec::new();
+    for declaration in &planned.sources {
+        let source = open_source(program, declaration, &context);
+        sources.push(source.map_err(|errors| ProgramErrors::new(program.files(), errors))?);
+    }
+    let collected: BTreeMap<String, Collected> =
+        planned.sinks.iter().map(|sink| (sink.name.clone(), Collected::default())).collect();
+    let sinks = planned.sinks.iter().map(|sink| Arc::new(collected[&sink.name].clone()) as Arc<dyn SinkFactory>);
+    let settings = Settings { workers, clock: Clock::system(), runtime: runtime.clone() };
+    run::start(planned.plan, sources, sinks.collect(), settings)?.wait()?;
+    Ok(collected.into_iter().map(|(name, rows)| (name, rows.batches())).collect())
+}
+
+/// Waits for a future on `runtime`, also from within another runtime.
+pub(crate) fn block_on<T: Send>(runtime: &Handle, future: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| runtime.block_on(future));
+        waiting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
