@@ -81,7 +81,8 @@ impl Engine {
             sinks: HashMap::new(),
         };
         // What cannot be run as a stream is told now, with the other mistakes.
-        engine.planned()?;
+        let subscriptions = engine.program.stream_views();
+        engine.plan(&Outputs { subscriptions, ..engine.outputs.clone() })?;
         Ok(engine)
     }
 
@@ -141,7 +142,7 @@ impl Engine {
     /// If there is no such view.
     pub fn explain(&self, view: Option<&str>) -> Result<String, Error> {
         let planned = match view {
-            None => self.planned()?,
+            None => self.plan(&Outputs { keep_history: false, ..self.outputs.clone() })?,
             Some(view) => {
                 let subscriptions = vec![view.to_owned()];
                 let outputs = Outputs { subscriptions, only_subscriptions: true, ..Outputs::default() };

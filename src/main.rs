@@ -132,8 +132,8 @@ fn main() -> ExitCode {
 fn start_log(arguments: &Arguments) {
     let level = match (arguments.quiet, arguments.verbose) {
         (true, _) => "warn",
-        (false, 0) => "info,rumqttd=error",
-        (false, 1) => "info,lineshaft=debug,lineshaft_engine=debug,lineshaft_connectors=debug,rumqttd=error",
+        (false, 0) => "info,rumqttd=off",
+        (false, 1) => "info,lineshaft=debug,lineshaft_engine=debug,lineshaft_connectors=debug,rumqttd=off",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

@@ -18,6 +18,11 @@ use crate::sink::SinkFactory;
 use crate::source::{ChunkSender, Source};
 use crate::watermark::SourceClock;
 
+/// How long connectors may take to end: 5 s, looked at every 5 ms.
+const CONNECTOR_TRIES: u32 = 1000;
+/// See [`CONNECTOR_TRIES`].
+const CONNECTOR_TRY: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// How a program runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -84,11 +89,7 @@ pub fn start(
         spawn("lineshaft", move || {
             run_workers(Arc::new(program), settings.workers);
             intake.abort();
-            for connector in connectors {
-                if connector.is_finished() && connector.join().is_err() {
-                    tracing::error!("a connector ended in a panic");
-                }
-            }
+            wait_for(&connectors);
             control.take_failure().map_or(Ok(()), Err)
         })?
     };
@@ -141,6 +142,17 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.control.stop();
     }
+}
+
+/// Connectors end by themselves once nobody takes their chunks; their runtime must outlive them.
+fn wait_for(connectors: &[JoinHandle<()>]) {
+    for _ in 0..CONNECTOR_TRIES {
+        if connectors.iter().all(JoinHandle::is_finished) {
+            return;
+        }
+        std::thread::sleep(CONNECTOR_TRY);
+    }
+    tracing::warn!("a connector did not stop in time and was left behind");
 }
 
 fn spawn<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {

@@ -645,9 +645,20 @@ impl Program {
         self.relations.contains_key(name)
     }
 
-    /// The names of all views.
-    pub fn views(&self) -> impl Iterator<Item = &str> {
-        self.views.keys().map(String::as_str)
+    /// The views that are not there for training alone, which may use SQL that only a batch can run.
+    pub fn stream_views(&self) -> Vec<String> {
+        let mut trained = BTreeSet::new();
+        let mut todo: Vec<&LogicalPlan> = self.models.iter().map(|model| &model.plan).collect();
+        while let Some(plan) = todo.pop() {
+            for name in relations_of(plan) {
+                if let Some((name, view)) = self.views.get_key_value(&name) {
+                    if trained.insert(name) {
+                        todo.push(&view.logical);
+                    }
+                }
+            }
+        }
+        self.views.keys().filter(|name| !trained.contains(name)).cloned().collect()
     }
 
     /// What a connector said about the source, table, sink or actuator `name`, at its place.
