@@ -13,8 +13,9 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use lineshaft_engine::expression::{Accumulator, Aggregate, Expression};
+use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
 use lineshaft_engine::{Error, Result};
 
 /// The expression of the engine for a logical one over rows with the columns of `schema`.
@@ -53,11 +54,12 @@ pub fn aggregate(
     }
     let mut arguments = lowered.aggregate.expressions();
     arguments.extend(lowered.order_bys.iter().map(|order| Arc::clone(&order.expr)));
-    let arguments = arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
+    let arguments: Vec<_> = arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
     let filter = lowered.filter.map(|filter| wrap(filter, schema.as_arrow())).transpose()?;
     let state = lowered.aggregate.state_fields()?.iter().map(|field| field.as_ref().clone()).collect();
     let result = lowered.aggregate.field().as_ref().clone();
-    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, state, result }))
+    let moment = if filter.is_none() { moment(&lowered.aggregate, &arguments) } else { None };
+    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, state, result, moment }))
 }
 
 /// The arguments of the aggregates of one query: equal ones are one object, which is computed once.
@@ -115,6 +117,7 @@ struct Lowered {
     filter: Option<Arc<dyn Expression>>,
     state: Vec<Field>,
     result: Field,
+    moment: Option<Moment>,
 }
 
 impl Aggregate for Lowered {
@@ -142,6 +145,38 @@ impl Aggregate for Lowered {
 
     fn state(&self) -> &[Field] {
         &self.state
+    }
+
+    fn moment(&self) -> Option<Moment> {
+        self.moment
+    }
+}
+
+/// The moment that a function of one `DOUBLE` column is. The variances are ours, which leave NaN out.
+fn moment(function: &AggregateFunctionExpr, arguments: &[Arc<dyn Expression>]) -> Option<Moment> {
+    let [argument] = arguments else { return None };
+    if function.is_distinct() || !function.order_bys().is_empty() {
+        return None;
+    }
+    let name = function.fun().name();
+    let is_constant = function.expressions()[0].downcast_ref::<Literal>().is_some_and(|one| !one.value().is_null());
+    if name == "count" && is_constant {
+        return Some(Moment::Rows);
+    }
+    if *argument.data_type() != DataType::Float64 {
+        return None;
+    }
+    match name {
+        "count" => Some(Moment::Count),
+        "sum" => Some(Moment::Sum),
+        "avg" => Some(Moment::Mean),
+        "min" => Some(Moment::Min),
+        "max" => Some(Moment::Max),
+        "variance" => Some(Moment::Variance { sample: true }),
+        "variance_pop" => Some(Moment::Variance { sample: false }),
+        "stddev" => Some(Moment::Deviation { sample: true }),
+        "stddev_pop" => Some(Moment::Deviation { sample: false }),
+        _ => None,
     }
 }
 

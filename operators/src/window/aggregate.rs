@@ -117,7 +117,7 @@ impl WindowAggregate {
                     sliding.panes.insert(pane, groups.state()?);
                 }
                 None => {
-                    let closed = groups.evaluate()?;
+                    let closed = groups.evaluate(&self.aggregates)?;
                     results.push(self.rows(self.panes.window(pane, 1), closed)?);
                 }
             }

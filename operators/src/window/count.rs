@@ -144,7 +144,7 @@ impl CountAggregate {
         let mut columns = self.arrivals.interner.columns(&full.slots)?;
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.starts)));
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.ends)));
-        columns.extend(self.accumulators.evaluate()?);
+        columns.extend(self.accumulators.evaluate(&self.aggregates)?);
         let rows = RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?;
         send_all(&self.options.schema, vec![rows], output)
     }

@@ -132,8 +132,8 @@ impl Groups {
     }
 
     /// Slots and results of all groups; no group is left.
-    pub(super) fn evaluate(&mut self) -> Result<Results> {
-        let results = self.accumulators.evaluate()?;
+    pub(super) fn evaluate(&mut self, of: &Aggregates) -> Result<Results> {
+        let results = self.accumulators.evaluate(of)?;
         Ok((self.table.take(), results))
     }
 

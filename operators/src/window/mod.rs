@@ -8,6 +8,7 @@
 //!                                                           row_store.rs  and are picked when their window closes
 //! assign.rs     AssignWindows: the window columns of each row, without a GROUP BY
 //! arguments.rs  the aggregates of a window, each argument computed once
+//! moments.rs     count, sum, extremes and variance of a column in one pass
 //! groups.rs     the keys of a pane and their partial results
 //! state.rs      snapshots as tables
 //! ```
@@ -34,6 +35,7 @@ mod arrivals;
 mod assign;
 mod count;
 mod groups;
+mod moments;
 #[cfg(test)]
 mod oracle;
 mod row_store;

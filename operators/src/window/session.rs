@@ -216,7 +216,7 @@ impl SessionAggregate {
         columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(starts)));
         let ends = closed.iter().map(|(_, session)| self.end(session.last));
         columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(ends)));
-        columns.extend(self.accumulators.evaluate()?);
+        columns.extend(self.accumulators.evaluate(&self.aggregates)?);
         let rows = RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?;
         send_all(&self.options.schema, vec![rows], output)
     }

@@ -83,7 +83,7 @@ impl Sliding {
             for (_, pane) in self.panes.range(window..end) {
                 self.merged.merge(of, pane, slot_count)?;
             }
-            return self.finish(window);
+            return self.finish(window, of);
         }
         let block = window.div_euclid(self.count);
         let block_end = (block + 1).saturating_mul(self.count);
@@ -99,16 +99,16 @@ impl Sliding {
         if let Some(prefix) = self.prefix.as_ref().and_then(|prefix| prefix.partial.as_ref()) {
             self.merged.merge(of, prefix, slot_count)?;
         }
-        self.finish(window)
+        self.finish(window, of)
     }
 
-    fn finish(&mut self, window: i64) -> Result<Results> {
+    fn finish(&mut self, window: i64, of: &Aggregates) -> Result<Results> {
         self.next = window.saturating_add(1);
         self.panes = self.panes.split_off(&self.next);
         self.suffixes = self.suffixes.split_off(&self.next);
         self.prefix
             .take_if(|prefix| prefix.start < window.saturating_add(1));
-        self.merged.evaluate()
+        self.merged.evaluate(of)
     }
 
     fn build_suffixes(&mut self, from: i64, to: i64, of: &Aggregates, slot_count: usize) -> Result<()> {
