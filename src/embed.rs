@@ -172,7 +172,7 @@ impl Engine {
             (None, None) => return Err(Error::Query("no runtime".into())),
         };
         train::train(&self.program, &self.data, self.workers, &runtime)?;
-        let planned = self.planned()?;
+        let planned = self.plan(&Outputs { compact: self.columnar_sources(), ..self.outputs.clone() })?;
         self.start_planned(planned, runtime, owned)
     }
 
@@ -214,8 +214,12 @@ impl Engine {
         Ok(Running { running, runtime: owned })
     }
 
-    fn planned(&self) -> Result<PlannedProgram, Error> {
-        self.plan(&self.outputs)
+    /// Sources that give text as dictionaries.
+    fn columnar_sources(&self) -> Vec<String> {
+        let is_replaced = |name: &str| self.sources.contains_key(name);
+        let sources = self.program.sources().filter(|source| !is_replaced(&source.declaration.name));
+        let columnar = sources.filter(|source| connectors::file::is_parquet(&source.declaration));
+        columnar.map(|source| source.declaration.name.clone()).collect()
     }
 
     pub(crate) fn plan(&self, outputs: &Outputs) -> Result<PlannedProgram, Error> {

@@ -640,6 +640,11 @@ impl Program {
         self.sources.get(name)
     }
 
+    /// All sources and tables.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceEntry> {
+        self.sources.values()
+    }
+
     /// True if there is a relation of that name.
     pub fn has_relation(&self, name: &str) -> bool {
         self.relations.contains_key(name)

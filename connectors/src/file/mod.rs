@@ -60,6 +60,14 @@ pub fn inputs(declaration: &SourceDeclaration) -> Vec<std::path::PathBuf> {
     }
 }
 
+/// True if the files of a declaration are Parquet, whose text columns may be declared as dictionaries.
+pub fn is_parquet(declaration: &SourceDeclaration) -> bool {
+    let Ok(options) = FileOptions::read(declaration) else { return false };
+    let is_ours = declaration.options.get("connector").is_some_and(|name| name == "file");
+    let paths = paths::find_again(&options.path, &declaration.folder);
+    is_ours && matches!(options.format(&paths), Ok(FileFormat::Parquet))
+}
+
 /// The source: finds its files and looks into each.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
 //! family: [`window`], [`join`], [`decision`].
 
+mod compact;
 mod decision;
 mod join;
 mod operators;
@@ -56,6 +57,8 @@ pub struct Outputs {
     pub keep_history: bool,
     /// Commands go nowhere: backfill and replay.
     pub close_gates: bool,
+    /// Sources whose connector gives text as dictionaries, which are cheaper to exchange and to group by.
+    pub compact: Vec<String>,
     /// Only the subscriptions run; the sinks and actuators of the program do not.
     pub only_subscriptions: bool,
 }
@@ -212,6 +215,9 @@ impl<'a> Lowering<'a> {
                 needed.insert(0);
             }
             declaration.needed = needed.into_iter().collect();
+            if self.outputs.compact.contains(name) {
+                declaration.schema = compact::with_dictionaries(&declaration.schema, &declaration.metadata);
+            }
             let place = |column: usize| declaration.needed.iter().position(|needed| *needed == column).unwrap_or(0);
             let schema = declaration.schema.project(&declaration.needed).map_or_else(
                 |_| Arc::clone(&declaration.schema),
@@ -241,6 +247,13 @@ impl<'a> Lowering<'a> {
 
     /// The rows of a relation, all columns that the program needs of it.
     fn relation(&mut self, name: &str) -> Result<Origin> {
+        let origin = self.compact_relation(name)?;
+        let schema = Arc::clone(&self.program.relations[name].schema);
+        Ok(self.plain(origin, &schema))
+    }
+
+    /// The same; text may come as dictionaries.
+    fn compact_relation(&mut self, name: &str) -> Result<Origin> {
         if let Some(origin) = self.done.get(name) {
             return Ok(*origin);
         }
@@ -272,19 +285,25 @@ impl<'a> Lowering<'a> {
 
     /// The rows of a plan; their columns are those of the plan, in its order.
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Origin> {
+        let origin = self.lower_compact(plan)?;
+        Ok(self.plain(origin, &arrow_schema(plan)))
+    }
+
+    /// The same; text may come as dictionaries.
+    fn lower_compact(&mut self, plan: &LogicalPlan) -> Result<Origin> {
         match plan {
-            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::SubqueryAlias(alias) => self.lower_compact(&alias.input),
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Projection(projection) => {
                 let (input, predicate) = match projection.input.as_ref() {
                     LogicalPlan::Filter(filter) => (filter.input.as_ref(), Some(&filter.predicate)),
                     input => (input, None),
                 };
-                let from = self.lower(input)?;
+                let from = self.lower_compact(input)?;
                 self.map(from, input.schema(), predicate, Some(&projection.expr), arrow_schema(plan))
             }
             LogicalPlan::Filter(filter) => {
-                let from = self.lower(&filter.input)?;
+                let from = self.lower_compact(&filter.input)?;
                 self.map(from, filter.input.schema(), Some(&filter.predicate), None, arrow_schema(plan))
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
@@ -322,7 +341,7 @@ impl<'a> Lowering<'a> {
 
     fn scan(&mut self, scan: &TableScan) -> Result<Origin> {
         let source = scan.source.downcast_ref::<RelationSource>().ok_or_else(|| internal("a scan of something else"))?;
-        let from = self.relation(&source.name)?;
+        let from = self.compact_relation(&source.name)?;
         let Some(columns) = &scan.projection else { return Ok(from) };
         // A source gives only the columns that somebody needs.
         let given = match self.sources.get(&source.name) {
@@ -335,7 +354,7 @@ impl<'a> Lowering<'a> {
         if keep.len() == self.plan.schema(from).fields().len() && keep.iter().enumerate().all(|(a, b)| a == *b) {
             return Ok(from);
         }
-        let schema = Arc::new(source.schema.project(columns)?);
+        let schema = compact::kept(&self.plan.schema(from), &keep, &source.schema.project(columns)?);
         Ok(self.columns(from, keep, schema))
     }
 
@@ -355,6 +374,12 @@ impl<'a> Lowering<'a> {
         schema: SchemaRef,
     ) -> Result<Origin> {
         let keep = columns.and_then(|columns| plain_columns(columns, input));
+        let from = self.ready(from, input, predicate, columns);
+        let schema = match (&keep, columns) {
+            (Some(keep), _) => compact::kept(&self.plan.schema(from), keep, &schema),
+            (None, Some(columns)) => compact::mapped(&self.plan.schema(from), columns, input, &schema),
+            (None, None) => self.plan.schema(from),
+        };
         if predicate.is_none() && keep.as_ref().is_some_and(|keep| is_identity(keep, input)) {
             if *self.plan.schema(from) == *schema {
                 return Ok(from);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::DataFusionError;
@@ -99,7 +99,10 @@ impl Lowering<'_> {
             calls.push(prepared.over(call)?);
         }
         let schema = prepared.schema()?;
-        let from = self.lower(&assign.input)?;
+        let mut from = self.lower_compact(&assign.input)?;
+        if calls.iter().any(|call| names_text(call, &schema)) {
+            from = self.plain(from, &arrow_schema(&assign.input));
+        }
         let from = self.map(from, input, before.as_ref(), Some(&prepared.columns), Arc::clone(&schema))?;
         let named = DFSchema::try_from(schema.as_ref().clone())?;
         let mut shared = Arguments::default();
@@ -279,6 +282,14 @@ fn over_result(expr: Expr, windows: &Windows<'_>) -> Result<Expr> {
         Ok::<_, DataFusionError>(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
     })?;
     Ok(placed.data)
+}
+
+/// True if an aggregate is computed of text, which it wants as it is declared.
+fn names_text(call: &Expr, prepared: &SchemaRef) -> bool {
+    let is_text = |column: &Column| {
+        prepared.field_with_name(&column.name).is_ok_and(|field| *field.data_type() == DataType::Utf8)
+    };
+    call.column_refs().into_iter().any(is_text)
 }
 
 /// Keys, window, then a column a result.

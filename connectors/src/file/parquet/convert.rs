@@ -17,6 +17,7 @@ pub(super) fn fits(from: &DataType, to: &DataType, timestamp: &TimestampFormat) 
     match (from, to) {
         (from, to) if from == to => true,
         (Dictionary(_, value), to) => fits(value, to, timestamp),
+        (from, Dictionary(_, value)) => fits(from, value, timestamp),
         (Timestamp(..), Timestamp(..)) | (DataType::Date32, Timestamp(..)) => true,
         (from, Timestamp(..)) if from.is_integer() || is_text(from) => {
             is_text(from) || matches!(timestamp, TimestampFormat::Unix(_))

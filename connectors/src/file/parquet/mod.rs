@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Payload, Source};
 use lineshaft_engine::time::EventTime;
@@ -91,7 +91,7 @@ impl ParquetFile {
         let one = |error: OptionError| vec![error];
         let file = File::open(&path).map_err(|error| one(unreadable(&path, error)))?;
         let facts = file.metadata().map_err(|error| one(unreadable(&path, error)))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
+        let metadata = metadata(&file, layout).map_err(|error| {
             let error = unreadable(&path, format!("it is no whole Parquet file ({error})"));
             one(error.help("the file is truncated or of another format; copy it again or set format"))
         })?;
@@ -164,6 +164,29 @@ impl ParquetFile {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string());
         Error::file("read", &self.path, source)
     }
+}
+
+/// The footer; text columns that are declared as dictionaries are read as such.
+fn metadata(file: &File, layout: &Layout) -> parquet::errors::Result<ArrowReaderMetadata> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let compact = |field: &Arc<Field>| {
+        let declared = layout.columns.iter().find(|spec| spec.field.name() == field.name());
+        let declared = declared.map(|spec| spec.field.data_type());
+        match (field.data_type(), declared) {
+            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Some(DataType::Dictionary(..))) => declared,
+            _ => None,
+        }
+    };
+    let fields = metadata.schema().fields();
+    if fields.iter().all(|field| compact(field).is_none()) {
+        return Ok(metadata);
+    }
+    let fields = fields.iter().map(|field| match compact(field) {
+        Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type.clone())),
+        None => Arc::clone(field),
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), ArrowReaderOptions::new().with_schema(schema))
 }
 
 /// The column of the file for each declared one, by name.
