@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray, downcast_primitive_array};
+use arrow::compute::take;
 use arrow::datatypes::{ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice, UInt32Type};
 use arrow::row::{RowConverter, SortField};
 
@@ -72,6 +73,19 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
     Ok(())
 }
 
+/// The hash of each value by itself: what a row with it mixes in.
+fn hash_values(values: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
+    match values.data_type() {
+        DataType::Utf8 => {
+            for (hash, text) in hashes.iter_mut().zip(values.as_string::<i32>()) {
+                *hash = text.map_or(0, |text| hash_bytes(text.as_bytes()));
+            }
+            Ok(())
+        }
+        _ => hash_column(values, hashes),
+    }
+}
+
 fn bytes_column<T: ByteArrayType>(array: &GenericByteArray<T>, hashes: &mut [u64]) {
     for (row, hash) in hashes.iter_mut().enumerate() {
         let value = if array.is_null(row) {
@@ -115,4 +129,28 @@ pub fn partition(hashes: &[u64], workers: usize) -> Vec<PrimitiveArray<UInt32Typ
 /// The worker that owns a key: the high bits, so that a hash table on the worker still gets all of the low ones.
 fn owner(hash: u64, workers: usize) -> usize {
     ((u128::from(hash) * workers as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{DictionaryArray, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn text_hashes_alike_plain_or_in_a_dictionary_large_or_small() {
+        let texts = [Some("pump"), None, Some("fan"), Some("pump")];
+        let plain: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        let dictionary: DictionaryArray<Int32Type> = texts.into_iter().collect();
+        let large: Vec<String> = (0..100).map(|i| format!("x{i}")).chain(["pump".into(), "fan".into()]).collect();
+        let codes = [Some(100), None, Some(101), Some(100)].into_iter().collect();
+        let large = DictionaryArray::<Int32Type>::try_new(codes, Arc::new(StringArray::from(large))).unwrap();
+        let expected = hash_rows(&[plain], 4).unwrap();
+        assert_eq!(hash_rows(&[Arc::new(dictionary)], 4).unwrap(), expected);
+        assert_eq!(hash_rows(&[Arc::new(large)], 4).unwrap(), expected);
+        assert_eq!(expected[0], expected[3]);
+        assert_ne!(expected[0], expected[2]);
+    }
 }
