@@ -45,11 +45,13 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         DataType::LargeUtf8 => bytes_column(column.as_string::<i64>(), hashes),
         DataType::Dictionary(key, _) if **key == DataType::Int32 => {
             let dictionary = column.as_dictionary::<Int32Type>();
+            if dictionary.values().len() > hashes.len() {
+                let column = take(dictionary.values(), dictionary.keys(), None)?;
+                return hash_column(&column, hashes);
+            }
             // Hash each value once, then spread the hashes over the rows.
-            let values = hash_rows(
-                std::slice::from_ref(dictionary.values()),
-                dictionary.values().len(),
-            )?;
+            let mut values = vec![0; dictionary.values().len()];
+            hash_values(dictionary.values(), &mut values)?;
             for (hash, key) in hashes.iter_mut().zip(dictionary.keys()) {
                 let value = key.map_or(0, |key| values[usize::try_from(key).unwrap_or_default()]);
                 *hash = mix(*hash ^ value);
