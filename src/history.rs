@@ -58,11 +58,13 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
         let message = format!("there is no data directory {}; run a program with --data first", data.display());
         return Err(Error::Query(message));
     }
-    let mut history = History::new();
+    let (mut history, mut empty) = (History::new(), Vec::new());
     for (name, folder) in catalog(data)? {
         let files = parquet_files(&data.join(folder))?;
         // A table without a row yet has no file, and so no columns.
-        if !files.is_empty() {
+        if files.is_empty() {
+            empty.push(name);
+        } else {
             history.insert(name, files);
         }
     }
@@ -72,7 +74,13 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
     found.map_err(|error| {
         let tables: Vec<&str> = history.keys().map(String::as_str).chain(["lineshaft.models"]).collect();
         let error = error.strip_backtrace();
-        let help = if error.contains("not found") { format!("\n  = help: the tables are {}", tables.join(", ")) } else { String::new() };
+        let mut help = String::new();
+        if error.contains("not found") {
+            help = format!("\n  = help: the tables are {}", tables.join(", "));
+            if !empty.is_empty() {
+                help += &format!("; without a row yet: {}", empty.join(", "));
+            }
+        }
         Error::Query(format!("{error}{help}"))
     })
 }
