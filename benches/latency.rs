@@ -118,7 +118,12 @@ fn measure(port: u16, rate: u64, seconds: u64) {
     let mut latencies = std::mem::take(&mut *latencies.lock().expect("no panic"));
     latencies.sort_by(f64::total_cmp);
     let at = |share: f64| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an index"
+        )]
         let index = ((latencies.len().max(1) - 1) as f64 * share) as usize;
         latencies.get(index).copied().unwrap_or(f64::NAN)
     };
@@ -151,7 +156,9 @@ fn publish(port: u16, rate: u64, seconds: u64, start: Instant) -> (usize, usize)
     let mut expected = 0;
     for number in 0..total {
         let due = begin + Duration::from_nanos(number * 1_000_000_000 / rate);
-        if let Some(wait) = due.checked_duration_since(now()).filter(|wait| *wait > Duration::from_micros(200)) {
+        if let Some(wait) =
+            due.checked_duration_since(now()).filter(|wait| *wait > Duration::from_micros(200))
+        {
             std::thread::sleep(wait);
         }
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
@@ -159,7 +166,9 @@ fn publish(port: u16, rate: u64, seconds: u64, start: Instant) -> (usize, usize)
         expected += usize::from(x > THRESHOLD);
         let due = due.duration_since(start).as_micros();
         let payload = format!("{{\"due\":{due},\"machine\":\"m{}\",\"x\":{x}}}", number % 100);
-        client.publish(format!("in/{rate}/m{}", number % 100), QoS::AtLeastOnce, false, payload).expect("sent");
+        client
+            .publish(format!("in/{rate}/m{}", number % 100), QoS::AtLeastOnce, false, payload)
+            .expect("sent");
         sent.fetch_add(1, Ordering::Relaxed);
     }
     std::thread::sleep(Duration::from_millis(500));
@@ -201,5 +210,6 @@ fn subscribe(
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(") ").next().unwrap_or_default();
-    after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>()
+        / 100.0
 }

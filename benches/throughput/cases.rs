@@ -68,7 +68,8 @@ const SESSION_BATCH: &str = "WITH g AS (SELECT device_id, ts, temperature,
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS sid FROM g)
     SELECT device_id, min(ts) AS s_start, count(*) AS n, max(temperature) AS t_max FROM s GROUP BY device_id, sid";
 /// Reading alone: almost no row passes.
-const SCAN: &str = "SELECT ts, device_id, temperature, vibration, pressure, status FROM readings WHERE vibration > 1e9";
+const SCAN: &str =
+    "SELECT ts, device_id, temperature, vibration, pressure, status FROM readings WHERE vibration > 1e9";
 
 pub const CASES: &[Case] = &[
     case("tumbling", "1k", Input::Parquet, TUMBLING, Limit::DataFusion(TUMBLING_BATCH)),
@@ -129,7 +130,11 @@ fn ours(case: &Case, folder: &Path, workers: usize) -> usize {
 }
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 fn batch(sql: &str, folder: &Path, workers: usize) -> usize {
@@ -141,7 +146,10 @@ fn batch(sql: &str, folder: &Path, workers: usize) -> usize {
         context.register_parquet("readings", path, ParquetReadOptions::default()).await.expect("a table");
         let frame = context.sql(sql).await.unwrap_or_else(|error| panic!("{error}"));
         let path = output.path().join("result").display().to_string();
-        frame.write_parquet(&path, DataFrameWriteOptions::new(), None).await.unwrap_or_else(|error| panic!("{error}"));
+        frame
+            .write_parquet(&path, DataFrameWriteOptions::new(), None)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         let count = context.sql("SELECT count(*) FROM readings").await.expect("a query");
         let count = count.collect().await.expect("rows");
         let count: &arrow::array::Int64Array = arrow::array::AsArray::as_primitive(count[0].column(0));
@@ -166,7 +174,8 @@ fn reader(input: Input, folder: &Path, workers: usize) -> usize {
     let name = if input == Input::Csv { "all.csv" } else { "all.jsonl" };
     let mut bytes = Vec::new();
     File::open(folder.join(name)).expect("a file").read_to_end(&mut bytes).expect("read");
-    let lines = if input == Input::Csv { bytes.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1) } else { 0 };
+    let lines =
+        if input == Input::Csv { bytes.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1) } else { 0 };
     let bytes = &bytes[lines..];
     let mut cuts = vec![0];
     for share in 1..workers {
@@ -184,10 +193,14 @@ fn reader(input: Input, folder: &Path, workers: usize) -> usize {
 }
 
 fn read(input: Input, bytes: &[u8]) -> usize {
-    let rows = |batch: Result<arrow::array::RecordBatch, arrow::error::ArrowError>| batch.expect("rows").num_rows();
+    let rows =
+        |batch: Result<arrow::array::RecordBatch, arrow::error::ArrowError>| batch.expect("rows").num_rows();
     match input {
         Input::Csv => {
-            let reader = arrow::csv::ReaderBuilder::new(schema()).with_batch_size(8192).build(bytes).expect("a reader");
+            let reader = arrow::csv::ReaderBuilder::new(schema())
+                .with_batch_size(8192)
+                .build(bytes)
+                .expect("a reader");
             reader.map(rows).sum()
         }
         _ => {

@@ -72,7 +72,11 @@ fn write(folder: &Path, rows: usize, devices: u64) {
         writer.close().expect("closed");
         if done < TEXT_ROWS {
             let batch = batch.slice(0, count.min(TEXT_ROWS - done));
-            arrow::csv::WriterBuilder::new().with_header(done == 0).build(&mut csv).write(&batch).expect("written");
+            arrow::csv::WriterBuilder::new()
+                .with_header(done == 0)
+                .build(&mut csv)
+                .write(&batch)
+                .expect("written");
             arrow::json::LineDelimitedWriter::new(&mut json).write(&batch).expect("written");
         }
         done += count;

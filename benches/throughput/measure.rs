@@ -30,11 +30,15 @@ struct Run {
 pub fn report(timer: &Timer, rows: usize) {
     let seconds = timer.0.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.split_whitespace().next());
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|line| line.split_whitespace().next());
     let megabytes = peak.and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1024.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: f64 = after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    let ticks: f64 =
+        after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
     let cpu = ticks / 100.0;
     say(&format!("@@ {rows} {seconds} {cpu} {megabytes}\n"));
 }
@@ -45,7 +49,9 @@ fn say(text: &str) {
 
 /// The heading of the table.
 pub fn print_head() {
-    say("| case | workers | Mrows/s | Mrows per CPU s | peak MB | limit | Mrows/s | Mrows per CPU s | peak MB | ratio |\n");
+    say(
+        "| case | workers | Mrows/s | Mrows per CPU s | peak MB | limit | Mrows/s | Mrows per CPU s | peak MB | ratio |\n",
+    );
     say("|---|---|---|---|---|---|---|---|---|---|\n");
 }
 
@@ -64,7 +70,12 @@ pub fn compare(case: &Case, data: &Data, rows: usize, runs: usize) {
             Limit::Reader => "Arrow reader",
         };
         let figures = |run: Run| {
-            format!("{:.2} | {:.2} | {:.0}", run.rows / run.seconds / 1e6, run.rows / run.cpu / 1e6, run.megabytes)
+            format!(
+                "{:.2} | {:.2} | {:.0}",
+                run.rows / run.seconds / 1e6,
+                run.rows / run.cpu / 1e6,
+                run.megabytes
+            )
         };
         let ratio = (ours.rows / ours.seconds) / (limit.rows / limit.seconds);
         say(&format!(
@@ -78,11 +89,13 @@ pub fn compare(case: &Case, data: &Data, rows: usize, runs: usize) {
 
 fn run(side: &str, case: &Case, folder: &str, workers: usize) -> Run {
     let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).args(["child", side, case.name, folder, &workers.to_string()]).output();
+    let output =
+        Command::new(program).args(["child", side, case.name, folder, &workers.to_string()]).output();
     let output = output.expect("a child");
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find_map(|line| line.strip_prefix("@@ "));
-    let line = line.unwrap_or_else(|| panic!("{side} {}: {}", case.name, String::from_utf8_lossy(&output.stderr)));
+    let line =
+        line.unwrap_or_else(|| panic!("{side} {}: {}", case.name, String::from_utf8_lossy(&output.stderr)));
     let figures: Vec<f64> = line.split(' ').filter_map(|figure| figure.parse().ok()).collect();
     Run { rows: figures[0], seconds: figures[1], cpu: figures[2], megabytes: figures[3] }
 }

@@ -90,22 +90,14 @@ fn hash_values(values: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
 
 fn bytes_column<T: ByteArrayType>(array: &GenericByteArray<T>, hashes: &mut [u64]) {
     for (row, hash) in hashes.iter_mut().enumerate() {
-        let value = if array.is_null(row) {
-            0
-        } else {
-            hash_bytes(array.value(row).as_ref())
-        };
+        let value = if array.is_null(row) { 0 } else { hash_bytes(array.value(row).as_ref()) };
         *hash = mix(*hash ^ value);
     }
 }
 
 fn primitive_column<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, hashes: &mut [u64]) {
     for (row, hash) in hashes.iter_mut().enumerate() {
-        let value = if array.is_null(row) {
-            0
-        } else {
-            word(array.value(row).to_byte_slice())
-        };
+        let value = if array.is_null(row) { 0 } else { word(array.value(row).to_byte_slice()) };
         *hash = mix(*hash ^ value);
     }
 }
@@ -146,7 +138,8 @@ mod tests {
         let texts = [Some("pump"), None, Some("fan"), Some("pump")];
         let plain: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
         let dictionary: DictionaryArray<Int32Type> = texts.into_iter().collect();
-        let large: Vec<String> = (0..100).map(|i| format!("x{i}")).chain(["pump".into(), "fan".into()]).collect();
+        let large: Vec<String> =
+            (0..100).map(|i| format!("x{i}")).chain(["pump".into(), "fan".into()]).collect();
         let codes = [Some(100), None, Some(101), Some(100)].into_iter().collect();
         let large = DictionaryArray::<Int32Type>::try_new(codes, Arc::new(StringArray::from(large))).unwrap();
         let expected = hash_rows(&[plain], 4).unwrap();

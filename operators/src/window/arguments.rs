@@ -41,23 +41,24 @@ struct Own {
 impl Aggregates {
     pub(super) fn new(aggregates: &[Arc<dyn Aggregate>]) -> Self {
         let (mut expressions, mut moments) = (Vec::new(), Vec::new());
-        let functions = aggregates.iter().map(|aggregate| match (aggregate.moment(), aggregate.arguments()) {
-            (Some(Moment::Rows), _) => Function::Rows,
-            (Some(moment), [argument]) => {
-                let argument = place(&mut expressions, argument);
-                let known = moments.iter().position(|other| *other == argument);
-                let at = known.unwrap_or_else(|| {
-                    moments.push(argument);
-                    moments.len() - 1
-                });
-                Function::Moment(at, moment)
-            }
-            _ => Function::Own(Own {
-                aggregate: Arc::clone(aggregate),
-                arguments: aggregate.arguments().iter().map(|a| place(&mut expressions, a)).collect(),
-                filter: aggregate.filter().map(|filter| place(&mut expressions, filter)),
-            }),
-        });
+        let functions =
+            aggregates.iter().map(|aggregate| match (aggregate.moment(), aggregate.arguments()) {
+                (Some(Moment::Rows), _) => Function::Rows,
+                (Some(moment), [argument]) => {
+                    let argument = place(&mut expressions, argument);
+                    let known = moments.iter().position(|other| *other == argument);
+                    let at = known.unwrap_or_else(|| {
+                        moments.push(argument);
+                        moments.len() - 1
+                    });
+                    Function::Moment(at, moment)
+                }
+                _ => Function::Own(Own {
+                    aggregate: Arc::clone(aggregate),
+                    arguments: aggregate.arguments().iter().map(|a| place(&mut expressions, a)).collect(),
+                    filter: aggregate.filter().map(|filter| place(&mut expressions, filter)),
+                }),
+            });
         Self { functions: functions.collect(), expressions, moments }
     }
 
@@ -259,13 +260,7 @@ mod tests {
         let mut accumulators = aggregates.accumulators().unwrap();
         accumulators.update(&aggregates, &columns, &[0, 0], 1).unwrap();
         let results = accumulators.evaluate(&aggregates).unwrap();
-        assert_eq!(
-            results[0].as_ref(),
-            &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array
-        );
-        assert_eq!(
-            results[1].as_ref(),
-            &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array
-        );
+        assert_eq!(results[0].as_ref(), &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array);
+        assert_eq!(results[1].as_ref(), &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array);
     }
 }

@@ -246,7 +246,10 @@ mod tests {
     #[test]
     fn moments_of_a_few_values_are_those_by_hand() {
         let moments = of(&[Some(2.0), None, Some(4.0), Some(9.0)]);
-        assert_eq!(shown(&moments), ["3", "15.0", "5.0", "2.0", "9.0", "13.0", "2.943920288775949", "8.666666666666666"]);
+        assert_eq!(
+            shown(&moments),
+            ["3", "15.0", "5.0", "2.0", "9.0", "13.0", "2.943920288775949", "8.666666666666666"]
+        );
     }
 
     #[test]
@@ -263,7 +266,8 @@ mod tests {
 
     #[test]
     fn merged_parts_are_the_whole() {
-        let values: Vec<Option<f64>> = (0..100).map(|i| (i % 7 != 0).then(|| f64::from(i * i % 31) + 1e6)).collect();
+        let values: Vec<Option<f64>> =
+            (0..100).map(|i| (i % 7 != 0).then(|| f64::from(i * i % 31) + 1e6)).collect();
         let whole = of(&values);
         let mut merged = Moments::default();
         for part in values.chunks(9) {

@@ -31,7 +31,11 @@ fn is_compact(field: &Field) -> bool {
 pub(super) fn with_dictionaries(schema: &SchemaRef, but: &[usize]) -> SchemaRef {
     let fields = schema.fields().iter().enumerate().map(|(place, field)| {
         let is_text = *field.data_type() == DataType::Utf8 && !but.contains(&place);
-        if is_text { Arc::new(field.as_ref().clone().with_data_type(dictionary())) } else { Arc::clone(field) }
+        if is_text {
+            Arc::new(field.as_ref().clone().with_data_type(dictionary()))
+        } else {
+            Arc::clone(field)
+        }
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
@@ -45,7 +49,9 @@ pub(super) fn kept(from: &SchemaRef, keep: &[usize], named: &Schema) -> SchemaRe
 /// The same for columns some of which are computed.
 pub(super) fn mapped(from: &SchemaRef, columns: &[Expr], input: &DFSchema, named: &Schema) -> SchemaRef {
     let types = columns.iter().map(|column| match column.clone().unalias() {
-        Expr::Column(column) => input.index_of_column(&column).is_ok_and(|place| is_compact(from.field(place))),
+        Expr::Column(column) => {
+            input.index_of_column(&column).is_ok_and(|place| is_compact(from.field(place)))
+        }
         _ => false,
     });
     typed(named, types)
@@ -53,7 +59,11 @@ pub(super) fn mapped(from: &SchemaRef, columns: &[Expr], input: &DFSchema, named
 
 fn typed(named: &Schema, compact: impl Iterator<Item = bool>) -> SchemaRef {
     let fields = named.fields().iter().zip(compact).map(|(field, compact)| {
-        if compact { Arc::new(field.as_ref().clone().with_data_type(dictionary())) } else { Arc::clone(field) }
+        if compact {
+            Arc::new(field.as_ref().clone().with_data_type(dictionary()))
+        } else {
+            Arc::clone(field)
+        }
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
@@ -87,7 +97,8 @@ impl Lowering<'_> {
         let is_column = |expr: &&Expr| matches!((*expr).clone().unalias(), Expr::Column(_));
         let computed = columns.unwrap_or_default().iter().filter(|expr| !is_column(expr)).chain(predicate);
         let needs = |expr: &Expr| {
-            let places = expr.column_refs().into_iter().filter_map(|column| input.index_of_column(column).ok());
+            let places =
+                expr.column_refs().into_iter().filter_map(|column| input.index_of_column(column).ok());
             places.into_iter().any(|place| is_compact(compact.field(place)))
         };
         if !computed.into_iter().any(needs) {
