@@ -45,7 +45,9 @@ impl Engine {
             .sources
             .iter()
             .filter(|(name, _)| self.program.source(name).is_none())
-            .map(|(name, _)| QueryError::invalid(format!("there is no source {name:?} to read history for"), None))
+            .map(|(name, _)| {
+                QueryError::invalid(format!("there is no source {name:?} to read history for"), None)
+            })
             .collect();
         if !unknown.is_empty() {
             return Err(ProgramErrors::new(self.program.files(), unknown).into());
@@ -100,8 +102,12 @@ fn no_history(engine: &Engine, declaration: &SourceDeclaration) -> QueryError {
 
 /// Files instead of the connector. What the connector gave beside the record is a column of the history.
 fn read_history(declaration: &mut SourceDeclaration, path: &Path) {
-    let mut options: Options =
-        declaration.options.iter().filter(|(name, _)| KEPT.contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut options: Options = declaration
+        .options
+        .iter()
+        .filter(|(name, _)| KEPT.contains(&name.as_str()))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
     options.insert("connector".into(), "file".into());
     options.insert("path".into(), path.display().to_string());
     declaration.options = options;
@@ -139,7 +145,11 @@ struct Clipped {
 }
 
 impl Source for Clipped {
-    fn run(self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> lineshaft_engine::Result<()> {
+    fn run(
+        self: Box<Self>,
+        chunks: ChunkSender,
+        runtime: tokio::runtime::Handle,
+    ) -> lineshaft_engine::Result<()> {
         self.source.run(chunks, runtime)
     }
 

@@ -45,10 +45,7 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         DataType::Dictionary(key, _) if **key == DataType::Int32 => {
             let dictionary = column.as_dictionary::<Int32Type>();
             // Hash each value once, then spread the hashes over the rows.
-            let values = hash_rows(
-                std::slice::from_ref(dictionary.values()),
-                dictionary.values().len(),
-            )?;
+            let values = hash_rows(std::slice::from_ref(dictionary.values()), dictionary.values().len())?;
             for (hash, key) in hashes.iter_mut().zip(dictionary.keys()) {
                 let value = key.map_or(0, |key| values[usize::try_from(key).unwrap_or_default()]);
                 *hash = mix(*hash ^ value);
@@ -74,22 +71,14 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
 
 fn bytes_column<T: ByteArrayType>(array: &GenericByteArray<T>, hashes: &mut [u64]) {
     for (row, hash) in hashes.iter_mut().enumerate() {
-        let value = if array.is_null(row) {
-            0
-        } else {
-            hash_bytes(array.value(row).as_ref())
-        };
+        let value = if array.is_null(row) { 0 } else { hash_bytes(array.value(row).as_ref()) };
         *hash = mix(*hash ^ value);
     }
 }
 
 fn primitive_column<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, hashes: &mut [u64]) {
     for (row, hash) in hashes.iter_mut().enumerate() {
-        let value = if array.is_null(row) {
-            0
-        } else {
-            word(array.value(row).to_byte_slice())
-        };
+        let value = if array.is_null(row) { 0 } else { word(array.value(row).to_byte_slice()) };
         *hash = mix(*hash ^ value);
     }
 }

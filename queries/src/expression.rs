@@ -8,12 +8,12 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
-use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use lineshaft_engine::expression::{Accumulator, Aggregate, Expression};
 use lineshaft_engine::{Error, Result};
 
@@ -46,14 +46,16 @@ pub fn aggregate(
     shared: &mut Arguments,
 ) -> Result<Arc<dyn Aggregate>, DataFusionError> {
     let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
-    let lowered = LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
+    let lowered =
+        LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
     if lowered.aggregate.order_sensitivity().hard_requires() && !lowered.order_bys.is_empty() {
         let what = format!("{} with ORDER BY", lowered.aggregate.fun().name());
         return Err(DataFusionError::NotImplemented(what));
     }
     let mut arguments = lowered.aggregate.expressions();
     arguments.extend(lowered.order_bys.iter().map(|order| Arc::clone(&order.expr)));
-    let arguments = arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
+    let arguments =
+        arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
     let filter = lowered.filter.map(|filter| wrap(filter, schema.as_arrow())).transpose()?;
     let state = lowered.aggregate.state_fields()?.iter().map(|field| field.as_ref().clone()).collect();
     let result = lowered.aggregate.field().as_ref().clone();
@@ -175,4 +177,3 @@ impl Accumulator for Groups {
         self.0.size()
     }
 }
-

@@ -135,7 +135,8 @@ impl UserDefinedLogicalNodeCore for AssignWindow {
     /// A row's windows depend on its time and keys only.
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input.schema().fields().len();
-        let mut needed: Vec<usize> = output_columns.iter().copied().filter(|column| *column < width).collect();
+        let mut needed: Vec<usize> =
+            output_columns.iter().copied().filter(|column| *column < width).collect();
         for column in std::iter::once(&self.time).chain(&self.keys) {
             needed.push(self.input.schema().index_of_column(column).ok()?);
         }
@@ -189,7 +190,11 @@ impl Call<'_> {
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 
-    fn kind(&self, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<(WindowKind, usize)> {
+    fn kind(
+        &self,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(WindowKind, usize)> {
         match self.function.as_str() {
             "TUMBLE" => {
                 self.no_more_than(3)?;
@@ -200,7 +205,8 @@ impl Call<'_> {
                 self.no_more_than(4)?;
                 let (slide, size) = (self.interval(2, input, context)?, self.interval(3, input, context)?);
                 if size % slide != 0 {
-                    let message = format!("window size {} is not a multiple of its slide {}", show(size), show(slide));
+                    let message =
+                        format!("window size {} is not a multiple of its slide {}", show(size), show(slide));
                     let help = format!("choose a slide that divides {}", show(size));
                     return Err(external(QueryError::invalid(message, None).with_help(help)));
                 }
@@ -211,7 +217,8 @@ impl Call<'_> {
                 let first = self.count(2, input, context)?;
                 match self.count(3, input, context) {
                     Ok(size) if size < first => {
-                        let message = format!("the slide of {first} rows is larger than the window of {size} rows");
+                        let message =
+                            format!("the slide of {first} rows is larger than the window of {size} rows");
                         Err(external(QueryError::invalid(message, None)))
                     }
                     Ok(size) => Ok((WindowKind::Count { slide: first, size }, 4)),
@@ -236,7 +243,11 @@ impl Call<'_> {
 
     fn no_more_than(&self, count: usize) -> Result<()> {
         if self.arguments.len() > count {
-            return Err(self.wrong(format!("{} takes {count} arguments, found {}", self.function, self.arguments.len())));
+            return Err(self.wrong(format!(
+                "{} takes {count} arguments, found {}",
+                self.function,
+                self.arguments.len()
+            )));
         }
         Ok(())
     }
@@ -302,7 +313,12 @@ impl Call<'_> {
         }
     }
 
-    fn interval(&self, at: usize, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<i64> {
+    fn interval(
+        &self,
+        at: usize,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<i64> {
         let what = "a constant interval";
         let value = self.literal(at, what, input, context)?;
         let micros = match value {
@@ -323,7 +339,12 @@ impl Call<'_> {
         Ok(micros)
     }
 
-    fn count(&self, at: usize, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<usize> {
+    fn count(
+        &self,
+        at: usize,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<usize> {
         let what = "a number of rows";
         match self.literal(at, what, input, context)? {
             ScalarValue::Int64(Some(count)) if count > 0 => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
@@ -354,7 +375,8 @@ pub(crate) fn external(error: QueryError) -> DataFusionError {
 
 /// A span of time as a person writes it.
 pub(crate) fn show(micros: i64) -> String {
-    const UNITS: [(i64, &str); 4] = [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    const UNITS: [(i64, &str); 4] =
+        [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
     let unit = UNITS.iter().find(|(size, _)| micros != 0 && micros % size == 0);
     unit.map_or_else(|| format!("{micros} us"), |(size, unit)| format!("{} {unit}", micros / size))
 }

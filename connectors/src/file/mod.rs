@@ -28,18 +28,9 @@ use options::{FileFormat, FileOptions};
 
 /// The columns that the connector gives.
 pub const METADATA: &[MetadataColumn] = &[
-    MetadataColumn {
-        name: "file",
-        data_type: DataType::Utf8,
-    },
-    MetadataColumn {
-        name: "line",
-        data_type: DataType::Int64,
-    },
-    MetadataColumn {
-        name: "received_at",
-        data_type: TIMESTAMP,
-    },
+    MetadataColumn { name: "file", data_type: DataType::Utf8 },
+    MetadataColumn { name: "line", data_type: DataType::Int64 },
+    MetadataColumn { name: "received_at", data_type: TIMESTAMP },
 ];
 
 /// What is wrong with the options of a source; opens nothing.
@@ -68,16 +59,9 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
     let options = FileOptions::read(declaration)?;
     let paths = paths::find(&options.path, &declaration.folder).map_err(|error| vec![error])?;
     match options.format(&paths).map_err(|error| vec![error])? {
-        FileFormat::Parquet => Ok(Box::new(parquet::ParquetSource::open(
-            declaration,
-            &options,
-            paths,
-        )?)),
-        FileFormat::Text(encoding) => Ok(Box::new(source::TextSource::open(
-            declaration,
-            &options,
-            encoding,
-            paths,
-        )?)),
+        FileFormat::Parquet => Ok(Box::new(parquet::ParquetSource::open(declaration, &options, paths)?)),
+        FileFormat::Text(encoding) => {
+            Ok(Box::new(source::TextSource::open(declaration, &options, encoding, paths)?))
+        }
     }
 }

@@ -27,39 +27,25 @@ impl Aggregates {
         let mut expressions = Vec::new();
         let functions = aggregates.iter().map(|aggregate| Function {
             aggregate: Arc::clone(aggregate),
-            arguments: aggregate
-                .arguments()
-                .iter()
-                .map(|a| place(&mut expressions, a))
-                .collect(),
+            arguments: aggregate.arguments().iter().map(|a| place(&mut expressions, a)).collect(),
             filter: aggregate.filter().map(|filter| place(&mut expressions, filter)),
         });
-        Self {
-            functions: functions.collect(),
-            expressions,
-        }
+        Self { functions: functions.collect(), expressions }
     }
 
     /// The columns of all arguments for `rows`.
     pub(super) fn evaluate(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        self.expressions
-            .iter()
-            .map(|expression| expression.evaluate(rows))
-            .collect()
+        self.expressions.iter().map(|expression| expression.evaluate(rows)).collect()
     }
 
     pub(super) fn accumulators(&self) -> Result<Accumulators> {
         let new = |function: &Function| function.aggregate.accumulator();
-        Ok(Accumulators(
-            self.functions.iter().map(new).collect::<Result<_>>()?,
-        ))
+        Ok(Accumulators(self.functions.iter().map(new).collect::<Result<_>>()?))
     }
 }
 
 fn place(expressions: &mut Vec<Arc<dyn Expression>>, expression: &Arc<dyn Expression>) -> usize {
-    let known = expressions
-        .iter()
-        .position(|other| Arc::ptr_eq(other, expression));
+    let known = expressions.iter().position(|other| Arc::ptr_eq(other, expression));
     known.unwrap_or_else(|| {
         expressions.push(Arc::clone(expression));
         expressions.len() - 1
@@ -79,11 +65,7 @@ impl Accumulators {
         total: usize,
     ) -> Result<()> {
         for (accumulator, function) in self.0.iter_mut().zip(&of.functions) {
-            let arguments: Vec<_> = function
-                .arguments
-                .iter()
-                .map(|at| Arc::clone(&columns[*at]))
-                .collect();
+            let arguments: Vec<_> = function.arguments.iter().map(|at| Arc::clone(&columns[*at])).collect();
             let filter = match function.filter {
                 Some(at) => Some(columns[at].as_boolean_opt().ok_or_else(|| {
                     Error::operator(function.aggregate.result().name(), "its FILTER is not a boolean")
@@ -125,10 +107,7 @@ impl Accumulators {
 
     /// The results of all groups; no group is left.
     pub(super) fn evaluate(&mut self) -> Result<Vec<ArrayRef>> {
-        self.0
-            .iter_mut()
-            .map(|accumulator| accumulator.evaluate())
-            .collect()
+        self.0.iter_mut().map(|accumulator| accumulator.evaluate()).collect()
     }
 }
 
@@ -196,13 +175,7 @@ mod tests {
         let mut accumulators = aggregates.accumulators().unwrap();
         accumulators.update(&aggregates, &columns, &[0, 0], 1).unwrap();
         let results = accumulators.evaluate().unwrap();
-        assert_eq!(
-            results[0].as_ref(),
-            &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array
-        );
-        assert_eq!(
-            results[1].as_ref(),
-            &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array
-        );
+        assert_eq!(results[0].as_ref(), &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array);
+        assert_eq!(results[1].as_ref(), &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array);
     }
 }

@@ -103,7 +103,8 @@ impl Lowering<'_> {
         let from = self.map(from, input, before.as_ref(), Some(&prepared.columns), Arc::clone(&schema))?;
         let named = DFSchema::try_from(schema.as_ref().clone())?;
         let mut shared = Arguments::default();
-        let aggregates = calls.iter().map(|call| aggregate(call, &named, &mut shared)).collect::<Result<Vec<_>>>()?;
+        let aggregates =
+            calls.iter().map(|call| aggregate(call, &named, &mut shared)).collect::<Result<Vec<_>>>()?;
         let result = result_schema(&schema, &keys, &aggregates);
         let from = self.window_node(assign, from, lag, &keys, aggregates, &result)?;
         self.finish(query, &windows, &groups, after.as_ref(), from, &result)
@@ -113,12 +114,11 @@ impl Lowering<'_> {
     fn lag(&self, assign: &AssignWindow) -> Result<i64> {
         let lag = crate::event_time::lag_of_time(assign, &|name| self.program.times_of(name));
         lag.ok_or_else(|| {
-            let relation = assign.time.relation.as_ref().map_or_else(|| "the relation".to_owned(), ToString::to_string);
+            let relation =
+                assign.time.relation.as_ref().map_or_else(|| "the relation".to_owned(), ToString::to_string);
             let time = &assign.time.name;
-            let message = format!(
-                "{} needs a watermark: column {time:?} of {relation:?} has none",
-                assign.function()
-            );
+            let message =
+                format!("{} needs a watermark: column {time:?} of {relation:?} has none", assign.function());
             let help = format!(
                 "add WATERMARK FOR {time} AS {time} - INTERVAL '5' SECOND to the source, \
                  or use the column that has the event time"
@@ -203,7 +203,11 @@ fn groups(
         }
         let expr = windows.substituted(expr, &query.input)?;
         if uses_window(&expr, windows) {
-            if expr.column_refs().iter().any(|column| windows.bound(&Expr::Column((*column).clone())).is_none()) {
+            if expr
+                .column_refs()
+                .iter()
+                .any(|column| windows.bound(&Expr::Column((*column).clone())).is_none())
+            {
                 let what = "an expression of a window and another column in GROUP BY";
                 return Err(external(QueryError::not_supported(what, None)));
             }
@@ -219,7 +223,8 @@ fn groups(
         }
     }
     if !has_window {
-        let message = format!("GROUP BY over {} must name window_start or window_end", windows.assign.function());
+        let message =
+            format!("GROUP BY over {} must name window_start or window_end", windows.assign.function());
         let help = "add window_start, window_end to GROUP BY";
         return Err(external(QueryError::invalid(message, None).with_help(help)));
     }
