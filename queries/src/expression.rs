@@ -10,7 +10,7 @@ use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
+use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -49,8 +49,12 @@ pub fn aggregate(
     let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
     let lowered =
         LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
-    if lowered.aggregate.order_sensitivity().hard_requires() && !lowered.order_bys.is_empty() {
-        let what = format!("{} with ORDER BY", lowered.aggregate.fun().name());
+    let function = lowered.aggregate.fun();
+    if lowered.aggregate.order_sensitivity().hard_requires()
+        && !lowered.order_bys.is_empty()
+        && !sorts_itself(function)
+    {
+        let what = format!("{} with ORDER BY", function.name());
         return Err(DataFusionError::NotImplemented(what));
     }
     let mut arguments = lowered.aggregate.expressions();
@@ -62,6 +66,12 @@ pub fn aggregate(
     let result = lowered.aggregate.field().as_ref().clone();
     let moment = if filter.is_none() { moment(&lowered.aggregate, &arguments) } else { None };
     Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, state, result, moment }))
+}
+
+/// True for a function that takes `ORDER BY` and rows in any order, though it does not say so: `WITHIN GROUP` only names
+/// the values, and `string_agg` keeps them in an `array_agg`, which sorts.
+fn sorts_itself(function: &AggregateUDF) -> bool {
+    function.supports_within_group_clause() || function.name() == "string_agg"
 }
 
 /// The arguments of the aggregates of one query: equal ones are one object, which is computed once.

@@ -11,7 +11,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore,
+};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor,
 };
@@ -185,8 +187,9 @@ impl Call<'_> {
         let (kind, keys_at) = self.kind(&input, context)?;
         let keys = (keys_at..self.arguments.len())
             .map(|at| self.column(at, "a column of the key", &input, context))
-            .collect::<Result<_>>()?;
-        let node = AssignWindow::new(input, kind, time, keys)?;
+            .collect::<Result<Vec<_>>>()?;
+        let (time, keys) = (inner(&time), keys.iter().map(inner).collect());
+        let node = AssignWindow::new(without_window(input)?, kind, time, keys)?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 
@@ -350,6 +353,39 @@ impl Call<'_> {
             ScalarValue::Int64(Some(count)) if count > 0 => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
             other => Err(self.wrong(format!("{}: expected {what}, found {other}", self.function))),
         }
+    }
+}
+
+/// The window that the rows are in already makes room for the new one: its columns become `inner_window_start` and
+/// `inner_window_end`. What is one further in is no longer seen.
+fn without_window(input: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = input.schema().columns();
+    if !columns.iter().any(is_bound) {
+        return Ok(input);
+    }
+    let new: Vec<String> =
+        columns.iter().filter(|column| is_bound(column)).map(|column| inner(column).name).collect();
+    let kept = columns.iter().filter(|column| !new.contains(&column.name)).map(|column| {
+        let value = Expr::Column(column.clone());
+        if is_bound(column) {
+            value.alias_qualified(column.relation.clone(), inner(column).name)
+        } else {
+            value
+        }
+    });
+    LogicalPlanBuilder::from(input).project(kept.collect::<Vec<_>>())?.build()
+}
+
+fn is_bound(column: &Column) -> bool {
+    column.name == WINDOW_START || column.name == WINDOW_END
+}
+
+/// What a column of the input is called after [`without_window`].
+fn inner(column: &Column) -> Column {
+    if is_bound(column) {
+        Column::new(column.relation.clone(), format!("inner_{}", column.name))
+    } else {
+        column.clone()
     }
 }
 
