@@ -111,11 +111,15 @@ fn read_history(declaration: &mut SourceDeclaration, path: &Path) {
     options.insert("connector".into(), "file".into());
     options.insert("path".into(), path.display().to_string());
     declaration.options = options;
-    let given: Vec<&str> = file::METADATA.iter().map(|column| column.name).collect();
-    let schema = Arc::clone(&declaration.schema);
-    declaration.metadata.retain(|column| given.contains(&schema.field(*column).name().as_str()));
     // A path on the command line begins where the command was given.
     declaration.folder = PathBuf::new();
+    let given: Vec<&str> = file::METADATA.iter().map(|column| column.name).collect();
+    let recorded = file::parquet_columns(declaration);
+    let schema = Arc::clone(&declaration.schema);
+    declaration.metadata.retain(|column| {
+        let name = schema.field(*column).name();
+        given.contains(&name.as_str()) && !recorded.contains(name)
+    });
 }
 
 /// Parquet instead of the connector; where the sink is Parquet already, it keeps how the files are parted.

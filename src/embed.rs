@@ -23,6 +23,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc;
 
 use crate::catalog::Catalog;
+use crate::declared::Declared;
 use crate::error::{Error, ProgramErrors};
 use crate::{history, train};
 
@@ -115,7 +116,8 @@ impl Engine {
         self.memory.input(channel)
     }
 
-    /// Rows of a source come from `source` rather than from its declared connector.
+    /// Rows of a source come from `source` rather than from its declared connector. Its decoder gives all declared
+    /// columns; they are found by name.
     pub fn add_source(&mut self, name: &str, source: Box<dyn Source>) -> &mut Self {
         self.sources.insert(name.to_owned(), source);
         self
@@ -188,7 +190,7 @@ impl Engine {
         let mut sources = Vec::new();
         for declaration in &planned.sources {
             match self.sources.remove(&declaration.name) {
-                Some(source) => sources.push(source),
+                Some(source) => sources.push(Declared::fit(source, declaration)?),
                 None => match open_source(&self.program, declaration, &context) {
                     Ok(source) => sources.push(source),
                     Err(more) => errors.extend(more),

@@ -31,6 +31,7 @@
 
 pub mod backfill;
 mod catalog;
+mod declared;
 mod embed;
 mod error;
 pub mod history;

@@ -23,7 +23,8 @@ use crate::time::{EventTime, Watermark};
 pub(crate) struct SourceClock {
     rule: Option<WatermarkRule>,
     partitions: Vec<Progress>,
-    keys: HashMap<u64, Progress>,
+    /// By partition and hash of the key: a key that stands in two files has a watermark in each.
+    keys: HashMap<(usize, u64), Progress>,
     watermark: Watermark,
 }
 
@@ -106,6 +107,7 @@ impl SourceClock {
         if let Some(progress) = self.partitions.get_mut(partition) {
             progress.ended = true;
         }
+        self.keys.retain(|(of, _), _| *of != partition);
     }
 
     /// The source has no more rows.
@@ -200,7 +202,7 @@ impl SourceClock {
                 continue;
             }
             let fresh = Progress { largest: EventTime::MIN, seen_at: now, ended: false, started: true };
-            let progress = self.keys.entry(key).or_insert(fresh);
+            let progress = self.keys.entry((partition, key)).or_insert(fresh);
             progress.seen_at = now;
             if time < progress.watermark(rule.disorder).max(source) {
                 fates[row] = Fate::Late;
@@ -316,6 +318,17 @@ mod tests {
             clock.stamp(rows(&[(10, "slow"), (9000, "fast"), (11, "slow"), (8000, "fast")]), 0, 0).unwrap();
         assert_eq!(late(&stamped), 1);
         assert_eq!(clock.watermark(0), Watermark(9 * SECOND));
+    }
+
+    #[test]
+    fn with_per_key_a_machine_in_two_files_is_late_in_neither_and_a_file_that_ended_holds_nothing_back() {
+        let files = [Partition::default(), Partition::default()];
+        let mut clock = SourceClock::new(Some(rule(vec![1])), &files, 0);
+        assert_eq!(late(&clock.stamp(rows(&[(100, "press")]), 0, 0).unwrap()), 0);
+        assert_eq!(late(&clock.stamp(rows(&[(10, "press"), (50, "press")]), 1, 0).unwrap()), 0);
+        assert_eq!(clock.watermark(0), Watermark(48 * SECOND));
+        clock.end_partition(1);
+        assert_eq!(clock.watermark(0), Watermark(98 * SECOND));
     }
 
     #[test]

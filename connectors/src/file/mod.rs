@@ -59,6 +59,16 @@ pub fn is_parquet(declaration: &SourceDeclaration) -> bool {
     is_ours && matches!(options.format(&paths), Ok(FileFormat::Parquet))
 }
 
+/// The columns that the first Parquet file of a declaration has; none for other formats.
+pub fn parquet_columns(declaration: &SourceDeclaration) -> Vec<String> {
+    let Ok(options) = FileOptions::read(declaration) else { return Vec::new() };
+    let paths = paths::find_again(&options.path, &declaration.folder);
+    match (options.format(&paths), paths.first()) {
+        (Ok(FileFormat::Parquet), Some(first)) => parquet::column_names(first),
+        _ => Vec::new(),
+    }
+}
+
 /// The source: finds its files and looks into each.
 ///
 /// # Errors

@@ -33,22 +33,22 @@ pub fn regression(truth: &[f64], predicted: &[f64]) -> Vec<Metric> {
     metrics
 }
 
-/// `accuracy`; `f1`, the mean over the classes that appear in truth or prediction; for two classes also `precision`
-/// and `recall` of the second. A ratio of nothing is 0, as in scikit-learn. Empty without rows.
+/// `accuracy`; for two classes `f1`, `precision` and `recall` of the second (true, 1); for more `f1`, the mean over
+/// the classes that appear in truth or prediction. A ratio of nothing is 0, as in scikit-learn. Empty without rows.
 pub fn classification(truth: &[usize], predicted: &[usize], classes: usize) -> Vec<Metric> {
     if truth.is_empty() {
         return Vec::new();
     }
     let right = truth.iter().zip(predicted).filter(|(t, p)| t == p).count();
     let tallies: Vec<Tally> = (0..classes).map(|class| Tally::of(class, truth, predicted)).collect();
-    let seen: Vec<f64> = tallies.iter().filter(|tally| tally.seen()).map(Tally::f1).collect();
-    let mut metrics = vec![
-        metric("accuracy", count(right) / count(truth.len())),
-        metric("f1", seen.iter().sum::<f64>() / count(seen.len())),
-    ];
+    let mut metrics = vec![metric("accuracy", count(right) / count(truth.len()))];
     if let [_, positive] = tallies.as_slice() {
+        metrics.push(metric("f1", positive.f1()));
         metrics.push(metric("precision", positive.precision()));
         metrics.push(metric("recall", positive.recall()));
+    } else {
+        let seen: Vec<f64> = tallies.iter().filter(|tally| tally.seen()).map(Tally::f1).collect();
+        metrics.push(metric("f1", seen.iter().sum::<f64>() / count(seen.len())));
     }
     metrics
 }
@@ -152,6 +152,7 @@ mod tests {
         let binary = classification(&[0, 1, 1, 1], &[1, 1, 0, 1], 2);
         assert!(near(get(&binary, "precision"), 2.0 / 3.0));
         assert!(near(get(&binary, "recall"), 2.0 / 3.0));
+        assert!(near(get(&binary, "f1"), 2.0 / 3.0), "of the same class as precision and recall");
         assert!(near(get(&binary, "accuracy"), 0.5));
     }
 

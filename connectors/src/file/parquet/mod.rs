@@ -82,6 +82,13 @@ impl ParquetSource {
     }
 }
 
+/// The columns of a file; none if it cannot be read, which is told when it is opened.
+pub(super) fn column_names(path: &Path) -> Vec<String> {
+    let options = ArrowReaderOptions::new();
+    let metadata = File::open(path).ok().and_then(|file| ArrowReaderMetadata::load(&file, options).ok());
+    metadata.iter().flat_map(|file| file.schema().fields()).map(|field| field.name().clone()).collect()
+}
+
 impl ParquetFile {
     fn open(path: PathBuf, layout: &Layout) -> Result<Self, Vec<OptionError>> {
         let one = |error: OptionError| vec![error];
