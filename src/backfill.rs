@@ -55,7 +55,8 @@ impl Engine {
         self.data.clone_from(&backfill.output);
         let runtime = new_runtime()?;
         train::train(&self.program, &self.data, self.workers, runtime.handle())?;
-        let outputs = Outputs { keep_history: true, close_gates: true, ..self.outputs.clone() };
+        let compact = self.columnar_history(backfill);
+        let outputs = Outputs { keep_history: true, close_gates: true, compact, ..self.outputs.clone() };
         let mut planned = self.plan(&outputs)?;
         let mut errors = Vec::new();
         let context = Context { runtime: runtime.handle().clone(), memory: Registry::default() };
@@ -90,6 +91,23 @@ impl Engine {
         }
         let handle = runtime.handle().clone();
         self.start_planned(planned, handle, Some(runtime))
+    }
+}
+
+impl Engine {
+    /// Sources that are read from Parquet.
+    fn columnar_history(&self, backfill: &Backfill) -> Vec<String> {
+        let mut columnar = Vec::new();
+        for source in self.program.sources() {
+            let mut declaration = source.declaration.clone();
+            if let Some((_, path)) = backfill.sources.iter().find(|(name, _)| *name == declaration.name) {
+                read_history(&mut declaration, path);
+            }
+            if file::is_parquet(&declaration) {
+                columnar.push(declaration.name);
+            }
+        }
+        columnar
     }
 }
 
