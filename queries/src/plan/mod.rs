@@ -25,11 +25,11 @@ use lineshaft_engine::plan::{
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
-use crate::bind::{Kind, Program, arrow_schema};
 use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
 use crate::event_time;
 use crate::expression::expression;
+use crate::program::{Kind, Program, arrow_schema};
 use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, external};
 
@@ -381,10 +381,11 @@ impl<'a> Lowering<'a> {
         schema: SchemaRef,
     ) -> Result<Origin> {
         let keep = columns.and_then(|columns| plain_columns(columns, input));
-        if predicate.is_none() && keep.as_ref().is_some_and(|keep| is_identity(keep, input)) {
-            if *self.plan.schema(from) == *schema {
-                return Ok(from);
-            }
+        if predicate.is_none()
+            && keep.as_ref().is_some_and(|keep| is_identity(keep, input))
+            && *self.plan.schema(from) == *schema
+        {
+            return Ok(from);
         }
         let compute = |columns: &[Expr]| columns.iter().map(|column| expression(column, input)).collect();
         let computed: Option<Result<Vec<Arc<dyn Expression>>>> =
@@ -453,10 +454,10 @@ impl<'a> Wanted<'a> {
     fn plan(&mut self, plan: &LogicalPlan) {
         let mut scans = Vec::new();
         let collected = plan.apply(|node| {
-            if let LogicalPlan::TableScan(scan) = node {
-                if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
-                    scans.push((source.name.clone(), scan.projection.clone()));
-                }
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(source) = scan.source.downcast_ref::<RelationSource>()
+            {
+                scans.push((source.name.clone(), scan.projection.clone()));
             }
             Ok(TreeNodeRecursion::Continue)
         });
