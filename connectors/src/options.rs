@@ -66,6 +66,14 @@ pub const COMMON_SOURCE_OPTIONS: &[OptionDoc] = &[
     ),
 ];
 
+/// Options of every sink.
+pub const COMMON_SINK_OPTIONS: &[OptionDoc] = &[OptionDoc::optional(
+    "ttl",
+    "duration",
+    "none",
+    "Set by the TTL of an actuator: rows are commands, sent once and not after the time in their column expires_at.",
+)];
+
 /// A value that an option can have.
 pub trait OptionValue: Sized {
     /// What is expected, for the error.
@@ -171,11 +179,11 @@ pub struct OptionReader<'a> {
 }
 
 impl<'a> OptionReader<'a> {
-    /// Begins with the names: each option must be in `docs`, be `connector`, or be common to all sources if `role` is
-    /// `source`; each required option must be there. `role` is `source` or `sink`.
+    /// Begins with the names: each option must be in `docs`, be `connector`, or be common to all sources or sinks;
+    /// each required option must be there. `role` is `source` or `sink`.
     pub fn new(role: &str, connector: &str, options: &'a Options, docs: &[OptionDoc]) -> Self {
         let what = format!("{connector} {role}");
-        let common = if role == "source" { COMMON_SOURCE_OPTIONS } else { &[] };
+        let common = if role == "source" { COMMON_SOURCE_OPTIONS } else { COMMON_SINK_OPTIONS };
         let known: Vec<&str> = docs.iter().chain(common).map(|doc| doc.name).chain(["connector"]).collect();
         let mut errors: Vec<OptionError> = options
             .keys()
