@@ -1,3 +1,7 @@
 //! All integration tests, in one binary: linking it is what takes the time.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod pages;
 mod support;
+mod tidy;

@@ -50,19 +50,19 @@ pub const COMMON_SOURCE_OPTIONS: &[OptionDoc] = &[
         "idle_after",
         "duration",
         "none",
-        "A silence after which the watermark no longer waits for it.",
+        "A silence (of a partition or key) after which the watermark no longer waits for it.",
     ),
     OptionDoc::optional(
         "allowed_lateness",
         "duration",
         "0s",
-        "How late a row may be and still correct its windows.",
+        "Not supported yet. How late a row may be and still correct its windows.",
     ),
     OptionDoc::optional(
         "max_future",
         "duration",
-        "5 min",
-        "How far the event time may be ahead of the arrival time.",
+        "5 min; no limit for a source that ends",
+        "A row whose event time is further ahead of its arrival goes to <source>.quarantine.",
     ),
 ];
 
