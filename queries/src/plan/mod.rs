@@ -1,7 +1,7 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: [`window`], [`join`], [`decision`].
+//! family: `window`, `join`, `decision`.
 
 mod decision;
 mod join;
