@@ -298,3 +298,23 @@ impl Running {
         Ok(result?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sink_of_an_actuator_knows_its_time_to_live() {
+        let engine = Engine::from_sql(
+            "CREATE SOURCE wishes (ts TIMESTAMP, line TEXT, speed DOUBLE) WITH (connector = 'generator', rows = 1);
+             CREATE ACTUATOR drive WITH (connector = 'mqtt', url = 'mqtt://localhost', topic = 'set', mode = 'auto')
+                 (line TEXT, speed DOUBLE BETWEEN 10 AND 40) KEY (line) TTL INTERVAL '2' SECOND;
+             INSERT INTO drive SELECT line, speed FROM wishes;",
+        )
+        .unwrap();
+        let planned = engine.planned().unwrap();
+        let drive = planned.sinks.iter().find(|sink| sink.name == "drive").unwrap();
+        assert_eq!(drive.options["ttl"], "2000000 us");
+        assert_eq!(connectors::check_sink(drive), []);
+    }
+}

@@ -1,4 +1,8 @@
 //! All integration tests, in one binary: linking it is what takes the time.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod oracle;
+mod pages;
 mod support;
+mod tidy;

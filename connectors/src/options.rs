@@ -50,21 +50,29 @@ pub const COMMON_SOURCE_OPTIONS: &[OptionDoc] = &[
         "idle_after",
         "duration",
         "none",
-        "A silence after which the watermark no longer waits for it.",
+        "A silence (of a partition or key) after which the watermark no longer waits for it.",
     ),
     OptionDoc::optional(
         "allowed_lateness",
         "duration",
         "0s",
-        "How late a row may be and still correct its windows.",
+        "Not supported yet. How late a row may be and still correct its windows.",
     ),
     OptionDoc::optional(
         "max_future",
         "duration",
-        "5 min",
-        "How far the event time may be ahead of the arrival time.",
+        "5 min; no limit for a source that ends",
+        "A row whose event time is further ahead of its arrival goes to <source>.quarantine.",
     ),
 ];
+
+/// Options of every sink.
+pub const COMMON_SINK_OPTIONS: &[OptionDoc] = &[OptionDoc::optional(
+    "ttl",
+    "duration",
+    "none",
+    "Set by the TTL of an actuator: rows are commands, sent once and not after the time in their column expires_at.",
+)];
 
 /// A value that an option can have.
 pub trait OptionValue: Sized {
@@ -171,11 +179,11 @@ pub struct OptionReader<'a> {
 }
 
 impl<'a> OptionReader<'a> {
-    /// Begins with the names: each option must be in `docs`, be `connector`, or be common to all sources if `role` is
-    /// `source`; each required option must be there. `role` is `source` or `sink`.
+    /// Begins with the names: each option must be in `docs`, be `connector`, or be common to all sources or sinks;
+    /// each required option must be there. `role` is `source` or `sink`.
     pub fn new(role: &str, connector: &str, options: &'a Options, docs: &[OptionDoc]) -> Self {
         let what = format!("{connector} {role}");
-        let common = if role == "source" { COMMON_SOURCE_OPTIONS } else { &[] };
+        let common = if role == "source" { COMMON_SOURCE_OPTIONS } else { COMMON_SINK_OPTIONS };
         let known: Vec<&str> = docs.iter().chain(common).map(|doc| doc.name).chain(["connector"]).collect();
         let mut errors: Vec<OptionError> = options
             .keys()

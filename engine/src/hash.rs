@@ -121,6 +121,10 @@ pub fn partition(hashes: &[u64], workers: usize) -> Vec<PrimitiveArray<UInt32Typ
 }
 
 /// The worker that owns a key: the high bits, so that a hash table on the worker still gets all of the low ones.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the product of 64 bits and `workers`, shifted, is below `workers`"
+)]
 fn owner(hash: u64, workers: usize) -> usize {
     ((u128::from(hash) * workers as u128) >> 64) as usize
 }

@@ -1,6 +1,6 @@
 //! `Operator`: an ordinary state machine over the batches of one epoch after the other.
 //!
-//! It names no timely type, so it can be tested without a dataflow. [`crate::dataflow`] turns it into a timely
+//! It names no timely type, so it can be tested without a dataflow. The engine (`dataflow/render.rs`) turns it into a timely
 //! operator: all batches of an epoch in a fixed order, then the watermark as of that epoch. Between two epochs the
 //! state is a consistent snapshot.
 

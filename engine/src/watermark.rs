@@ -7,6 +7,8 @@
 //! late                            = below the watermark of its partition or key, or of the source
 //! ```
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
@@ -187,7 +189,7 @@ impl SourceClock {
     ) -> Result<Option<Vec<Fate>>> {
         let source = self.watermark.0;
         let times = rows.column(rule.column).as_primitive::<TimestampMicrosecondType>();
-        let keys: Vec<_> = rule.per_key.iter().map(|key| rows.column(*key).clone()).collect();
+        let keys: Vec<_> = rule.per_key.iter().map(|key| Arc::clone(rows.column(*key))).collect();
         let keys = hash_rows(&keys, rows.num_rows())?;
         let latest_allowed = rule.max_future.map_or(EventTime::MAX, |future| now.saturating_add(future));
         let mut fates = vec![Fate::OnTime; times.len()];
@@ -266,8 +268,6 @@ fn show_time(micros: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use arrow::array::{StringArray, TimestampMicrosecondArray};
 

@@ -1,4 +1,19 @@
 //! The operators of Lineshaft: windows, joins, signal features, models, decisions.
+//!
+//! ```text
+//! rows --on_batch, on_watermark, on_epoch_end--> Operator --> rows
+//! ```
+//!
+//! Each is an ordinary state machine behind the engine's trait `Operator`: the same rows in the same order give the same
+//! result. None does I/O, reads a clock, waits or spawns.
+//!
+//! - [`map`]: filter and projection; [`union`]: several inputs as one
+//! - [`window`]: tumbling, hopping, session and count windows
+//! - [`join`]: a stream with a table
+//! - [`decision`]: the optimiser, and the gate that a command must pass
+//! - [`signal`]: numeric kernels as plain functions over slices, which the SQL functions wrap
+//! - [`model`]: training, artefacts and scoring; the one place that stores files
+//! - [`keys`]: keys of any type as dense slots, which windows share
 
 pub mod decision;
 pub mod join;

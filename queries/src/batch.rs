@@ -15,8 +15,8 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
-use crate::bind::{Kind, Program, arrow_schema};
 use crate::context::RelationSource;
+use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, WindowKind};
 
 /// Rows by the name of their source.
@@ -40,7 +40,7 @@ impl Program {
     ///
     /// # Errors
     /// If DataFusion cannot run it.
-    pub async fn training_rows(&self, model: &crate::bind::Model, tables: &Tables) -> Result<RecordBatch> {
+    pub async fn training_rows(&self, model: &crate::program::Model, tables: &Tables) -> Result<RecordBatch> {
         let schema = arrow_schema(&model.plan);
         let batches = self.run_batch(model.plan.clone(), tables).await?;
         // Batch execution says what can be NULL in its own way.

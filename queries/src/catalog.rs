@@ -1,6 +1,7 @@
 //! The names of a program: what each stands for, and what the connectors say of it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration};
@@ -89,7 +90,7 @@ impl SourceEntry {
 
     /// Names and types of all columns.
     pub fn schema(&self) -> SchemaRef {
-        self.declaration.schema.clone()
+        Arc::clone(&self.declaration.schema)
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use lineshaft_engine::plan::{Input, Origin, Plan, Route, SinkNode, WatermarkRule};
 
-use crate::bind::Program;
 use crate::plan::PlannedProgram;
+use crate::program::Program;
 use crate::window_function::show;
 
 /// What `lineshaft explain` prints. With `view`, only what leads to that relation was planned.

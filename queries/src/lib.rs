@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`parse`]: text to [`statement`]s, each with its place ([`span`]); [`error`]: what can be wrong with them
-//! - `bind`: what every name stands for; `catalog`: sources; `context`: what DataFusion's planner asks us
+//! - `bind`: what every name stands for, as a [`Program`]; `catalog`: sources; `context`: what DataFusion's planner asks us
 //! - [`window_function`]: `TUMBLE` and its like in `FROM`; `event_time`: which columns are event time
 //! - [`plan`]: logical plan to engine plan; [`expression`]: DataFusion's expressions as the engine's
 //! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL
@@ -25,14 +25,15 @@ mod optimize;
 pub mod parse;
 pub mod plan;
 pub mod predict;
+mod program;
 pub mod span;
 pub mod statement;
 pub mod window_function;
 
-pub use bind::{Model, Program};
 pub use catalog::{Connectors, SourceEntry};
 use error::QueryError;
 use parse::Environment;
+pub use program::{Model, Program};
 use span::SourceFile;
 
 /// Reads a program: all of its files, all of its errors at once.

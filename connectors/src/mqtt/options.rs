@@ -81,12 +81,6 @@ pub const SINK_OPTIONS: &[OptionDoc] = &[
         "1000",
         "Messages that may wait for their acknowledgement.",
     ),
-    OptionDoc::optional(
-        "ttl",
-        "duration",
-        "none",
-        "Set by actuators: rows are commands that end at their expires_at.",
-    ),
 ];
 
 /// How to connect.

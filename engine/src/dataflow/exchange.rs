@@ -1,5 +1,7 @@
 //! Who gets which rows: a batch is split into one batch per worker with Arrow kernels, never row by row.
 
+use std::sync::Arc;
+
 use timely::communication::Push;
 use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pushers::exchange::Distributor;
@@ -50,7 +52,7 @@ impl RowDistributor {
 }
 
 fn split(batch: &Batch, keys: &[usize], workers: usize) -> Vec<Batch> {
-    let columns: Vec<_> = keys.iter().map(|key| batch.rows().column(*key).clone()).collect();
+    let columns: Vec<_> = keys.iter().map(|key| Arc::clone(batch.rows().column(*key))).collect();
     let hashes = hash_rows(&columns, batch.num_rows()).expect("the planner chose keys that can be hashed");
     let taken = partition(&hashes, workers);
     taken.iter().map(|rows| batch.take(rows).expect("row numbers of this batch")).collect()

@@ -23,9 +23,8 @@ use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{
     DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
 };
-use lineshaft_engine::batch::{Batch, TIMESTAMP, event_time_field};
+use lineshaft_engine::batch::{Batch, TIMESTAMP};
 use lineshaft_engine::error::{Error, Result};
-use lineshaft_engine::expression::Expression;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
 use lineshaft_engine::time::{EventTime, Watermark};
 

@@ -12,10 +12,10 @@ use lineshaft_operators::decision::{
 };
 
 use super::{Lowering, Result, internal};
-use crate::bind::Actuator;
 use crate::context::{Context, Functions, Relations, parser_options};
 use crate::error::{NameKind, QueryError};
 use crate::expression::expression;
+use crate::program::Actuator;
 use crate::statement::{CreateActuator, CreateOptimizer, ExpressionText};
 use crate::window_function::external;
 
@@ -174,7 +174,7 @@ fn event_time_of(times: &[Option<i64>], statement: &CreateOptimizer) -> Result<(
     })
 }
 
-impl Relations for crate::bind::Program {
+impl Relations for crate::program::Program {
     fn relation(
         &self,
         reference: &datafusion::common::TableReference,
@@ -232,6 +232,10 @@ impl Lowering<'_> {
         if !self.outputs.close_gates {
             let mut options = statement.options.to_map();
             options.remove("mode");
+            // So that a connector that keeps rows back (a broker that is away) neither repeats nor delays a command.
+            if let Some(ttl) = &statement.time_to_live_us {
+                options.insert("ttl".to_owned(), format!("{} us", ttl.value));
+            }
             self.add_sink(name, Origin::Node(node, 0), options);
         }
         self.done.insert(log, Origin::Node(node, 1));

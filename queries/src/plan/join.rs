@@ -9,10 +9,10 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 use lineshaft_engine::plan::{Input, Origin, Route};
 
 use super::{Lowering, Result};
-use crate::bind::Kind;
 use crate::context::RelationSource;
 use crate::error::QueryError;
 use crate::expression::expression;
+use crate::program::Kind;
 use crate::window_function::external;
 
 /// One side of a join, with the columns of its key.

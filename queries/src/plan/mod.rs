@@ -1,7 +1,7 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: [`window`], [`join`], [`decision`].
+//! family: `window`, `join`, `decision`.
 
 mod compact;
 mod decision;
@@ -26,11 +26,11 @@ use lineshaft_engine::plan::{
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
-use crate::bind::{Kind, Program, arrow_schema};
 use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
 use crate::event_time;
 use crate::expression::expression;
+use crate::program::{Kind, Program, arrow_schema};
 use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, external};
 
@@ -406,10 +406,11 @@ impl<'a> Lowering<'a> {
             (None, Some(columns)) => compact::mapped(&self.plan.schema(from), columns, input, &schema),
             (None, None) => self.plan.schema(from),
         };
-        if predicate.is_none() && keep.as_ref().is_some_and(|keep| is_identity(keep, input)) {
-            if *self.plan.schema(from) == *schema {
-                return Ok(from);
-            }
+        if predicate.is_none()
+            && keep.as_ref().is_some_and(|keep| is_identity(keep, input))
+            && *self.plan.schema(from) == *schema
+        {
+            return Ok(from);
         }
         let compute = |columns: &[Expr]| columns.iter().map(|column| expression(column, input)).collect();
         let computed: Option<Result<Vec<Arc<dyn Expression>>>> =
@@ -478,10 +479,10 @@ impl<'a> Wanted<'a> {
     fn plan(&mut self, plan: &LogicalPlan) {
         let mut scans = Vec::new();
         let collected = plan.apply(|node| {
-            if let LogicalPlan::TableScan(scan) = node {
-                if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
-                    scans.push((source.name.clone(), scan.projection.clone()));
-                }
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(source) = scan.source.downcast_ref::<RelationSource>()
+            {
+                scans.push((source.name.clone(), scan.projection.clone()));
             }
             Ok(TreeNodeRecursion::Continue)
         });

@@ -16,10 +16,10 @@ use lineshaft_engine::expression::Aggregate as EngineAggregate;
 use lineshaft_engine::plan::{Input, Origin, Route};
 
 use super::{Lowering, Result};
-use crate::bind::arrow_schema;
 use crate::error::QueryError;
 use crate::event_time::{Bound, Windows, windows_of};
 use crate::expression::{Arguments, aggregate};
+use crate::program::arrow_schema;
 use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind, external};
 
 /// What one expression of `GROUP BY` is.

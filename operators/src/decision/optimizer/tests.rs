@@ -1,4 +1,6 @@
 use arrow::array::TimestampMicrosecondArray;
+use lineshaft_engine::batch::event_time_field;
+use lineshaft_engine::expression::Expression;
 use proptest::prelude::*;
 
 use super::*;
