@@ -81,7 +81,8 @@ impl Engine {
             sinks: HashMap::new(),
         };
         // What cannot be run as a stream is told now, with the other mistakes.
-        engine.planned()?;
+        let checked = engine.program.check(&engine.data, &engine.outputs);
+        checked.map_err(|errors| ProgramErrors::new(engine.program.files(), errors))?;
         Ok(engine)
     }
 
