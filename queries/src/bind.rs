@@ -154,9 +154,6 @@ pub(crate) fn bind(
         let help = format!("add INSERT INTO {} SELECT ..., or leave the actuator out", name.value);
         errors.push(QueryError::invalid(message, name.span).with_help(help));
     }
-    if !errors.is_empty() {
-        return Err(sorted(errors));
-    }
     let mut views = BTreeMap::new();
     let mut relations = BTreeMap::new();
     for (name, bound) in done.into_inner() {
@@ -165,7 +162,7 @@ pub(crate) fn bind(
         views.extend(bound.view.map(|view| (name, view)));
     }
     let models = models.into_inner().into_values().flatten().collect();
-    Ok(Program {
+    let program = Program {
         files: files.to_vec(),
         sources,
         views,
@@ -176,7 +173,13 @@ pub(crate) fn bind(
         relations,
         functions,
         predict,
-    })
+    };
+    if errors.is_empty() {
+        return Ok(program);
+    }
+    // A program with mistakes is not planned, but its views that are whole can be looked at.
+    errors.extend(program.check_views(&[]));
+    Err(sorted(errors))
 }
 
 /// By place, each once.

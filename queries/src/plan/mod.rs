@@ -81,10 +81,21 @@ impl Program {
     /// What cannot be run as a stream, each with its place.
     pub fn check(&self, data: &Path, outputs: &Outputs) -> std::result::Result<(), Vec<QueryError>> {
         let found = self.plan(data, outputs).err().unwrap_or_default();
+        let mut errors = self.check_views(&found);
+        let is_said = |error: &QueryError| errors.iter().any(|other| other.to_string() == error.to_string());
+        let more: Vec<QueryError> = found.into_iter().filter(|error| !is_said(error)).collect();
+        errors.extend(more);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// What cannot be run as a stream of the views that are bound, whatever reads them. A training query runs as a
+    /// batch, and may do more: what it reads is only wrong if it is among `found`.
+    pub(crate) fn check_views(&self, found: &[QueryError]) -> Vec<QueryError> {
         let mut wanted = Wanted::new(self);
         let views = || self.views.iter().filter(|(name, _)| !self.optimizers.contains_key(*name));
         views().for_each(|(name, _)| wanted.relation(name));
-        let mut lowering = Lowering::new(self, data, outputs);
+        let outputs = Outputs::default();
+        let mut lowering = Lowering::new(self, Path::new(""), &outputs);
         lowering.add_sources(&wanted);
         let trained_on = self.read_from(self.models.iter().map(|model| model.query.as_str()));
         let text = |view: &View| self.files[view.span.file].slice(view.span);
@@ -98,15 +109,11 @@ impl Program {
             lowering.checked(lowered, view.span, &mut own);
             own.retain(|error| {
                 let is_said = |other: &QueryError| other.to_string() == error.to_string();
-                // A training query runs as a batch, and may do more.
                 !errors.iter().any(is_said) && (!trained_on.contains(name) || found.iter().any(is_said))
             });
             errors.extend(own);
         }
-        let is_said = |error: &QueryError| errors.iter().any(|other| other.to_string() == error.to_string());
-        let more: Vec<QueryError> = found.into_iter().filter(|error| !is_said(error)).collect();
-        errors.extend(more);
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        errors
     }
 
     /// The views that these texts read, through others too. A view that is read once is a part of its reader's plan,
