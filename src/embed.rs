@@ -143,6 +143,10 @@ impl Engine {
     pub fn explain(&self, view: Option<&str>) -> Result<String, Error> {
         let planned = match view {
             None => self.planned()?,
+            Some(view) if !self.program.has_relation(view) => {
+                let known = self.program.views().collect::<Vec<_>>().join(", ");
+                return Err(Error::Query(format!("there is no view {view:?}; the views are {known}")));
+            }
             Some(view) => {
                 let subscriptions = vec![view.to_owned()];
                 let outputs = Outputs { subscriptions, only_subscriptions: true, ..Outputs::default() };
