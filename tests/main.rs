@@ -1,4 +1,6 @@
 //! All integration tests, in one binary: linking it is what takes the time.
 
+mod bad_input;
+mod cli;
 mod oracle;
 mod support;

@@ -34,7 +34,9 @@ pub(super) fn difference(streamed: &[RecordBatch], expected: &[RecordBatch]) -> 
 
 fn sorted(batches: &[RecordBatch]) -> Vec<Row> {
     let mut rows: Vec<Row> = batches.iter().flat_map(rows).collect();
-    let order = |floats: &[Option<f64>]| floats.iter().map(|x| x.map(|x| (x * 1e6).round() as i64)).collect::<Vec<_>>();
+    let order = |floats: &[Option<f64>]| {
+        floats.iter().map(|x| x.map(|x| (x * 1e6).round() as i64)).collect::<Vec<_>>()
+    };
     rows.sort_by_key(|(text, floats)| (text.clone(), order(floats)));
     rows
 }
@@ -58,7 +60,9 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
 
 fn equal(a: &Row, b: &Row) -> bool {
     let near = |(a, b): (&Option<f64>, &Option<f64>)| match (a, b) {
-        (Some(a), Some(b)) => a.is_nan() && b.is_nan() || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0),
+        (Some(a), Some(b)) => {
+            a.is_nan() && b.is_nan() || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
+        }
         (None, None) => true,
         _ => false,
     };

@@ -66,7 +66,8 @@ fn readings() -> impl Strategy<Value = Readings> {
     // Steps in time: often none, so that rows are of one time; now and then a silence.
     let step = prop_oneof![3 => Just(0_i64), 8 => 1_i64..700, 1 => 4_000_i64..15_000];
     let late = prop_oneof![1 => Just(0_i64), 2 => 0..=DISORDER];
-    let number = || prop_oneof![1 => Just(None), 9 => (-1000_i32..1000).prop_map(|x| Some(f64::from(x) / 7.0))];
+    let number =
+        || prop_oneof![1 => Just(None), 9 => (-1000_i32..1000).prop_map(|x| Some(f64::from(x) / 7.0))];
     let machine = prop_oneof![1 => Just(None), 6 => (0_u8..5).prop_map(Some)];
     let rest = (any::<Option<bool>>(), proptest::option::of(-50_i64..50));
     let row = (step, late, machine, 0_u8..3, number(), number(), number(), rest);
@@ -123,20 +124,25 @@ impl Readings {
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {
-    let floats = |of: fn(&Row) -> Option<f64>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Float64Array>()) };
+    let floats =
+        |of: fn(&Row) -> Option<f64>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Float64Array>()) };
     let machine = |row: &Row| row.machine.map(|machine| format!("m{machine}"));
     let columns: [(&str, ArrayRef); 9] = [
         ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.ts * 1000)))),
         ("id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id)))),
         ("machine", Arc::new(rows.iter().map(machine).collect::<StringArray>())),
-        ("line", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| format!("Line {}", row.line))))),
+        (
+            "line",
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| format!("Line {}", row.line)))),
+        ),
         ("x", floats(|row| row.x)),
         ("y", floats(|row| row.y)),
         ("n", Arc::new(rows.iter().map(|row| row.n).collect::<Int64Array>())),
         ("ok", Arc::new(rows.iter().map(|row| row.ok).collect::<BooleanArray>())),
         ("room temp", floats(|row| row.room)),
     ];
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, name != "ts"))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, name != "ts")))
+        .unwrap()
 }
 
 /// One machine is missing, one is of no stream.
@@ -144,7 +150,11 @@ fn machines() -> RecordBatch {
     let columns: [(&str, ArrayRef, bool); 3] = [
         ("machine", Arc::new(StringArray::from(vec!["m0", "m1", "m2", "m3", "m9"])), false),
         ("hall", Arc::new(StringArray::from(vec![Some("a"), Some("b"), Some("a"), None, Some("c")])), true),
-        ("x_limit", Arc::new(Float64Array::from(vec![Some(20.0), Some(-5.0), None, Some(0.0), Some(1.0)])), true),
+        (
+            "x_limit",
+            Arc::new(Float64Array::from(vec![Some(20.0), Some(-5.0), None, Some(0.0), Some(1.0)])),
+            true,
+        ),
     ];
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
@@ -152,7 +162,11 @@ fn machines() -> RecordBatch {
 /// Two rows of one line, none of another.
 fn shifts() -> RecordBatch {
     let columns: [(&str, ArrayRef, bool); 3] = [
-        ("line", Arc::new(StringArray::from(vec![Some("Line 0"), Some("Line 0"), Some("Line 1"), None])), true),
+        (
+            "line",
+            Arc::new(StringArray::from(vec![Some("Line 0"), Some("Line 0"), Some("Line 1"), None])),
+            true,
+        ),
         ("shift", Arc::new(StringArray::from(vec!["early", "night", "early", "lost"])), true),
         ("bonus", Arc::new(Int64Array::from(vec![1, 2, 3, 4])), true),
     ];
