@@ -82,8 +82,8 @@ impl Engine {
             sinks: HashMap::new(),
         };
         // What cannot be run as a stream is told now, with the other mistakes.
-        let subscriptions = engine.program.stream_views();
-        engine.plan(&Outputs { subscriptions, ..engine.outputs.clone() })?;
+        let checked = engine.program.check(&engine.data, &engine.outputs);
+        checked.map_err(|errors| ProgramErrors::new(engine.program.files(), errors))?;
         Ok(engine)
     }
 
@@ -145,6 +145,10 @@ impl Engine {
     pub fn explain(&self, view: Option<&str>) -> Result<String, Error> {
         let planned = match view {
             None => self.plan(&Outputs { keep_history: false, ..self.outputs.clone() })?,
+            Some(view) if !self.program.has_relation(view) => {
+                let known = self.program.views().collect::<Vec<_>>().join(", ");
+                return Err(Error::Query(format!("there is no view {view:?}; the views are {known}")));
+            }
             Some(view) => {
                 let subscriptions = vec![view.to_owned()];
                 let outputs = Outputs { subscriptions, only_subscriptions: true, ..Outputs::default() };
@@ -312,7 +316,7 @@ mod tests {
              INSERT INTO drive SELECT line, speed FROM wishes;",
         )
         .unwrap();
-        let planned = engine.planned().unwrap();
+        let planned = engine.plan(&engine.outputs).unwrap();
         let drive = planned.sinks.iter().find(|sink| sink.name == "drive").unwrap();
         assert_eq!(drive.options["ttl"], "2000000 us");
         assert_eq!(connectors::check_sink(drive), []);

@@ -80,7 +80,9 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
     let found = block_on(runtime.handle(), batch::query(sql, &history, vec![models]));
     found.map_err(|error| {
         let tables: Vec<&str> = history.keys().map(String::as_str).chain(["lineshaft.models"]).collect();
-        let error = error.strip_backtrace();
+        // Without DataFusion's own catalog and schema, which nobody wrote.
+        let error = error.strip_backtrace().replace("Error during planning: ", "");
+        let error = error.replace("datafusion.public.", "").replace("'datafusion.", "'");
         let mut help = String::new();
         if error.contains("not found") {
             help = format!("\n  = help: the tables are {}", tables.join(", "));

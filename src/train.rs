@@ -12,6 +12,7 @@ use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::testing::Collected;
 use lineshaft_operators::model::{Artifact, Trained, artifact, train as fit};
 use lineshaft_queries::batch::Tables;
+use lineshaft_queries::error::QueryError;
 use lineshaft_queries::plan::Outputs;
 use lineshaft_queries::{Model, Program};
 use tokio::runtime::Handle;
@@ -64,7 +65,10 @@ fn train_one(
     let tables = read(program, model, workers, runtime)?;
     let rows = block_on(runtime, program.training_rows(model, &tables));
     let rows = rows.map_err(|error| Error::Query(format!("model {name:?}: {}", error.strip_backtrace())))?;
-    let trained = fit(&model.training, &rows)?;
+    let trained = fit(&model.training, &rows).map_err(|error| {
+        let error = QueryError::invalid(error.to_string(), model.span);
+        ProgramErrors::new(program.files(), vec![error])
+    })?;
     let artifact = Artifact::new(trained, definition, Clock::system().now());
     let version = artifact.save(data)?;
     let metrics: Vec<String> =

@@ -2,13 +2,15 @@
 //! order within the declared disorder, and bit for bit the same with 1, 2 and 4 workers.
 
 mod compare;
+mod files;
 mod queries;
 mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use lineshaft::Engine;
 use lineshaft::engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration};
 use lineshaft::engine::metrics::Metrics;
@@ -184,4 +186,109 @@ fn nested_views_diamonds_and_unions_equal_batch() {
 #[test]
 fn joins_of_a_stream_with_a_table_equal_batch() {
     check(queries::JOINS);
+}
+
+/// Runs a program of one file over the rows of an input; gives its rows and what went where.
+fn from_file(sql: &str, folder: &std::path::Path) -> Vec<String> {
+    let mut engine = Engine::from_sql(sql).unwrap();
+    let collected = Collected::default();
+    engine.data(folder.join("data")).workers(2).add_sink("sums", Arc::new(collected.clone()));
+    engine.start().unwrap().wait().unwrap();
+    bits(&collected.batches())
+}
+
+#[test]
+fn files_of_every_format_and_compression_give_the_rows_of_memory() {
+    let columns = "ts TIMESTAMP NOT NULL, id BIGINT, machine TEXT, line TEXT, x DOUBLE, y DOUBLE, n BIGINT, ok BOOLEAN, \
+                   \"room temp\" DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND";
+    let query = Query {
+        name: "sums",
+        sql: "SELECT window_start, machine, count(*) AS a, sum(x) AS b, avg(\"room temp\") AS c, bool_or(ok) AS d, \
+              max(line) AS e, min(n) AS f FROM TUMBLE(readings, ts, INTERVAL '5' SECOND) GROUP BY window_start, machine",
+        is_approximate: false,
+    };
+    let mut runner = TestRunner::new_with_rng(
+        ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() },
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    );
+    let result = runner.run(&rows::input(), |input| {
+        let queries = [query];
+        let (rows, _) = streamed(&program(&queries), &queries, &input.tables(), 1);
+        let expected = bits(&rows["sums"]);
+        let folder = tempfile::tempdir().unwrap();
+        for (file, format) in files::write(folder.path(), &input.readings()) {
+            let path = folder.path().join(&file);
+            let sql = format!(
+                "CREATE SOURCE readings ({columns}) WITH (connector = 'file', path = '{}', format = '{format}');
+                 CREATE VIEW sums AS {};
+                 CREATE SINK sums FROM sums WITH (connector = 'memory');",
+                path.display(),
+                query.sql
+            );
+            proptest::prop_assert_eq!(&from_file(&sql, folder.path()), &expected, "{}", file);
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+/// Ids of the rows that are below the watermark when they come, told by a plain loop.
+fn late_ids(rows: &RecordBatch, disorder: i64) -> Vec<i64> {
+    let times = rows["ts"].as_primitive::<TimestampMicrosecondType>();
+    let ids = rows["id"].as_primitive::<Int64Type>();
+    let mut greatest = i64::MIN;
+    let mut late = Vec::new();
+    for (time, id) in times.values().iter().zip(ids.values()) {
+        if *time < greatest.saturating_sub(disorder) {
+            late.push(*id);
+        }
+        greatest = greatest.max(*time);
+    }
+    late.sort_unstable();
+    late
+}
+
+#[test]
+fn rows_below_the_watermark_are_exactly_those_in_late_and_every_row_is_counted_once() {
+    let mut runner = TestRunner::new_with_rng(
+        ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() },
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    );
+    let declarations = rows::DECLARATIONS.replacen("INTERVAL '2' SECOND", "INTERVAL '300' MILLISECOND", 1);
+    let sql = format!(
+        "{declarations} CREATE SINK late FROM readings.late WITH (connector = 'memory');
+         CREATE SINK seen AS SELECT id FROM readings WITH (connector = 'memory');"
+    );
+    let result = runner.run(&rows::input(), |input| {
+        let expected = late_ids(&input.readings(), 300_000);
+        for workers in [1, 2, 4] {
+            let sinks = ["late", "seen"].map(|name| Query { name, sql: "", is_approximate: false });
+            let mut tables = input.tables();
+            tables.retain(|name, _| name == "readings");
+            let (rows, metrics) = streamed(&sql, &sinks, &tables, workers);
+            let ids = |name: &str| {
+                let ids = rows[name]
+                    .iter()
+                    .flat_map(|rows| rows["id"].as_primitive::<Int64Type>().values().to_vec());
+                let mut ids: Vec<i64> = ids.collect();
+                ids.sort_unstable();
+                ids
+            };
+            proptest::prop_assert_eq!(&ids("late"), &expected);
+            let source = &metrics.sources[0];
+            let (received, late) = (source.received.get(), source.late.get());
+            proptest::prop_assert_eq!(received, input.readings().num_rows() as u64);
+            proptest::prop_assert_eq!(late, expected.len() as u64);
+            proptest::prop_assert_eq!(received, source.processed.get() + late + source.quarantined.get());
+            let mut all = [ids("late"), ids("seen")].concat();
+            all.sort_unstable();
+            proptest::prop_assert!(all.iter().copied().eq(0..i64::try_from(received).unwrap()));
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
 }

@@ -52,6 +52,14 @@ impl Control {
         }
     }
 
+    /// What was read is finished, then the program ends with this error; with `stop` the other sources read no further.
+    pub(crate) fn fail_in_order(&self, error: Error, stop: bool) {
+        lock(&self.failure).get_or_insert(error);
+        if stop {
+            self.stop();
+        }
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }

@@ -60,10 +60,12 @@ pub fn start(
     let metrics = Metrics::new(names, plan.sinks.iter().map(|sink| sink.name.clone()));
     let mut lines = Vec::with_capacity(sources.len());
     let mut connectors = Vec::with_capacity(sources.len());
+    // A program that ends by itself reads its other files to the end when one cannot be read.
+    let stops = sources.iter().any(|source| !source.is_bounded());
     for (index, (source, node)) in sources.into_iter().zip(&plan.sources).enumerate() {
         set_totals(&metrics.sources[index], source.total_rows(), source.total_bytes());
         let (line, chunks) = line(source.as_ref(), node, &settings);
-        connectors.push(connect(node.name.clone(), source, chunks, &settings, &control)?);
+        connectors.push(connect(node.name.clone(), source, chunks, &settings, &control, stops)?);
         lines.push(line);
     }
     let feeds = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
@@ -158,13 +160,15 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> (Line, C
     (line, sender)
 }
 
-/// Runs a connector on a thread of its own; its failure is the failure of the program.
+/// Runs a connector on a thread of its own. Its failure is the failure of the program, after what was read is finished;
+/// with `stops` it stops the other connectors, too.
 fn connect(
     name: String,
     source: Box<dyn Source>,
     chunks: ChunkSender,
     settings: &Settings,
     control: &Arc<Control>,
+    stops: bool,
 ) -> Result<JoinHandle<()>> {
     let (runtime, control) = (settings.runtime.clone(), Arc::clone(control));
     spawn(&name.clone(), move || {
@@ -174,7 +178,7 @@ fn connect(
             Ok(Ok(())) => {}
             // An error while the program stops is the stop itself.
             Ok(Err(_)) if watch.is_stopped() => {}
-            Ok(Err(error)) => control.fail(error),
+            Ok(Err(error)) => control.fail_in_order(error, stops),
             Err(panic) => control.fail(Error::connector("source", name, message(panic.as_ref()))),
         }
     })

@@ -82,9 +82,6 @@ pub(crate) fn bind(
         let help = format!("add INSERT INTO {} SELECT ..., or leave the actuator out", name.value);
         errors.push(QueryError::invalid(message, name.span).with_help(help));
     }
-    if !errors.is_empty() {
-        return Err(sorted(errors));
-    }
     let mut views = BTreeMap::new();
     let mut relations = BTreeMap::new();
     for (name, bound) in done.into_inner() {
@@ -93,7 +90,7 @@ pub(crate) fn bind(
         views.extend(bound.view.map(|view| (name, view)));
     }
     let models = models.into_inner().into_values().flatten().collect();
-    Ok(Program {
+    let program = Program {
         files: files.to_vec(),
         sources,
         views,
@@ -104,7 +101,13 @@ pub(crate) fn bind(
         relations,
         functions,
         predict,
-    })
+    };
+    if errors.is_empty() {
+        return Ok(program);
+    }
+    // A program with mistakes is not planned, but its views that are whole can be looked at.
+    errors.extend(program.check_views(&[]));
+    Err(sorted(errors))
 }
 
 /// By place, each once.

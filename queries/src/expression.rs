@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -18,11 +19,20 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
 use lineshaft_engine::{Error, Result};
 
+use crate::error::QueryError;
+use crate::window_function::external;
+
 /// The expression of the engine for a logical one over rows with the columns of `schema`.
 ///
 /// # Errors
 /// If DataFusion has no physical form for it, such as for a subquery.
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn Expression>, DataFusionError> {
+    let is_subquery =
+        |part: &Expr| Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_)));
+    if expr.exists(is_subquery)? {
+        let error = QueryError::not_supported("a subquery in an expression", None);
+        return Err(external(error.with_help("join with a table instead")));
+    }
     let context = PhysicalPlanningContext::default();
     let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &context)?;
     wrap(physical, schema.as_arrow())

@@ -115,20 +115,9 @@ impl Program {
         self.sources.values()
     }
 
-    /// The views that are not there for training alone, which may use SQL that only a batch can run.
-    pub fn stream_views(&self) -> Vec<String> {
-        let mut trained = BTreeSet::new();
-        let mut todo: Vec<&LogicalPlan> = self.models.iter().map(|model| &model.plan).collect();
-        while let Some(plan) = todo.pop() {
-            for name in relations_of(plan) {
-                if let Some((name, view)) = self.views.get_key_value(&name)
-                    && trained.insert(name)
-                {
-                    todo.push(&view.logical);
-                }
-            }
-        }
-        self.views.keys().filter(|name| !trained.contains(name)).cloned().collect()
+    /// The names of all views.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        self.views.keys().map(String::as_str)
     }
 
     /// True if there is a relation of that name.

@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, ScalarValue, TableReference};
+use datafusion::common::{
+    Column, DFSchema, DFSchemaRef, Diagnostic, ExprSchema, ScalarValue, Span, TableReference,
+};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -14,12 +16,13 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore,
 };
+use datafusion::sql::sqlparser::ast::Spanned;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor,
 };
 use lineshaft_engine::TIMESTAMP;
 
-use crate::error::QueryError;
+use crate::error::{NameKind, QueryError};
 
 /// The columns that a window adds.
 pub const WINDOW_START: &str = "window_start";
@@ -163,13 +166,32 @@ impl RelationPlanner for WindowFunctions {
         };
         let call = Call { function: name.to_string().to_ascii_uppercase(), arguments: &arguments.args };
         let plan = match call.function.as_str() {
-            "TUMBLE" | "HOP" | "SESSION" | "COUNT_WINDOW" => call.plan(context)?,
-            "CUMULATE" | "STATE_WINDOW" | "RESAMPLE" => {
-                return Err(external(QueryError::not_supported(call.function, None)));
+            "TUMBLE" | "HOP" | "SESSION" | "COUNT_WINDOW" => {
+                call.plan(context).map_err(|error| at(name, error))?
             }
-            _ => return Ok(RelationPlanning::Original(Box::new(relation))),
+            later @ ("CUMULATE" | "STATE_WINDOW" | "RESAMPLE") => {
+                return Err(at(name, external(QueryError::not_supported(later, None))));
+            }
+            _ => {
+                let error = QueryError::unknown(NameKind::Function, &name.to_string(), None, FUNCTIONS);
+                return Err(at(name, external(error)));
+            }
         };
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
+    }
+}
+
+/// What can be called in `FROM`.
+const FUNCTIONS: [&str; 4] = ["TUMBLE", "HOP", "SESSION", "COUNT_WINDOW"];
+
+/// Gives an error of ours the place of `node`, if none is known nearer to it.
+fn at(node: &impl Spanned, error: DataFusionError) -> DataFusionError {
+    let span = Span::try_from_sqlparser_span(node.span());
+    match error {
+        DataFusionError::External(_) if span.is_some() => {
+            error.with_diagnostic(Diagnostic::new_error("", span))
+        }
+        other => other,
     }
 }
 
@@ -211,7 +233,7 @@ impl Call<'_> {
                     let message =
                         format!("window size {} is not a multiple of its slide {}", show(size), show(slide));
                     let help = format!("choose a slide that divides {}", show(size));
-                    return Err(external(QueryError::invalid(message, None).with_help(help)));
+                    return Err(self.at(2, external(QueryError::invalid(message, None).with_help(help))));
                 }
                 Ok((WindowKind::Hop { slide, size }, 4))
             }
@@ -222,7 +244,8 @@ impl Call<'_> {
                     Ok(size) if size < first => {
                         let message =
                             format!("the slide of {first} rows is larger than the window of {size} rows");
-                        Err(external(QueryError::invalid(message, None)))
+                        let help = "the slide comes first, then the size";
+                        Err(self.at(2, external(QueryError::invalid(message, None).with_help(help))))
                     }
                     Ok(size) => Ok((WindowKind::Count { slide: first, size }, 4)),
                     Err(_) => Ok((WindowKind::Count { slide: first, size: first }, 3)),
@@ -244,6 +267,14 @@ impl Call<'_> {
         external(QueryError::invalid(message, None).with_help(format!("write {}", self.usage())))
     }
 
+    /// Gives an error of ours the place of an argument.
+    fn at(&self, argument: usize, error: DataFusionError) -> DataFusionError {
+        match self.arguments.get(argument) {
+            Some(argument) => at(argument, error),
+            None => error,
+        }
+    }
+
     fn no_more_than(&self, count: usize) -> Result<()> {
         if self.arguments.len() > count {
             return Err(self.wrong(format!(
@@ -258,7 +289,9 @@ impl Call<'_> {
     fn argument(&self, at: usize, what: &str) -> Result<&SqlExpr> {
         match self.arguments.get(at) {
             Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => Ok(expr),
-            Some(other) => Err(self.wrong(format!("{}: expected {what}, found {other}", self.function))),
+            Some(other) => {
+                Err(self.at(at, self.wrong(format!("{}: expected {what}, found {other}", self.function))))
+            }
             None => Err(self.wrong(format!("{}: {what} is missing", self.function))),
         }
     }
@@ -285,7 +318,9 @@ impl Call<'_> {
         let argument = self.argument(at, what)?;
         match context.sql_to_expr(argument.clone(), input.schema())? {
             Expr::Column(column) => Ok(column),
-            _ => Err(self.wrong(format!("{}: expected {what}, found {argument}", self.function))),
+            _ => {
+                Err(self.at(at, self.wrong(format!("{}: expected {what}, found {argument}", self.function))))
+            }
         }
     }
 
@@ -294,12 +329,13 @@ impl Call<'_> {
         if matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, None)) {
             return Ok(());
         }
-        Err(external(QueryError::TypeMismatch {
+        let error = QueryError::TypeMismatch {
             what: format!("event time {:?} of {}", time.name, self.function),
             expected: "TIMESTAMP".into(),
             found: data_type.to_string(),
             span: None,
-        }))
+        };
+        Err(self.at(1, external(error)))
     }
 
     fn literal(
@@ -312,7 +348,9 @@ impl Call<'_> {
         let argument = self.argument(at, what)?;
         match context.sql_to_expr(argument.clone(), input.schema())? {
             Expr::Literal(value, _) => Ok(value),
-            _ => Err(self.wrong(format!("{}: expected {what}, found {argument}", self.function))),
+            _ => {
+                Err(self.at(at, self.wrong(format!("{}: expected {what}, found {argument}", self.function))))
+            }
         }
     }
 
@@ -329,15 +367,24 @@ impl Call<'_> {
                 i64::from(i.days) * 86_400_000_000 + i.nanoseconds / 1_000
             }
             ScalarValue::IntervalMonthDayNano(_) | ScalarValue::IntervalYearMonth(_) => {
-                return Err(self.wrong(format!("{}: a window of months has no fixed length", self.function)));
+                return Err(self.at(
+                    at,
+                    self.wrong(format!("{}: a window of months has no fixed length", self.function)),
+                ));
             }
             ScalarValue::IntervalDayTime(Some(i)) => {
                 i64::from(i.days) * 86_400_000_000 + i64::from(i.milliseconds) * 1_000
             }
-            _ => return Err(self.wrong(format!("{}: expected {what}, found {value}", self.function))),
+            _ => {
+                return Err(
+                    self.at(at, self.wrong(format!("{}: expected {what}, found {value}", self.function)))
+                );
+            }
         };
         if micros <= 0 {
-            return Err(self.wrong(format!("{}: the interval must be longer than zero", self.function)));
+            return Err(
+                self.at(at, self.wrong(format!("{}: the interval must be longer than zero", self.function)))
+            );
         }
         Ok(micros)
     }
@@ -351,7 +398,9 @@ impl Call<'_> {
         let what = "a number of rows";
         match self.literal(at, what, input, context)? {
             ScalarValue::Int64(Some(count)) if count > 0 => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
-            other => Err(self.wrong(format!("{}: expected {what}, found {other}", self.function))),
+            other => {
+                Err(self.at(at, self.wrong(format!("{}: expected {what}, found {other}", self.function))))
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The queries that are tried over random rows.
 
 /// A view, by its name.
+#[derive(Clone, Copy)]
 pub(super) struct Query {
     pub(super) name: &'static str,
     pub(super) sql: &'static str,

@@ -144,10 +144,20 @@ impl TextSource {
         Ok(Some(mapping))
     }
 
-    /// Reads all files to their ends (so far), always the one that is furthest behind.
+    /// Reads all files to their ends (so far), always the one that is furthest behind. One that cannot be read to its
+    /// end does not keep the others from it; its error comes last.
     pub(super) fn read_in_step(&mut self, chunks: &ChunkSender) -> Result<()> {
+        let mut failure = None;
         while let Some(partition) = self.furthest_behind() {
-            let block = self.next_block(partition)?;
+            let block = match self.next_block(partition) {
+                Ok(block) => block,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    self.files[partition].reader = Reader::Done;
+                    chunks.send(Chunk { partition, last: true, ..Chunk::new(Payload::Empty) })?;
+                    continue;
+                }
+            };
             let is_end = block.as_ref().is_none_or(|block| block.last);
             let last = is_end && self.follow.is_none();
             if let Some(block) = block {
@@ -161,7 +171,7 @@ impl TextSource {
                 self.files[partition].wait();
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// Hands over a block.

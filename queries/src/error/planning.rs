@@ -27,17 +27,58 @@ fn translate(
         DataFusionError::Shared(error) => translate(error, outer, statement),
         DataFusionError::Collection(errors) if !errors.is_empty() => translate(&errors[0], outer, statement),
         DataFusionError::External(error) => match error.downcast_ref::<QueryError>() {
-            Some(error) => error.clone().or_at(span).or_at(Some(statement.span)),
+            Some(error) => {
+                error.clone().or_at(span).or_at(named_place(error, statement)).or_at(Some(statement.span))
+            }
             None => planning(&error.to_string(), outer, span, statement),
         },
         DataFusionError::SchemaError(error, _) => schema_error(error, span, statement),
         DataFusionError::NotImplemented(what) => {
-            QueryError::not_supported(reword(what), span.unwrap_or(statement.span))
+            let error = QueryError::not_supported(not_implemented(what), span);
+            let place = named_place(&error, statement);
+            error.or_at(place).or_at(Some(statement.span))
         }
         DataFusionError::Internal(what) => planning(what, outer, span, statement)
             .with_help("this is a bug of Lineshaft: please report it with the query"),
         other => planning(&strip_prefix(&other.strip_backtrace()), outer, span, statement),
     }
+}
+
+/// What DataFusion says that it does not do, in the words of SQL.
+fn not_implemented(what: &str) -> String {
+    if what.contains("AsOf") {
+        return "ASOF JOIN".into();
+    }
+    if what.contains("Recursive CTE") {
+        return "WITH RECURSIVE".into();
+    }
+    // What follows is its syntax tree.
+    reword(what.split(" { ").next().unwrap_or(what))
+}
+
+/// The place of what an error names: a keyword (`OVER in a view`), a function, or a quoted name.
+fn named_place(error: &QueryError, statement: &StatementText<'_>) -> Option<Span> {
+    let message = error.to_string();
+    if let QueryError::UnknownName { name, .. } = error {
+        return statement.find_word(name);
+    }
+    let words = || message.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.len() > 1);
+    let is_keyword = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let quoted = message.split('"').nth(1);
+    let function = match error {
+        QueryError::NotSupported { what, .. } => what.split(' ').next().filter(|word| word.contains('_')),
+        _ => None,
+    };
+    // These two are DISTINCT and a join to DataFusion.
+    let sets: &[&str] = if message.contains("DISTINCT") || message.contains(" join ") {
+        &["join", "UNION", "EXCEPT", "INTERSECT"]
+    } else {
+        &[]
+    };
+    let found =
+        function.into_iter().chain(words().filter(is_keyword)).chain(quoted).chain(sets.iter().copied());
+    let mut found = found.filter_map(|word| statement.find_word(word));
+    found.next()
 }
 
 fn schema_error(error: &SchemaError, span: Option<Span>, statement: &StatementText<'_>) -> QueryError {
@@ -108,6 +149,20 @@ fn planning(
         return QueryError::invalid(message, place)
             .with_help(format!("add it to GROUP BY, or say which of its values: max({column})"));
     }
+    if let Some(words) = of_function(said) {
+        let place = || statement.find_word(quoted_after(said, "Function '")?);
+        return QueryError::invalid(
+            reword(&strip_prefix(words)),
+            span.or_else(place).unwrap_or(statement.span),
+        );
+    }
+    if let Some((_, found)) = said.split_once("filter with non-boolean predicate ") {
+        let place = statement.find_word("WHERE").or(span).unwrap_or(statement.span);
+        let found = found.replace(" returning ", " is ");
+        return QueryError::invalid(format!("a condition must be BOOLEAN, but {found}"), place)
+            .with_help("compare it with something");
+    }
+    let said = strip_prefix(said);
     let mut lines = said.lines().map(reword).filter(|line| !line.is_empty());
     let message = lines.next().unwrap_or_else(|| "the query cannot be planned".into());
     let span = span.or_else(|| statement.find_word(last_part(quoted_after(&message, "'")?)));
@@ -140,9 +195,26 @@ fn last_part(name: &str) -> &str {
 
 /// "Error during planning: x" says "error" twice.
 fn strip_prefix(text: &str) -> String {
-    let prefixes = ["Error during planning: ", "Execution error: ", "SQL error: ", "Schema error: "];
-    let known = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
-    known.unwrap_or(text).to_owned()
+    const PREFIXES: [&str; 7] = [
+        "Error during planning: ",
+        "Execution error: ",
+        "SQL error: ",
+        "Schema error: ",
+        "Arrow error: ",
+        "Parser error: ",
+        "Cast error: ",
+    ];
+    let mut text = text;
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    text.to_owned()
+}
+
+/// What a function of ours says of its arguments, without what DataFusion puts around it.
+fn of_function(text: &str) -> Option<&str> {
+    let (_, said) = text.split_once("coercion failed with: ")?;
+    Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))
 }
 
 /// Lower case at the beginning, unless it is a name such as `COUNT`, and no full stop at the end.

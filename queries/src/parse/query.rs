@@ -21,23 +21,36 @@ pub(super) fn view(mut tokens: Tokens<'_>, name: Name, materialized: bool) -> Re
     Ok(CreateView { span: tokens.span(), name, columns, materialized, query: select(tokens)? })
 }
 
-/// `name [FROM relation] WITH (...) [AS query]`.
+/// `name [FROM relation] WITH (...) [AS query]`; the options may also come last.
 pub(super) fn sink(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>) -> Result<CreateSink> {
     let span = tokens.span();
     let relation = match tokens.eat(&["FROM"]) {
         true => Some(select_all(&mut tokens)?),
         false => None,
     };
-    let options = options(&mut tokens, &name, context)?;
+    let mut with = options(&mut tokens, &name, context)?;
     let query = match relation {
         Some(query) => {
             tokens.expect_end()?;
             query
         }
-        None if tokens.eat(&["AS"]) => select(tokens)?,
+        // DataFusion's parser would take options behind the query for hints about its last table, and ignore them.
+        None if tokens.eat(&["AS"]) => {
+            let query = select(tokens.until(is_options))?;
+            if with.entries.is_empty() {
+                with = options(&mut tokens, &name, context)?;
+            }
+            tokens.expect_end()?;
+            query
+        }
         None => return Err(tokens.unexpected("AS and a query, or FROM and a view before WITH")),
     };
-    Ok(CreateSink { name, query, options, span })
+    Ok(CreateSink { name, query, options: with, span })
+}
+
+/// `WITH (name = ...`, which is no beginning of a query.
+fn is_options(tokens: &Tokens<'_>) -> bool {
+    tokens.is(&["WITH"]) && matches!((tokens.nth(1), tokens.nth(3)), (Some(Token::LParen), Some(Token::Eq)))
 }
 
 /// `name WITH (...) [AS query]`.

@@ -1,0 +1,404 @@
+//! Bad programs and bad data: each is told at its place with what to do, and no other row is lost.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::Stdio;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tempfile::TempDir;
+
+use crate::support::{Said, command, lineshaft};
+
+const READINGS: &str = "\
+CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+WITH (connector = 'file', path = 'readings.csv', format = 'csv');
+CREATE SOURCE untimed (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE)
+WITH (connector = 'file', path = 'readings.csv', format = 'csv');
+";
+
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+/// What `check` says of the sources above and `statement`, which begins in line 5.
+#[track_caller]
+fn check(statement: &str) -> Said {
+    let folder = folder(&[("plant.sql", format!("{READINGS}{statement}").as_bytes())]);
+    lineshaft(folder.path(), &["check", "plant.sql"]).exits(1)
+}
+
+/// Checks message, place and help of a view.
+#[track_caller]
+fn refused(query: &str, message: &str, column: usize, help: &str) {
+    let said = check(&format!("CREATE VIEW v AS\n{query};"));
+    let said = said.tells(&format!("error: {message}\n --> ").replace("\n -->", "\n  -->"));
+    let said = said.tells(&format!("plant.sql:6:{column}\n"));
+    if help.is_empty() {
+        assert!(!said.err.contains("errors\n"), "{}", said.err);
+    } else {
+        said.tells(&format!("= help: {help}"));
+    }
+}
+
+#[test]
+fn five_mistakes_of_a_file_are_told_at_once_each_at_its_place() {
+    let said = check(
+        "CREATE SOURCE more (ts TIMESTAMP) WITH (connector = 'fil', path = 'a.csv');
+CREATE SOURCE again (ts TIMESTAMP) WITH (connector = 'file', path = 'a.csv', fromat = 'csv');
+CREATE VIEW a AS SELECT machin FROM readings;
+CREATE VIEW b AS SELECT rmss(x) FROM readings;
+CREATE VIEW c AS SELECT count(*) FROM TUMBLE(untimed, ts, INTERVAL '1' SECOND) GROUP BY window_start;",
+    );
+    let told = [
+        ("there is no connector \"fil\"", "plant.sql:5:41"),
+        ("file source has no option \"fromat\"", "plant.sql:6:78"),
+        ("column \"machin\" not found", "plant.sql:7:25"),
+        ("function \"rmss\" not found", "plant.sql:8:25"),
+        ("TUMBLE needs a watermark: column \"ts\" of \"untimed\" has none", "plant.sql:9:39"),
+    ];
+    for (message, place) in told {
+        assert!(
+            said.err.contains(&format!("error: {message}\n  --> {place}\n")),
+            "{message}, {place}:\n{}",
+            said.err
+        );
+    }
+    assert!(said.err.contains("\n5 errors\n"), "{}", said.err);
+    for help in [
+        "did you mean \"file\"?",
+        "did you mean \"format\"?",
+        "did you mean \"machine\"?",
+        "did you mean \"rms\"?",
+    ] {
+        assert!(said.err.contains(&format!("= help: {help}")), "{help}:\n{}", said.err);
+    }
+}
+
+#[test]
+fn types_that_do_not_fit_are_told_at_their_place() {
+    refused(
+        "SELECT count(*) FROM TUMBLE(readings, x, INTERVAL '1' SECOND) GROUP BY window_start",
+        "event time \"x\" of TUMBLE is Float64, but must be TIMESTAMP",
+        39,
+        "use a value of type TIMESTAMP, or a cast",
+    );
+    refused(
+        "SELECT rms(machine) FROM TUMBLE(readings, ts, INTERVAL '1' SECOND) GROUP BY window_start",
+        "rms: x must be a number or an array of numbers, not Utf8",
+        8,
+        "",
+    );
+    refused(
+        "SELECT x FROM readings WHERE x",
+        "a condition must be BOOLEAN, but 'readings.x' is Float64",
+        24,
+        "compare it",
+    );
+    refused(
+        "SELECT x FROM readings WHERE ts > 'yesterday'",
+        "error parsing timestamp from 'yesterday': timestamp must contain at least 10 characters",
+        36,
+        "",
+    );
+    refused("SELECT machine + 1 FROM readings", "expressions have incompatible types", 8, "");
+}
+
+#[test]
+fn a_window_without_a_watermark_says_what_to_add() {
+    refused(
+        "SELECT count(*) FROM TUMBLE(untimed, ts, INTERVAL '1' SECOND) GROUP BY window_start",
+        "TUMBLE needs a watermark: column \"ts\" of \"untimed\" has none",
+        22,
+        "add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND to the source",
+    );
+}
+
+#[test]
+fn windows_that_make_no_sense_are_told_at_the_argument() {
+    refused(
+        "SELECT count(*) FROM HOP(readings, ts, INTERVAL '3' SECOND, INTERVAL '10' SECOND) GROUP BY window_start",
+        "window size 10 s is not a multiple of its slide 3 s",
+        49,
+        "choose a slide that divides 10 s",
+    );
+    refused(
+        "SELECT count(*) FROM TUMBLE(readings, ts, 5) GROUP BY window_start",
+        "TUMBLE: expected a constant interval, found 5",
+        43,
+        "write TUMBLE(relation, time, INTERVAL '10' SECOND)",
+    );
+    refused(
+        "SELECT count(*) FROM TUMBLE(reading, ts, INTERVAL '1' SECOND) GROUP BY window_start",
+        "table or view \"reading\" not found",
+        29,
+        "did you mean \"readings\"?",
+    );
+    refused(
+        "SELECT x FROM TUBLE(readings, ts, INTERVAL '1' SECOND)",
+        "function \"TUBLE\" not found",
+        15,
+        "did you mean \"TUMBLE\"?",
+    );
+    refused(
+        "SELECT sum(x) FROM TUMBLE(readings, ts, INTERVAL '1' SECOND)",
+        "GROUP BY over TUMBLE must name window_start or window_end",
+        20,
+        "add window_start, window_end to GROUP BY",
+    );
+    refused(
+        "SELECT count(*) FROM COUNT_WINDOW(readings, ts, 9, 4) GROUP BY window_start",
+        "the slide of 9 rows is larger than the window of 4 rows",
+        49,
+        "the slide comes first, then the size",
+    );
+}
+
+#[test]
+fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
+    let refused =
+        |query: &str, what: &str, column| refused(query, &format!("not supported yet: {what}"), column, "");
+    refused(
+        "SELECT * FROM readings MATCH_RECOGNIZE (ORDER BY ts MEASURES A.x AS x PATTERN (A) DEFINE A AS A.x > 1)",
+        "MATCH_RECOGNIZE",
+        24,
+    );
+    refused(
+        "SELECT window_start, count(*) FROM TUMBLE(readings, ts, INTERVAL '1' SECOND) GROUP BY window_start \
+             EMIT EVERY INTERVAL '1' SECOND",
+        "EMIT EVERY",
+        100,
+    );
+    refused("SELECT DISTINCT machine FROM readings", "DISTINCT without a window", 8);
+    refused("SELECT x FROM readings UNION SELECT x FROM readings", "DISTINCT without a window", 24);
+    refused("SELECT x FROM readings ORDER BY x LIMIT 3", "ORDER BY and LIMIT in a view", 24);
+    refused("SELECT lag(x) OVER (ORDER BY ts) FROM readings", "OVER in a view", 15);
+    refused(
+        "SELECT a.x FROM readings a JOIN untimed b ON a.machine = b.machine",
+        "a join of two streams",
+        28,
+    );
+    refused(
+        "SELECT a.x FROM readings a ASOF JOIN readings b MATCH_CONDITION (a.ts >= b.ts) ON a.x = b.x",
+        "ASOF JOIN",
+        28,
+    );
+    refused("SELECT machine, avg(x) FROM readings GROUP BY machine", "GROUP BY without a window", 38);
+    refused(
+        "SELECT count(*) FROM CUMULATE(readings, ts, INTERVAL '1' SECOND, INTERVAL '9' SECOND) GROUP BY window_start",
+        "CUMULATE",
+        22,
+    );
+    refused("SELECT * FROM RESAMPLE(readings, ts, INTERVAL '1' SECOND, machine)", "RESAMPLE", 15);
+    refused(
+        "WITH RECURSIVE q AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM q) SELECT * FROM q",
+        "WITH RECURSIVE",
+        1,
+    );
+    refused("SELECT now() AS t FROM readings", "function \"now\"", 8);
+    refused(
+        "SELECT nth_value(x, 2 ORDER BY ts) FROM TUMBLE(readings, ts, INTERVAL '1' SECOND) GROUP BY window_start",
+        "nth_value with ORDER BY",
+        8,
+    );
+    let said = check("CREATE VIEW v AS SELECT x FROM readings WHERE x > (SELECT avg(x) FROM untimed);");
+    said.tells("not supported yet: a subquery in an expression").tells("plant.sql:5:");
+    let actuator = |mode: &str, interlock: &str| {
+        check(&format!(
+            "CREATE ACTUATOR d WITH (connector = 'stdout', mode = '{mode}')
+            (machine TEXT, x DOUBLE BETWEEN 1 AND 2) KEY (machine) {interlock};
+            INSERT INTO d SELECT machine, x FROM readings;"
+        ))
+    };
+    actuator("approve", "")
+        .tells("not supported yet: mode 'approve'")
+        .tells("plant.sql:5:54")
+        .tells("use 'shadow'");
+    actuator("auto", "INTERLOCK (SELECT machine FROM untimed)")
+        .tells("not supported yet: INTERLOCK")
+        .tells("plant.sql:6:");
+    check("CREATE MODEL m WITH (format = 'onnx', path = 'm.onnx');")
+        .tells("not supported yet: CREATE MODEL from a file");
+}
+
+#[test]
+fn a_view_that_a_sink_reads_is_where_its_mistakes_are_told() {
+    let said = check(
+        "CREATE VIEW inner_one AS\nSELECT DISTINCT x FROM readings;
+CREATE VIEW a_reader AS SELECT x FROM inner_one;
+CREATE SINK s FROM a_reader WITH (connector = 'stdout');",
+    );
+    let said = said.tells("not supported yet: DISTINCT without a window\n  --> plant.sql:6:8");
+    assert_eq!(said.err.matches("error:").count(), 1, "{}", said.err);
+}
+
+/// A program over one file, and what it prints.
+fn program(path: &str, options: &str) -> String {
+    format!("CREATE SOURCE r (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+WITH (connector = 'file', path = '{path}', {options});
+CREATE SINK shown WITH (connector = 'stdout') AS SELECT machine, x FROM r;")
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_those_that_are() {
+    let folder = folder(&[
+        ("p.sql", program("reading.csv", "format = 'csv'").as_bytes()),
+        ("readings.csv", b"ts,machine,x\n"),
+    ]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(1);
+    said.tells("no file reading.csv").tells("--> p.sql:2:27").tells("readings.csv");
+}
+
+#[test]
+fn bad_rows_of_csv_are_kept_aside_with_line_and_reason_and_the_others_go_on() {
+    let rows =
+        b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n2026-01-01T00:00:01Z,a\n2026-01-01T00:00:02Z,a,zwei\n\
+        2026-01-01T00:00:03Z,b\xff,4\nyesterday,b,5\n2026-01-01T00:00:04Z,c,6\n";
+    for workers in ["1", "2", "4"] {
+        let folder = folder(&[("p.sql", program("bad.csv", "format = 'csv'").as_bytes()), ("bad.csv", rows)]);
+        let said =
+            lineshaft(folder.path(), &["run", "p.sql", "--data", "data", "--workers", workers]).exits(0);
+        let said = said.tells("r: 6 received = 2 processed + 0 late + 4 quarantined");
+        assert_eq!(said.out, "{\"machine\":\"a\",\"x\":1.0}\n{\"machine\":\"c\",\"x\":6.0}\n");
+        let sql = "SELECT line, reason, detail FROM r.quarantine ORDER BY line";
+        let aside =
+            lineshaft(folder.path(), &["query", sql, "--data", "data", "--format", "json"]).exits(0).out;
+        let lines: Vec<&str> = aside.lines().collect();
+        assert_eq!(lines[0], r#"{"line":3,"reason":"fields","detail":"found 2 fields, expected 3"}"#);
+        assert_eq!(
+            lines[1],
+            r#"{"line":4,"reason":"type","detail":"column \"x\": found \"zwei\", expected DOUBLE"}"#
+        );
+        assert_eq!(lines[2], r#"{"line":5,"reason":"utf8","detail":"the record is not valid UTF-8"}"#);
+        assert!(
+            lines[3].starts_with(r#"{"line":6,"reason":"type","detail":"column \"ts\": found \"yesterday\""#),
+            "{aside}"
+        );
+        assert_eq!(lines.len(), 4);
+    }
+}
+
+#[test]
+fn bad_rows_of_json_lines_are_kept_aside_and_the_others_go_on() {
+    let rows = b"{\"ts\":\"2026-01-01T00:00:00Z\",\"machine\":\"a\",\"x\":1}\n{\"ts\":\n\
+        {\"ts\":\"2026-01-01T00:00:01Z\",\"machine\":\"b\",\"x\":\"two\"}\n{\"ts\":\"2026-01-01T00:00:02Z\",\"machine\":\"\xff\"}\n\
+        {\"machine\":\"without time\"}\n{\"ts\":\"2026-01-01T00:00:03Z\",\"machine\":\"c\"}\n";
+    let folder =
+        folder(&[("p.sql", program("bad.jsonl", "format = 'jsonl'").as_bytes()), ("bad.jsonl", rows)]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+    let said = said.tells("r: 6 received = 2 processed + 0 late + 4 quarantined");
+    assert_eq!(said.out, "{\"machine\":\"a\",\"x\":1.0}\n{\"machine\":\"c\",\"x\":null}\n");
+}
+
+#[test]
+fn a_truncated_gzip_is_named_and_its_rows_and_those_of_other_files_are_written() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(b"ts,machine,x\n").unwrap();
+    for row in 0..60_000 {
+        let (minute, second) = (row / 60 % 60, row % 60);
+        writeln!(encoder, "2026-01-01T00:{minute:02}:{second:02}Z,cut,{}", row * 7919 % 1000).unwrap();
+    }
+    let whole = encoder.finish().unwrap();
+    let sql = program("*.csv*", "format = 'csv'")
+        .replace("AS ts - INTERVAL '5' SECOND", "AS ts - INTERVAL '2' HOUR");
+    let folder = folder(&[
+        ("p.sql", sql.as_bytes()),
+        ("a.csv.gz", &whole[..whole.len() / 2]),
+        ("b.csv", b"ts,machine,x\n2026-01-01T00:30:00Z,whole,1\n2026-01-01T02:00:00Z,whole,2\n"),
+    ]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(3);
+    let said = said.tells("could not read").tells("a.csv.gz").tells("the file is truncated, copy it again");
+    assert_eq!(said.out.lines().filter(|row| row.contains("whole")).count(), 2, "{}", said.err);
+    assert!(said.out.lines().filter(|row| row.contains("cut")).count() > 10_000, "{}", said.err);
+}
+
+#[test]
+fn a_truncated_parquet_file_is_told_before_anything_starts() {
+    let sql = program("cut.parquet", "format = 'parquet'");
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("cut.parquet", b"PAR1 and then nothing of use PAR0")]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(1);
+    said.tells("could not read cut.parquet")
+        .tells("--> p.sql:2:27")
+        .tells("the file is truncated or of another format");
+}
+
+#[test]
+fn a_query_file_that_is_no_text_is_told() {
+    let folder = folder(&[("p.sql", b"CREATE VIEW v AS SELECT \xff;")]);
+    lineshaft(folder.path(), &["check", "p.sql"]).exits(1).tells("could not read p.sql").tells("UTF-8");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_written_is_told() {
+    let readings = b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n";
+    let folder = folder(&[
+        ("p.sql", program("r.csv", "format = 'csv'").as_bytes()),
+        ("r.csv", readings),
+        ("data", b""),
+    ]);
+    lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(1).tells("data/catalog.json");
+    lineshaft(folder.path(), &["run", "p.sql", "--data", "/proc/nope"])
+        .exits(1)
+        .tells("could not create /proc/nope");
+}
+
+#[test]
+fn a_command_outside_its_bounds_is_rejected_with_the_reason_and_others_are_sent() {
+    let sql = "
+CREATE SOURCE r (ts TIMESTAMP NOT NULL, line TEXT, speed DOUBLE, WATERMARK FOR ts)
+    WITH (connector = 'file', path = 'r.csv', format = 'csv');
+CREATE ACTUATOR drive WITH (connector = 'stdout', mode = 'auto') (line TEXT, speed DOUBLE BETWEEN 10 AND 40) KEY (line);
+INSERT INTO drive SELECT line, speed FROM r;";
+    let rows =
+        b"ts,line,speed\n2026-01-01T00:00:00Z,a,20\n2026-01-01T00:00:10Z,b,400\n2026-01-01T00:00:20Z,c,30\n";
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", rows)]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+    assert!(
+        said.out.contains("\"line\":\"a\",\"speed\":20.0") && said.out.contains("\"line\":\"c\""),
+        "{}",
+        said.out
+    );
+    assert!(!said.out.contains("400"), "{}", said.out);
+    let sql = "SELECT line, decision, reason FROM drive.log ORDER BY line";
+    let log = lineshaft(folder.path(), &["query", sql, "--data", "data", "--format", "csv"]).exits(0).out;
+    assert_eq!(
+        log,
+        "line,decision,reason\na,sent,\nb,rejected,speed 400 is above the greatest 40\nc,sent,\n"
+    );
+}
+
+#[test]
+fn a_model_without_rows_is_told_at_its_statement() {
+    let sql = "
+CREATE SOURCE r (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts)
+    WITH (connector = 'file', path = 'r.csv', format = 'csv');
+CREATE MODEL wear WITH (algorithm = 'linear_regression', target = 'x') AS SELECT x, x + 1 AS y FROM r WHERE x > 100;
+CREATE SINK s WITH (connector = 'stdout') AS SELECT predict('wear', x) AS p FROM r;";
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n")]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(1);
+    said.tells("model \"wear\": its training query gave no rows").tells("--> p.sql:4:1");
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_told_and_tried_again_until_the_program_is_stopped() {
+    let sql = "CREATE SOURCE r (ts TIMESTAMP NOT NULL, x DOUBLE, WATERMARK FOR ts)
+        WITH (connector = 'mqtt', url = 'mqtt://127.0.0.1:1', topic = 'a', format = 'json');
+        CREATE SINK s WITH (connector = 'stdout') AS SELECT x FROM r;";
+    let folder = folder(&[("p.sql", sql.as_bytes())]);
+    let mut command = command(folder.path(), &["run", "p.sql", "--data", "data"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    assert!(line.contains("cannot reach mqtt://127.0.0.1:1: connection refused; trying again"), "{line}");
+    let stopped =
+        std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+}

@@ -1,0 +1,177 @@
+//! The command line as a user meets it: what it prints, and its exit codes.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{Said, command, lineshaft, said};
+
+const READINGS: &str = "
+CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+    WITH (connector = 'file', path = 'readings.csv', format = 'csv');
+";
+
+const SUMS: &str = "
+CREATE VIEW sums AS SELECT window_start, machine, sum(x) AS total
+    FROM TUMBLE(readings, ts, INTERVAL '10' SECOND) GROUP BY window_start, window_end, machine;
+CREATE SINK history FROM sums WITH (connector = 'parquet', path = 'sums');
+";
+
+/// A folder with a source in one query file, a view and a sink in another, and 60 rows, one a second.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = (0..60).map(|second| format!("2026-01-01T00:00:{second:02}Z,m{},{second}\n", second % 2));
+    write(&folder, "readings.csv", &format!("ts,machine,x\n{}", rows.collect::<String>()));
+    write(&folder, "source.sql", READINGS);
+    write(&folder, "sums.sql", SUMS);
+    folder
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) {
+    fs::write(folder.path().join(name), text).unwrap();
+}
+
+fn query(folder: &Path, sql: &str, data: &str, format: &str) -> Said {
+    lineshaft(folder, &["query", sql, "--data", data, "--format", format]).exits(0)
+}
+
+#[test]
+fn two_files_are_one_program_whose_rows_can_be_queried_in_three_formats() {
+    let folder = folder();
+    lineshaft(folder.path(), &["check", "sums.sql", "source.sql"]).exits(0);
+    let ran = lineshaft(folder.path(), &["run", "sums.sql", "source.sql", "--data", "data"]).exits(0);
+    ran.tells("readings: 60 received = 60 processed + 0 late + 0 quarantined")
+        .tells("history: 12 rows written");
+    let first = "SELECT machine, total FROM history ORDER BY window_start, machine LIMIT 2";
+    assert_eq!(query(folder.path(), first, "data", "csv").out, "machine,total\nm0,20.0\nm1,25.0\n");
+    let json = query(folder.path(), first, "data", "json").out;
+    assert_eq!(json, "{\"machine\":\"m0\",\"total\":20.0}\n{\"machine\":\"m1\",\"total\":25.0}\n");
+    let table = query(folder.path(), first, "data", "table").out;
+    assert!(table.contains("| machine | total |") && table.contains("| m1      | 25.0  |"), "{table}");
+}
+
+#[test]
+fn one_file_alone_lacks_what_the_other_declares() {
+    let folder = folder();
+    let said = lineshaft(folder.path(), &["check", "sums.sql"]).exits(1);
+    said.tells("table or view \"readings\" not found").tells("--> sums.sql:3:17");
+}
+
+#[test]
+fn a_backfill_gives_the_rows_of_a_run_and_of_a_span_of_time() {
+    let folder = folder();
+    let files = ["source.sql", "sums.sql"];
+    lineshaft(folder.path(), &["run", files[0], files[1], "--data", "data"]).exits(0);
+    let source = "readings=readings.csv";
+    lineshaft(folder.path(), &["backfill", files[0], files[1], "--source", source, "--output", "all"])
+        .exits(0);
+    let all = "SELECT * FROM history ORDER BY window_start, machine";
+    assert_eq!(query(folder.path(), all, "data", "csv").out, query(folder.path(), all, "all", "csv").out);
+    let span = ["--from", "2026-01-01T00:00:20Z", "--to", "2026-01-01T00:00:40Z", "--output", "part"];
+    let arguments = [&["backfill", files[0], files[1], "--source", source][..], &span[..]].concat();
+    lineshaft(folder.path(), &arguments).exits(0).tells("20 received");
+    let count = query(folder.path(), "SELECT count(*) AS n, sum(total) AS t FROM history", "part", "csv").out;
+    assert_eq!(count, "n,t\n4,590.0\n");
+}
+
+#[test]
+fn a_backfill_of_a_live_source_asks_for_its_history() {
+    let folder = folder();
+    write(
+        &folder,
+        "live.sql",
+        "CREATE SOURCE r (ts TIMESTAMP NOT NULL) WITH (connector = 'generator', rate = 10);
+        CREATE SINK s FROM r WITH (connector = 'stdout');",
+    );
+    let said = lineshaft(folder.path(), &["backfill", "live.sql", "--output", "out"]).exits(1);
+    said.tells("source \"r\" never ends, and no history is given for it").tells("add --source r=PATH");
+    let said =
+        lineshaft(folder.path(), &["backfill", "live.sql", "--output", "out", "--from", "soon"]).exits(2);
+    said.tells("write a time such as 2026-03-01T12:00:00Z");
+}
+
+#[test]
+fn explain_shows_the_way_of_the_rows_and_refuses_an_unknown_view() {
+    let folder = folder();
+    let said = lineshaft(folder.path(), &["explain", "source.sql", "sums.sql"]).exits(0);
+    for part in ["source readings (file)", "TUMBLE aggregate", "append-only", "sink history (parquet)"] {
+        assert!(said.out.contains(part), "{part:?} is not in:\n{}", said.out);
+    }
+    let said = lineshaft(folder.path(), &["explain", "source.sql", "sums.sql", "nosuch"]).exits(1);
+    said.tells("there is no view \"nosuch\"; the views are sums");
+}
+
+#[test]
+fn wrong_usage_is_2_and_a_wrong_program_is_1() {
+    let folder = folder();
+    lineshaft(folder.path(), &["frobnicate"]).exits(2).tells("unrecognized subcommand");
+    lineshaft(folder.path(), &["run"]).exits(2).tells("<FILES>");
+    lineshaft(folder.path(), &["run", "nosuch.sql"]).exits(1).tells("could not read nosuch.sql");
+    lineshaft(folder.path(), &["run", "source.sql"]).exits(1).tells("the program has nothing to do");
+    lineshaft(folder.path(), &["query", "SELECT 1", "--data", "nowhere"])
+        .exits(1)
+        .tells("there is no data directory");
+}
+
+#[test]
+fn an_ad_hoc_query_of_an_unknown_table_names_those_that_are_there() {
+    let folder = folder();
+    lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);
+    let said = lineshaft(folder.path(), &["query", "SELECT * FROM histroy", "--data", "data"]).exits(1);
+    said.tells("error: table 'histroy' not found").tells("the tables are history, lineshaft.models");
+}
+
+#[test]
+fn options_of_a_sink_may_come_after_its_query() {
+    let folder = folder();
+    write(
+        &folder,
+        "after.sql",
+        "CREATE SINK s AS SELECT machine, x FROM readings WHERE x > 57 WITH (connector = 'stdout');",
+    );
+    let said = lineshaft(folder.path(), &["run", "source.sql", "after.sql", "--data", "data"]).exits(0);
+    assert_eq!(said.out, "{\"machine\":\"m0\",\"x\":58.0}\n{\"machine\":\"m1\",\"x\":59.0}\n");
+}
+
+/// Starts a program that never ends, and waits until its first row is out.
+fn live(folder: &TempDir) -> (Child, BufReader<std::process::ChildStdout>) {
+    write(
+        folder,
+        "live.sql",
+        "
+        CREATE SOURCE g (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts)
+            WITH (connector = 'generator', rate = 500);
+        CREATE SINK kept FROM g WITH (connector = 'parquet', path = 'kept');
+        CREATE SINK shown WITH (connector = 'stdout') AS SELECT x FROM g;",
+    );
+    let mut command = command(folder.path(), &["run", "live.sql", "--data", "data"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut rows = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    rows.read_line(&mut first).unwrap();
+    assert!(first.starts_with("{\"x\":"), "{first}");
+    (child, rows)
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent =
+        std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn a_signal_ends_a_live_program_in_order_with_all_its_rows_written() {
+    for name in ["INT", "TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (child, rows) = live(&folder);
+        signal(&child, name);
+        let shown = 1 + rows.lines().count();
+        let said = said(&child.wait_with_output().unwrap()).exits(0);
+        said.tells("stopping: what was read is finished");
+        let kept = query(folder.path(), "SELECT count(*) AS n FROM kept", "data", "csv").out;
+        assert_eq!(kept, format!("n\n{shown}\n"), "after SIG{name}");
+    }
+}
