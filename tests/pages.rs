@@ -148,6 +148,7 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
             if let Some(text) = line.strip_prefix("/// ") {
                 meaning = text;
             } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':'))
+                && name != "name"
             {
                 writeln!(page, "| `{name}` | {} |", escape(meaning)).unwrap();
             }
