@@ -28,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The mean pressures of the first `windows` windows.
 pub(crate) fn run(windows: usize) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
+    // Late and unreadable rows are kept in the data directory; here it goes with the example.
+    let data = tempfile::tempdir()?;
     let mut engine = Engine::from_sql(PROGRAM)?;
+    engine.data(data.path());
     let mut pressures = engine.subscribe("pressures");
     let input = engine.input("readings").ok_or("the source has been closed")?;
     let running = engine.start()?;
@@ -37,7 +40,8 @@ pub(crate) fn run(windows: usize) -> Result<Vec<(String, f64)>, Box<dyn Error>> 
     let mut found = Vec::new();
     while found.len() < windows {
         let batch = pressures.blocking_recv().ok_or("the engine has ended early")?.into_rows();
-        let (press, bar) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Float64Type>());
+        let (press, bar) =
+            (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Float64Type>());
         found.extend((0..batch.num_rows()).map(|row| (press.value(row).to_owned(), bar.value(row))));
     }
     found.truncate(windows);

@@ -26,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The hot machines.
 pub(crate) async fn run() -> Result<Vec<(String, f64)>, Box<dyn Error>> {
+    // Late and unreadable rows are kept in the data directory; here it goes with the example.
+    let data = tempfile::tempdir()?;
     let mut engine = Engine::from_sql(PROGRAM)?;
+    engine.data(data.path());
     engine.runtime(Handle::current());
     let mut hot = engine.subscribe("hot");
     let input = engine.input("readings").ok_or("the source has been closed")?;
@@ -48,7 +51,8 @@ pub(crate) async fn run() -> Result<Vec<(String, f64)>, Box<dyn Error>> {
     let mut found = Vec::new();
     while let Some(batch) = hot.recv().await {
         let rows = batch.into_rows();
-        let (machine, heat) = (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Float64Type>());
+        let (machine, heat) =
+            (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Float64Type>());
         found.extend((0..rows.num_rows()).map(|row| (machine.value(row).to_owned(), heat.value(row))));
     }
     sender.await??;

@@ -41,12 +41,21 @@ pub(crate) struct Found {
 /// Runs the program to the end of the telegrams.
 pub(crate) fn run() -> std::result::Result<Found, Box<dyn Error>> {
     let (heavy, unreadable) = (Display::default(), Display::default());
+    // Late and unreadable rows are kept in the data directory; here it goes with the example.
+    let data = tempfile::tempdir()?;
     let mut engine = Engine::from_sql(PROGRAM)?;
+    engine.data(data.path());
     engine.add_source("weights", Box::new(Scale));
     engine.add_sink("heavy", Arc::new(heavy.clone())).add_sink("unreadable", Arc::new(unreadable.clone()));
     engine.start()?.wait()?;
-    let heavy = heavy.rows().iter().flat_map(|rows| rows.column(0).as_primitive::<Float64Type>().values().to_vec()).collect();
-    let texts = |rows: &RecordBatch| rows.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
+    let heavy = heavy
+        .rows()
+        .iter()
+        .flat_map(|rows| rows.column(0).as_primitive::<Float64Type>().values().to_vec())
+        .collect();
+    let texts = |rows: &RecordBatch| {
+        rows.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+    };
     Ok(Found { heavy, unreadable: unreadable.rows().iter().flat_map(texts).collect() })
 }
 
@@ -91,7 +100,10 @@ impl Decoder for Telegrams {
                     weights.push(f64::from(tenths) / 10.0);
                 }
                 None => rejected.push(Rejected {
-                    detail: format!("{} is no telegram of a scale", String::from_utf8_lossy(&message.payload)),
+                    detail: format!(
+                        "{} is no telegram of a scale",
+                        String::from_utf8_lossy(&message.payload)
+                    ),
                     origin: message.topic,
                     line: None,
                     reason: "format",

@@ -100,7 +100,8 @@ mod tests {
 
     use crate::Engine;
 
-    const PROGRAM: &str = "CREATE SOURCE readings (n BIGINT, unused DOUBLE, machine TEXT) WITH (connector = 'memory');
+    const PROGRAM: &str =
+        "CREATE SOURCE readings (n BIGINT, unused DOUBLE, machine TEXT) WITH (connector = 'memory');
         CREATE SINK machines WITH (connector = 'memory') AS SELECT machine, n FROM readings;";
 
     #[test]
