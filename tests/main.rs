@@ -1,3 +1,4 @@
 //! All integration tests, in one binary: linking it is what takes the time.
 
+mod examples;
 mod support;
