@@ -93,7 +93,7 @@ fn pump_guard_finds_closing_valves_and_raises_alarms() {
     let raw = folder.path().join("raw.sql");
     std::fs::write(
         &raw,
-        "CREATE SINK raw WITH (connector = 'parquet', path = 'raw') AS SELECT * FROM readings;",
+        "CREATE SINK raw WITH (connector = 'parquet', path = 'raw', partition_by = 'day') AS SELECT * FROM readings;",
     )
     .unwrap();
     let (url, skab_text) = (broker.url(), skab.display().to_string());
