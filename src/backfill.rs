@@ -45,7 +45,9 @@ impl Engine {
             .sources
             .iter()
             .filter(|(name, _)| self.program.source(name).is_none())
-            .map(|(name, _)| QueryError::invalid(format!("there is no source {name:?} to read history for"), None))
+            .map(|(name, _)| {
+                QueryError::invalid(format!("there is no source {name:?} to read history for"), None)
+            })
             .collect();
         if !unknown.is_empty() {
             return Err(ProgramErrors::new(self.program.files(), unknown).into());
@@ -53,7 +55,8 @@ impl Engine {
         self.data.clone_from(&backfill.output);
         let runtime = new_runtime()?;
         train::train(&self.program, &self.data, self.workers, runtime.handle())?;
-        let outputs = Outputs { keep_history: true, close_gates: true, ..self.outputs.clone() };
+        let compact = self.columnar_history(backfill);
+        let outputs = Outputs { keep_history: true, close_gates: true, compact, ..self.outputs.clone() };
         let mut planned = self.plan(&outputs)?;
         let mut errors = Vec::new();
         let context = Context { runtime: runtime.handle().clone(), memory: Registry::default() };
@@ -91,6 +94,23 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Sources that are read from Parquet.
+    fn columnar_history(&self, backfill: &Backfill) -> Vec<String> {
+        let mut columnar = Vec::new();
+        for source in self.program.sources() {
+            let mut declaration = source.declaration.clone();
+            if let Some((_, path)) = backfill.sources.iter().find(|(name, _)| *name == declaration.name) {
+                read_history(&mut declaration, path);
+            }
+            if file::is_parquet(&declaration) {
+                columnar.push(declaration.name);
+            }
+        }
+        columnar
+    }
+}
+
 fn no_history(engine: &Engine, declaration: &SourceDeclaration) -> QueryError {
     let message = format!("source {:?} never ends, and no history is given for it", declaration.name);
     let place = engine.program.source(&declaration.name).map(|source| source.statement.name.span);
@@ -100,8 +120,12 @@ fn no_history(engine: &Engine, declaration: &SourceDeclaration) -> QueryError {
 
 /// Files instead of the connector. What the connector gave beside the record is a column of the history.
 fn read_history(declaration: &mut SourceDeclaration, path: &Path) {
-    let mut options: Options =
-        declaration.options.iter().filter(|(name, _)| KEPT.contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut options: Options = declaration
+        .options
+        .iter()
+        .filter(|(name, _)| KEPT.contains(&name.as_str()))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
     options.insert("connector".into(), "file".into());
     options.insert("path".into(), path.display().to_string());
     declaration.options = options;
@@ -143,7 +167,11 @@ struct Clipped {
 }
 
 impl Source for Clipped {
-    fn run(self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> lineshaft_engine::Result<()> {
+    fn run(
+        self: Box<Self>,
+        chunks: ChunkSender,
+        runtime: tokio::runtime::Handle,
+    ) -> lineshaft_engine::Result<()> {
         self.source.run(chunks, runtime)
     }
 

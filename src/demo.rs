@@ -23,7 +23,10 @@ pub(crate) fn run(seconds: Option<u64>, data: &Path, quiet: bool) -> Result<(), 
     let start = Clock::system().now() - 24 * 3_600_000_000;
     let options = PlantOptions { start, ..PlantOptions::default() };
     let plant = runtime.spawn(plant::publish(broker.url(), options, SPEEDUP));
-    tracing::info!("a simulated plant publishes to {}/plant/#; commands go to plant/LINE/press/set", broker.url());
+    tracing::info!(
+        "a simulated plant publishes to {}/plant/#; commands go to plant/LINE/press/set",
+        broker.url()
+    );
     let mut engine = Engine::from_sql(&PROGRAM.replace("mqtt://localhost:1883", &broker.url()))?;
     engine.data(data).workers(1);
     let running = engine.start()?;

@@ -82,7 +82,8 @@ impl Engine {
             sinks: HashMap::new(),
         };
         // What cannot be run as a stream is told now, with the other mistakes.
-        engine.planned()?;
+        let subscriptions = engine.program.stream_views();
+        engine.plan(&Outputs { subscriptions, ..engine.outputs.clone() })?;
         Ok(engine)
     }
 
@@ -143,7 +144,7 @@ impl Engine {
     /// If there is no such view.
     pub fn explain(&self, view: Option<&str>) -> Result<String, Error> {
         let planned = match view {
-            None => self.planned()?,
+            None => self.plan(&Outputs { keep_history: false, ..self.outputs.clone() })?,
             Some(view) => {
                 let subscriptions = vec![view.to_owned()];
                 let outputs = Outputs { subscriptions, only_subscriptions: true, ..Outputs::default() };
@@ -173,7 +174,7 @@ impl Engine {
             (None, None) => return Err(Error::Query("no runtime".into())),
         };
         train::train(&self.program, &self.data, self.workers, &runtime)?;
-        let planned = self.planned()?;
+        let planned = self.plan(&Outputs { compact: self.columnar_sources(), ..self.outputs.clone() })?;
         self.start_planned(planned, runtime, owned)
     }
 
@@ -215,8 +216,12 @@ impl Engine {
         Ok(Running { running, runtime: owned })
     }
 
-    fn planned(&self) -> Result<PlannedProgram, Error> {
-        self.plan(&self.outputs)
+    /// Sources that give text as dictionaries.
+    fn columnar_sources(&self) -> Vec<String> {
+        let is_replaced = |name: &str| self.sources.contains_key(name);
+        let sources = self.program.sources().filter(|source| !is_replaced(&source.declaration.name));
+        let columnar = sources.filter(|source| connectors::file::is_parquet(&source.declaration));
+        columnar.map(|source| source.declaration.name.clone()).collect()
     }
 
     pub(crate) fn plan(&self, outputs: &Outputs) -> Result<PlannedProgram, Error> {

@@ -19,8 +19,10 @@ const CATALOG: &str = "catalog.json";
 
 /// Notes the tables of Parquet that a program writes, so that [`query`] finds them by name.
 pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error> {
-    let tables: Vec<&SinkDeclaration> =
-        sinks.iter().filter(|sink| sink.options.get("connector").map(String::as_str) == Some("parquet")).collect();
+    let tables: Vec<&SinkDeclaration> = sinks
+        .iter()
+        .filter(|sink| sink.options.get("connector").map(String::as_str) == Some("parquet"))
+        .collect();
     if tables.is_empty() {
         return Ok(());
     }
@@ -41,8 +43,12 @@ pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error
 fn catalog(data: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let path = data.join(CATALOG);
     match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map_err(|error| Error::Query(format!("{} is damaged: {error}; delete it and run the program again", path.display()))),
+        Ok(text) => serde_json::from_str(&text).map_err(|error| {
+            Error::Query(format!(
+                "{} is damaged: {error}; delete it and run the program again",
+                path.display()
+            ))
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(Error::file("read", &path, error)),
     }
@@ -55,14 +61,17 @@ fn catalog(data: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
 /// If the query is wrong or a file cannot be read.
 pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
     if !data.is_dir() {
-        let message = format!("there is no data directory {}; run a program with --data first", data.display());
+        let message =
+            format!("there is no data directory {}; run a program with --data first", data.display());
         return Err(Error::Query(message));
     }
-    let mut history = History::new();
+    let (mut history, mut empty) = (History::new(), Vec::new());
     for (name, folder) in catalog(data)? {
         let files = parquet_files(&data.join(folder))?;
         // A table without a row yet has no file, and so no columns.
-        if !files.is_empty() {
+        if files.is_empty() {
+            empty.push(name);
+        } else {
             history.insert(name, files);
         }
     }
@@ -72,7 +81,13 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
     found.map_err(|error| {
         let tables: Vec<&str> = history.keys().map(String::as_str).chain(["lineshaft.models"]).collect();
         let error = error.strip_backtrace();
-        let help = if error.contains("not found") { format!("\n  = help: the tables are {}", tables.join(", ")) } else { String::new() };
+        let mut help = String::new();
+        if error.contains("not found") {
+            help = format!("\n  = help: the tables are {}", tables.join(", "));
+            if !empty.is_empty() {
+                help += &format!("; without a row yet: {}", empty.join(", "));
+            }
+        }
         Error::Query(format!("{error}{help}"))
     })
 }
@@ -119,7 +134,8 @@ fn models(data: &Path) -> Result<RecordBatch, Error> {
         Arc::new(counts.collect::<Int64Array>())
     };
     let metrics = |artifact: &Artifact| {
-        let metrics = artifact.trained.metrics.iter().map(|metric| format!("{}={:.6}", metric.name, metric.value));
+        let metrics =
+            artifact.trained.metrics.iter().map(|metric| format!("{}={:.6}", metric.name, metric.value));
         metrics.collect::<Vec<_>>().join(" ")
     };
     let hashes: Vec<String> = artifacts.iter().map(|(_, a)| a.hash()).collect::<Result<_, _>>()?;

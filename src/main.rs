@@ -132,13 +132,18 @@ fn main() -> ExitCode {
 fn start_log(arguments: &Arguments) {
     let level = match (arguments.quiet, arguments.verbose) {
         (true, _) => "warn",
-        (false, 0) => "info,rumqttd=error",
-        (false, 1) => "info,lineshaft=debug,lineshaft_engine=debug,lineshaft_connectors=debug,rumqttd=error",
+        (false, 0) => "info,rumqttd=off",
+        (false, 1) => "info,lineshaft=debug,lineshaft_engine=debug,lineshaft_connectors=debug,rumqttd=off",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .with_target(false)
+        .init();
 }
 
 /// An error with its causes, on the standard error.

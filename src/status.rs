@@ -103,7 +103,8 @@ fn summary(metrics: &Metrics) -> String {
             source.late.get(),
             source.quarantined.get()
         ));
-        if source.watermark() == Watermark::START && source.processed.get() == 0 && source.received.get() > 0 {
+        if source.watermark() == Watermark::START && source.processed.get() == 0 && source.received.get() > 0
+        {
             parts.push(format!("look at {}.quarantine for the reasons", source.name));
         }
     }

@@ -67,7 +67,8 @@ fn train_one(
     let trained = fit(&model.training, &rows)?;
     let artifact = Artifact::new(trained, definition, Clock::system().now());
     let version = artifact.save(data)?;
-    let metrics: Vec<String> = artifact.trained.metrics.iter().map(|m| format!("{} {:.6}", m.name, m.value)).collect();
+    let metrics: Vec<String> =
+        artifact.trained.metrics.iter().map(|m| format!("{} {:.6}", m.name, m.value)).collect();
     tracing::info!(
         "model {name:?}: version {version}, {} rows, {} held back, {} left out; {}",
         artifact.trained.rows,
@@ -92,7 +93,8 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
     }
     let collected: BTreeMap<String, Collected> =
         planned.sinks.iter().map(|sink| (sink.name.clone(), Collected::default())).collect();
-    let sinks = planned.sinks.iter().map(|sink| Arc::new(collected[&sink.name].clone()) as Arc<dyn SinkFactory>);
+    let sinks =
+        planned.sinks.iter().map(|sink| Arc::new(collected[&sink.name].clone()) as Arc<dyn SinkFactory>);
     let settings = Settings { workers, clock: Clock::system(), runtime: runtime.clone() };
     let running = run::start(planned.plan, sources, sinks.collect(), settings)?;
     let metrics = running.metrics();
@@ -101,7 +103,10 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
         let (late, bad) = (source.late.get(), source.quarantined.get());
         if late + bad > 0 {
             let name = &model.training.name;
-            tracing::warn!("model {name:?} learns without {late} late and {bad} bad rows of source {:?}", source.name);
+            tracing::warn!(
+                "model {name:?} learns without {late} late and {bad} bad rows of source {:?}",
+                source.name
+            );
         }
     }
     Ok(collected.into_iter().map(|(name, rows)| (name, rows.batches())).collect())

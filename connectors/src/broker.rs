@@ -35,19 +35,12 @@ impl Broker {
     pub fn start(port: Option<u16>) -> Result<Self> {
         let port = claim(port)?;
         let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let thread = thread::Builder::new()
             .name("mqtt-broker".into())
             .spawn(move || runtime.block_on(serve(port, stopped)))
             .map_err(failed)?;
-        let broker = Self {
-            port,
-            stop: Some(stop),
-            thread: Some(thread),
-        };
+        let broker = Self { port, stop: Some(stop), thread: Some(thread) };
         broker.wait_until_it_listens()?;
         Ok(broker)
     }

@@ -41,37 +41,12 @@ const PACE: Duration = Duration::from_millis(20);
 
 /// The options of a generator.
 pub const OPTIONS: &[OptionDoc] = &[
-    OptionDoc::optional(
-        "rows",
-        "whole number",
-        "no end",
-        "How many rows there are; then the source ends.",
-    ),
-    OptionDoc::optional(
-        "rate",
-        "number",
-        "as fast as possible",
-        "Rows per second of wall-clock time.",
-    ),
+    OptionDoc::optional("rows", "whole number", "no end", "How many rows there are; then the source ends."),
+    OptionDoc::optional("rate", "number", "as fast as possible", "Rows per second of wall-clock time."),
     OptionDoc::optional("seed", "whole number", "1", "Another seed gives other rows."),
-    OptionDoc::optional(
-        "keys",
-        "whole number",
-        "100",
-        "Number of devices, which take turns.",
-    ),
-    OptionDoc::optional(
-        "start",
-        "time or 'now'",
-        "2026-01-01T00:00:00Z",
-        "Event time of the first row.",
-    ),
-    OptionDoc::optional(
-        "interval",
-        "duration",
-        "1 ms",
-        "Event time between a row and the next.",
-    ),
+    OptionDoc::optional("keys", "whole number", "100", "Number of devices, which take turns."),
+    OptionDoc::optional("start", "time or 'now'", "2026-01-01T00:00:00Z", "Event time of the first row."),
+    OptionDoc::optional("interval", "duration", "1 ms", "Event time between a row and the next."),
     OptionDoc::optional(
         "disorder",
         "duration",
@@ -81,10 +56,7 @@ pub const OPTIONS: &[OptionDoc] = &[
 ];
 
 /// The columns that it gives.
-pub const METADATA: &[MetadataColumn] = &[MetadataColumn {
-    name: "received_at",
-    data_type: TIMESTAMP,
-}];
+pub const METADATA: &[MetadataColumn] = &[MetadataColumn { name: "received_at", data_type: TIMESTAMP }];
 
 #[derive(Clone, Debug)]
 struct GeneratorOptions {
@@ -168,9 +140,7 @@ impl Source for Generator {
     }
 
     fn decoder(&self) -> Arc<dyn Decoder> {
-        Arc::new(RowsDecoder {
-            schema: Arc::clone(&self.rows.schema),
-        })
+        Arc::new(RowsDecoder { schema: Arc::clone(&self.rows.schema) })
     }
 
     fn is_bounded(&self) -> bool {
@@ -229,10 +199,7 @@ impl Generator {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a cast of a float saturates, which is what is meant"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, which is what is meant")]
 fn whole(number: f64) -> u64 {
     // A hair more, so that 10 rows/s * 0.1 s is a row.
     (number + 1e-6) as u64
@@ -269,12 +236,7 @@ impl Rows {
         let (mut fillings, mut errors) = (Vec::new(), Vec::new());
         for (index, field) in fields.iter().enumerate() {
             let is_metadata = declaration.metadata.contains(&index);
-            match filling(
-                field,
-                is_metadata,
-                Some(index) == event_time,
-                Some(index) == device,
-            ) {
+            match filling(field, is_metadata, Some(index) == event_time, Some(index) == device) {
                 Ok(filling) => fillings.push(filling),
                 Err(error) => errors.push(error),
             }
@@ -286,25 +248,15 @@ impl Rows {
         }
         let columns = declaration.needed.iter().map(|&index| {
             let name = fields[index].name();
-            (
-                fillings[index],
-                name.clone(),
-                stable_hash(&[name.as_bytes(), &options.seed.to_le_bytes()]),
-            )
+            (fillings[index], name.clone(), stable_hash(&[name.as_bytes(), &options.seed.to_le_bytes()]))
         });
-        Ok(Self {
-            columns: columns.collect(),
-            options,
-            schema,
-        })
+        Ok(Self { columns: columns.collect(), options, schema })
     }
 
     /// Rows `first..end`.
     fn make(&self, first: u64, end: u64) -> Result<RecordBatch> {
-        let columns = self
-            .columns
-            .iter()
-            .map(|(filling, name, seed)| self.column(*filling, name, *seed, first, end));
+        let columns =
+            self.columns.iter().map(|(filling, name, seed)| self.column(*filling, name, *seed, first, end));
         let rows = usize::try_from(end - first).unwrap_or(usize::MAX);
         batch(&self.schema, rows, columns.collect())
     }
@@ -319,14 +271,11 @@ impl Rows {
                 texts(rows.map(|row| format!("{name}-{}", Random::part(seed, row).below(10))))
             }
             Filling::Wave => self.wave(seed, first, end),
-            Filling::Sequence => Arc::new(
-                rows.map(|row| i64::try_from(row).unwrap_or(i64::MAX))
-                    .collect::<Int64Array>(),
-            ),
+            Filling::Sequence => {
+                Arc::new(rows.map(|row| i64::try_from(row).unwrap_or(i64::MAX)).collect::<Int64Array>())
+            }
             Filling::Rare => {
-                let values: Vec<bool> = rows
-                    .map(|row| Random::part(seed, row).below(1_000) == 0)
-                    .collect();
+                let values: Vec<bool> = rows.map(|row| Random::part(seed, row).below(1_000) == 0).collect();
                 Arc::new(BooleanArray::from(values))
             }
             Filling::ReceivedAt => {
@@ -337,9 +286,7 @@ impl Rows {
     }
 
     fn time(&self, row: u64) -> EventTime {
-        let passed = i64::try_from(row)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(self.options.interval_us);
+        let passed = i64::try_from(row).unwrap_or(i64::MAX).saturating_mul(self.options.interval_us);
         self.options.start.saturating_add(passed)
     }
 
@@ -349,8 +296,7 @@ impl Rows {
             return self.time(row);
         }
         let behind = Random::part(seed, row).below(disorder + 1);
-        self.time(row)
-            .saturating_sub(i64::try_from(behind).unwrap_or(i64::MAX))
+        self.time(row).saturating_sub(i64::try_from(behind).unwrap_or(i64::MAX))
     }
 
     fn wave(&self, seed: u64, first: u64, end: u64) -> ArrayRef {
@@ -396,10 +342,7 @@ fn texts(values: impl Iterator<Item = String>) -> ArrayRef {
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn filling(
@@ -447,21 +390,15 @@ mod tests {
             metadata: Vec::new(),
             needed: (0..5).collect(),
             event_time: Some(0),
-            options: options
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
+            options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             folder: ".".into(),
         }
     }
 
     /// Runs a bounded generator to its end.
     fn run(declaration: &SourceDeclaration) -> RecordBatch {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let source = source(declaration).unwrap();
         let decoder = source.decoder();
         let (sender, mut receiver) = ChunkSender::channel();
@@ -469,12 +406,7 @@ mod tests {
         let thread = std::thread::spawn(move || source.run(sender, handle));
         let mut batches = Vec::new();
         while let Some(chunk) = receiver.blocking_recv() {
-            batches.extend(
-                decoder
-                    .decode(chunk)
-                    .unwrap()
-                    .map(|decoded| decoded.unwrap().rows),
-            );
+            batches.extend(decoder.decode(chunk).unwrap().map(|decoded| decoded.unwrap().rows));
         }
         thread.join().unwrap().unwrap();
         concat_batches(&decoder.schema(), &batches).unwrap()
@@ -482,34 +414,18 @@ mod tests {
 
     #[test]
     fn the_rows_of_a_seed_do_not_depend_on_the_rate() {
-        let fast = run(&declaration(&[
-            ("rows", "2000"),
-            ("keys", "7"),
-            ("disorder", "50 ms"),
-        ]));
-        let slow = run(&declaration(&[
-            ("rows", "2000"),
-            ("keys", "7"),
-            ("disorder", "50 ms"),
-            ("rate", "20000"),
-        ]));
+        let fast = run(&declaration(&[("rows", "2000"), ("keys", "7"), ("disorder", "50 ms")]));
+        let slow =
+            run(&declaration(&[("rows", "2000"), ("keys", "7"), ("disorder", "50 ms"), ("rate", "20000")]));
         assert_eq!(fast, slow);
-        let other = run(&declaration(&[
-            ("rows", "2000"),
-            ("keys", "7"),
-            ("disorder", "50 ms"),
-            ("seed", "2"),
-        ]));
+        let other =
+            run(&declaration(&[("rows", "2000"), ("keys", "7"), ("disorder", "50 ms"), ("seed", "2")]));
         assert_ne!(fast, other);
     }
 
     #[test]
     fn columns_are_filled_by_type() {
-        let rows = run(&declaration(&[
-            ("rows", "100000"),
-            ("keys", "1000"),
-            ("interval", "2 ms"),
-        ]));
+        let rows = run(&declaration(&[("rows", "100000"), ("keys", "1000"), ("interval", "2 ms")]));
         let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
         assert_eq!(times.value(0), 1_767_225_600_000_000);
         assert_eq!(times.value(5), times.value(0) + 10_000);
@@ -535,10 +451,7 @@ mod tests {
     fn a_column_that_is_not_used_changes_no_other() {
         let mut part = declaration(&[("rows", "100")]);
         part.needed = vec![2];
-        assert_eq!(
-            run(&part).column(0),
-            run(&declaration(&[("rows", "100")])).column(2)
-        );
+        assert_eq!(run(&part).column(0), run(&declaration(&[("rows", "100")])).column(2));
         part.needed = vec![];
         assert_eq!(run(&part).num_rows(), 100);
     }

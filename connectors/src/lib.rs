@@ -120,7 +120,10 @@ pub const CONNECTORS: &[Connector] = &[
 ///
 /// # Errors
 /// All that is wrong with the declaration.
-pub fn source(declaration: &SourceDeclaration, context: &Context) -> Result<Box<dyn Source>, Vec<OptionError>> {
+pub fn source(
+    declaration: &SourceDeclaration,
+    context: &Context,
+) -> Result<Box<dyn Source>, Vec<OptionError>> {
     let errors = check_source(declaration);
     if !errors.is_empty() {
         return Err(errors);
@@ -139,7 +142,10 @@ pub fn source(declaration: &SourceDeclaration, context: &Context) -> Result<Box<
 ///
 /// # Errors
 /// All that is wrong with the declaration.
-pub fn sink(declaration: &SinkDeclaration, context: &Context) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
+pub fn sink(
+    declaration: &SinkDeclaration,
+    context: &Context,
+) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     match named(&declaration.options) {
         "memory" => memory::sink(declaration, &context.memory),
         "mqtt" => mqtt::sink(declaration),
@@ -189,7 +195,10 @@ pub fn is_bounded(declaration: &SourceDeclaration) -> bool {
 
 /// The columns that the source of a connector gives; `None` if there is no such source.
 pub fn source_metadata(connector: &str) -> Option<&'static [MetadataColumn]> {
-    CONNECTORS.iter().find(|entry| entry.name == connector && entry.source.is_some()).map(|entry| entry.metadata)
+    CONNECTORS
+        .iter()
+        .find(|entry| entry.name == connector && entry.source.is_some())
+        .map(|entry| entry.metadata)
 }
 
 /// The connector that is asked for; empty if none is.
@@ -198,7 +207,8 @@ fn named(options: &Options) -> &str {
 }
 
 fn unknown(name: &str, role: &str) -> OptionError {
-    let has_role = |entry: &&Connector| if role == "source" { entry.source.is_some() } else { entry.sink.is_some() };
+    let has_role =
+        |entry: &&Connector| if role == "source" { entry.source.is_some() } else { entry.sink.is_some() };
     let names: Vec<&str> = CONNECTORS.iter().filter(has_role).map(|entry| entry.name).collect();
     if name.is_empty() {
         let choices = format!("add connector = '...' to WITH, one of {}", names.join(", "));
@@ -219,7 +229,12 @@ fn check_metadata(declaration: &SourceDeclaration, connector: &str) -> Vec<Optio
         .filter_map(|field| match known.iter().find(|column| column.name == field.name()) {
             Some(column) if can_cast_types(&column.data_type, field.data_type()) => None,
             Some(column) => {
-                let message = format!("the metadata column {:?} is {}, not {}", column.name, column.data_type, field.data_type());
+                let message = format!(
+                    "the metadata column {:?} is {}, not {}",
+                    column.name,
+                    column.data_type,
+                    field.data_type()
+                );
                 Some(OptionError::general(message))
             }
             None if known.is_empty() => {

@@ -18,22 +18,13 @@ use tokio::sync::mpsc;
 
 use crate::options::{OptionDoc, OptionReader};
 
-const CHANNEL: OptionDoc = OptionDoc::optional(
-    "channel",
-    "text",
-    "its own name",
-    "Name of the channel in the program.",
-);
+const CHANNEL: OptionDoc =
+    OptionDoc::optional("channel", "text", "its own name", "Name of the channel in the program.");
 
 /// The options of the source.
 pub const SOURCE_OPTIONS: &[OptionDoc] = &[
     CHANNEL,
-    OptionDoc::optional(
-        "bounded",
-        "true or false",
-        "false",
-        "Whether the rows end, as those of a file do.",
-    ),
+    OptionDoc::optional("bounded", "true or false", "false", "Whether the rows end, as those of a file do."),
 ];
 
 /// The options of the sink.
@@ -67,11 +58,7 @@ struct InputChannel {
 impl InputChannel {
     fn new() -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
-        Self {
-            more: sender.downgrade(),
-            first: Some(sender),
-            receiver: Some(receiver),
-        }
+        Self { more: sender.downgrade(), first: Some(sender), receiver: Some(receiver) }
     }
 }
 
@@ -87,10 +74,7 @@ impl Registry {
     /// Returns `None` if all inputs of the channel have been closed.
     pub fn input(&self, channel: &str) -> Option<Input> {
         let mut channels = self.lock();
-        let channel = channels
-            .inputs
-            .entry(channel.to_owned())
-            .or_insert_with(InputChannel::new);
+        let channel = channels.inputs.entry(channel.to_owned()).or_insert_with(InputChannel::new);
         let sender = channel.first.take().or_else(|| channel.more.upgrade())?;
         Some(Input { sender })
     }
@@ -98,11 +82,7 @@ impl Registry {
     /// Calls `deliver` with each batch of the sinks of this channel, on a worker thread of the engine. It should be
     /// quick: the engine waits for it.
     pub fn output(&self, channel: &str, deliver: impl Fn(Batch) + Send + Sync + 'static) {
-        self.lock()
-            .outputs
-            .entry(channel.to_owned())
-            .or_default()
-            .push(Arc::new(deliver));
+        self.lock().outputs.entry(channel.to_owned()).or_default().push(Arc::new(deliver));
     }
 
     /// The batches of the sinks of this channel, over a bounded channel: the engine waits while it is full. Dropping
@@ -120,12 +100,7 @@ impl Registry {
     /// The engine's end of a channel, once.
     fn take(&self, channel: &str) -> Option<mpsc::Receiver<RecordBatch>> {
         let mut channels = self.lock();
-        channels
-            .inputs
-            .entry(channel.to_owned())
-            .or_insert_with(InputChannel::new)
-            .receiver
-            .take()
+        channels.inputs.entry(channel.to_owned()).or_insert_with(InputChannel::new).receiver.take()
     }
 
     fn outputs(&self, channel: &str) -> Vec<Callback> {
@@ -215,11 +190,7 @@ pub fn source(
         schema: Arc::clone(&declaration.schema),
         name: declaration.name.clone(),
     };
-    Ok(Box::new(MemorySource {
-        receiver,
-        is_bounded,
-        decoder: Arc::new(decoder),
-    }))
+    Ok(Box::new(MemorySource { receiver, is_bounded, decoder: Arc::new(decoder) }))
 }
 
 struct MemorySource {
@@ -244,12 +215,7 @@ impl Source for MemorySource {
                 chunks.send_async(Chunk::new(Payload::Rows(rows))).await?;
             }
             if !chunks.is_stopped() {
-                chunks
-                    .send_async(Chunk {
-                        last: true,
-                        ..Chunk::new(Payload::Empty)
-                    })
-                    .await?;
+                chunks.send_async(Chunk { last: true, ..Chunk::new(Payload::Empty) }).await?;
             }
             Ok(())
         })
@@ -283,28 +249,19 @@ impl MemoryDecoder {
                     .ok()
                     .filter(|cast| cast.null_count() == array.logical_null_count())
                     .ok_or_else(|| {
-                        error(format!(
-                            "column {name:?} is {}, declared {data_type}",
-                            array.data_type()
-                        ))
+                        error(format!("column {name:?} is {}, declared {data_type}", array.data_type()))
                     })?,
                 None => new_null_array(data_type, rows.num_rows()),
             };
             if !field.is_nullable() && array.null_count() > 0 {
-                return Err(error(format!(
-                    "column {name:?} has NULL, but is declared NOT NULL"
-                )));
+                return Err(error(format!("column {name:?} has NULL, but is declared NOT NULL")));
             }
             if self.output.column_with_name(name).is_some() {
                 arrays.push(array);
             }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        Ok(RecordBatch::try_new_with_options(
-            Arc::clone(&self.output),
-            arrays,
-            &options,
-        )?)
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), arrays, &options)?)
     }
 }
 
@@ -315,10 +272,7 @@ impl Decoder for MemoryDecoder {
 
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
         Ok(match chunk.payload {
-            Payload::Rows(rows) => Box::new(std::iter::once(Ok(Decoded {
-                rows,
-                rejected: Vec::new(),
-            }))),
+            Payload::Rows(rows) => Box::new(std::iter::once(Ok(Decoded { rows, rejected: Vec::new() }))),
             _ => Box::new(std::iter::empty()),
         })
     }
@@ -346,11 +300,7 @@ struct MemorySinkFactory {
 impl SinkFactory for MemorySinkFactory {
     fn open(&self, _schema: SchemaRef, _worker: Worker) -> Result<Box<dyn Sink>> {
         let outputs = self.registry.outputs(&self.channel);
-        Ok(Box::new(MemorySink {
-            outputs,
-            channel: self.channel.clone(),
-            registry: self.registry.clone(),
-        }))
+        Ok(Box::new(MemorySink { outputs, channel: self.channel.clone(), registry: self.registry.clone() }))
     }
 }
 
@@ -388,9 +338,7 @@ mod tests {
         declaration.needed = vec![0, 2];
         let source = source(&declaration, &registry).unwrap();
         assert!(
-            super::source(&declaration, &registry).err().unwrap()[0]
-                .message
-                .contains("has a source already")
+            super::source(&declaration, &registry).err().unwrap()[0].message.contains("has a source already")
         );
         let input = registry.input("readings").unwrap();
         let second = registry.input("readings").unwrap();
@@ -418,10 +366,7 @@ mod tests {
             ("n", Arc::new(Int64Array::from(vec![1, 2]))),
             ("a", Arc::new(Float32Array::from(vec![0.5, 1.5]))),
         ];
-        assert_eq!(
-            received(RecordBatch::try_from_iter(columns).unwrap()).unwrap(),
-            ["0.5|", "1.5|"]
-        );
+        assert_eq!(received(RecordBatch::try_from_iter(columns).unwrap()).unwrap(), ["0.5|", "1.5|"]);
     }
 
     #[test]
@@ -429,10 +374,7 @@ mod tests {
         let names: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
         let rows = RecordBatch::try_from_iter([("n", names)]).unwrap();
         let error = received(rows).unwrap_err();
-        assert!(
-            error.to_string().contains("column \"n\" is Utf8, declared Int64"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("column \"n\" is Utf8, declared Int64"), "{error}");
     }
 
     #[test]
@@ -446,13 +388,10 @@ mod tests {
             folder: Default::default(),
         };
         let mut batches = registry.subscribe("out");
-        let mut sink = sink(&declaration, &registry)
-            .unwrap()
-            .open(schema, Worker { index: 0, count: 1 })
-            .unwrap();
+        let mut sink =
+            sink(&declaration, &registry).unwrap().open(schema, Worker { index: 0, count: 1 }).unwrap();
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7]));
-        sink.write(&RecordBatch::try_from_iter([("n", numbers)]).unwrap().into())
-            .unwrap();
+        sink.write(&RecordBatch::try_from_iter([("n", numbers)]).unwrap().into()).unwrap();
         drop(sink);
         assert_eq!(lines(batches.blocking_recv().unwrap().rows()), ["7"]);
         assert_eq!(batches.blocking_recv(), None);

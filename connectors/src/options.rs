@@ -30,12 +30,7 @@ pub struct OptionDoc {
 impl OptionDoc {
     /// An option that must be given.
     pub const fn required(name: &'static str, kind: &'static str, meaning: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            default: None,
-            meaning,
-        }
+        Self { name, kind, default: None, meaning }
     }
 
     /// An option that may be left out.
@@ -45,12 +40,7 @@ impl OptionDoc {
         default: &'static str,
         meaning: &'static str,
     ) -> Self {
-        Self {
-            name,
-            kind,
-            default: Some(default),
-            meaning,
-        }
+        Self { name, kind, default: Some(default), meaning }
     }
 }
 
@@ -105,10 +95,7 @@ impl OptionValue for f64 {
     const EXPECTED: &'static str = "a number";
 
     fn parse(text: &str) -> Option<Self> {
-        text.trim()
-            .parse()
-            .ok()
-            .filter(|number: &Self| number.is_finite())
+        text.trim().parse().ok().filter(|number: &Self| number.is_finite())
     }
 }
 
@@ -151,10 +138,7 @@ pub struct Size(pub u64);
 impl OptionValue for Size {
     const EXPECTED: &'static str = "a size such as '4096', '64 KiB' or '1 MB'";
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "checked to be a whole number in the range"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be a whole number in the range")]
     fn parse(text: &str) -> Option<Self> {
         let (number, unit) = number_and_unit(text)?;
         let bytes = match unit.to_ascii_lowercase().as_str() {
@@ -174,9 +158,7 @@ impl OptionValue for Size {
 
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     Some((text[..end].parse().ok()?, text[end..].trim()))
 }
 
@@ -193,17 +175,8 @@ impl<'a> OptionReader<'a> {
     /// `source`; each required option must be there. `role` is `source` or `sink`.
     pub fn new(role: &str, connector: &str, options: &'a Options, docs: &[OptionDoc]) -> Self {
         let what = format!("{connector} {role}");
-        let common = if role == "source" {
-            COMMON_SOURCE_OPTIONS
-        } else {
-            &[]
-        };
-        let known: Vec<&str> = docs
-            .iter()
-            .chain(common)
-            .map(|doc| doc.name)
-            .chain(["connector"])
-            .collect();
+        let common = if role == "source" { COMMON_SOURCE_OPTIONS } else { &[] };
+        let known: Vec<&str> = docs.iter().chain(common).map(|doc| doc.name).chain(["connector"]).collect();
         let mut errors: Vec<OptionError> = options
             .keys()
             .filter(|name| !known.contains(&name.as_str()))
@@ -213,17 +186,9 @@ impl<'a> OptionReader<'a> {
             .collect();
         errors.extend(missing(&what, options, docs));
         if role == "source" {
-            errors.extend(
-                COMMON_SOURCE_OPTIONS
-                    .iter()
-                    .filter_map(|doc| bad_duration(options, doc.name)),
-            );
+            errors.extend(COMMON_SOURCE_OPTIONS.iter().filter_map(|doc| bad_duration(options, doc.name)));
         }
-        Self {
-            what,
-            options,
-            errors,
-        }
+        Self { what, options, errors }
     }
 
     /// The value of `name` if it is given and right; what is wrong becomes an error of [`OptionReader::finish`].
@@ -251,9 +216,7 @@ impl<'a> OptionReader<'a> {
         let Some(text) = self.options.get(name) else {
             return default;
         };
-        let found = choices
-            .iter()
-            .find(|(choice, _)| choice.eq_ignore_ascii_case(text.trim()));
+        let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(text.trim()));
         if found.is_none() {
             let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
             let error = OptionError::of(name, format!("option {name:?} cannot be {text:?}"));
@@ -282,11 +245,7 @@ impl<'a> OptionReader<'a> {
     /// # Errors
     /// All that was wrong with the options.
     pub fn finish<T>(self, value: T) -> Result<T, Vec<OptionError>> {
-        if self.errors.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.errors)
-        }
+        if self.errors.is_empty() { Ok(value) } else { Err(self.errors) }
     }
 }
 
@@ -296,9 +255,7 @@ pub fn wrong_value(name: &str, found: &str, expected: &str) -> OptionError {
 }
 
 fn missing(what: &str, options: &Options, docs: &[OptionDoc]) -> Vec<OptionError> {
-    let missing = docs
-        .iter()
-        .filter(|doc| doc.default.is_none() && !options.contains_key(doc.name));
+    let missing = docs.iter().filter(|doc| doc.default.is_none() && !options.contains_key(doc.name));
     missing
         .map(|doc| {
             let error = OptionError::general(format!("{what} needs the option {:?}", doc.name));
@@ -309,21 +266,14 @@ fn missing(what: &str, options: &Options, docs: &[OptionDoc]) -> Vec<OptionError
 
 fn bad_duration(options: &Options, name: &str) -> Option<OptionError> {
     let text = options.get(name)?;
-    Duration::parse(text)
-        .is_none()
-        .then(|| wrong_value(name, text, Duration::EXPECTED))
+    Duration::parse(text).is_none().then(|| wrong_value(name, text, Duration::EXPECTED))
 }
 
 /// "did you mean ..." if one of `known` is near to `name`, else all of them.
 pub fn suggestion(name: &str, known: &[&str]) -> String {
     let near = known
         .iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&name.to_lowercase(), candidate),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&name.to_lowercase(), candidate), candidate))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, candidate)| *distance <= 1.max(candidate.len() / 3));
     match near {
@@ -342,10 +292,7 @@ mod tests {
     ];
 
     fn options(pairs: &[(&str, &str)]) -> Options {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]

@@ -59,14 +59,7 @@ mod tests {
         // Reference values of SplitMix64 for seed 1234567 (Rosetta Code, "Pseudo-random numbers/Splitmix64").
         let mut random = Random::new(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| random.next()).collect();
-        assert_eq!(
-            first,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
-        );
+        assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]
@@ -75,10 +68,7 @@ mod tests {
         let noise: Vec<f64> = (0..100_000).map(|_| random.noise()).collect();
         let mean = noise.iter().sum::<f64>() / 1e5;
         let variance = noise.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
-        assert!(
-            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
-            "{mean} {variance}"
-        );
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
         assert!((0..10_000).all(|_| random.below(10) < 10 && (0.0..1.0).contains(&random.uniform())));
         assert_eq!(random.below(0), 0);
     }

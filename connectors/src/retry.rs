@@ -26,12 +26,7 @@ pub struct Retry {
 impl Retry {
     /// A back-off that has not failed yet. The seed is best a hash of the name of the client.
     pub fn new(seed: u64) -> Self {
-        Self {
-            random: Random::new(seed),
-            failures: 0,
-            said: None,
-            silent_for: Duration::ZERO,
-        }
+        Self { random: Random::new(seed), failures: 0, said: None, silent_for: Duration::ZERO }
     }
 
     /// The wait before the next try. `problem` is what could not be done, such as `cannot reach mqtt://plant:1883`.

@@ -25,18 +25,10 @@ impl Decoder for RowsDecoder {
             Payload::Rows(rows) => Some(rows),
             Payload::Empty => None,
             other => {
-                return Err(Error::Plan(format!(
-                    "rows were expected, not {} bytes",
-                    other.bytes()
-                )));
+                return Err(Error::Plan(format!("rows were expected, not {} bytes", other.bytes())));
             }
         };
-        Ok(Box::new(rows.into_iter().map(|rows| {
-            Ok(Decoded {
-                rows,
-                rejected: Vec::new(),
-            })
-        })))
+        Ok(Box::new(rows.into_iter().map(|rows| Ok(Decoded { rows, rejected: Vec::new() }))))
     }
 }
 
@@ -53,28 +45,19 @@ pub(crate) fn needed_schema(declaration: &SourceDeclaration) -> Result<SchemaRef
 /// # Errors
 /// If a column cannot be cast.
 pub(crate) fn batch(schema: &SchemaRef, rows: usize, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-    let cast_columns: Result<Vec<ArrayRef>, _> = columns
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| cast(column, field.data_type()))
-        .collect();
+    let cast_columns: Result<Vec<ArrayRef>, _> =
+        columns.iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type())).collect();
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(
-        Arc::clone(schema),
-        cast_columns?,
-        &options,
-    )?)
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), cast_columns?, &options)?)
 }
 
 /// The time of an option such as `start = '2026-01-01 06:00:00'`, microseconds; UTC unless it says otherwise.
 pub(crate) fn parse_time(name: &str, text: &str) -> Result<EventTime, OptionError> {
     match arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text) {
         Ok(nanos) => Ok(nanos.div_euclid(1_000)),
-        Err(_) => Err(crate::options::wrong_value(
-            name,
-            text,
-            "a time such as '2026-01-01T06:00:00Z', or 'now'",
-        )),
+        Err(_) => {
+            Err(crate::options::wrong_value(name, text, "a time such as '2026-01-01T06:00:00Z', or 'now'"))
+        }
     }
 }
 

@@ -17,12 +17,8 @@ use crate::format::rows::{texts, write_csv, write_csv_header, write_json_lines};
 use crate::options::{OptionDoc, OptionReader};
 
 /// The options of the sink.
-pub const OPTIONS: &[OptionDoc] = &[OptionDoc::optional(
-    "format",
-    "jsonl, csv or table",
-    "jsonl",
-    "How rows are written.",
-)];
+pub const OPTIONS: &[OptionDoc] =
+    &[OptionDoc::optional("format", "jsonl, csv or table", "jsonl", "How rows are written.")];
 
 /// Name of the column with the weight of a changelog.
 const WEIGHT: &str = "weight";
@@ -111,12 +107,8 @@ impl<W: Write> TextSink<W> {
             Style::Table => {
                 let texts = texts(rows)?;
                 if is_first {
-                    let names: Vec<String> = rows
-                        .schema()
-                        .fields()
-                        .iter()
-                        .map(|field| field.name().clone())
-                        .collect();
+                    let names: Vec<String> =
+                        rows.schema().fields().iter().map(|field| field.name().clone()).collect();
                     self.widen(std::iter::once(&names).chain(&texts));
                     self.table_row(&names);
                     let rule: Vec<String> = self.widths.iter().map(|width| "-".repeat(*width)).collect();
@@ -140,13 +132,9 @@ impl<W: Write> TextSink<W> {
     }
 
     fn table_row(&mut self, row: &[String]) {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&self.widths)
-            .map(|(text, width)| format!("{text:<width$}"))
-            .collect();
-        self.buffer
-            .extend_from_slice(cells.join("  ").trim_end().as_bytes());
+        let cells: Vec<String> =
+            row.iter().zip(&self.widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        self.buffer.extend_from_slice(cells.join("  ").trim_end().as_bytes());
         self.buffer.push(b'\n');
     }
 
@@ -170,11 +158,7 @@ impl<W: Write> TextSink<W> {
 impl<W: Write> Sink for TextSink<W> {
     fn write(&mut self, batch: &Batch) -> Result<()> {
         self.format(&with_weights(batch)?)?;
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn end_epoch(&mut self, _header: EpochHeader) -> Result<()> {
@@ -193,13 +177,9 @@ fn with_weights(batch: &Batch) -> Result<RecordBatch> {
     };
     let schema = batch.schema();
     let weight = Arc::new(Field::new(WEIGHT, arrow::datatypes::DataType::Int64, false));
-    let fields: Vec<_> = std::iter::once(weight)
-        .chain(schema.fields().iter().cloned())
-        .collect();
+    let fields: Vec<_> = std::iter::once(weight).chain(schema.fields().iter().cloned()).collect();
     let weights: ArrayRef = Arc::new(weights.clone());
-    let columns = std::iter::once(weights)
-        .chain(batch.rows().columns().iter().cloned())
-        .collect();
+    let columns = std::iter::once(weights).chain(batch.rows().columns().iter().cloned()).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
@@ -219,9 +199,7 @@ mod tests {
     fn batch() -> Batch {
         let names: ArrayRef = Arc::new(StringArray::from(vec!["pump", "x"]));
         let bars: ArrayRef = Arc::new(Float64Array::from(vec![1.5, 22.25]));
-        RecordBatch::try_from_iter([("name", names), ("bar", bars)])
-            .unwrap()
-            .into()
+        RecordBatch::try_from_iter([("name", names), ("bar", bars)]).unwrap().into()
     }
 
     #[test]

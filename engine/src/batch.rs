@@ -27,10 +27,7 @@ impl Batch {
     /// A batch of a changelog; `weights` has one entry per row (`+1` inserts, `-1` retracts).
     pub fn with_weights(rows: RecordBatch, weights: Int64Array) -> Self {
         assert_eq!(rows.num_rows(), weights.len(), "a weight for each row");
-        Self {
-            rows,
-            weights: Some(weights),
-        }
+        Self { rows, weights: Some(weights) }
     }
 
     /// The columns.
@@ -67,10 +64,7 @@ impl Batch {
             Some(weights) => Some(int64(filter(weights, keep)?.as_ref())),
             None => None,
         };
-        Ok(Self {
-            rows: filter_record_batch(&self.rows, keep)?,
-            weights,
-        })
+        Ok(Self { rows: filter_record_batch(&self.rows, keep)?, weights })
     }
 
     /// The rows at `indices`, in that order.
@@ -82,10 +76,7 @@ impl Batch {
             Some(weights) => Some(int64(take(weights, indices, None)?.as_ref())),
             None => None,
         };
-        Ok(Self {
-            rows: take_record_batch(&self.rows, indices)?,
-            weights,
-        })
+        Ok(Self { rows: take_record_batch(&self.rows, indices)?, weights })
     }
 }
 

@@ -19,9 +19,7 @@ impl Clock {
 
     /// A clock that stands still at `micros` until [`Clock::set`].
     pub fn fixed(micros: EventTime) -> Self {
-        Self {
-            set: Some(Arc::new(AtomicI64::new(micros))),
-        }
+        Self { set: Some(Arc::new(AtomicI64::new(micros))) }
     }
 
     /// Sets a fixed clock. No effect on the clock of the machine.
@@ -37,9 +35,7 @@ impl Clock {
         if let Some(set) = &self.set {
             return set.load(Ordering::Relaxed);
         }
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
 }

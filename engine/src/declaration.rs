@@ -57,20 +57,12 @@ pub struct OptionError {
 impl OptionError {
     /// An error of the option `name`.
     pub fn of(name: &str, message: impl Into<String>) -> Self {
-        Self {
-            option: Some(name.to_owned()),
-            message: message.into(),
-            help: None,
-        }
+        Self { option: Some(name.to_owned()), message: message.into(), help: None }
     }
 
     /// An error of the declaration as a whole.
     pub fn general(message: impl Into<String>) -> Self {
-        Self {
-            option: None,
-            message: message.into(),
-            help: None,
-        }
+        Self { option: None, message: message.into(), help: None }
     }
 
     /// Says what to do.

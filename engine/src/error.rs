@@ -56,10 +56,7 @@ pub enum Error {
 impl Error {
     /// An error of the operator `name`.
     pub fn operator(name: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        Self::Operator {
-            name: name.into(),
-            reason: reason.to_string(),
-        }
+        Self::Operator { name: name.into(), reason: reason.to_string() }
     }
 
     /// An error of the connector of source or sink `name`.
@@ -68,19 +65,11 @@ impl Error {
         name: impl Into<String>,
         reason: impl std::fmt::Display,
     ) -> Self {
-        Self::Connector {
-            connector,
-            name: name.into(),
-            reason: reason.to_string(),
-        }
+        Self::Connector { connector, name: name.into(), reason: reason.to_string() }
     }
 
     /// An error of a file.
     pub fn file(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::File {
-            action,
-            path: path.into(),
-            source,
-        }
+        Self::File { action, path: path.into(), source }
     }
 }

@@ -59,6 +59,39 @@ pub trait Aggregate: Send + Sync + fmt::Debug {
 
     /// Names and types of the columns of [`Accumulator::state`].
     fn state(&self) -> &[Field];
+
+    /// Which moment of its only argument, a `DOUBLE` column, it is, if it is one. Moments of one argument may be
+    /// computed together.
+    fn moment(&self) -> Option<Moment> {
+        None
+    }
+}
+
+/// A statistic of a column. NULL is left out; of NaN only the variance takes no notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Number of rows; the argument is a constant.
+    Rows,
+    /// Number of values.
+    Count,
+    /// Their sum, in the order of the rows.
+    Sum,
+    /// Sum by count.
+    Mean,
+    /// The least one.
+    Min,
+    /// The greatest one.
+    Max,
+    /// With divisor `n - 1` if it is that of a sample, else `n`.
+    Variance {
+        /// Divisor `n - 1`.
+        sample: bool,
+    },
+    /// The square root of the variance.
+    Deviation {
+        /// Divisor `n - 1`.
+        sample: bool,
+    },
 }
 
 /// The partial results of one aggregate for groups `0..n`.

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray, downcast_primitive_array};
+use arrow::compute::take;
 use arrow::datatypes::{ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice, UInt32Type};
 use arrow::row::{RowConverter, SortField};
 
@@ -44,11 +45,13 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         DataType::LargeUtf8 => bytes_column(column.as_string::<i64>(), hashes),
         DataType::Dictionary(key, _) if **key == DataType::Int32 => {
             let dictionary = column.as_dictionary::<Int32Type>();
+            if dictionary.values().len() > hashes.len() {
+                let column = take(dictionary.values(), dictionary.keys(), None)?;
+                return hash_column(&column, hashes);
+            }
             // Hash each value once, then spread the hashes over the rows.
-            let values = hash_rows(
-                std::slice::from_ref(dictionary.values()),
-                dictionary.values().len(),
-            )?;
+            let mut values = vec![0; dictionary.values().len()];
+            hash_values(dictionary.values(), &mut values)?;
             for (hash, key) in hashes.iter_mut().zip(dictionary.keys()) {
                 let value = key.map_or(0, |key| values[usize::try_from(key).unwrap_or_default()]);
                 *hash = mix(*hash ^ value);
@@ -72,24 +75,29 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
     Ok(())
 }
 
+/// The hash of each value by itself: what a row with it mixes in.
+fn hash_values(values: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
+    match values.data_type() {
+        DataType::Utf8 => {
+            for (hash, text) in hashes.iter_mut().zip(values.as_string::<i32>()) {
+                *hash = text.map_or(0, |text| hash_bytes(text.as_bytes()));
+            }
+            Ok(())
+        }
+        _ => hash_column(values, hashes),
+    }
+}
+
 fn bytes_column<T: ByteArrayType>(array: &GenericByteArray<T>, hashes: &mut [u64]) {
     for (row, hash) in hashes.iter_mut().enumerate() {
-        let value = if array.is_null(row) {
-            0
-        } else {
-            hash_bytes(array.value(row).as_ref())
-        };
+        let value = if array.is_null(row) { 0 } else { hash_bytes(array.value(row).as_ref()) };
         *hash = mix(*hash ^ value);
     }
 }
 
 fn primitive_column<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, hashes: &mut [u64]) {
     for (row, hash) in hashes.iter_mut().enumerate() {
-        let value = if array.is_null(row) {
-            0
-        } else {
-            word(array.value(row).to_byte_slice())
-        };
+        let value = if array.is_null(row) { 0 } else { word(array.value(row).to_byte_slice()) };
         *hash = mix(*hash ^ value);
     }
 }
@@ -115,4 +123,29 @@ pub fn partition(hashes: &[u64], workers: usize) -> Vec<PrimitiveArray<UInt32Typ
 /// The worker that owns a key: the high bits, so that a hash table on the worker still gets all of the low ones.
 fn owner(hash: u64, workers: usize) -> usize {
     ((u128::from(hash) * workers as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{DictionaryArray, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn text_hashes_alike_plain_or_in_a_dictionary_large_or_small() {
+        let texts = [Some("pump"), None, Some("fan"), Some("pump")];
+        let plain: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        let dictionary: DictionaryArray<Int32Type> = texts.into_iter().collect();
+        let large: Vec<String> =
+            (0..100).map(|i| format!("x{i}")).chain(["pump".into(), "fan".into()]).collect();
+        let codes = [Some(100), None, Some(101), Some(100)].into_iter().collect();
+        let large = DictionaryArray::<Int32Type>::try_new(codes, Arc::new(StringArray::from(large))).unwrap();
+        let expected = hash_rows(&[plain], 4).unwrap();
+        assert_eq!(hash_rows(&[Arc::new(dictionary)], 4).unwrap(), expected);
+        assert_eq!(hash_rows(&[Arc::new(large)], 4).unwrap(), expected);
+        assert_eq!(expected[0], expected[3]);
+        assert_ne!(expected[0], expected[2]);
+    }
 }

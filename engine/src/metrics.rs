@@ -67,11 +67,7 @@ pub struct SourceMetrics {
 
 impl SourceMetrics {
     fn new(name: String) -> Self {
-        Self {
-            name,
-            watermark: AtomicI64::new(Watermark::START.0),
-            ..Self::default()
-        }
+        Self { name, watermark: AtomicI64::new(Watermark::START.0), ..Self::default() }
     }
 
     /// The watermark has moved.
@@ -104,9 +100,6 @@ pub struct SinkMetrics {
 
 impl SinkMetrics {
     fn new(name: String) -> Self {
-        Self {
-            name,
-            ..Self::default()
-        }
+        Self { name, ..Self::default() }
     }
 }

@@ -81,9 +81,7 @@ pub struct Output {
 impl Output {
     /// An output with `ports` ports.
     pub fn new(ports: usize) -> Self {
-        Self {
-            ports: vec![Vec::new(); ports],
-        }
+        Self { ports: vec![Vec::new(); ports] }
     }
 
     /// Sends rows to the first (usually the only) port. An empty batch is dropped.

@@ -92,10 +92,7 @@ pub type MakeOperator = Arc<dyn Fn(Worker) -> Result<Box<dyn Operator>> + Send +
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node")
-            .field("name", &self.name)
-            .field("inputs", &self.inputs)
-            .finish_non_exhaustive()
+        f.debug_struct("Node").field("name", &self.name).field("inputs", &self.inputs).finish_non_exhaustive()
     }
 }
 
@@ -180,9 +177,7 @@ pub fn quarantine_rows(rejected: &[Rejected], received_at: EventTime) -> Result<
     let text = |of: &dyn Fn(&Rejected) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rejected.iter().map(of)))
     };
-    let lines = rejected
-        .iter()
-        .map(|r| r.line.and_then(|line| i64::try_from(line).ok()));
+    let lines = rejected.iter().map(|r| r.line.and_then(|line| i64::try_from(line).ok()));
     Ok(RecordBatch::try_new(
         quarantine_schema(),
         vec![

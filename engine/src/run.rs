@@ -18,6 +18,11 @@ use crate::sink::SinkFactory;
 use crate::source::{ChunkSender, Source};
 use crate::watermark::SourceClock;
 
+/// How long connectors may take to end: 5 s, looked at every 5 ms.
+const CONNECTOR_TRIES: u32 = 1000;
+/// See [`CONNECTOR_TRIES`].
+const CONNECTOR_TRY: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// How a program runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -48,9 +53,7 @@ pub fn start(
     settings: Settings,
 ) -> Result<Running> {
     if sources.len() != plan.sources.len() || sinks.len() != plan.sinks.len() {
-        return Err(Error::Plan(
-            "every source and sink of a plan needs its connector".into(),
-        ));
+        return Err(Error::Plan("every source and sink of a plan needs its connector".into()));
     }
     let control = Arc::new(Control::default());
     let names = plan.sources.iter().map(|source| source.name.clone());
@@ -64,39 +67,21 @@ pub fn start(
         lines.push(line);
     }
     let feeds = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
-    let program = Program {
-        plan,
-        feeds,
-        sinks,
-        control: Arc::clone(&control),
-        metrics: Arc::clone(&metrics),
-    };
-    let intake = Intake::new(
-        lines,
-        settings.clock,
-        Arc::clone(&control),
-        Arc::clone(&metrics),
-        settings.workers,
-    );
+    let program =
+        Program { plan, feeds, sinks, control: Arc::clone(&control), metrics: Arc::clone(&metrics) };
+    let intake =
+        Intake::new(lines, settings.clock, Arc::clone(&control), Arc::clone(&metrics), settings.workers);
     let intake = settings.runtime.spawn(intake.run());
     let supervisor = {
         let control = Arc::clone(&control);
         spawn("lineshaft", move || {
             run_workers(Arc::new(program), settings.workers);
             intake.abort();
-            for connector in connectors {
-                if connector.is_finished() && connector.join().is_err() {
-                    tracing::error!("a connector ended in a panic");
-                }
-            }
+            wait_for(&connectors);
             control.take_failure().map_or(Ok(()), Err)
         })?
     };
-    Ok(Running {
-        control,
-        metrics,
-        supervisor: Some(supervisor),
-    })
+    Ok(Running { control, metrics, supervisor: Some(supervisor) })
 }
 
 impl Running {
@@ -128,10 +113,7 @@ impl Running {
     pub fn wait(mut self) -> Result<()> {
         match self.supervisor.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            Some(Err(panic)) => Err(Error::Panic {
-                worker: 0,
-                message: message(panic.as_ref()),
-            }),
+            Some(Err(panic)) => Err(Error::Panic { worker: 0, message: message(panic.as_ref()) }),
             None => Ok(()),
         }
     }
@@ -143,11 +125,20 @@ impl Drop for Running {
     }
 }
 
+/// Connectors end by themselves once nobody takes their chunks; their runtime must outlive them.
+fn wait_for(connectors: &[JoinHandle<()>]) {
+    for _ in 0..CONNECTOR_TRIES {
+        if connectors.iter().all(JoinHandle::is_finished) {
+            return;
+        }
+        std::thread::sleep(CONNECTOR_TRY);
+    }
+    tracing::warn!("a connector did not stop in time and was left behind");
+}
+
 fn spawn<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
     let builder = std::thread::Builder::new().name(name.to_owned());
-    builder
-        .spawn(f)
-        .map_err(|error| Error::Plan(format!("could not start a thread: {error}")))
+    builder.spawn(f).map_err(|error| Error::Plan(format!("could not start a thread: {error}")))
 }
 
 fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> (Line, ChunkSender) {
@@ -160,10 +151,7 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> (Line, C
         is_bounded: source.is_bounded(),
         is_table: node.is_table,
         can_idle: !source.is_bounded()
-            && node
-                .watermark
-                .as_ref()
-                .is_some_and(|rule| rule.idle_after.is_some()),
+            && node.watermark.as_ref().is_some_and(|rule| rule.idle_after.is_some()),
         head: None,
         has_ended: false,
     };
@@ -196,11 +184,7 @@ fn connect(
 fn run_workers(program: Arc<Program>, workers: usize) {
     let control = Arc::clone(&program.control);
     let config = timely::Config {
-        communication: if workers > 1 {
-            Communication::Process(workers)
-        } else {
-            Communication::Thread
-        },
+        communication: if workers > 1 { Communication::Process(workers) } else { Communication::Thread },
         worker: timely::WorkerConfig::default(),
     };
     let guards = timely::execute(config, move |worker| {
@@ -210,10 +194,7 @@ fn run_workers(program: Arc<Program>, workers: usize) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => program.control.fail(error),
             Err(panic) => {
-                program.control.fail(Error::Panic {
-                    worker: index,
-                    message: message(panic.as_ref()),
-                });
+                program.control.fail(Error::Panic { worker: index, message: message(panic.as_ref()) });
             }
         }
         if program.control.has_failed() {
@@ -242,8 +223,7 @@ fn run_worker(program: &Program, worker: &mut TimelyWorker) -> Result<()> {
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(test)]
@@ -290,11 +270,7 @@ mod tests {
         }
 
         fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
-            let shown = if watermark == Watermark::END {
-                9999
-            } else {
-                watermark.0 / 1_000_000
-            };
+            let shown = if watermark == Watermark::END { 9999 } else { watermark.0 / 1_000_000 };
             output.send(table(&format!("at:i\n{shown}")));
             Ok(())
         }
@@ -305,10 +281,7 @@ mod tests {
             .map(|batch| {
                 let rows =
                     (0..50).map(|row| format!("{} m{} {row}", batch * 10 + row % 10, (batch + row) % 7));
-                table(&format!(
-                    "ts:ts machine:s x:i\n{}",
-                    rows.collect::<Vec<_>>().join("\n")
-                ))
+                table(&format!("ts:ts machine:s x:i\n{}", rows.collect::<Vec<_>>().join("\n")))
             })
             .collect()
     }
@@ -331,34 +304,20 @@ mod tests {
             }],
             nodes: vec![Node {
                 name: "node".into(),
-                inputs: vec![Input {
-                    from: Origin::Source(0),
-                    route,
-                }],
+                inputs: vec![Input { from: Origin::Source(0), route }],
                 outputs: vec![Arc::clone(&schema)],
                 is_stateless: false,
                 make: Arc::new(move |_| Ok(node())),
             }],
-            sinks: vec![SinkNode {
-                name: "out".into(),
-                from: Origin::Node(0, 0),
-                schema,
-            }],
+            sinks: vec![SinkNode { name: "out".into(), from: Origin::Node(0, 0), schema }],
         }
     }
 
     fn execute(plan: Plan, workers: usize) -> (Result<()>, Collected, Arc<Metrics>) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let collected = Collected::default();
-        let settings = Settings {
-            workers,
-            clock: Clock::fixed(0),
-            runtime: runtime.handle().clone(),
-        };
+        let settings = Settings { workers, clock: Clock::fixed(0), runtime: runtime.handle().clone() };
         let sink: Arc<dyn SinkFactory> = Arc::new(collected.clone());
         let running = start(plan, vec![Rows::new(readings())], vec![sink], settings).unwrap();
         let metrics = running.metrics();
@@ -372,10 +331,7 @@ mod tests {
             let (result, many, metrics) =
                 execute(plan(|| Box::new(CountRows(0)), Route::ByKey(vec![1])), workers);
             result.unwrap();
-            let (one, many) = (
-                crate::testing::lines(&one.batches()),
-                crate::testing::lines(&many.batches()),
-            );
+            let (one, many) = (crate::testing::lines(&one.batches()), crate::testing::lines(&many.batches()));
             assert_eq!(one.len(), 1000);
             assert_eq!(one, many);
             assert_eq!(metrics.sources[0].received.get(), 1000);

@@ -76,13 +76,7 @@ pub struct Chunk {
 impl Chunk {
     /// A chunk of partition 0 that decodes to one batch.
     pub fn new(payload: Payload) -> Self {
-        Self {
-            partition: 0,
-            payload,
-            batches: 1,
-            near: None,
-            last: false,
-        }
+        Self { partition: 0, payload, batches: 1, near: None, last: false }
     }
 }
 

@@ -26,38 +26,24 @@ pub fn table(text: &str) -> RecordBatch {
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
     let columns = header.iter().enumerate().map(|(place, column)| {
         let (name, kind) = column.split_once(':').expect("name:type");
-        let cells: Vec<Option<&str>> = rows
-            .iter()
-            .map(|row| (row[place] != "-").then_some(row[place]))
-            .collect();
+        let cells: Vec<Option<&str>> =
+            rows.iter().map(|row| (row[place] != "-").then_some(row[place])).collect();
         (name.to_owned(), column_of(kind, &cells), true)
     });
     RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
 }
 
 fn column_of(kind: &str, cells: &[Option<&str>]) -> ArrayRef {
-    let numbers = || {
-        cells
-            .iter()
-            .map(|cell| cell.map(|cell| cell.parse::<f64>().expect("a number")))
-    };
+    let numbers = || cells.iter().map(|cell| cell.map(|cell| cell.parse::<f64>().expect("a number")));
     #[expect(clippy::cast_possible_truncation, reason = "small numbers of tests")]
     let micros = || numbers().map(|s| s.map(|s| (s * 1e6).round() as i64));
     match kind {
         "ts" => Arc::new(micros().collect::<TimestampMicrosecondArray>()),
         "f" => Arc::new(numbers().collect::<Float64Array>()),
         "i" => Arc::new(
-            cells
-                .iter()
-                .map(|c| c.map(|c| c.parse::<i64>().expect("a number")))
-                .collect::<Int64Array>(),
+            cells.iter().map(|c| c.map(|c| c.parse::<i64>().expect("a number"))).collect::<Int64Array>(),
         ),
-        "b" => Arc::new(
-            cells
-                .iter()
-                .map(|c| c.map(|c| c == "true"))
-                .collect::<BooleanArray>(),
-        ),
+        "b" => Arc::new(cells.iter().map(|c| c.map(|c| c == "true")).collect::<BooleanArray>()),
         _ => Arc::new(cells.iter().copied().collect::<StringArray>()),
     }
 }
@@ -122,10 +108,7 @@ impl Rows {
     /// # Panics
     /// If there is no batch.
     pub fn new(batches: Vec<RecordBatch>) -> Box<Self> {
-        Box::new(Self {
-            schema: batches[0].schema(),
-            batches,
-        })
+        Box::new(Self { schema: batches[0].schema(), batches })
     }
 }
 
@@ -156,10 +139,7 @@ impl Decoder for Undecoded {
 
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
         let rows = match chunk.payload {
-            Payload::Rows(rows) => Some(Ok(Decoded {
-                rows,
-                rejected: Vec::new(),
-            })),
+            Payload::Rows(rows) => Some(Ok(Decoded { rows, rejected: Vec::new() })),
             _ => None,
         };
         Ok(Box::new(rows.into_iter()))

@@ -58,11 +58,7 @@ enum Fate {
 
 impl Progress {
     fn watermark(&self, disorder: i64) -> EventTime {
-        if self.started {
-            self.largest.saturating_sub(disorder)
-        } else {
-            self.largest
-        }
+        if self.started { self.largest.saturating_sub(disorder) } else { self.largest }
     }
 
     fn counts(&self, idle_before: Option<i64>) -> bool {
@@ -89,20 +85,11 @@ impl SourceClock {
     /// Tells the rows of a batch of `partition` apart and moves the clock by them.
     pub(crate) fn stamp(&mut self, rows: RecordBatch, partition: usize, now: i64) -> Result<Stamped> {
         let Some(rule) = self.rule.clone() else {
-            return Ok(Stamped {
-                on_time: rows,
-                late: None,
-                rejected: Vec::new(),
-            });
+            return Ok(Stamped { on_time: rows, late: None, rejected: Vec::new() });
         };
         while self.partitions.len() <= partition {
             let largest = EventTime::MIN;
-            self.partitions.push(Progress {
-                largest,
-                seen_at: now,
-                ended: false,
-                started: false,
-            });
+            self.partitions.push(Progress { largest, seen_at: now, ended: false, started: false });
         }
         let fates = if rule.per_key.is_empty() {
             self.fates_by_partition(&rule, &rows, partition, now)
@@ -110,11 +97,7 @@ impl SourceClock {
             self.fates_by_key(&rule, &rows, partition, now)?
         };
         match fates {
-            None => Ok(Stamped {
-                on_time: rows,
-                late: None,
-                rejected: Vec::new(),
-            }),
+            None => Ok(Stamped { on_time: rows, late: None, rejected: Vec::new() }),
             Some(fates) => split(&rows, &fates, &rule, now),
         }
     }
@@ -138,9 +121,7 @@ impl SourceClock {
             let idle_before = rule.idle_after.map(|idle| now.saturating_sub(idle));
             let disorder = rule.disorder;
             let least = |all: &mut dyn Iterator<Item = &Progress>| {
-                all.filter(|p| p.counts(idle_before))
-                    .map(|p| p.watermark(disorder))
-                    .min()
+                all.filter(|p| p.counts(idle_before)).map(|p| p.watermark(disorder)).min()
             };
             // The keys say more than their partition, but only once there are any.
             let reached = if self.keys.is_empty() {
@@ -170,17 +151,9 @@ impl SourceClock {
         if rows.num_rows() > 0 {
             progress.seen_at = now;
         }
-        let times = rows
-            .column(rule.column)
-            .as_primitive::<TimestampMicrosecondType>();
-        let latest_allowed = rule
-            .max_future
-            .map_or(EventTime::MAX, |future| now.saturating_add(future));
-        let mut largest = if progress.started {
-            progress.largest
-        } else {
-            EventTime::MIN
-        };
+        let times = rows.column(rule.column).as_primitive::<TimestampMicrosecondType>();
+        let latest_allowed = rule.max_future.map_or(EventTime::MAX, |future| now.saturating_add(future));
+        let mut largest = if progress.started { progress.largest } else { EventTime::MIN };
         let mut fates = None;
         for row in 0..times.len() {
             let fate = if times.is_null(row) {
@@ -213,14 +186,10 @@ impl SourceClock {
         now: i64,
     ) -> Result<Option<Vec<Fate>>> {
         let source = self.watermark.0;
-        let times = rows
-            .column(rule.column)
-            .as_primitive::<TimestampMicrosecondType>();
+        let times = rows.column(rule.column).as_primitive::<TimestampMicrosecondType>();
         let keys: Vec<_> = rule.per_key.iter().map(|key| rows.column(*key).clone()).collect();
         let keys = hash_rows(&keys, rows.num_rows())?;
-        let latest_allowed = rule
-            .max_future
-            .map_or(EventTime::MAX, |future| now.saturating_add(future));
+        let latest_allowed = rule.max_future.map_or(EventTime::MAX, |future| now.saturating_add(future));
         let mut fates = vec![Fate::OnTime; times.len()];
         for (row, key) in keys.into_iter().enumerate() {
             if times.is_null(row) {
@@ -232,12 +201,7 @@ impl SourceClock {
                 fates[row] = Fate::Future;
                 continue;
             }
-            let fresh = Progress {
-                largest: EventTime::MIN,
-                seen_at: now,
-                ended: false,
-                started: true,
-            };
+            let fresh = Progress { largest: EventTime::MIN, seen_at: now, ended: false, started: true };
             let progress = self.keys.entry((partition, key)).or_insert(fresh);
             progress.seen_at = now;
             if time < progress.watermark(rule.disorder).max(source) {
@@ -263,11 +227,7 @@ fn split(rows: &RecordBatch, fates: &[Fate], rule: &WatermarkRule, now: i64) -> 
             rejected.push(reject(rows, row, *fate, rule, now)?);
         }
     }
-    Ok(Stamped {
-        on_time: only(Fate::OnTime)?,
-        late: (late.num_rows() > 0).then_some(late),
-        rejected,
-    })
+    Ok(Stamped { on_time: only(Fate::OnTime)?, late: (late.num_rows() > 0).then_some(late), rejected })
 }
 
 /// The row as it is kept in the quarantine: `column=value` for each column.
@@ -277,9 +237,7 @@ fn reject(rows: &RecordBatch, row: usize, fate: Fate, rule: &WatermarkRule, now:
     let mut shown = Vec::with_capacity(rows.num_columns());
     let mut values = Vec::with_capacity(rows.num_columns());
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
-        let value = ArrayFormatter::try_new(column.as_ref(), &options)?
-            .value(row)
-            .to_string();
+        let value = ArrayFormatter::try_new(column.as_ref(), &options)?.value(row).to_string();
         shown.push(format!("{}={value}", field.name()));
         values.push(value);
     }
@@ -296,13 +254,7 @@ fn reject(rows: &RecordBatch, row: usize, fate: Fate, rule: &WatermarkRule, now:
             )
         }
     };
-    Ok(Rejected {
-        origin: String::new(),
-        line: None,
-        reason,
-        detail,
-        raw: shown.join(" ").into_bytes(),
-    })
+    Ok(Rejected { origin: String::new(), line: None, reason, detail, raw: shown.join(" ").into_bytes() })
 }
 
 /// A wall clock as text, by way of Arrow.
@@ -322,20 +274,11 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     fn rule(per_key: Vec<usize>) -> WatermarkRule {
-        WatermarkRule {
-            column: 0,
-            disorder: 2 * SECOND,
-            per_key,
-            idle_after: None,
-            max_future: None,
-        }
+        WatermarkRule { column: 0, disorder: 2 * SECOND, per_key, idle_after: None, max_future: None }
     }
 
     fn rows(of: &[(i64, &str)]) -> RecordBatch {
-        let times = of
-            .iter()
-            .map(|(s, _)| Some(s * SECOND))
-            .collect::<TimestampMicrosecondArray>();
+        let times = of.iter().map(|(s, _)| Some(s * SECOND)).collect::<TimestampMicrosecondArray>();
         let keys = of.iter().map(|(_, key)| Some(*key)).collect::<StringArray>();
         RecordBatch::try_from_iter([("ts", Arc::new(times) as _), ("machine", Arc::new(keys) as _)]).unwrap()
     }
@@ -346,41 +289,24 @@ mod tests {
 
     #[test]
     fn a_row_is_late_by_the_rows_before_it_however_they_are_batched() {
-        let all = [
-            (10, "a"),
-            (13, "a"),
-            (10, "a"),
-            (11, "a"),
-            (20, "a"),
-            (17, "a"),
-            (18, "a"),
-        ];
+        let all = [(10, "a"), (13, "a"), (10, "a"), (11, "a"), (20, "a"), (17, "a"), (18, "a")];
         let mut whole = SourceClock::new(Some(rule(vec![])), &[Partition::default()], 0);
         let stamped = whole.stamp(rows(&all), 0, 0).unwrap();
         assert_eq!(late(&stamped), 2);
         assert_eq!(stamped.on_time.num_rows(), 5);
         let mut single = SourceClock::new(Some(rule(vec![])), &[Partition::default()], 0);
-        let count: usize = all
-            .iter()
-            .map(|row| late(&single.stamp(rows(&[*row]), 0, 0).unwrap()))
-            .sum();
+        let count: usize = all.iter().map(|row| late(&single.stamp(rows(&[*row]), 0, 0).unwrap())).sum();
         assert_eq!(count, 2);
         assert_eq!(single.watermark(0), Watermark(18 * SECOND));
     }
 
     #[test]
     fn a_file_that_is_not_read_yet_holds_the_watermark_at_its_earliest_row() {
-        let file = |earliest: i64| Partition {
-            name: String::new(),
-            earliest: Some(earliest * SECOND),
-        };
+        let file = |earliest: i64| Partition { name: String::new(), earliest: Some(earliest * SECOND) };
         let mut clock = SourceClock::new(Some(rule(vec![])), &[file(0), file(50)], 0);
         assert_eq!(late(&clock.stamp(rows(&[(100, "a")]), 0, 0).unwrap()), 0);
         assert_eq!(clock.watermark(0), Watermark(50 * SECOND));
-        assert_eq!(
-            late(&clock.stamp(rows(&[(50, "a"), (60, "a")]), 1, 0).unwrap()),
-            0
-        );
+        assert_eq!(late(&clock.stamp(rows(&[(50, "a"), (60, "a")]), 1, 0).unwrap()), 0);
         clock.end_partition(1);
         assert_eq!(clock.watermark(0), Watermark(98 * SECOND));
     }
@@ -388,13 +314,8 @@ mod tests {
     #[test]
     fn with_per_key_a_fast_clock_of_one_machine_makes_no_other_late() {
         let mut clock = SourceClock::new(Some(rule(vec![1])), &[Partition::default()], 0);
-        let stamped = clock
-            .stamp(
-                rows(&[(10, "slow"), (9000, "fast"), (11, "slow"), (8000, "fast")]),
-                0,
-                0,
-            )
-            .unwrap();
+        let stamped =
+            clock.stamp(rows(&[(10, "slow"), (9000, "fast"), (11, "slow"), (8000, "fast")]), 0, 0).unwrap();
         assert_eq!(late(&stamped), 1);
         assert_eq!(clock.watermark(0), Watermark(9 * SECOND));
     }
@@ -412,31 +333,21 @@ mod tests {
 
     #[test]
     fn a_silent_key_lets_go_of_the_watermark_after_its_idle_time() {
-        let idle = WatermarkRule {
-            idle_after: Some(5 * SECOND),
-            ..rule(vec![1])
-        };
+        let idle = WatermarkRule { idle_after: Some(5 * SECOND), ..rule(vec![1]) };
         let mut clock = SourceClock::new(Some(idle), &[Partition::default()], 0);
         clock.stamp(rows(&[(10, "silent"), (10, "alive")]), 0, 0).unwrap();
         clock.stamp(rows(&[(30, "alive")]), 0, 4 * SECOND).unwrap();
         assert_eq!(clock.watermark(4 * SECOND), Watermark(8 * SECOND));
         assert_eq!(clock.watermark(6 * SECOND), Watermark(28 * SECOND));
-        let back = clock
-            .stamp(rows(&[(12, "silent"), (40, "silent")]), 0, 7 * SECOND)
-            .unwrap();
+        let back = clock.stamp(rows(&[(12, "silent"), (40, "silent")]), 0, 7 * SECOND).unwrap();
         assert_eq!(late(&back), 1, "its window has closed");
     }
 
     #[test]
     fn a_row_from_the_future_is_kept_aside_and_moves_no_watermark() {
-        let guarded = WatermarkRule {
-            max_future: Some(300 * SECOND),
-            ..rule(vec![])
-        };
+        let guarded = WatermarkRule { max_future: Some(300 * SECOND), ..rule(vec![]) };
         let mut clock = SourceClock::new(Some(guarded), &[Partition::default()], 0);
-        let stamped = clock
-            .stamp(rows(&[(10, "a"), (86_400, "mad"), (11, "a")]), 0, 12 * SECOND)
-            .unwrap();
+        let stamped = clock.stamp(rows(&[(10, "a"), (86_400, "mad"), (11, "a")]), 0, 12 * SECOND).unwrap();
         assert_eq!(stamped.on_time.num_rows(), 2);
         assert_eq!(stamped.rejected[0].reason, "future");
         assert_eq!(stamped.rejected[0].raw, b"ts=1970-01-02T00:00:00 machine=mad");

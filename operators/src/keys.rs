@@ -52,10 +52,7 @@ impl KeyInterner {
             [only] if words::is_word(only) => Store::Words(WordKeys::default()),
             _ => Store::Rows(RowKeys::new(types)?),
         };
-        Ok(Self {
-            types: types.to_vec(),
-            store,
-        })
+        Ok(Self { types: types.to_vec(), store })
     }
 
     /// Number of slots; those of keys that `retain` gave back are not counted.
@@ -141,10 +138,7 @@ impl KeyInterner {
             return Ok(());
         }
         let found: Vec<_> = columns.iter().map(|c| c.data_type()).collect();
-        Err(Error::operator(
-            "key",
-            format!("columns of types {:?} expected, {found:?} found", self.types),
-        ))
+        Err(Error::operator("key", format!("columns of types {:?} expected, {found:?} found", self.types)))
     }
 }
 

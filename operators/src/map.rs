@@ -75,10 +75,7 @@ impl Operator for Map {
         };
         let rows = batch.rows();
         let columns = match &self.options.columns {
-            Some(columns) => columns
-                .iter()
-                .map(|column| column.evaluate(rows))
-                .collect::<Result<_>>()?,
+            Some(columns) => columns.iter().map(|column| column.evaluate(rows)).collect::<Result<_>>()?,
             None => rows.columns().to_vec(),
         };
         let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -127,11 +124,7 @@ mod tests {
     #[test]
     fn a_batch_without_a_matching_row_is_dropped() {
         let rows = table("m:s x:f hot:b \n a 1 false");
-        assert!(
-            run(&mut hot_machines(), 1, vec![Step::Rows(0, rows)])
-                .unwrap()
-                .is_empty()
-        );
+        assert!(run(&mut hot_machines(), 1, vec![Step::Rows(0, rows)]).unwrap().is_empty());
     }
 
     #[test]

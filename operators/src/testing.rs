@@ -42,9 +42,7 @@ pub(crate) fn aggregate(statistic: Statistic, of: usize, filter: Option<usize>) 
 /// Count, sum, least and greatest of a column.
 pub(crate) fn all_of(column: usize) -> Vec<Arc<dyn Aggregate>> {
     use Statistic::{Count, Max, Min, Sum};
-    [Count, Sum, Min, Max]
-        .map(|statistic| aggregate(statistic, column, None))
-        .into()
+    [Count, Sum, Min, Max].map(|statistic| aggregate(statistic, column, None)).into()
 }
 
 /// The output columns of a window operator with these key columns and so many results.
@@ -62,11 +60,7 @@ pub(crate) fn window_rows<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>
     let mut rows = Vec::new();
     for batch in batches {
         let time = |column: usize, row: usize| {
-            batch
-                .column(column)
-                .as_primitive::<TimestampMicrosecondType>()
-                .value(row) as f64
-                / 1e6
+            batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row) as f64 / 1e6
         };
         for row in 0..batch.num_rows() {
             let key = batch.column(0).as_string::<i32>();
@@ -88,10 +82,7 @@ pub(crate) fn window_rows<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>
 
 impl Aggregate for Statistics {
     fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Values {
-            statistic: self.statistic,
-            groups: Vec::new(),
-        }))
+        Ok(Box::new(Values { statistic: self.statistic, groups: Vec::new() }))
     }
 
     fn arguments(&self) -> &[Arc<dyn Expression>] {

@@ -31,7 +31,8 @@ impl Program {
     /// # Errors
     /// If DataFusion cannot run it.
     pub async fn batch(&self, view: &str, tables: &Tables) -> Result<Vec<RecordBatch>> {
-        let view = self.views.get(view).ok_or_else(|| DataFusionError::Plan(format!("view {view:?} not found")))?;
+        let view =
+            self.views.get(view).ok_or_else(|| DataFusionError::Plan(format!("view {view:?} not found")))?;
         self.run_batch(view.logical.clone(), tables).await
     }
 
@@ -72,7 +73,9 @@ impl Program {
             let rows = match &scan.projection {
                 Some(columns) => {
                     let all = rows.schema().columns();
-                    rows.project(columns.iter().map(|c| datafusion::logical_expr::Expr::Column(all[*c].clone())))?
+                    rows.project(
+                        columns.iter().map(|c| datafusion::logical_expr::Expr::Column(all[*c].clone())),
+                    )?
                 }
                 None => rows,
             };
@@ -104,7 +107,8 @@ async fn with_windows(context: &SessionContext, plan: LogicalPlan) -> Result<Log
         let input = inputs.pop().ok_or_else(|| DataFusionError::Internal("a window without input".into()))?;
         let qualified = plan.schema().columns();
         let rows = context.execute_logical_plan(input.clone()).await?.collect().await?;
-        let rows = concat_batches(&rows.first().map_or_else(|| arrow_schema(&input), RecordBatch::schema), &rows)?;
+        let rows =
+            concat_batches(&rows.first().map_or_else(|| arrow_schema(&input), RecordBatch::schema), &rows)?;
         let schema = arrow_schema(&plan);
         let rows = assigned(assign, &input, &rows, &schema)?;
         let scan = scan_of("windows", schema, vec![rows])?;
@@ -132,13 +136,18 @@ fn assigned(
     let places = match assign.kind {
         WindowKind::Hop { slide, size } => hop(times, slide, size),
         kind => {
-            let keys = assign.keys.iter().map(|key| Ok(Arc::clone(rows.column(input.schema().index_of_column(key)?))));
+            let keys = assign
+                .keys
+                .iter()
+                .map(|key| Ok(Arc::clone(rows.column(input.schema().index_of_column(key)?))));
             by_key(times, &keys.collect::<Result<Vec<_>>>()?, kind)?
         }
     };
     let taken = take_record_batch(rows, &places.iter().map(|place| place.0).collect::<UInt32Array>())?;
     let mut columns = taken.columns().to_vec();
-    for bound in [places.iter().map(|place| place.1).collect::<Vec<_>>(), places.iter().map(|p| p.2).collect()] {
+    for bound in
+        [places.iter().map(|place| place.1).collect::<Vec<_>>(), places.iter().map(|p| p.2).collect()]
+    {
         columns.push(Arc::new(TimestampMicrosecondArray::from(bound)));
     }
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
@@ -165,7 +174,8 @@ fn by_key(times: &TimestampMicrosecondArray, keys: &[ArrayRef], kind: WindowKind
     for row in 0..times.len() {
         if times.is_valid(row) {
             let key = encoded.as_ref().map(|encoded| encoded.row(row).owned());
-            let number = u32::try_from(row).map_err(|_| DataFusionError::Execution("too many rows".into()))?;
+            let number =
+                u32::try_from(row).map_err(|_| DataFusionError::Execution("too many rows".into()))?;
             groups.entry(key).or_default().push((times.value(row), number));
         }
     }
@@ -211,7 +221,9 @@ pub async fn query(
     extra: Vec<(String, RecordBatch)>,
 ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let context = SessionContext::new_with_config(
-        SessionConfig::new().with_information_schema(true).set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false),
+        SessionConfig::new()
+            .with_information_schema(true)
+            .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false),
     );
     for function in crate::functions::aggregates() {
         context.register_udaf(function.as_ref().clone());
@@ -245,7 +257,8 @@ fn reference(name: &str) -> datafusion::common::TableReference {
 
 fn add_schema(context: &SessionContext, name: &str) -> Result<()> {
     let Some((schema, _)) = name.rsplit_once('.') else { return Ok(()) };
-    let catalog = context.catalog("datafusion").ok_or_else(|| DataFusionError::Internal("no catalog".into()))?;
+    let catalog =
+        context.catalog("datafusion").ok_or_else(|| DataFusionError::Internal("no catalog".into()))?;
     if catalog.schema(schema).is_none() {
         let provider = datafusion::catalog::MemorySchemaProvider::new();
         catalog.register_schema(schema, Arc::new(provider))?;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::sql::planner::SqlToRel;
@@ -26,8 +26,8 @@ use crate::optimize::optimize;
 use crate::predict::Predict;
 use crate::span::{SourceFile, Span, StatementText};
 use crate::statement::{
-    CreateActuator, CreateModel, CreateOptimizer, CreateSink, CreateView, Emit, InsertInto, Options, SelectQuery,
-    Statement,
+    CreateActuator, CreateModel, CreateOptimizer, CreateSink, CreateView, Emit, InsertInto, Options,
+    SelectQuery, Statement,
 };
 use crate::window_function::external;
 
@@ -302,11 +302,14 @@ impl Binder<'_> {
     }
 
     fn bind_relation(&self, name: &str) -> Result<Option<Bound>> {
-        let plain = |kind, schema| Ok(Some(Bound { relation: Relation { kind, schema }, view: None, inline: None }));
+        let plain =
+            |kind, schema| Ok(Some(Bound { relation: Relation { kind, schema }, view: None, inline: None }));
         if let Some((owner, part)) = name.rsplit_once('.') {
             let owner = owner.to_owned();
             match (part, self.names.get(&owner)) {
-                (LATE, Some(Statement::CreateSource(source))) => return plain(Kind::Late(owner), source.schema()),
+                (LATE, Some(Statement::CreateSource(source))) => {
+                    return plain(Kind::Late(owner), source.schema());
+                }
                 (QUARANTINE, Some(Statement::CreateSource(_) | Statement::CreateTable(_))) => {
                     return plain(Kind::Quarantine(owner), lineshaft_engine::plan::quarantine_schema());
                 }
@@ -358,11 +361,13 @@ impl Binder<'_> {
         }
         let (wanted, found) = (view.columns.len(), raw.schema().fields().len());
         if wanted != found {
-            let message = format!("view {:?} names {wanted} columns, but its query gives {found}", view.name.value);
+            let message =
+                format!("view {:?} names {wanted} columns, but its query gives {found}", view.name.value);
             return Err(external(QueryError::invalid(message, view.name.span)));
         }
         let columns = raw.schema().columns();
-        let renamed = columns.into_iter().zip(&view.columns).map(|(c, name)| Expr::Column(c).alias(&name.value));
+        let renamed =
+            columns.into_iter().zip(&view.columns).map(|(c, name)| Expr::Column(c).alias(&name.value));
         let raw = LogicalPlanBuilder::from(raw).project(renamed.collect::<Vec<_>>())?.build()?;
         let view = View { logical: raw.clone(), plan: optimize(raw.clone())?, ..planned };
         Ok((raw, view))
@@ -401,7 +406,8 @@ impl Binder<'_> {
     fn report(&self, error: DataFusionError, span: Span) {
         let statement = StatementText::new(self.files, span);
         let errors = from_datafusion(error, &statement).into_iter();
-        let fresh = errors.filter(|e| !matches!(e, QueryError::Invalid { message, .. } if message == REPORTED));
+        let fresh =
+            errors.filter(|e| !matches!(e, QueryError::Invalid { message, .. } if message == REPORTED));
         self.errors.borrow_mut().extend(fresh);
     }
 
@@ -409,9 +415,11 @@ impl Binder<'_> {
         let (_, view) = self.plan(&optimizer.input)?;
         let input = Arc::new(view.plan.schema().as_arrow().clone());
         match crate::plan::optimizer_columns(optimizer, &input, self.functions, self) {
-            Ok(schema) => {
-                Some(Bound { relation: Relation { kind: Kind::Optimizer, schema }, view: Some(view), inline: None })
-            }
+            Ok(schema) => Some(Bound {
+                relation: Relation { kind: Kind::Optimizer, schema },
+                view: Some(view),
+                inline: None,
+            }),
             Err(error) => {
                 self.report(error, optimizer.span);
                 None
@@ -438,7 +446,9 @@ impl Binder<'_> {
 
     fn bind_model(&self, statement: &CreateModel) -> Option<Model> {
         if let Some(format) = statement.options.get("format") {
-            self.errors.borrow_mut().push(QueryError::not_supported("CREATE MODEL from a file", format.name.span));
+            self.errors
+                .borrow_mut()
+                .push(QueryError::not_supported("CREATE MODEL from a file", format.name.span));
             return None;
         }
         let Some(query) = &statement.training else {
@@ -451,7 +461,9 @@ impl Binder<'_> {
         let training = match Training::from_options(&statement.name.value, &options) {
             Ok(training) => training,
             Err(errors) => {
-                self.errors.borrow_mut().extend(errors.into_iter().map(|error| statement.options.error(error)));
+                self.errors
+                    .borrow_mut()
+                    .extend(errors.into_iter().map(|error| statement.options.error(error)));
                 return None;
             }
         };
@@ -500,7 +512,8 @@ impl Binder<'_> {
         for name in relations_of(plan) {
             let statement = self.names.get(&name);
             let is_live = self.sources.get(&name).is_some_and(|source| !source.is_bounded);
-            if let (Some(Statement::CreateSource(_) | Statement::CreateTable(_)), true) = (statement, is_live) {
+            if let (Some(Statement::CreateSource(_) | Statement::CreateTable(_)), true) = (statement, is_live)
+            {
                 let message = format!("model {model:?} is trained on {name:?}, which never ends");
                 let help = "train on files or on the history, such as a source with connector = 'file'";
                 self.errors.borrow_mut().push(QueryError::invalid(message, span).with_help(help));
@@ -555,13 +568,17 @@ impl Binder<'_> {
     fn actuator(&self, actuator: &CreateActuator, parts: &mut Parts) {
         if let Some(interlock) = &actuator.interlock {
             let help = "leave the rows of open guards out with a join for now";
-            self.errors.borrow_mut().push(QueryError::not_supported("INTERLOCK", interlock.span).with_help(help));
+            self.errors
+                .borrow_mut()
+                .push(QueryError::not_supported("INTERLOCK", interlock.span).with_help(help));
         }
         let commands = crate::plan::command_schema(actuator);
         self.check_sink(&actuator.name.value, commands, &actuator.options, &["mode"]);
         self.touch(&format!("{}.{LOG}", actuator.name.value), actuator.span);
         let inserts = parts.actuators.remove(&actuator.name.value).map(|a| a.inserts).unwrap_or_default();
-        parts.actuators.insert(actuator.name.value.clone(), Actuator { statement: actuator.clone(), inserts });
+        parts
+            .actuators
+            .insert(actuator.name.value.clone(), Actuator { statement: actuator.clone(), inserts });
     }
 
     fn insert(&self, insert: &InsertInto, parts: &mut Parts) {
@@ -580,7 +597,8 @@ impl Binder<'_> {
             Ok(logical) => {
                 let Ok(plan) = optimize(logical.clone()) else { return };
                 let entry = parts.actuators.entry(name.clone());
-                let entry = entry.or_insert_with(|| Actuator { statement: actuator.clone(), inserts: vec![] });
+                let entry =
+                    entry.or_insert_with(|| Actuator { statement: actuator.clone(), inserts: vec![] });
                 entry.inserts.push(View { logical, plan, ..view });
             }
             Err(error) => self.report(error, insert.query.span),
@@ -588,7 +606,12 @@ impl Binder<'_> {
     }
 
     /// The rows of an insert with the columns of the actuator, in its order and of its types.
-    fn command(&self, insert: &InsertInto, actuator: &CreateActuator, raw: LogicalPlan) -> Result<LogicalPlan> {
+    fn command(
+        &self,
+        insert: &InsertInto,
+        actuator: &CreateActuator,
+        raw: LogicalPlan,
+    ) -> Result<LogicalPlan> {
         let found = raw.schema().columns();
         let names: Vec<&str> = match insert.columns.is_empty() {
             true => actuator.columns.iter().map(|c| c.column.name.value.as_str()).collect(),
@@ -607,7 +630,10 @@ impl Binder<'_> {
         let columns = actuator.columns.iter().map(|bounded| {
             let column = &bounded.column;
             let place = names.iter().position(|name| *name == column.name.value).ok_or_else(|| {
-                let message = format!("column {:?} of actuator {:?} is not given", column.name.value, actuator.name.value);
+                let message = format!(
+                    "column {:?} of actuator {:?} is not given",
+                    column.name.value, actuator.name.value
+                );
                 external(QueryError::invalid(message, insert.query.span))
             })?;
             let value = Expr::Column(found[place].clone());
@@ -640,14 +666,30 @@ impl Program {
         self.sources.get(name)
     }
 
+    /// All sources and tables.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceEntry> {
+        self.sources.values()
+    }
+
     /// True if there is a relation of that name.
     pub fn has_relation(&self, name: &str) -> bool {
         self.relations.contains_key(name)
     }
 
-    /// The names of all views.
-    pub fn views(&self) -> impl Iterator<Item = &str> {
-        self.views.keys().map(String::as_str)
+    /// The views that are not there for training alone, which may use SQL that only a batch can run.
+    pub fn stream_views(&self) -> Vec<String> {
+        let mut trained = BTreeSet::new();
+        let mut todo: Vec<&LogicalPlan> = self.models.iter().map(|model| &model.plan).collect();
+        while let Some(plan) = todo.pop() {
+            for name in relations_of(plan) {
+                if let Some((name, view)) = self.views.get_key_value(&name) {
+                    if trained.insert(name) {
+                        todo.push(&view.logical);
+                    }
+                }
+            }
+        }
+        self.views.keys().filter(|name| !trained.contains(name)).cloned().collect()
     }
 
     /// What a connector said about the source, table, sink or actuator `name`, at its place.
@@ -734,8 +776,10 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<()> {
                 if let Expr::ScalarFunction(call) = part {
                     let volatility = call.func.signature().volatility;
                     if volatility != Volatility::Immutable {
-                        let error = QueryError::not_supported(format!("function {:?}", call.func.name()), None);
-                        let help = "a query must give the same rows at every replay; use the event time of the row";
+                        let error =
+                            QueryError::not_supported(format!("function {:?}", call.func.name()), None);
+                        let help =
+                            "a query must give the same rows at every replay; use the event time of the row";
                         return Err(external(error.with_help(help)));
                     }
                 }
@@ -750,7 +794,9 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<()> {
 fn output_type(task: Task, target: Option<DataType>) -> DataType {
     match (task, target) {
         (Task::Classification, Some(DataType::Boolean)) => DataType::Boolean,
-        (Task::Classification, Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)) => DataType::Utf8,
+        (Task::Classification, Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)) => {
+            DataType::Utf8
+        }
         (Task::Classification, Some(target)) if target.is_floating() => DataType::Float64,
         (Task::Classification, Some(_)) | (Task::Clustering, _) => DataType::Int64,
         _ => DataType::Float64,

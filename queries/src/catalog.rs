@@ -76,7 +76,8 @@ impl SourceEntry {
             let parsed = parse_duration(entry.value.value.text());
             if parsed.is_none() {
                 let message = format!("{:?} is no duration", entry.value.value.text());
-                let error = OptionError::of(name, message).help("write a number and a unit, such as '30 s' or '5 min'");
+                let error = OptionError::of(name, message)
+                    .help("write a number and a unit, such as '30 s' or '5 min'");
                 errors.push(statement.options.error(error));
             }
             parsed
@@ -130,7 +131,6 @@ pub(crate) const LATE: &str = "late";
 pub(crate) const QUARANTINE: &str = "quarantine";
 /// `<actuator>.log`: every proposed command with what became of it.
 pub(crate) const LOG: &str = "log";
-
 
 /// The error of a name that nothing has.
 pub(crate) fn unknown_relation<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> QueryError {

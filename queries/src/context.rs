@@ -165,7 +165,8 @@ impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
         let plain = matches!(
             sql_type,
-            SqlType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | SqlType::Datetime(None)
+            SqlType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+                | SqlType::Datetime(None)
         );
         Ok(plain.then(|| Arc::new(Field::new("", TIMESTAMP, true))))
     }

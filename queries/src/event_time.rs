@@ -42,7 +42,8 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
         LogicalPlan::Union(union) => {
             let inputs: Vec<_> = union.inputs.iter().map(|input| times(input, times_of)).collect();
             let column = |column: usize| {
-                let lags: Option<Vec<i64>> = inputs.iter().map(|lags| lags.get(column).copied().flatten()).collect();
+                let lags: Option<Vec<i64>> =
+                    inputs.iter().map(|lags| lags.get(column).copied().flatten()).collect();
                 lags.and_then(|lags| lags.into_iter().max())
             };
             (0..width).map(column).collect()
@@ -178,11 +179,13 @@ pub(crate) fn fill_event_time(plan: LogicalPlan) -> Result<LogicalPlan> {
     let filled = plan.transform_up(|node| {
         let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
         let Some(time) = time_column(&aggregate.input) else { return Ok(Transformed::no(node)) };
-        let filled: Vec<Option<Expr>> = aggregate.aggr_expr.iter().map(|expr| with_time(expr, &time)).collect();
+        let filled: Vec<Option<Expr>> =
+            aggregate.aggr_expr.iter().map(|expr| with_time(expr, &time)).collect();
         if filled.iter().all(Option::is_none) {
             return Ok(Transformed::no(node));
         }
-        let calls = filled.into_iter().zip(&aggregate.aggr_expr).map(|(filled, expr)| filled.unwrap_or(expr.clone()));
+        let calls =
+            filled.into_iter().zip(&aggregate.aggr_expr).map(|(filled, expr)| filled.unwrap_or(expr.clone()));
         let (input, groups) = (Arc::clone(&aggregate.input), aggregate.group_expr.clone());
         let rebuilt = datafusion::logical_expr::Aggregate::try_new(input, groups, calls.collect())?;
         Ok(Transformed::yes(LogicalPlan::Aggregate(rebuilt)))

@@ -38,7 +38,10 @@ pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
     }
     for model in &program.models {
         let algorithm = model.training.algorithm.name();
-        line(&mut text, format_args!("model {} ({algorithm}), trained before the program starts", model.training.name));
+        line(
+            &mut text,
+            format_args!("model {} ({algorithm}), trained before the program starts", model.training.name),
+        );
     }
     text
 }

@@ -8,13 +8,14 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
-use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use lineshaft_engine::expression::{Accumulator, Aggregate, Expression};
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
+use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
 use lineshaft_engine::{Error, Result};
 
 /// The expression of the engine for a logical one over rows with the columns of `schema`.
@@ -46,18 +47,31 @@ pub fn aggregate(
     shared: &mut Arguments,
 ) -> Result<Arc<dyn Aggregate>, DataFusionError> {
     let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
-    let lowered = LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
-    if lowered.aggregate.order_sensitivity().hard_requires() && !lowered.order_bys.is_empty() {
-        let what = format!("{} with ORDER BY", lowered.aggregate.fun().name());
+    let lowered =
+        LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
+    let function = lowered.aggregate.fun();
+    if lowered.aggregate.order_sensitivity().hard_requires()
+        && !lowered.order_bys.is_empty()
+        && !sorts_itself(function)
+    {
+        let what = format!("{} with ORDER BY", function.name());
         return Err(DataFusionError::NotImplemented(what));
     }
     let mut arguments = lowered.aggregate.expressions();
     arguments.extend(lowered.order_bys.iter().map(|order| Arc::clone(&order.expr)));
-    let arguments = arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
+    let arguments: Vec<_> =
+        arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
     let filter = lowered.filter.map(|filter| wrap(filter, schema.as_arrow())).transpose()?;
     let state = lowered.aggregate.state_fields()?.iter().map(|field| field.as_ref().clone()).collect();
     let result = lowered.aggregate.field().as_ref().clone();
-    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, state, result }))
+    let moment = if filter.is_none() { moment(&lowered.aggregate, &arguments) } else { None };
+    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, state, result, moment }))
+}
+
+/// True for a function that takes `ORDER BY` and rows in any order, though it does not say so: `WITHIN GROUP` only names
+/// the values, and `string_agg` keeps them in an `array_agg`, which sorts.
+fn sorts_itself(function: &AggregateUDF) -> bool {
+    function.supports_within_group_clause() || function.name() == "string_agg"
 }
 
 /// The arguments of the aggregates of one query: equal ones are one object, which is computed once.
@@ -115,6 +129,7 @@ struct Lowered {
     filter: Option<Arc<dyn Expression>>,
     state: Vec<Field>,
     result: Field,
+    moment: Option<Moment>,
 }
 
 impl Aggregate for Lowered {
@@ -142,6 +157,39 @@ impl Aggregate for Lowered {
 
     fn state(&self) -> &[Field] {
         &self.state
+    }
+
+    fn moment(&self) -> Option<Moment> {
+        self.moment
+    }
+}
+
+/// The moment that a function of one `DOUBLE` column is. The variances are ours, which leave NaN out.
+fn moment(function: &AggregateFunctionExpr, arguments: &[Arc<dyn Expression>]) -> Option<Moment> {
+    let [argument] = arguments else { return None };
+    if function.is_distinct() || !function.order_bys().is_empty() {
+        return None;
+    }
+    let name = function.fun().name();
+    let is_constant =
+        function.expressions()[0].downcast_ref::<Literal>().is_some_and(|one| !one.value().is_null());
+    if name == "count" && is_constant {
+        return Some(Moment::Rows);
+    }
+    if *argument.data_type() != DataType::Float64 {
+        return None;
+    }
+    match name {
+        "count" => Some(Moment::Count),
+        "sum" => Some(Moment::Sum),
+        "avg" => Some(Moment::Mean),
+        "min" => Some(Moment::Min),
+        "max" => Some(Moment::Max),
+        "variance" => Some(Moment::Variance { sample: true }),
+        "variance_pop" => Some(Moment::Variance { sample: false }),
+        "stddev" => Some(Moment::Deviation { sample: true }),
+        "stddev_pop" => Some(Moment::Deviation { sample: false }),
+        _ => None,
     }
 }
 
@@ -175,4 +223,3 @@ impl Accumulator for Groups {
         self.0.size()
     }
 }
-

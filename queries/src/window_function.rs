@@ -11,7 +11,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore,
+};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor,
 };
@@ -135,7 +137,8 @@ impl UserDefinedLogicalNodeCore for AssignWindow {
     /// A row's windows depend on its time and keys only.
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input.schema().fields().len();
-        let mut needed: Vec<usize> = output_columns.iter().copied().filter(|column| *column < width).collect();
+        let mut needed: Vec<usize> =
+            output_columns.iter().copied().filter(|column| *column < width).collect();
         for column in std::iter::once(&self.time).chain(&self.keys) {
             needed.push(self.input.schema().index_of_column(column).ok()?);
         }
@@ -184,12 +187,17 @@ impl Call<'_> {
         let (kind, keys_at) = self.kind(&input, context)?;
         let keys = (keys_at..self.arguments.len())
             .map(|at| self.column(at, "a column of the key", &input, context))
-            .collect::<Result<_>>()?;
-        let node = AssignWindow::new(input, kind, time, keys)?;
+            .collect::<Result<Vec<_>>>()?;
+        let (time, keys) = (inner(&time), keys.iter().map(inner).collect());
+        let node = AssignWindow::new(without_window(input)?, kind, time, keys)?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 
-    fn kind(&self, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<(WindowKind, usize)> {
+    fn kind(
+        &self,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(WindowKind, usize)> {
         match self.function.as_str() {
             "TUMBLE" => {
                 self.no_more_than(3)?;
@@ -200,7 +208,8 @@ impl Call<'_> {
                 self.no_more_than(4)?;
                 let (slide, size) = (self.interval(2, input, context)?, self.interval(3, input, context)?);
                 if size % slide != 0 {
-                    let message = format!("window size {} is not a multiple of its slide {}", show(size), show(slide));
+                    let message =
+                        format!("window size {} is not a multiple of its slide {}", show(size), show(slide));
                     let help = format!("choose a slide that divides {}", show(size));
                     return Err(external(QueryError::invalid(message, None).with_help(help)));
                 }
@@ -211,7 +220,8 @@ impl Call<'_> {
                 let first = self.count(2, input, context)?;
                 match self.count(3, input, context) {
                     Ok(size) if size < first => {
-                        let message = format!("the slide of {first} rows is larger than the window of {size} rows");
+                        let message =
+                            format!("the slide of {first} rows is larger than the window of {size} rows");
                         Err(external(QueryError::invalid(message, None)))
                     }
                     Ok(size) => Ok((WindowKind::Count { slide: first, size }, 4)),
@@ -236,7 +246,11 @@ impl Call<'_> {
 
     fn no_more_than(&self, count: usize) -> Result<()> {
         if self.arguments.len() > count {
-            return Err(self.wrong(format!("{} takes {count} arguments, found {}", self.function, self.arguments.len())));
+            return Err(self.wrong(format!(
+                "{} takes {count} arguments, found {}",
+                self.function,
+                self.arguments.len()
+            )));
         }
         Ok(())
     }
@@ -302,7 +316,12 @@ impl Call<'_> {
         }
     }
 
-    fn interval(&self, at: usize, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<i64> {
+    fn interval(
+        &self,
+        at: usize,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<i64> {
         let what = "a constant interval";
         let value = self.literal(at, what, input, context)?;
         let micros = match value {
@@ -323,12 +342,50 @@ impl Call<'_> {
         Ok(micros)
     }
 
-    fn count(&self, at: usize, input: &LogicalPlan, context: &mut dyn RelationPlannerContext) -> Result<usize> {
+    fn count(
+        &self,
+        at: usize,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<usize> {
         let what = "a number of rows";
         match self.literal(at, what, input, context)? {
             ScalarValue::Int64(Some(count)) if count > 0 => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
             other => Err(self.wrong(format!("{}: expected {what}, found {other}", self.function))),
         }
+    }
+}
+
+/// The window that the rows are in already makes room for the new one: its columns become `inner_window_start` and
+/// `inner_window_end`. What is one further in is no longer seen.
+fn without_window(input: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = input.schema().columns();
+    if !columns.iter().any(is_bound) {
+        return Ok(input);
+    }
+    let new: Vec<String> =
+        columns.iter().filter(|column| is_bound(column)).map(|column| inner(column).name).collect();
+    let kept = columns.iter().filter(|column| !new.contains(&column.name)).map(|column| {
+        let value = Expr::Column(column.clone());
+        if is_bound(column) {
+            value.alias_qualified(column.relation.clone(), inner(column).name)
+        } else {
+            value
+        }
+    });
+    LogicalPlanBuilder::from(input).project(kept.collect::<Vec<_>>())?.build()
+}
+
+fn is_bound(column: &Column) -> bool {
+    column.name == WINDOW_START || column.name == WINDOW_END
+}
+
+/// What a column of the input is called after [`without_window`].
+fn inner(column: &Column) -> Column {
+    if is_bound(column) {
+        Column::new(column.relation.clone(), format!("inner_{}", column.name))
+    } else {
+        column.clone()
     }
 }
 
@@ -354,7 +411,8 @@ pub(crate) fn external(error: QueryError) -> DataFusionError {
 
 /// A span of time as a person writes it.
 pub(crate) fn show(micros: i64) -> String {
-    const UNITS: [(i64, &str); 4] = [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    const UNITS: [(i64, &str); 4] =
+        [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
     let unit = UNITS.iter().find(|(size, _)| micros != 0 && micros % size == 0);
     unit.map_or_else(|| format!("{micros} us"), |(size, unit)| format!("{} {unit}", micros / size))
 }

@@ -128,11 +128,7 @@ impl Blocks {
                 self.fill(self.size - self.rest.len());
             }
             let is_whole = self.at_end && !self.grows && self.failed.is_none();
-            let cut = if is_whole {
-                self.rest.len()
-            } else {
-                format.cut(&self.rest)
-            };
+            let cut = if is_whole { self.rest.len() } else { format.cut(&self.rest) };
             if cut > 0 {
                 return Ok(Some(self.take(cut)));
             }
@@ -162,20 +158,12 @@ impl Blocks {
         let first_line = self.line;
         self.line += newlines(&bytes);
         let last = self.at_end && !self.grows && self.failed.is_none() && self.rest.is_empty();
-        Block {
-            bytes,
-            first_line,
-            last,
-        }
+        Block { bytes, first_line, last }
     }
 
     fn fill(&mut self, bytes: usize) {
         let before = self.rest.len();
-        let result = self
-            .reader
-            .by_ref()
-            .take(bytes as u64)
-            .read_to_end(&mut self.rest);
+        let result = self.reader.by_ref().take(bytes as u64).read_to_end(&mut self.rest);
         let read = self.rest.len() - before;
         self.position += read as u64;
         self.at_end = read < bytes;
@@ -240,11 +228,7 @@ mod tests {
         std::fs::write(&path, "\u{feff}a,1\n\"two\nlines\",2\n\nb,3").unwrap();
         for size in 1..40 {
             let (bytes, lines, error) = all(&path, size);
-            assert_eq!(
-                String::from_utf8(bytes).unwrap(),
-                "a,1\n\"two\nlines\",2\n\nb,3",
-                "size {size}"
-            );
+            assert_eq!(String::from_utf8(bytes).unwrap(), "a,1\n\"two\nlines\",2\n\nb,3", "size {size}");
             assert!(lines.iter().all(|line| [1, 2, 4, 5].contains(line)), "{lines:?}");
             assert!(error.is_none());
         }
@@ -257,10 +241,8 @@ mod tests {
         std::fs::write(&path, [gzip(b"a,1\n"), gzip(b"b,2\n")].concat()).unwrap();
         assert_eq!(all(&path, 100).0, b"a,1\nb,2\n");
         let path = folder.path().join("a.csv.zst");
-        let frames = [
-            zstd::encode_all(&b"a,1\n"[..], 1).unwrap(),
-            zstd::encode_all(&b"b,2\n"[..], 1).unwrap(),
-        ];
+        let frames =
+            [zstd::encode_all(&b"a,1\n"[..], 1).unwrap(), zstd::encode_all(&b"b,2\n"[..], 1).unwrap()];
         std::fs::write(&path, frames.concat()).unwrap();
         assert_eq!(all(&path, 100).0, b"a,1\nb,2\n");
     }
@@ -269,21 +251,14 @@ mod tests {
     fn a_truncated_gzip_gives_its_rows_and_then_an_error_with_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.csv.gz");
-        let text: String = (0..50_000)
-            .map(|n| format!("name-{},{n}\n", n * 7_919 % 10_007))
-            .collect();
+        let text: String = (0..50_000).map(|n| format!("name-{},{n}\n", n * 7_919 % 10_007)).collect();
         let packed = gzip(text.as_bytes());
         std::fs::write(&path, &packed[..packed.len() / 2]).unwrap();
         let (bytes, _, error) = all(&path, 4_096);
         assert!(
             bytes.len() > text.len() / 4 && text.as_bytes().starts_with(&bytes) && bytes.ends_with(b"\n")
         );
-        let Some(Error::File {
-            path: named, source, ..
-        }) = error
-        else {
-            panic!("{error:?}")
-        };
+        let Some(Error::File { path: named, source, .. }) = error else { panic!("{error:?}") };
         assert_eq!(named, path);
         assert!(source.to_string().contains("truncated"));
     }
@@ -296,19 +271,10 @@ mod tests {
         let mut blocks = Blocks::open(&path, 100, true).unwrap();
         assert_eq!(blocks.next(&csv()).unwrap().unwrap().bytes, b"a,1\n");
         assert_eq!(blocks.next(&csv()).unwrap(), None);
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"2\n")
-            .unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"2\n").unwrap();
         assert_eq!(
             blocks.next(&csv()).unwrap().unwrap(),
-            Block {
-                bytes: b"b,2\n".to_vec(),
-                first_line: 2,
-                last: false
-            }
+            Block { bytes: b"b,2\n".to_vec(), first_line: 2, last: false }
         );
     }
 }

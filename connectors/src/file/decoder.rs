@@ -55,11 +55,7 @@ impl TextDecoder {
     }
 
     fn file(&self, partition: usize) -> Option<FileFacts> {
-        self.files
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(partition)
-            .cloned()
+        self.files.read().unwrap_or_else(PoisonError::into_inner).get(partition).cloned()
     }
 
     /// The event times of the good records among `bytes`.
@@ -67,38 +63,18 @@ impl TextDecoder {
         let layout = self.event_time.as_ref()?;
         let file = self.file(partition)?;
         let mut rows = Rows::new(layout, "");
-        self.format
-            .decode_lines(bytes, 1, file.mapping.as_deref(), file.received_at, &mut rows);
+        self.format.decode_lines(bytes, 1, file.mapping.as_deref(), file.received_at, &mut rows);
         let (columns, ..) = rows.into_parts();
-        let rows = columns
-            .finish(layout, |name| Err(Error::Plan(format!("no metadata {name:?}"))))
-            .ok()?;
-        Some(
-            rows.column(0)
-                .as_primitive_opt::<TimestampMicrosecondType>()?
-                .iter()
-                .flatten()
-                .collect(),
-        )
+        let rows = columns.finish(layout, |name| Err(Error::Plan(format!("no metadata {name:?}")))).ok()?;
+        Some(rows.column(0).as_primitive_opt::<TimestampMicrosecondType>()?.iter().flatten().collect())
     }
 
     fn decode_block(&self, partition: usize, bytes: &[u8], first_line: u64) -> Result<Decoded> {
-        let unknown = || {
-            Error::connector(
-                "file source",
-                &self.name,
-                format!("the journal names file {partition}"),
-            )
-        };
+        let unknown =
+            || Error::connector("file source", &self.name, format!("the journal names file {partition}"));
         let file = self.file(partition).ok_or_else(unknown)?;
         let mut rows = Rows::new(&self.layout, &file.name);
-        self.format.decode_lines(
-            bytes,
-            first_line,
-            file.mapping.as_deref(),
-            file.received_at,
-            &mut rows,
-        );
+        self.format.decode_lines(bytes, first_line, file.mapping.as_deref(), file.received_at, &mut rows);
         let count = rows.count();
         let (columns, lines, rejected) = rows.into_parts();
         let mut lines = Some(lines);
@@ -125,30 +101,19 @@ impl Decoder for TextDecoder {
 
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
         match chunk.payload {
-            Payload::Bytes { bytes, first_line } => Ok(Box::new(std::iter::once(self.decode_block(
-                chunk.partition,
-                &bytes,
-                first_line,
-            )))),
+            Payload::Bytes { bytes, first_line } => {
+                Ok(Box::new(std::iter::once(self.decode_block(chunk.partition, &bytes, first_line))))
+            }
             Payload::Empty => Ok(Box::new(std::iter::empty())),
-            _ => Err(Error::connector(
-                "file source",
-                &self.name,
-                "the chunk holds no lines of a file",
-            )),
+            _ => Err(Error::connector("file source", &self.name, "the chunk holds no lines of a file")),
         }
     }
 }
 
 /// When a file was last changed, which stands for its arrival; microseconds since the Unix epoch.
 pub(super) fn received_at(metadata: &Metadata) -> EventTime {
-    let changed = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    changed
-        .and_then(|since| i64::try_from(since.as_micros()).ok())
-        .unwrap_or(0)
+    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    changed.and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
 }
 
 /// The path as rows and messages show it.

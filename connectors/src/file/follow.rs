@@ -102,18 +102,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, "").unwrap();
-        let source = source(
-            folder.path(),
-            "name TEXT, n INT",
-            &[("follow", "true"), ("path", "*.csv")],
-        )
-        .unwrap();
+        let source =
+            source(folder.path(), "name TEXT, n INT", &[("follow", "true"), ("path", "*.csv")]).unwrap();
         assert!(!source.is_bounded());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let (sender, mut receiver) = ChunkSender::channel();
         let (decoder, handle) = (source.decoder(), runtime.handle().clone());
         let thread = std::thread::spawn(move || source.run(sender, handle));
@@ -124,11 +117,7 @@ mod tests {
             (partition, lines(&decoded.rows))
         };
         let append = |path: &std::path::Path, text: &str| {
-            let mut file = std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .unwrap();
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
             file.write_all(text.as_bytes()).unwrap();
         };
         append(&path, "n,name\n1,one\n2,t");

@@ -28,18 +28,9 @@ use options::{FileFormat, FileOptions};
 
 /// The columns that the connector gives.
 pub const METADATA: &[MetadataColumn] = &[
-    MetadataColumn {
-        name: "file",
-        data_type: DataType::Utf8,
-    },
-    MetadataColumn {
-        name: "line",
-        data_type: DataType::Int64,
-    },
-    MetadataColumn {
-        name: "received_at",
-        data_type: TIMESTAMP,
-    },
+    MetadataColumn { name: "file", data_type: DataType::Utf8 },
+    MetadataColumn { name: "line", data_type: DataType::Int64 },
+    MetadataColumn { name: "received_at", data_type: TIMESTAMP },
 ];
 
 /// What is wrong with the options of a source; opens nothing.
@@ -60,6 +51,14 @@ pub fn inputs(declaration: &SourceDeclaration) -> Vec<std::path::PathBuf> {
     }
 }
 
+/// True if the files of a declaration are Parquet, whose text columns may be declared as dictionaries.
+pub fn is_parquet(declaration: &SourceDeclaration) -> bool {
+    let Ok(options) = FileOptions::read(declaration) else { return false };
+    let is_ours = declaration.options.get("connector").is_some_and(|name| name == "file");
+    let paths = paths::find_again(&options.path, &declaration.folder);
+    is_ours && matches!(options.format(&paths), Ok(FileFormat::Parquet))
+}
+
 /// The columns that the first Parquet file of a declaration has; none for other formats.
 pub fn parquet_columns(declaration: &SourceDeclaration) -> Vec<String> {
     let Ok(options) = FileOptions::read(declaration) else { return Vec::new() };
@@ -78,16 +77,9 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
     let options = FileOptions::read(declaration)?;
     let paths = paths::find(&options.path, &declaration.folder).map_err(|error| vec![error])?;
     match options.format(&paths).map_err(|error| vec![error])? {
-        FileFormat::Parquet => Ok(Box::new(parquet::ParquetSource::open(
-            declaration,
-            &options,
-            paths,
-        )?)),
-        FileFormat::Text(encoding) => Ok(Box::new(source::TextSource::open(
-            declaration,
-            &options,
-            encoding,
-            paths,
-        )?)),
+        FileFormat::Parquet => Ok(Box::new(parquet::ParquetSource::open(declaration, &options, paths)?)),
+        FileFormat::Text(encoding) => {
+            Ok(Box::new(source::TextSource::open(declaration, &options, encoding, paths)?))
+        }
     }
 }

@@ -30,12 +30,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     DELIMITER,
     NULL,
     TIMESTAMP_FORMAT,
-    OptionDoc::optional(
-        "follow",
-        "true or false",
-        "false",
-        "Keeps reading what is appended, and new files.",
-    ),
+    OptionDoc::optional("follow", "true or false", "false", "Keeps reading what is appended, and new files."),
 ];
 
 /// How a file is written.
@@ -70,10 +65,8 @@ impl FileOptions {
     pub(super) fn read(declaration: &SourceDeclaration) -> Result<Self, Vec<OptionError>> {
         let mut read = OptionReader::new("source", "file", &declaration.options, OPTIONS);
         let path: String = read.required("path");
-        let names: Vec<(&str, Option<FileFormat>)> = FORMATS[..5]
-            .iter()
-            .map(|(name, format)| (*name, Some(*format)))
-            .collect();
+        let names: Vec<(&str, Option<FileFormat>)> =
+            FORMATS[..5].iter().map(|(name, format)| (*name, Some(*format))).collect();
         let format = read.choice("format", &names, None);
         let options = Self {
             header: read.or("header", true),
@@ -89,16 +82,8 @@ impl FileOptions {
             TextFormat::new(encoding, declaration, &mut of_format);
         }
         let (mut errors, more) = (read.errors(), of_format.errors());
-        errors.extend(
-            more.into_iter()
-                .filter(|error| !errors.contains(error))
-                .collect::<Vec<_>>(),
-        );
-        if errors.is_empty() {
-            Ok(options)
-        } else {
-            Err(errors)
-        }
+        errors.extend(more.into_iter().filter(|error| !errors.contains(error)).collect::<Vec<_>>());
+        if errors.is_empty() { Ok(options) } else { Err(errors) }
     }
 
     fn check_together(&self, declaration: &SourceDeclaration, read: &mut OptionReader<'_>) {
@@ -114,10 +99,7 @@ impl FileOptions {
             );
         }
         if self.format == Some(FileFormat::Parquet) {
-            let fields = declaration
-                .metadata
-                .iter()
-                .map(|at| declaration.schema.field(*at).name());
+            let fields = declaration.metadata.iter().map(|at| declaration.schema.field(*at).name());
             for name in fields.filter(|name| *name == "line") {
                 read.error(OptionError::general(format!(
                     "a Parquet file has no lines for the column {name:?}"
@@ -138,11 +120,7 @@ impl FileOptions {
             );
         };
         if let Some((other, _)) = formats.find(|(_, other)| *other != format) {
-            let message = format!(
-                "{} and {} are not of one format",
-                first.display(),
-                other.display()
-            );
+            let message = format!("{} and {} are not of one format", first.display(), other.display());
             return Err(
                 OptionError::of("path", message).help("take a glob such as '*.csv', or add format = '...'")
             );
@@ -156,16 +134,9 @@ impl FileOptions {
 
 /// The format that a name tells.
 fn by_name(path: &Path) -> Option<FileFormat> {
-    let plain = if compression(path).is_some() {
-        Path::new(path.file_stem()?)
-    } else {
-        path
-    };
+    let plain = if compression(path).is_some() { Path::new(path.file_stem()?) } else { path };
     let extension = plain.extension()?.to_str()?.to_ascii_lowercase();
-    FORMATS
-        .iter()
-        .find(|(name, _)| *name == extension)
-        .map(|(_, format)| *format)
+    FORMATS.iter().find(|(name, _)| *name == extension).map(|(_, format)| *format)
 }
 
 /// How a file is compressed.

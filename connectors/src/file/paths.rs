@@ -14,11 +14,7 @@ pub(super) fn find(path: &str, folder: &Path) -> Result<Vec<PathBuf>, OptionErro
     if full.is_file() {
         return Ok(vec![full]);
     }
-    let mut files = if full.is_dir() {
-        in_folder(&full)?
-    } else {
-        by_glob(&full)?
-    };
+    let mut files = if full.is_dir() { in_folder(&full)? } else { by_glob(&full)? };
     files.sort_by(|a, b| natural(&a.to_string_lossy(), &b.to_string_lossy()));
     if files.is_empty() {
         return Err(nothing(path, &full));
@@ -51,15 +47,11 @@ fn by_glob(pattern: &Path) -> Result<Vec<PathBuf>, OptionError> {
     let paths = glob::glob(&text).map_err(|error| {
         OptionError::of("path", format!("path {text:?} is not a glob: {}", error.msg)).help("use *, ** and ?")
     })?;
-    Ok(paths
-        .filter_map(Result::ok)
-        .filter(|path| path.is_file() && !is_hidden(path))
-        .collect())
+    Ok(paths.filter_map(Result::ok).filter(|path| path.is_file() && !is_hidden(path)).collect())
 }
 
 fn is_hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn nothing(path: &str, full: &Path) -> OptionError {
@@ -70,10 +62,7 @@ fn nothing(path: &str, full: &Path) -> OptionError {
         return OptionError::of("path", format!("no file matches {}", full.display()));
     }
     let error = OptionError::of("path", format!("no file {}", full.display()));
-    let parent = full
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = full.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match (in_folder(parent), full.file_name()) {
         (Ok(files), Some(name)) if !files.is_empty() && files.len() <= 50 => {
             let names: Vec<String> = files
@@ -126,24 +115,15 @@ mod tests {
     }
 
     fn names(paths: &[PathBuf]) -> Vec<String> {
-        paths
-            .iter()
-            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
-            .collect()
+        paths.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
     #[test]
     fn files_come_in_natural_order_without_hidden_ones() {
         let folder = folder(&["run_10.csv", "run_2.csv", "run_02b.csv", ".run_1.csv", "a.txt"]);
         let root = folder.path();
-        assert_eq!(
-            names(&find("", root).unwrap()),
-            ["a.txt", "run_2.csv", "run_02b.csv", "run_10.csv"]
-        );
-        assert_eq!(
-            names(&find("run_*.csv", root).unwrap()),
-            ["run_2.csv", "run_02b.csv", "run_10.csv"]
-        );
+        assert_eq!(names(&find("", root).unwrap()), ["a.txt", "run_2.csv", "run_02b.csv", "run_10.csv"]);
+        assert_eq!(names(&find("run_*.csv", root).unwrap()), ["run_2.csv", "run_02b.csv", "run_10.csv"]);
         assert_eq!(names(&find("a.txt", root).unwrap()), ["a.txt"]);
     }
 
@@ -168,23 +148,9 @@ mod tests {
         let folder = folder(&["readings.csv"]);
         let error = find("reading.csv", folder.path()).unwrap_err();
         assert_eq!(error.option.as_deref(), Some("path"));
-        assert!(
-            error.message.starts_with("no file ") && error.message.ends_with("reading.csv"),
-            "{error}"
-        );
+        assert!(error.message.starts_with("no file ") && error.message.ends_with("reading.csv"), "{error}");
         assert_eq!(error.help.as_deref(), Some("did you mean \"readings.csv\"?"));
-        assert!(
-            find("x/*.csv", folder.path())
-                .unwrap_err()
-                .message
-                .starts_with("no file matches ")
-        );
-        assert!(
-            find("x/y.csv", folder.path())
-                .unwrap_err()
-                .help
-                .unwrap()
-                .ends_with("is not there")
-        );
+        assert!(find("x/*.csv", folder.path()).unwrap_err().message.starts_with("no file matches "));
+        assert!(find("x/y.csv", folder.path()).unwrap_err().help.unwrap().ends_with("is not there"));
     }
 }

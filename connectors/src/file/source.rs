@@ -77,28 +77,18 @@ impl TextSource {
             files: Vec::new(),
             header: options.header && encoding == Encoding::Csv,
             block_bytes,
-            follow: options
-                .follow
-                .then(|| (options.path.clone(), declaration.folder.clone())),
+            follow: options.follow.then(|| (options.path.clone(), declaration.folder.clone())),
             total_bytes: total_bytes(&paths),
         };
         let errors: Vec<OptionError> = paths.iter().filter_map(|path| source.add(path).err()).collect();
-        if errors.is_empty() {
-            Ok(source)
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(source) } else { Err(errors) }
     }
 
     /// Adds a file as the next partition.
     pub(super) fn add(&mut self, path: &Path) -> Result<(), OptionError> {
         let partition = self.files.len();
-        let mut file = TextFile {
-            path: path.to_owned(),
-            earliest: None,
-            near: None,
-            reader: Reader::NotBegun,
-        };
+        let mut file =
+            TextFile { path: path.to_owned(), earliest: None, near: None, reader: Reader::NotBegun };
         let blocks = self.begin(partition, path)?;
         // An error further on is told when the file is read, after the rows before it.
         if let Some(Ok(Some(block))) = blocks.map(|mut blocks| blocks.next(&self.decoder.format)) {
@@ -116,18 +106,10 @@ impl TextSource {
         let follows = self.follow.is_some();
         let mut blocks =
             Blocks::open(path, self.block_bytes, follows).map_err(|error| unreadable(path, error))?;
-        let header = if self.header {
-            blocks.header(&self.decoder.format)
-        } else {
-            None
-        };
+        let header = if self.header { blocks.header(&self.decoder.format) } else { None };
         let waits = self.header && header.is_none() && follows;
         let mapping = self.mapping(partition, path, header)?.map(Arc::new);
-        let facts = FileFacts {
-            name: shown(path),
-            received_at: received_at(&metadata),
-            mapping,
-        };
+        let facts = FileFacts { name: shown(path), received_at: received_at(&metadata), mapping };
         self.decoder.set_file(partition, facts);
         Ok((!waits).then_some(blocks))
     }
@@ -144,9 +126,8 @@ impl TextSource {
         let layout = &self.decoder.layout;
         let (mapping, missing) = csv.mapping(&header, layout);
         let name = |column: &usize| layout.columns[*column].field.name().clone();
-        let (nullable, required): (Vec<usize>, Vec<usize>) = missing
-            .into_iter()
-            .partition(|column| layout.columns[*column].field.is_nullable());
+        let (nullable, required): (Vec<usize>, Vec<usize>) =
+            missing.into_iter().partition(|column| layout.columns[*column].field.is_nullable());
         let shown = path.display().to_string();
         if !required.is_empty() {
             let required: Vec<String> = required.iter().map(name).collect();
@@ -172,11 +153,7 @@ impl TextSource {
             if let Some(block) = block {
                 self.send(partition, block, last, chunks)?;
             } else if last {
-                chunks.send(Chunk {
-                    partition,
-                    last,
-                    ..Chunk::new(Payload::Empty)
-                })?;
+                chunks.send(Chunk { partition, last, ..Chunk::new(Payload::Empty) })?;
             }
             if last {
                 self.files[partition].reader = Reader::Done;
@@ -197,32 +174,21 @@ impl TextSource {
     ) -> Result<()> {
         let near = self.near(partition, &block.bytes);
         self.files[partition].near = near;
-        let payload = Payload::Bytes {
-            bytes: block.bytes,
-            first_line: block.first_line,
-        };
-        Ok(chunks.send(Chunk {
-            partition,
-            payload,
-            batches: 1,
-            near,
-            last,
-        })?)
+        let payload = Payload::Bytes { bytes: block.bytes, first_line: block.first_line };
+        Ok(chunks.send(Chunk { partition, payload, batches: 1, near, last })?)
     }
 
     /// The file to read next.
     fn furthest_behind(&self) -> Option<usize> {
         let is_open = |file: &TextFile| matches!(file.reader, Reader::NotBegun | Reader::Open(_));
         let open = self.files.iter().enumerate().filter(|(_, file)| is_open(file));
-        open.min_by_key(|(partition, file)| (file.near, *partition))
-            .map(|(partition, _)| partition)
+        open.min_by_key(|(partition, file)| (file.near, *partition)).map(|(partition, _)| partition)
     }
 
     fn next_block(&mut self, partition: usize) -> Result<Option<Block>> {
         if let Reader::NotBegun = self.files[partition].reader {
-            let blocks = self
-                .begin(partition, &self.files[partition].path)
-                .map_err(|error| self.failed(error))?;
+            let blocks =
+                self.begin(partition, &self.files[partition].path).map_err(|error| self.failed(error))?;
             self.files[partition].reader = match blocks {
                 Some(blocks) => Reader::Open(Box::new(blocks)),
                 None => Reader::Waiting(None),
@@ -243,13 +209,8 @@ impl TextSource {
         let before = self.files[partition].near;
         let tail = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
         // Without the line that the cut went through, unless it is the only one.
-        let begin = memchr::memchr(b'\n', tail)
-            .filter(|at| at + 1 < tail.len())
-            .map_or(0, |at| at + 1);
-        let times = self
-            .decoder
-            .event_times(partition, &tail[begin..])
-            .unwrap_or_default();
+        let begin = memchr::memchr(b'\n', tail).filter(|at| at + 1 < tail.len()).map_or(0, |at| at + 1);
+        let times = self.decoder.event_times(partition, &tail[begin..]).unwrap_or_default();
         times.last().copied().max(before)
     }
 }
@@ -257,12 +218,7 @@ impl TextSource {
 impl TextFile {
     /// A file that cannot be read.
     pub(super) fn left_out(path: PathBuf) -> Self {
-        Self {
-            path,
-            earliest: None,
-            near: None,
-            reader: Reader::Done,
-        }
+        Self { path, earliest: None, near: None, reader: Reader::Done }
     }
 
     /// Nothing more to read for now.
@@ -292,10 +248,8 @@ impl Source for TextSource {
     }
 
     fn partitions(&self) -> Vec<Partition> {
-        let partition = |file: &TextFile| Partition {
-            name: shown(&file.path).to_string(),
-            earliest: file.earliest,
-        };
+        let partition =
+            |file: &TextFile| Partition { name: shown(&file.path).to_string(), earliest: file.earliest };
         self.files.iter().map(partition).collect()
     }
 
@@ -338,10 +292,7 @@ pub(super) mod tests {
 
     /// Rows and rejections of a whole source, and the error it ended with.
     fn run(source: Box<dyn Source>) -> (Vec<String>, Vec<String>, Result<()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (sender, mut receiver) = ChunkSender::channel();
         let decoder = source.decoder();
         let handle = runtime.handle().clone();
@@ -361,28 +312,12 @@ pub(super) mod tests {
     fn several_files_are_read_in_step_of_their_event_time() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.csv"), "ts,name,n\n2020-01-02,a,1\n").unwrap();
-        fs::write(
-            folder.path().join("b.csv"),
-            "n,ts\r\n2,2020-01-01\r\nx,2020-01-03\r\n",
-        )
-        .unwrap();
+        fs::write(folder.path().join("b.csv"), "n,ts\r\n2,2020-01-01\r\nx,2020-01-03\r\n").unwrap();
         fs::write(folder.path().join("c.csv"), "ts,name,n").unwrap();
         fs::write(folder.path().join("d.csv"), "").unwrap();
         let source = source(folder.path(), COLUMNS, &[]).unwrap();
-        let earliest: Vec<_> = source
-            .partitions()
-            .into_iter()
-            .map(|partition| partition.earliest)
-            .collect();
-        assert_eq!(
-            earliest,
-            [
-                Some(1_577_923_200_000_000),
-                Some(1_577_836_800_000_000),
-                None,
-                None
-            ]
-        );
+        let earliest: Vec<_> = source.partitions().into_iter().map(|partition| partition.earliest).collect();
+        assert_eq!(earliest, [Some(1_577_923_200_000_000), Some(1_577_836_800_000_000), None, None]);
         assert!(source.is_bounded() && source.total_bytes() == Some(68));
         let (rows, rejected, end) = run(source);
         assert_eq!(rows, ["2020-01-01T00:00:00Z||2|2", "2020-01-02T00:00:00Z|a|1|2"]);
@@ -393,17 +328,11 @@ pub(super) mod tests {
     #[test]
     fn blocks_decode_to_all_rows_with_their_line_numbers() {
         let folder = tempfile::tempdir().unwrap();
-        let text: String = (0..100_000)
-            .map(|n| format!("2020-01-01 00:00:00.{n:06},name,{n}\n"))
-            .collect();
+        let text: String = (0..100_000).map(|n| format!("2020-01-01 00:00:00.{n:06},name,{n}\n")).collect();
         fs::write(folder.path().join("a.csv"), text).unwrap();
         let (rows, rejected, end) = run(source(folder.path(), COLUMNS, &[("header", "false")]).unwrap());
         assert_eq!((rows.len(), rejected.len()), (100_000, 0));
-        assert!(
-            rows.iter()
-                .enumerate()
-                .all(|(n, row)| row.ends_with(&format!("|{n}|{}", n + 1)))
-        );
+        assert!(rows.iter().enumerate().all(|(n, row)| row.ends_with(&format!("|{n}|{}", n + 1))));
         end.unwrap();
     }
 
@@ -411,9 +340,7 @@ pub(super) mod tests {
     fn a_truncated_gzip_fails_after_its_rows() {
         use std::io::Write;
         let folder = tempfile::tempdir().unwrap();
-        let text: String = (0..50_000)
-            .map(|n| format!("2020-01-01,x{},{n}\n", n * 7_919 % 10_007))
-            .collect();
+        let text: String = (0..50_000).map(|n| format!("2020-01-01,x{},{n}\n", n * 7_919 % 10_007)).collect();
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(text.as_bytes()).unwrap();
         let packed = encoder.finish().unwrap();
@@ -428,12 +355,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.csv"), "TS,n\n2020-01-01,1\n").unwrap();
         let errors = source(folder.path(), COLUMNS, &[]).err().unwrap();
-        assert!(
-            errors[0]
-                .message
-                .ends_with("a.csv has no column \"ts\", declared NOT NULL"),
-            "{errors:?}"
-        );
+        assert!(errors[0].message.ends_with("a.csv has no column \"ts\", declared NOT NULL"), "{errors:?}");
         assert_eq!(
             errors[0].help.as_deref(),
             Some("write the column as \"TS\", with quotes, in the query file")
@@ -445,16 +367,11 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.xyz"), "").unwrap();
         let message = |options: &[(&str, &str)]| {
-            source(folder.path(), COLUMNS, options).err().unwrap()[0]
-                .message
-                .clone()
+            source(folder.path(), COLUMNS, options).err().unwrap()[0].message.clone()
         };
         assert!(message(&[]).ends_with("a.xyz does not tell its format"));
         assert!(message(&[("path", "b.csv")]).ends_with("b.csv"));
-        assert_eq!(
-            message(&[("format", "xml")]),
-            "option \"format\" cannot be \"xml\""
-        );
+        assert_eq!(message(&[("format", "xml")]), "option \"format\" cannot be \"xml\"");
         assert_eq!(
             message(&[("path", "a.csv.gz"), ("follow", "true")]),
             "a compressed file cannot be followed"

@@ -49,10 +49,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-        }
+        Self { reason, detail: detail.into() }
     }
 }
 
@@ -77,10 +74,7 @@ impl Columns {
             valid: Vec::new(),
             nulls: 0,
         };
-        Self {
-            columns: layout.columns.iter().map(column).collect(),
-            rows: 0,
-        }
+        Self { columns: layout.columns.iter().map(column).collect(), rows: 0 }
     }
 
     /// Rows that were kept.
@@ -133,11 +127,7 @@ impl Columns {
         }
         let arrays = arrays.into_iter().flatten().collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        Ok(RecordBatch::try_new_with_options(
-            Arc::clone(&layout.output),
-            arrays,
-            &options,
-        )?)
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&layout.output), arrays, &options)?)
     }
 }
 
@@ -207,11 +197,7 @@ impl Column {
             Raw::Double(value) => value.to_string(),
             Raw::Null => "NULL".to_owned(),
         };
-        let detail = format!(
-            "column {:?}: found {found}, expected {}",
-            self.name,
-            self.expected()
-        );
+        let detail = format!("column {:?}: found {found}, expected {}", self.name, self.expected());
         Problem::new("type", detail)
     }
 
@@ -227,11 +213,7 @@ impl Column {
         let nulls = (self.nulls > 0).then(|| NullBuffer::from(self.valid));
         let array = self.values.finish(nulls)?;
         // The integers of all widths are collected as one; their range was checked.
-        Ok(if array.data_type() == &self.data_type {
-            array
-        } else {
-            cast(&array, &self.data_type)?
-        })
+        Ok(if array.data_type() == &self.data_type { array } else { cast(&array, &self.data_type)? })
     }
 }
 

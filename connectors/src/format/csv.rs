@@ -51,11 +51,7 @@ impl Csv {
             one => match one.as_bytes() {
                 [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => *byte,
                 _ => {
-                    read.error(wrong_value(
-                        DELIMITER.name,
-                        &text,
-                        "one ASCII character, or '\\t' for a tab",
-                    ));
+                    read.error(wrong_value(DELIMITER.name, &text, "one ASCII character, or '\\t' for a tab"));
                     b','
                 }
             },
@@ -97,11 +93,8 @@ impl Csv {
                     first_end
                 }
             };
-            line += if end == first_end {
-                1
-            } else {
-                memchr::memchr_iter(b'\n', &rest[..end]).count() as u64
-            };
+            line +=
+                if end == first_end { 1 } else { memchr::memchr_iter(b'\n', &rest[..end]).count() as u64 };
             rest = &rest[end..];
         }
     }
@@ -115,12 +108,10 @@ impl Csv {
         is_utf8: bool,
         fields: &mut Vec<Field>,
     ) -> Result<usize, Problem> {
-        let end = self
-            .split(rest, first_end, fields)
-            .map_err(|unsplit| match unsplit {
-                Unsplit::Open => Problem::new("format", "a quote is not closed"),
-                Unsplit::Trailing => Problem::new("format", "text follows a closing quote"),
-            })?;
+        let end = self.split(rest, first_end, fields).map_err(|unsplit| match unsplit {
+            Unsplit::Open => Problem::new("format", "a quote is not closed"),
+            Unsplit::Trailing => Problem::new("format", "text follows a closing quote"),
+        })?;
         if !is_utf8 && std::str::from_utf8(&rest[..end]).is_err() {
             return Err(Problem::new("utf8", "the record is not valid UTF-8"));
         }
@@ -147,8 +138,7 @@ impl Csv {
                 text = &rows.scratch;
             }
             let is_null = self.null.as_deref() == Some(text);
-            rows.columns
-                .push(column, if is_null { Raw::Null } else { Raw::Field(text) })?;
+            rows.columns.push(column, if is_null { Raw::Null } else { Raw::Field(text) })?;
         }
         rows.end_row(line)
     }
@@ -170,20 +160,12 @@ impl Csv {
         let mut start = 0;
         for end in memchr::memchr_iter(self.delimiter, line) {
             if self.delimiter != b' ' || end > start {
-                fields.push(Field {
-                    start,
-                    end,
-                    doubled: false,
-                });
+                fields.push(Field { start, end, doubled: false });
             }
             start = end + 1;
         }
         if self.delimiter != b' ' || line.len() > start {
-            fields.push(Field {
-                start,
-                end: line.len(),
-                doubled: false,
-            });
+            fields.push(Field { start, end: line.len(), doubled: false });
         }
     }
 
@@ -217,16 +199,8 @@ impl Csv {
         let length = memchr::memchr2(self.delimiter, b'\n', &bytes[start..]).unwrap_or(bytes.len() - start);
         let end = start + length;
         let is_line_end = bytes.get(end).is_none_or(|byte| *byte == b'\n');
-        let end = if is_line_end && bytes[start..end].ends_with(b"\r") {
-            end - 1
-        } else {
-            end
-        };
-        Field {
-            start,
-            end,
-            doubled: false,
-        }
+        let end = if is_line_end && bytes[start..end].ends_with(b"\r") { end - 1 } else { end };
+        Field { start, end, doubled: false }
     }
 
     fn after(&self, rest: &[u8]) -> Option<After> {
@@ -321,11 +295,7 @@ fn quoted(bytes: &[u8], start: usize) -> Option<Field> {
     loop {
         at += memchr::memchr(b'"', &bytes[at..])?;
         if bytes.get(at + 1) != Some(&b'"') {
-            return Some(Field {
-                start,
-                end: at,
-                doubled,
-            });
+            return Some(Field { start, end: at, doubled });
         }
         doubled = true;
         at += 2;
@@ -344,28 +314,14 @@ fn undouble(text: &[u8], out: &mut Vec<u8>) {
 
 /// The error of a header without columns that may not be NULL.
 pub(crate) fn missing_columns(file: &str, names: &[String], missing: &[String]) -> OptionError {
-    let list = |names: &[String]| {
-        names
-            .iter()
-            .map(|name| format!("{name:?}"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let list = |names: &[String]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     let near = missing.iter().find_map(|name| {
-        let found = names
-            .iter()
-            .find(|found| found.trim().eq_ignore_ascii_case(name.trim()))?;
-        Some(format!(
-            "write the column as \"{}\", with quotes, in the query file",
-            found.trim()
-        ))
+        let found = names.iter().find(|found| found.trim().eq_ignore_ascii_case(name.trim()))?;
+        Some(format!("write the column as \"{}\", with quotes, in the query file", found.trim()))
     });
     OptionError::of(
         "path",
-        format!(
-            "the header of {file} has no column {}, declared NOT NULL",
-            list(missing)
-        ),
+        format!("the header of {file} has no column {}, declared NOT NULL", list(missing)),
     )
     .help(near.unwrap_or_else(|| format!("the header has {}; check delimiter and header", list(names))))
 }
@@ -393,10 +349,7 @@ mod tests {
         bytes: &[u8],
     ) -> (Vec<String>, Vec<String>) {
         let mut declaration = declaration(columns);
-        declaration.options = options
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect();
+        declaration.options = options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         decode_lines(Encoding::Csv, &declaration, header, bytes)
     }
 
@@ -410,10 +363,7 @@ mod tests {
             None,
             bytes,
         );
-        assert_eq!(
-            rows,
-            ["2020-03-09T10:14:33Z|a|1.5|1|1", "2020-03-09T00:00:00Z|h||3|9"]
-        );
+        assert_eq!(rows, ["2020-03-09T10:14:33Z|a|1.5|1|1", "2020-03-09T00:00:00Z|h||3|9"]);
         assert_eq!(
             rejected,
             [
@@ -447,22 +397,10 @@ mod tests {
     fn quoted_fields_keep_delimiters_quotes_and_newlines() {
         let bytes = b"\"a,\"\"b\"\"\",1\n\"two\nlines\",2\n5\" pipe,3\n\"open,4\nx,5\n\"y\"z,6\nlast,7";
         let (rows, rejected) = read("name TEXT, n INT, line BIGINT METADATA", &[], None, bytes);
-        assert_eq!(
-            rows,
-            [
-                "a,\"b\"|1|1",
-                "two\nlines|2|2",
-                "5\" pipe|3|4",
-                "x|5|6",
-                "last|7|8"
-            ]
-        );
+        assert_eq!(rows, ["a,\"b\"|1|1", "two\nlines|2|2", "5\" pipe|3|4", "x|5|6", "last|7|8"]);
         assert_eq!(
             rejected,
-            [
-                "5 format: text follows a closing quote",
-                "7 format: text follows a closing quote"
-            ]
+            ["5 format: text follows a closing quote", "7 format: text follows a closing quote"]
         );
     }
 
@@ -516,9 +454,6 @@ mod tests {
         declaration.options.insert("delimiter".into(), ";;".into());
         let mut read = OptionReader::new("source", "test", &declaration.options, &[DELIMITER]);
         TextFormat::new(Encoding::Csv, &declaration, &mut read);
-        assert_eq!(
-            read.finish(()).unwrap_err()[0].message,
-            "option \"delimiter\" is \";;\""
-        );
+        assert_eq!(read.finish(()).unwrap_err()[0].message, "option \"delimiter\" is \";;\"");
     }
 }

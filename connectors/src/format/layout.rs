@@ -44,16 +44,10 @@ impl Layout {
             is_event_time: declaration.event_time == Some(index),
         };
         let metadata = (0..schema.fields().len()).filter(is_metadata);
-        let needed: Vec<FieldRef> = declaration
-            .needed
-            .iter()
-            .map(|at| Arc::clone(&schema.fields()[*at]))
-            .collect();
+        let needed: Vec<FieldRef> =
+            declaration.needed.iter().map(|at| Arc::clone(&schema.fields()[*at])).collect();
         Self {
-            columns: (0..schema.fields().len())
-                .filter(|index| !is_metadata(index))
-                .map(column)
-                .collect(),
+            columns: (0..schema.fields().len()).filter(|index| !is_metadata(index)).map(column).collect(),
             metadata: metadata
                 .filter_map(|at| Some((output(at)?, schema.field(at).name().clone())))
                 .collect(),
@@ -67,10 +61,7 @@ impl Layout {
         let columns: Vec<ColumnSpec> = self
             .columns
             .iter()
-            .map(|spec| ColumnSpec {
-                output: spec.is_event_time.then_some(0),
-                ..spec.clone()
-            })
+            .map(|spec| ColumnSpec { output: spec.is_event_time.then_some(0), ..spec.clone() })
             .collect();
         let field = Arc::clone(&columns.iter().find(|spec| spec.is_event_time)?.field);
         Some(Self {

@@ -26,12 +26,7 @@ pub struct MessageDecoder {
 impl MessageDecoder {
     /// The options it reads.
     pub const OPTIONS: [OptionDoc; 4] = [
-        OptionDoc::optional(
-            "format",
-            "json, senml or csv",
-            "json",
-            "How the payload is written.",
-        ),
+        OptionDoc::optional("format", "json, senml or csv", "json", "How the payload is written."),
         TIMESTAMP_FORMAT,
         DELIMITER,
         NULL,
@@ -40,19 +35,10 @@ impl MessageDecoder {
     /// The decoder of a source; what is wrong with the options becomes an error of `read`. A payload longer than
     /// `max_payload` bytes is rejected as `too_large`, whatever it holds.
     pub fn new(declaration: &SourceDeclaration, read: &mut OptionReader<'_>, max_payload: usize) -> Self {
-        let encodings = [
-            ("json", Encoding::Json),
-            ("senml", Encoding::SenMl),
-            ("csv", Encoding::Csv),
-        ];
+        let encodings = [("json", Encoding::Json), ("senml", Encoding::SenMl), ("csv", Encoding::Csv)];
         let encoding = read.choice("format", &encodings, Encoding::Json);
         let (format, layout) = TextFormat::new(encoding, declaration, read);
-        Self {
-            name: declaration.name.clone(),
-            format,
-            layout,
-            max_payload,
-        }
+        Self { name: declaration.name.clone(), format, layout, max_payload }
     }
 
     fn decode_messages(&self, messages: &[Message]) -> Result<Decoded> {
@@ -62,23 +48,13 @@ impl MessageDecoder {
             rows.tag = Some(i64::try_from(number).unwrap_or(i64::MAX));
             if message.payload.len() > self.max_payload {
                 let detail = format!("the message is longer than {} bytes", self.max_payload);
-                rows.reject(
-                    Record {
-                        bytes: &message.payload,
-                        line: 1,
-                    },
-                    Problem::new("too_large", detail),
-                );
+                rows.reject(Record { bytes: &message.payload, line: 1 }, Problem::new("too_large", detail));
             } else {
-                self.format
-                    .decode_message(&message.payload, message.received_at, &mut rows);
+                self.format.decode_message(&message.payload, message.received_at, &mut rows);
             }
         }
         let (columns, tags, rejected) = rows.into_parts();
-        let of_rows = || {
-            tags.iter()
-                .filter_map(|tag| messages.get(usize::try_from(*tag).ok()?))
-        };
+        let of_rows = || tags.iter().filter_map(|tag| messages.get(usize::try_from(*tag).ok()?));
         let rows = columns.finish(&self.layout, |name| metadata(name, of_rows()))?;
         Ok(Decoded { rows, rejected })
     }
@@ -86,18 +62,12 @@ impl MessageDecoder {
 
 fn metadata<'a>(name: &str, messages: impl Iterator<Item = &'a Message>) -> Result<ArrayRef> {
     Ok(match name {
-        "topic" => Arc::new(StringArray::from_iter_values(
-            messages.map(|message| &message.topic),
-        )),
-        "qos" => Arc::new(Int32Array::from_iter_values(
-            messages.map(|message| i32::from(message.qos)),
-        )),
-        "retain" => Arc::new(BooleanArray::from_iter(
-            messages.map(|message| Some(message.retain)),
-        )),
-        "received_at" => Arc::new(TimestampMicrosecondArray::from_iter_values(
-            messages.map(|message| message.received_at),
-        )),
+        "topic" => Arc::new(StringArray::from_iter_values(messages.map(|message| &message.topic))),
+        "qos" => Arc::new(Int32Array::from_iter_values(messages.map(|message| i32::from(message.qos)))),
+        "retain" => Arc::new(BooleanArray::from_iter(messages.map(|message| Some(message.retain)))),
+        "received_at" => {
+            Arc::new(TimestampMicrosecondArray::from_iter_values(messages.map(|message| message.received_at)))
+        }
         other => return Err(Error::Plan(format!("messages have no metadata {other:?}"))),
     })
 }
@@ -111,11 +81,7 @@ impl Decoder for MessageDecoder {
         match chunk.payload {
             Payload::Messages(messages) => Ok(Box::new(std::iter::once(self.decode_messages(&messages)))),
             Payload::Empty => Ok(Box::new(std::iter::empty())),
-            _ => Err(Error::connector(
-                "message source",
-                &self.name,
-                "the chunk holds no messages",
-            )),
+            _ => Err(Error::connector("message source", &self.name, "the chunk holds no messages")),
         }
     }
 }
@@ -126,13 +92,7 @@ mod tests {
     use crate::format::testing::{declaration, lines, reasons};
 
     fn message(topic: &str, payload: &str, received_at: i64) -> Message {
-        Message {
-            topic: topic.into(),
-            payload: payload.into(),
-            received_at,
-            qos: 1,
-            retain: false,
-        }
+        Message { topic: topic.into(), payload: payload.into(), received_at, qos: 1, retain: false }
     }
 
     #[test]

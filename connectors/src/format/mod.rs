@@ -63,10 +63,7 @@ pub(crate) struct Record<'a> {
 
 impl Record<'_> {
     fn until(self, end: usize) -> Self {
-        Self {
-            bytes: &self.bytes[..end.min(self.bytes.len())],
-            line: self.line,
-        }
+        Self { bytes: &self.bytes[..end.min(self.bytes.len())], line: self.line }
     }
 }
 
@@ -98,8 +95,7 @@ impl<'a> Rows<'a> {
     /// Keeps the current row.
     fn end_row(&mut self, line: u64) -> Result<(), Problem> {
         self.columns.end_row()?;
-        self.tags
-            .push(self.tag.unwrap_or(i64::try_from(line).unwrap_or(i64::MAX)));
+        self.tags.push(self.tag.unwrap_or(i64::try_from(line).unwrap_or(i64::MAX)));
         Ok(())
     }
 
@@ -153,13 +149,8 @@ impl TextFormat {
         declaration: &SourceDeclaration,
         read: &mut OptionReader<'_>,
     ) -> (Self, Layout) {
-        let layout = Layout::new(
-            declaration,
-            read.or(TIMESTAMP_FORMAT.name, TimestampFormat::default()),
-        );
-        layout::unsupported(declaration)
-            .into_iter()
-            .for_each(|error| read.error(error));
+        let layout = Layout::new(declaration, read.or(TIMESTAMP_FORMAT.name, TimestampFormat::default()));
+        layout::unsupported(declaration).into_iter().for_each(|error| read.error(error));
         let format = match encoding {
             Encoding::Csv => Self::Csv(csv::Csv::new(&layout, read)),
             Encoding::Json => Self::Json(json::Json::new(&layout)),

@@ -47,13 +47,7 @@ impl JsonObjects {
             Ok((key, writable(array)?))
         };
         Ok(Self {
-            columns: rows
-                .schema()
-                .fields()
-                .iter()
-                .zip(rows.columns())
-                .map(column)
-                .collect::<Result<_>>()?,
+            columns: rows.schema().fields().iter().zip(rows.columns()).map(column).collect::<Result<_>>()?,
         })
     }
 
@@ -114,9 +108,7 @@ pub fn texts(rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
         write_text(array.as_ref(), row, &mut text);
         String::from_utf8_lossy(&text).into_owned()
     };
-    Ok((0..rows.num_rows())
-        .map(|row| columns.iter().map(|array| text(array, row)).collect())
-        .collect())
+    Ok((0..rows.num_rows()).map(|row| columns.iter().map(|array| text(array, row)).collect()).collect())
 }
 
 /// A column of a type that [`write_json_value`] knows: as it is, or cast to it.
@@ -210,11 +202,9 @@ fn write_text(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
         DataType::UInt32 => number!(UInt32Type),
         DataType::UInt16 => number!(UInt16Type),
         DataType::UInt8 => number!(UInt8Type),
-        DataType::Boolean => out.extend_from_slice(if array.as_boolean().value(row) {
-            b"true"
-        } else {
-            b"false"
-        }),
+        DataType::Boolean => {
+            out.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" })
+        }
         DataType::Timestamp(unit, _) => write_time(array, *unit, row, out),
         DataType::Date32 => write_date(array.as_primitive::<Date32Type>().value(row), out),
         DataType::List(_) | DataType::Struct(_) => write_json_value(array, row, out),
@@ -238,19 +228,14 @@ fn write_time(array: &dyn Array, unit: TimeUnit, row: usize, out: &mut Vec<u8>) 
     let (seconds, nanos) = match unit {
         TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().value(row), 0),
         TimeUnit::Millisecond => split(array.as_primitive::<TimestampMillisecondType>().value(row), 1_000),
-        TimeUnit::Microsecond => split(
-            array.as_primitive::<TimestampMicrosecondType>().value(row),
-            1_000_000,
-        ),
-        TimeUnit::Nanosecond => split(
-            array.as_primitive::<TimestampNanosecondType>().value(row),
-            1_000_000_000,
-        ),
+        TimeUnit::Microsecond => {
+            split(array.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000)
+        }
+        TimeUnit::Nanosecond => {
+            split(array.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000_000)
+        }
     };
-    match u32::try_from(nanos)
-        .ok()
-        .and_then(|nanos| DateTime::from_timestamp(seconds, nanos))
-    {
+    match u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos)) {
         Some(time) => {
             append(out, format_args!("{}", time.format("%Y-%m-%dT%H:%M:%S")));
             if nanos != 0 {
@@ -266,10 +251,7 @@ fn write_time(array: &dyn Array, unit: TimeUnit, row: usize, out: &mut Vec<u8>) 
 
 /// Seconds and nanoseconds of a number of which `per_second` are a second.
 fn split(value: i64, per_second: i64) -> (i64, i64) {
-    (
-        value.div_euclid(per_second),
-        value.rem_euclid(per_second) * (1_000_000_000 / per_second),
-    )
+    (value.div_euclid(per_second), value.rem_euclid(per_second) * (1_000_000_000 / per_second))
 }
 
 fn write_date(days: i32, out: &mut Vec<u8>) {
@@ -289,10 +271,7 @@ fn write_any(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
 }
 
 fn write_csv_field(field: &[u8], out: &mut Vec<u8>) {
-    if !field
-        .iter()
-        .any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))
-    {
+    if !field.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
         out.extend_from_slice(field);
         return;
     }
@@ -340,14 +319,8 @@ mod tests {
         ]);
         RecordBatch::try_from_iter([
             ("ts", Arc::new(times) as ArrayRef),
-            (
-                "name",
-                Arc::new(StringArray::from(vec![Some("a\"b"), Some("x,y"), None])),
-            ),
-            (
-                "bar",
-                Arc::new(Float64Array::from(vec![Some(0.1), Some(f64::NAN), Some(3.0)])),
-            ),
+            ("name", Arc::new(StringArray::from(vec![Some("a\"b"), Some("x,y"), None]))),
+            ("bar", Arc::new(Float64Array::from(vec![Some(0.1), Some(f64::NAN), Some(3.0)]))),
             ("n", Arc::new(Int64Array::from(vec![1, -2, 3]))),
             ("list", Arc::new(lists)),
         ])

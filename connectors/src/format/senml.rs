@@ -126,20 +126,12 @@ impl SenMl {
 
     /// Reads the record of a message, or one from each of its lines.
     pub(crate) fn decode_message(&self, payload: &[u8], received_at: i64, rows: &mut Rows<'_>) {
-        let record = Record {
-            bytes: payload,
-            line: 1,
-        };
+        let record = Record { bytes: payload, line: 1 };
         let Err(problem) = self.record(without_prefix(payload), record, received_at, rows) else {
             return;
         };
-        let lines = payload
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty());
-        if lines.clone().count() > 1
-            && lines
-                .clone()
-                .all(|line| matches!(line[0], b'[' | b'{' | b'0'..=b'9'))
+        let lines = payload.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        if lines.clone().count() > 1 && lines.clone().all(|line| matches!(line[0], b'[' | b'{' | b'0'..=b'9'))
         {
             self.decode_lines(payload, 1, received_at, rows);
         } else {
@@ -161,12 +153,7 @@ impl SenMl {
             let elements: Vec<Element<'_>> = serde_json::from_str(text).map_err(format)?;
             self.rfc(elements, record, received_at, rows);
         } else {
-            self.draft(
-                serde_json::from_str(text).map_err(format)?,
-                record,
-                received_at,
-                rows,
-            )?;
+            self.draft(serde_json::from_str(text).map_err(format)?, record, received_at, rows)?;
         }
         Ok(())
     }
@@ -193,20 +180,12 @@ impl SenMl {
     ) -> Result<(), Problem> {
         let time = draft.bt.as_ref().map_or(Ok(0), |bt| {
             let number = number(bt, "bt")?;
-            Ok(micros(if number.abs() > MILLIS_ABOVE {
-                number / 1e3
-            } else {
-                number
-            }))
+            Ok(micros(if number.abs() > MILLIS_ABOVE { number / 1e3 } else { number }))
         })?;
         let is_source = |element: &Element<'_>| {
             matches!(element.n.as_deref(), Some("source" | "subjectId")) && element.vs.is_some()
         };
-        let source = draft
-            .e
-            .iter()
-            .find(|element| is_source(element))
-            .and_then(|element| element.vs.clone());
+        let source = draft.e.iter().find(|element| is_source(element)).and_then(|element| element.vs.clone());
         let base = Base {
             source: source.or_else(|| draft.bn.clone()),
             name: draft.bn.unwrap_or_default(),
@@ -313,10 +292,7 @@ fn flag(value: &Value, name: &str) -> Result<bool, Problem> {
     flag.ok_or_else(|| Problem::new("type", format!("{name:?}: found {value}, expected true or false")))
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float that is too large becomes the last event time"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a float that is too large becomes the last event time")]
 fn micros(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
@@ -363,10 +339,7 @@ mod tests {
         let (rows, rejected) = decode_message(Encoding::SenMl, &declaration, payload);
         assert_eq!(
             rows,
-            [
-                "2015-02-01T00:00:00Z|ci4|longitude|lon|6.5",
-                "2015-02-01T00:00:00Z|ci4|temperature||8.0"
-            ]
+            ["2015-02-01T00:00:00Z|ci4|longitude|lon|6.5", "2015-02-01T00:00:00Z|ci4|temperature||8.0"]
         );
         assert_eq!(rejected, ["type: \"latitude\": found \"x\", expected a number"]);
     }

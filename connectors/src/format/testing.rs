@@ -53,20 +53,13 @@ fn field(column: &str) -> Field {
 
 /// Each row as texts with `|` between.
 pub(crate) fn lines(rows: &RecordBatch) -> Vec<String> {
-    super::rows::texts(rows)
-        .unwrap()
-        .iter()
-        .map(|row| row.join("|"))
-        .collect()
+    super::rows::texts(rows).unwrap().iter().map(|row| row.join("|")).collect()
 }
 
 /// Each rejection as `line reason: detail`, without the line where there is none.
 pub(crate) fn reasons(rejected: &[Rejected]) -> Vec<String> {
     let line = |rejected: &Rejected| rejected.line.map_or(String::new(), |line| format!("{line} "));
-    rejected
-        .iter()
-        .map(|one| format!("{}{}: {}", line(one), one.reason, one.detail))
-        .collect()
+    rejected.iter().map(|one| format!("{}{}: {}", line(one), one.reason, one.detail)).collect()
 }
 
 /// The rows and rejections of whole records of a file.
@@ -122,9 +115,6 @@ fn decode(
     run(&format, mapping, &mut rows);
     let (columns, tags, rejected) = rows.into_parts();
     let line = |_: &str| Ok(Arc::new(arrow::array::Int64Array::from(tags.clone())) as _);
-    let decoded = Decoded {
-        rows: columns.finish(&layout, line).unwrap(),
-        rejected,
-    };
+    let decoded = Decoded { rows: columns.finish(&layout, line).unwrap(), rejected };
     (lines(&decoded.rows), reasons(&decoded.rejected))
 }

@@ -118,10 +118,7 @@ impl Unit {
     }
 
     /// The whole part and the fraction are scaled apart, because the sum has more digits than a double.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "both parts are checked or below one unit"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "both parts are checked or below one unit")]
     fn parse_decimal(self, text: &[u8]) -> Option<EventTime> {
         let is_plain = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'.'));
         let Some(dot) = memchr::memchr(b'.', text).filter(|dot| is_plain && *dot > 0) else {
@@ -130,17 +127,12 @@ impl Unit {
             return (micros.abs() < 9.2e18).then_some(micros as i64);
         };
         let whole: i64 = lexical_core::parse(&text[..dot]).ok()?;
-        let fraction: f64 = if dot + 1 < text.len() {
-            lexical_core::parse(&text[dot..]).ok()?
-        } else {
-            0.0
-        };
+        let fraction: f64 = if dot + 1 < text.len() { lexical_core::parse(&text[dot..]).ok()? } else { 0.0 };
         let sign = if text[0] == b'-' { -1.0 } else { 1.0 };
         if self == Self::Nanos {
             return self.micros(whole);
         }
-        self.micros(whole)?
-            .checked_add((sign * fraction * self.scale()).round() as i64)
+        self.micros(whole)?.checked_add((sign * fraction * self.scale()).round() as i64)
     }
 }
 
@@ -196,11 +188,7 @@ pub(crate) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     if day < 1 || day > length {
         return None;
     }
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let day_of_year = (153 * month + 2) / 5 + day - 1;
     // 719,468 days lie between 0000-03-01 and 1970-01-01.
@@ -212,10 +200,7 @@ fn fraction(text: &[u8], at: usize) -> Option<(i64, usize)> {
     if !matches!(text.get(at), Some(b'.' | b',')) {
         return Some((0, at));
     }
-    let count = text[at + 1..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let count = text[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let used = count.min(6);
     let mut micros = digits(text, at + 1, used)?;
     for _ in used..6 {
@@ -273,9 +258,7 @@ mod tests {
     const T: i64 = 1_583_748_873_000_000;
 
     fn read(format: &str, text: &str) -> Option<EventTime> {
-        TimestampFormat::parse(format)
-            .unwrap()
-            .parse_text(text.as_bytes())
+        TimestampFormat::parse(format).unwrap().parse_text(text.as_bytes())
     }
 
     #[test]
@@ -294,19 +277,10 @@ mod tests {
             assert_eq!(read("rfc3339", text), expected, "{text}");
         }
         assert_eq!(read("rfc3339", "2020-03-09T10:14:33.5Z"), Some(T + 500_000));
-        assert_eq!(
-            read("rfc3339", "2020-03-09T10:14:33.123456789"),
-            Some(T + 123_456)
-        );
-        assert_eq!(
-            read("rfc3339", "2020-03-09"),
-            Some(T - (10 * 3600 + 14 * 60 + 33) * 1_000_000)
-        );
+        assert_eq!(read("rfc3339", "2020-03-09T10:14:33.123456789"), Some(T + 123_456));
+        assert_eq!(read("rfc3339", "2020-03-09"), Some(T - (10 * 3600 + 14 * 60 + 33) * 1_000_000));
         assert_eq!(read("rfc3339", "1969-12-31T23:59:59.25Z"), Some(-750_000));
-        assert_eq!(
-            read("rfc3339", "2016-12-31T23:59:60Z"),
-            read("rfc3339", "2017-01-01T00:00:00Z")
-        );
+        assert_eq!(read("rfc3339", "2016-12-31T23:59:60Z"), read("rfc3339", "2017-01-01T00:00:00Z"));
     }
 
     #[test]
@@ -358,18 +332,9 @@ mod tests {
     fn patterns_may_lack_seconds_time_and_zone() {
         assert_eq!(read("%d.%m.%Y %H:%M", "09.03.2020 10:14"), Some(T - 33_000_000));
         assert_eq!(read("%d.%m.%Y", "09.03.2020"), read("rfc3339", "2020-03-09"));
-        assert_eq!(
-            read("%d.%m.%Y %H", "09.03.2020 10"),
-            read("rfc3339", "2020-03-09 10:00:00")
-        );
-        assert_eq!(
-            read("%Y-%m-%d %H:%M:%S.%f", "2020-03-09 10:14:33.250"),
-            Some(T + 250_000)
-        );
-        assert_eq!(
-            read("%d/%b/%Y:%H:%M:%S %z", "09/Mar/2020:12:14:33 +0200"),
-            Some(T)
-        );
+        assert_eq!(read("%d.%m.%Y %H", "09.03.2020 10"), read("rfc3339", "2020-03-09 10:00:00"));
+        assert_eq!(read("%Y-%m-%d %H:%M:%S.%f", "2020-03-09 10:14:33.250"), Some(T + 250_000));
+        assert_eq!(read("%d/%b/%Y:%H:%M:%S %z", "09/Mar/2020:12:14:33 +0200"), Some(T));
         assert_eq!(read("%d.%m.%Y %H:%M", "2020-03-09 10:14"), None);
         assert_eq!(TimestampFormat::parse("%Q"), None);
         assert_eq!(TimestampFormat::parse("unix"), None);

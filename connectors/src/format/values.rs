@@ -19,33 +19,14 @@ use super::timestamp::{TimestampFormat, days, rfc3339};
 pub(super) enum Values {
     Double(Vec<f64>),
     Float(Vec<f32>),
-    Integer {
-        values: Vec<i64>,
-        min: i64,
-        max: i64,
-    },
+    Integer { values: Vec<i64>, min: i64, max: i64 },
     Unsigned(Vec<u64>),
     Boolean(Vec<bool>),
-    Text {
-        bytes: Vec<u8>,
-        offsets: Vec<i32>,
-        keep: bool,
-    },
-    Time {
-        values: Vec<i64>,
-        format: TimestampFormat,
-    },
+    Text { bytes: Vec<u8>, offsets: Vec<i32>, keep: bool },
+    Time { values: Vec<i64>, format: TimestampFormat },
     Date(Vec<i32>),
-    Decimal {
-        values: Vec<i128>,
-        precision: u8,
-        scale: i8,
-    },
-    List {
-        field: FieldRef,
-        items: Box<Column>,
-        offsets: Vec<i32>,
-    },
+    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
+    List { field: FieldRef, items: Box<Column>, offsets: Vec<i32> },
 }
 
 /// True if text records can have columns of this type.
@@ -64,11 +45,7 @@ pub(crate) fn is_supported(data_type: &DataType) -> bool {
 impl Values {
     /// A type that [`is_supported`] does not know is read as text and cast at the end.
     pub(super) fn new(data_type: &DataType, timestamp: &TimestampFormat, keep: bool) -> Self {
-        let integer = |min, max| Self::Integer {
-            values: Vec::new(),
-            min,
-            max,
-        };
+        let integer = |min, max| Self::Integer { values: Vec::new(), min, max };
         match data_type {
             DataType::Float64 => Self::Double(Vec::new()),
             DataType::Float32 => Self::Float(Vec::new()),
@@ -81,26 +58,17 @@ impl Values {
             DataType::UInt8 => integer(0, u8::MAX.into()),
             DataType::UInt64 => Self::Unsigned(Vec::new()),
             DataType::Boolean => Self::Boolean(Vec::new()),
-            DataType::Timestamp(..) => Self::Time {
-                values: Vec::new(),
-                format: timestamp.clone(),
-            },
+            DataType::Timestamp(..) => Self::Time { values: Vec::new(), format: timestamp.clone() },
             DataType::Date32 => Self::Date(Vec::new()),
-            DataType::Decimal128(precision, scale) => Self::Decimal {
-                values: Vec::new(),
-                precision: *precision,
-                scale: *scale,
-            },
+            DataType::Decimal128(precision, scale) => {
+                Self::Decimal { values: Vec::new(), precision: *precision, scale: *scale }
+            }
             DataType::List(field) => Self::List {
                 field: Arc::clone(field),
                 items: Box::new(Column::of_items(field, timestamp)),
                 offsets: vec![0],
             },
-            _ => Self::Text {
-                bytes: Vec::new(),
-                offsets: vec![0],
-                keep,
-            },
+            _ => Self::Text { bytes: Vec::new(), offsets: vec![0], keep },
         }
     }
 
@@ -133,9 +101,9 @@ impl Values {
             Self::Double(values) => double(raw).map(|value| values.push(value)),
             #[expect(clippy::cast_possible_truncation, reason = "a REAL is a rounded double")]
             Self::Float(values) => double(raw).map(|value| values.push(value as f32)),
-            Self::Integer { values, min, max } => integer(raw)
-                .filter(|value| (*min..=*max).contains(value))
-                .map(|value| values.push(value)),
+            Self::Integer { values, min, max } => {
+                integer(raw).filter(|value| (*min..=*max).contains(value)).map(|value| values.push(value))
+            }
             Self::Unsigned(values) => unsigned(raw).map(|value| values.push(value)),
             Self::Boolean(values) => boolean(raw).map(|value| values.push(value)),
             Self::Time { values, format } => {
@@ -148,11 +116,9 @@ impl Values {
                 micros.map(|micros| values.push(micros))
             }
             Self::Date(values) => date(raw).map(|days| values.push(days)),
-            Self::Decimal {
-                values,
-                precision,
-                scale,
-            } => decimal(raw, *precision, *scale).map(|value| values.push(value)),
+            Self::Decimal { values, precision, scale } => {
+                decimal(raw, *precision, *scale).map(|value| values.push(value))
+            }
             Self::Text { bytes, offsets, keep } => text(raw, bytes, offsets, *keep),
             Self::List { items, offsets, .. } => push_list(raw, items, offsets),
         }
@@ -204,11 +170,7 @@ impl Values {
             Self::Boolean(values) => Arc::new(BooleanArray::new(values.into(), nulls)),
             Self::Time { values, .. } => Arc::new(TimestampMicrosecondArray::try_new(values.into(), nulls)?),
             Self::Date(values) => Arc::new(Date32Array::try_new(values.into(), nulls)?),
-            Self::Decimal {
-                values,
-                precision,
-                scale,
-            } => Arc::new(
+            Self::Decimal { values, precision, scale } => Arc::new(
                 Decimal128Array::try_new(values.into(), nulls)?.with_precision_and_scale(precision, scale)?,
             ),
             Self::Text { bytes, offsets, .. } => Arc::new(StringArray::try_new(
@@ -216,11 +178,7 @@ impl Values {
                 Buffer::from_vec(bytes),
                 nulls,
             )?),
-            Self::List {
-                field,
-                items,
-                offsets,
-            } => Arc::new(ListArray::try_new(
+            Self::List { field, items, offsets } => Arc::new(ListArray::try_new(
                 field,
                 OffsetBuffer::new(offsets.into()),
                 items.finish()?,
@@ -233,19 +191,16 @@ impl Values {
 fn double(raw: Raw<'_>) -> Option<f64> {
     match raw {
         Raw::Number(text) => lexical_core::parse(text).ok(),
-        Raw::Field(text) => lexical_core::parse(text)
-            .or_else(|_| lexical_core::parse(text.trim_ascii()))
-            .ok(),
+        Raw::Field(text) => {
+            lexical_core::parse(text).or_else(|_| lexical_core::parse(text.trim_ascii())).ok()
+        }
         Raw::Double(value) => Some(value),
         _ => None,
     }
 }
 
 /// A whole number; also one written as a decimal, such as `3.0`.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "checked to be a whole number that a double has exactly"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "checked to be a whole number that a double has exactly")]
 fn integer(raw: Raw<'_>) -> Option<i64> {
     if let Raw::Number(text) | Raw::Field(text) = raw
         && let Ok(value) = lexical_core::parse(text)
@@ -278,11 +233,7 @@ fn boolean(raw: Raw<'_>) -> Option<bool> {
         Raw::Field(text) => text.trim_ascii(),
         _ => return None,
     };
-    let is = |words: &[&str]| {
-        words
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
-    };
+    let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
     match () {
         () if is(&["true", "1", "t", "yes", "y"]) => Some(true),
         () if is(&["false", "0", "f", "no", "n"]) => Some(false),

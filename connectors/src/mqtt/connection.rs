@@ -45,18 +45,9 @@ impl Connection {
             Event::Incoming(Packet::ConnAck(answer)) => {
                 // rumqttc gives id 1 to the subscription.
                 let free_ids = (2..client.in_flight.saturating_add(2)).collect();
-                Ok((
-                    Self {
-                        event_loop,
-                        free_ids,
-                        ended: None,
-                    },
-                    answer.session_present,
-                ))
+                Ok((Self { event_loop, free_ids, ended: None }, answer.session_present))
             }
-            other => Err(Lost::Protocol(format!(
-                "the broker answered {other:?} instead of CONNACK"
-            ))),
+            other => Err(Lost::Protocol(format!("the broker answered {other:?} instead of CONNACK"))),
         }
     }
 
@@ -89,11 +80,8 @@ impl Connection {
 
     /// Asks for the messages of `filters`; the answer is a packet of [`Connection::next`].
     pub(crate) async fn subscribe(&mut self, filters: &[String], qos: QoS) -> Result<(), Lost> {
-        let filters = filters
-            .iter()
-            .map(|filter| SubscribeFilter::new(filter.clone(), qos));
-        self.request(Request::Subscribe(Subscribe::new_many(filters)))
-            .await?;
+        let filters = filters.iter().map(|filter| SubscribeFilter::new(filter.clone(), qos));
+        self.request(Request::Subscribe(Subscribe::new_many(filters))).await?;
         self.flush().await
     }
 
@@ -129,10 +117,7 @@ impl Connection {
     /// Brings what was written to the broker.
     pub(crate) async fn flush(&mut self) -> Result<(), Lost> {
         let network = self.event_loop.network.as_mut().ok_or_else(closed)?;
-        timeout(WRITE_TIMEOUT, network.flush())
-            .await
-            .map_err(|_| stuck())?
-            .map_err(Lost::from)
+        timeout(WRITE_TIMEOUT, network.flush()).await.map_err(|_| stuck())?.map_err(Lost::from)
     }
 
     /// Says goodbye. The broker may already be gone, and it makes no difference then.
@@ -156,10 +141,7 @@ impl Connection {
 
     async fn write(&mut self, packet: Packet) -> Result<(), Lost> {
         let network = self.event_loop.network.as_mut().ok_or_else(closed)?;
-        timeout(WRITE_TIMEOUT, network.write(packet))
-            .await
-            .map_err(|_| stuck())?
-            .map_err(Lost::from)
+        timeout(WRITE_TIMEOUT, network.write(packet)).await.map_err(|_| stuck())?.map_err(Lost::from)
     }
 }
 

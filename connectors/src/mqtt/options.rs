@@ -23,34 +23,15 @@ const CLIENT: [OptionDoc; 5] = [
         "By which the broker knows this client; unique.",
     ),
     OptionDoc::optional("username", "text", "none", "For brokers that ask for it."),
-    OptionDoc::optional(
-        "password",
-        "text",
-        "none",
-        "For brokers that ask for it; best '${secret:NAME}'.",
-    ),
-    OptionDoc::optional(
-        "keep_alive",
-        "duration",
-        "30 s",
-        "How often an idle connection is checked.",
-    ),
+    OptionDoc::optional("password", "text", "none", "For brokers that ask for it; best '${secret:NAME}'."),
+    OptionDoc::optional("keep_alive", "duration", "30 s", "How often an idle connection is checked."),
 ];
 
 /// The options of an MQTT source.
 pub const SOURCE_OPTIONS: &[OptionDoc] = &[
     CLIENT[0],
-    OptionDoc::required(
-        "topic",
-        "text",
-        "Topic filters, separated by commas, such as 'plant/+/readings'.",
-    ),
-    OptionDoc::optional(
-        "qos",
-        "0 or 1",
-        "1",
-        "Quality of service: at most, or at least once.",
-    ),
+    OptionDoc::required("topic", "text", "Topic filters, separated by commas, such as 'plant/+/readings'."),
+    OptionDoc::optional("qos", "0 or 1", "1", "Quality of service: at most, or at least once."),
     CLIENT[1],
     CLIENT[2],
     CLIENT[3],
@@ -76,17 +57,8 @@ pub const SOURCE_OPTIONS: &[OptionDoc] = &[
 /// The options of an MQTT sink.
 pub const SINK_OPTIONS: &[OptionDoc] = &[
     CLIENT[0],
-    OptionDoc::required(
-        "topic",
-        "text",
-        "Where rows are published; {column} is the value of that column.",
-    ),
-    OptionDoc::optional(
-        "qos",
-        "0 or 1",
-        "1",
-        "Quality of service: at most, or at least once.",
-    ),
+    OptionDoc::required("topic", "text", "Where rows are published; {column} is the value of that column."),
+    OptionDoc::optional("qos", "0 or 1", "1", "Quality of service: at most, or at least once."),
     OptionDoc::optional(
         "format",
         "json or csv",
@@ -206,20 +178,12 @@ impl SourceOptions {
         let topics: Option<String> = read.get("topic");
         let split = |topics: String| topics.split(',').map(|filter| filter.trim().to_owned()).collect();
         let filters: Vec<String> = topics.map(split).unwrap_or_default();
-        for error in filters
-            .iter()
-            .filter_map(|filter| topic::check_filter(filter).err())
-        {
+        for error in filters.iter().filter_map(|filter| topic::check_filter(filter).err()) {
             read.error(error);
         }
         let Size(max_payload) = read.or("max_payload", Size(1 << 20));
         let max_payload = usize::try_from(max_payload).unwrap_or(usize::MAX);
-        Self {
-            client,
-            filters,
-            qos: qos(read),
-            max_payload,
-        }
+        Self { client, filters, qos: qos(read), max_payload }
     }
 }
 
@@ -249,14 +213,9 @@ impl SinkOptions {
         let mut client = Client::read(&mut read, name);
         client.in_flight = read.or("in_flight", 1_000);
         if !(1..=10_000).contains(&client.in_flight) {
-            read.error(OptionError::of(
-                "in_flight",
-                "option \"in_flight\" is not from 1 to 10000",
-            ));
+            read.error(OptionError::of("in_flight", "option \"in_flight\" is not from 1 to 10000"));
         }
-        let template = read
-            .get("topic")
-            .map(|text: String| Template::parse(&text, schema));
+        let template = read.get("topic").map(|text: String| Template::parse(&text, schema));
         let topic = template.transpose().unwrap_or_else(|error| {
             read.error(error);
             None
@@ -293,10 +252,7 @@ fn qos(read: &mut OptionReader<'_>) -> QoS {
 fn keep_alive(read: &mut OptionReader<'_>) -> Duration {
     let keep_alive = read.or("keep_alive", Duration::from_secs(30));
     if !(1..=65_535).contains(&keep_alive.as_secs()) {
-        read.error(OptionError::of(
-            "keep_alive",
-            "option \"keep_alive\" is not from 1 s to 65535 s",
-        ));
+        read.error(OptionError::of("keep_alive", "option \"keep_alive\" is not from 1 s to 65535 s"));
     }
     keep_alive
 }
@@ -334,18 +290,12 @@ mod tests {
     use super::*;
 
     fn options(pairs: &[(&str, &str)]) -> Options {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn urls_have_a_host_and_perhaps_a_port() {
-        assert_eq!(
-            address("mqtt://localhost:1884").unwrap(),
-            ("localhost".into(), 1884)
-        );
+        assert_eq!(address("mqtt://localhost:1884").unwrap(), ("localhost".into(), 1884));
         assert_eq!(address("tcp://plant/").unwrap(), ("plant".into(), 1883));
         assert_eq!(address("mqtt://[::1]:1885").unwrap(), ("[::1]".into(), 1885));
         assert_eq!(address("mqtt://[::1]").unwrap(), ("[::1]".into(), 1883));
@@ -359,10 +309,7 @@ mod tests {
         ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(
-            address("mqtts://plant").unwrap_err().message,
-            "TLS is not supported yet"
-        );
+        assert_eq!(address("mqtts://plant").unwrap_err().message, "TLS is not supported yet");
     }
 
     #[test]
@@ -381,12 +328,8 @@ mod tests {
 
     #[test]
     fn all_wrong_options_are_told() {
-        let options = options(&[
-            ("topic", "a/#/b, c"),
-            ("qos", "2"),
-            ("keep_alive", "10 ms"),
-            ("clientid", "x"),
-        ]);
+        let options =
+            options(&[("topic", "a/#/b, c"), ("qos", "2"), ("keep_alive", "10 ms"), ("clientid", "x")]);
         let mut read = OptionReader::new("source", "mqtt", &options, SOURCE_OPTIONS);
         SourceOptions::read("readings", &mut read);
         let errors = read.finish(()).unwrap_err();

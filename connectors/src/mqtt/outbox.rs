@@ -59,9 +59,7 @@ impl Outbox {
                 // The task must see what is there already, or the outbox would never empty.
                 self.ready.notify_one();
                 let done = state.done;
-                let waited = self
-                    .changed
-                    .wait_timeout_while(state, patience, |state| state.done == done);
+                let waited = self.changed.wait_timeout_while(state, patience, |state| state.done == done);
                 let (back, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                 if timeout.timed_out() {
                     return Err(Full);
@@ -111,9 +109,7 @@ impl Outbox {
 
     /// Waits until all is done, for `patience` in all, and says how much is left.
     pub(crate) fn wait_until_empty(&self, patience: Duration) -> usize {
-        let waited = self
-            .changed
-            .wait_timeout_while(self.lock(), patience, |state| state.len() > 0);
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, |state| state.len() > 0);
         waited.unwrap_or_else(PoisonError::into_inner).0.len()
     }
 
@@ -140,13 +136,7 @@ mod tests {
 
     fn publications(count: usize) -> Vec<Publication> {
         let publish = Publish::new("a", QoS::AtLeastOnce, "x");
-        vec![
-            Publication {
-                publish,
-                expires_at: None
-            };
-            count
-        ]
+        vec![Publication { publish, expires_at: None }; count]
     }
 
     #[test]

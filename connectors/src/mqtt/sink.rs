@@ -45,17 +45,10 @@ const GOOD_AFTER: Duration = Duration::from_secs(10);
 pub fn sink(declaration: &SinkDeclaration) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     let options = SinkOptions::read(&declaration.name, &declaration.schema, &declaration.options)?;
     if options.has_ttl && expiry_column(&declaration.schema).is_none() {
-        let error = OptionError::of(
-            "ttl",
-            "option \"ttl\" needs a column expires_at of type TIMESTAMP",
-        );
+        let error = OptionError::of("ttl", "option \"ttl\" needs a column expires_at of type TIMESTAMP");
         return Err(vec![error.help("it is set by actuators; leave it out of a sink")]);
     }
-    Ok(Box::new(MqttSinkFactory {
-        name: declaration.name.clone(),
-        options,
-        open: Mutex::default(),
-    }))
+    Ok(Box::new(MqttSinkFactory { name: declaration.name.clone(), options, open: Mutex::default() }))
 }
 
 /// What is wrong with the declaration of a sink.
@@ -64,10 +57,7 @@ pub(crate) fn check_sink(declaration: &SinkDeclaration) -> Vec<OptionError> {
 }
 
 fn expiry_column(schema: &SchemaRef) -> Option<usize> {
-    schema
-        .fields()
-        .iter()
-        .position(|field| field.name() == "expires_at" && *field.data_type() == TIMESTAMP)
+    schema.fields().iter().position(|field| field.name() == "expires_at" && *field.data_type() == TIMESTAMP)
 }
 
 struct MqttSinkFactory {
@@ -110,9 +100,8 @@ impl Sink for MqttSink {
     fn write(&mut self, batch: &Batch) -> Result<()> {
         let batch = insertions(batch)?;
         let rows = batch.rows();
-        let expiries = self
-            .expires_at
-            .map(|index| rows.column(index).as_primitive::<TimestampMicrosecondType>());
+        let expiries =
+            self.expires_at.map(|index| rows.column(index).as_primitive::<TimestampMicrosecondType>());
         let topics = self.options.topic.topics(rows)?;
         let payloads = payloads(self.options.format, rows)?;
         let mut publications = Vec::with_capacity(rows.num_rows());
@@ -121,21 +110,13 @@ impl Sink for MqttSink {
             let mut publish = Publish::new(topic, self.options.qos, payload);
             publish.retain = self.options.retain;
             // A command without an expiry has expired.
-            let expires_at = expiries.map(|times| {
-                if times.is_null(row) {
-                    i64::MIN
-                } else {
-                    times.value(row)
-                }
-            });
+            let expires_at =
+                expiries.map(|times| if times.is_null(row) { i64::MIN } else { times.value(row) });
             publications.push(Publication { publish, expires_at });
         }
         let without = rows.num_rows() - publications.len();
         if without > 0 {
-            tracing::warn!(
-                "sink {:?}: {without} rows have no topic, as a column of it is NULL",
-                self.name
-            );
+            tracing::warn!("sink {:?}: {without} rows have no topic, as a column of it is NULL", self.name);
         }
         self.publisher.outbox.put(publications, PATIENCE).map_err(|_| {
             let reason = format!(
@@ -202,10 +183,7 @@ struct Publisher {
 impl Publisher {
     fn start(name: &str, options: &SinkOptions) -> Result<Self> {
         let failed = |error: std::io::Error| Error::connector("mqtt sink", name, error);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let outbox = Arc::new(Outbox::default());
         let task = Task {
             name: name.to_owned(),
@@ -219,11 +197,7 @@ impl Publisher {
             .name(format!("mqtt-{name}"))
             .spawn(move || runtime.block_on(task.run()))
             .map_err(failed)?;
-        Ok(Self {
-            outbox,
-            thread: Some(thread),
-            has_told: AtomicBool::new(false),
-        })
+        Ok(Self { outbox, thread: Some(thread), has_told: AtomicBool::new(false) })
     }
 }
 
@@ -316,11 +290,7 @@ impl Task {
             );
         }
         self.outbox.done(unknown.len());
-        self.send(
-            connection,
-            again.into_iter().map(|(_, publication)| publication).collect(),
-        )
-        .await
+        self.send(connection, again.into_iter().map(|(_, publication)| publication).collect()).await
     }
 
     async fn send(
@@ -333,11 +303,7 @@ impl Task {
         let mut result = Ok(());
         for publication in publications.by_ref() {
             if publication.expires_at.is_some_and(|end| end <= self.clock.now()) {
-                tracing::warn!(
-                    "sink {:?}: expired, not sent: {}",
-                    self.name,
-                    publication.publish.topic
-                );
+                tracing::warn!("sink {:?}: expired, not sent: {}", self.name, publication.publish.topic);
                 done += 1;
                 continue;
             }
@@ -345,8 +311,7 @@ impl Task {
             if publication.publish.qos == QoS::AtMostOnce {
                 done += 1;
             } else {
-                self.unacknowledged
-                    .push_back((sent.as_ref().copied().unwrap_or(PERHAPS_SENT), publication));
+                self.unacknowledged.push_back((sent.as_ref().copied().unwrap_or(PERHAPS_SENT), publication));
             }
             if let Err(lost) = sent {
                 result = Err(lost);
@@ -354,8 +319,7 @@ impl Task {
             }
         }
         // Those that the lost connection did not come to.
-        self.unacknowledged
-            .extend(publications.map(|publication| (NOT_SENT, publication)));
+        self.unacknowledged.extend(publications.map(|publication| (NOT_SENT, publication)));
         self.outbox.done(done);
         result?;
         connection.flush().await

@@ -30,22 +30,10 @@ const MAX_BYTES: usize = 256 << 10;
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// The columns that a source gives.
 pub const METADATA: &[MetadataColumn] = &[
-    MetadataColumn {
-        name: "topic",
-        data_type: DataType::Utf8,
-    },
-    MetadataColumn {
-        name: "qos",
-        data_type: DataType::Int32,
-    },
-    MetadataColumn {
-        name: "retain",
-        data_type: DataType::Boolean,
-    },
-    MetadataColumn {
-        name: "received_at",
-        data_type: TIMESTAMP,
-    },
+    MetadataColumn { name: "topic", data_type: DataType::Utf8 },
+    MetadataColumn { name: "qos", data_type: DataType::Int32 },
+    MetadataColumn { name: "retain", data_type: DataType::Boolean },
+    MetadataColumn { name: "received_at", data_type: TIMESTAMP },
 ];
 
 /// A source of messages.
@@ -57,11 +45,7 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
     let options = SourceOptions::read(&declaration.name, &mut read);
     let decoder = MessageDecoder::new(declaration, &mut read, options.max_payload);
     let name = declaration.name.clone();
-    let source = MqttSource {
-        name,
-        options,
-        decoder: Arc::new(decoder),
-    };
+    let source = MqttSource { name, options, decoder: Arc::new(decoder) };
     Ok(Box::new(read.finish(source)?))
 }
 
@@ -208,9 +192,7 @@ impl Reader {
         connection: &mut Connection,
         hand_over: &mut Option<HandOver>,
     ) -> Result<std::convert::Infallible, End> {
-        connection
-            .subscribe(&self.options.filters, self.options.qos)
-            .await?;
+        connection.subscribe(&self.options.filters, self.options.qos).await?;
         let chunks = self.chunks.clone();
         let good = sleep(GOOD_AFTER);
         tokio::pin!(good);
@@ -245,14 +227,9 @@ impl Reader {
             if gathered.messages.is_empty() {
                 return Ok(());
             }
-            chunks
-                .send_async(Chunk::new(Payload::Messages(gathered.messages)))
-                .await
+            chunks.send_async(Chunk::new(Payload::Messages(gathered.messages))).await
         };
-        HandOver {
-            sending: Box::pin(sending),
-            ids: gathered.ids,
-        }
+        HandOver { sending: Box::pin(sending), ids: gathered.ids }
     }
 
     /// After a loss: what was read counts as seen, so it must reach the engine. The broker sends it again, and then it
@@ -282,10 +259,7 @@ impl Reader {
             }
         }
         // The decoder rejects what is longer than max_payload; it need not have all of it for that.
-        let kept = publish
-            .payload
-            .len()
-            .min(self.options.max_payload.saturating_add(1));
+        let kept = publish.payload.len().min(self.options.max_payload.saturating_add(1));
         self.gathered.bytes += kept + publish.topic.len();
         self.gathered.messages.push(Message {
             payload: publish.payload[..kept].to_vec(),
@@ -297,10 +271,7 @@ impl Reader {
     }
 
     fn check_subscription(&self, answer: &SubAck) -> Result<(), End> {
-        let refused = answer
-            .return_codes
-            .iter()
-            .position(|code| *code == SubscribeReasonCode::Failure);
+        let refused = answer.return_codes.iter().position(|code| *code == SubscribeReasonCode::Failure);
         let Some(index) = refused else { return Ok(()) };
         let filter = self.options.filters.get(index).map_or("", String::as_str);
         let url = &self.options.client.url;
@@ -366,19 +337,10 @@ mod tests {
     #[test]
     fn only_a_redelivery_of_the_same_message_is_a_duplicate() {
         let mut duplicates = Duplicates::default();
-        assert!(
-            !duplicates.is_duplicate(&publish(1, "x", true)),
-            "sent before, but not to us"
-        );
+        assert!(!duplicates.is_duplicate(&publish(1, "x", true)), "sent before, but not to us");
         assert!(duplicates.is_duplicate(&publish(1, "x", true)));
-        assert!(
-            !duplicates.is_duplicate(&publish(1, "x", false)),
-            "the same value again is news"
-        );
-        assert!(
-            !duplicates.is_duplicate(&publish(1, "y", true)),
-            "the id is used again"
-        );
+        assert!(!duplicates.is_duplicate(&publish(1, "x", false)), "the same value again is news");
+        assert!(!duplicates.is_duplicate(&publish(1, "y", true)), "the id is used again");
         assert!(!duplicates.is_duplicate(&publish(2, "y", true)));
     }
 }

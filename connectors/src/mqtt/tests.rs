@@ -26,20 +26,12 @@ use crate::broker::Broker;
 const LONG: Duration = Duration::from_secs(60);
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 fn options(url: &str, topic: &str, more: &[(&str, &str)]) -> Options {
-    let pairs = [("url", url), ("topic", topic)]
-        .into_iter()
-        .chain(more.iter().copied());
-    pairs
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let pairs = [("url", url), ("topic", topic)].into_iter().chain(more.iter().copied());
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// A source that runs, as the engine would run it.
@@ -73,18 +65,11 @@ impl Running {
         let (sender, chunks) = ChunkSender::channel();
         let handle = runtime.handle().clone();
         let thread = thread::spawn(move || source.run(sender, handle));
-        Self {
-            runtime,
-            chunks,
-            decoder,
-            thread,
-        }
+        Self { runtime, chunks, decoder, thread }
     }
 
     fn next(&mut self) -> Decoded {
-        let chunk = self
-            .runtime
-            .block_on(async { timeout(LONG, self.chunks.recv()).await });
+        let chunk = self.runtime.block_on(async { timeout(LONG, self.chunks.recv()).await });
         let chunk = chunk.expect("a chunk in time").expect("the source runs");
         self.decoder.decode(chunk).unwrap().next().unwrap().unwrap()
     }
@@ -133,10 +118,7 @@ fn number(topic: &str, n: i64) -> Publish {
 }
 
 fn retained(topic: &str, n: i64) -> Publish {
-    Publish {
-        retain: true,
-        ..number(topic, n)
-    }
+    Publish { retain: true, ..number(topic, n) }
 }
 
 #[test]
@@ -156,11 +138,7 @@ fn all_messages_become_rows_in_order() {
 
 #[test]
 fn a_source_waits_for_its_broker_and_comes_back_after_it_was_killed() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("mqtt://127.0.0.1:{port}");
     let mut source = Running::start(&url, "plant/a", &[]);
     for n in 0..3 {
@@ -194,28 +172,17 @@ fn a_message_that_is_too_large_is_rejected_and_the_rest_goes_on() {
 }
 
 fn sink_of(schema: &Arc<Schema>, options: Options) -> Box<dyn Sink> {
-    let declaration = SinkDeclaration {
-        name: "alarms".into(),
-        schema: Arc::clone(schema),
-        options,
-        folder: ".".into(),
-    };
-    let factory = super::sink(&declaration)
-        .map_err(|errors| format!("{errors:?}"))
-        .unwrap();
-    factory
-        .open(Arc::clone(schema), Worker { index: 0, count: 1 })
-        .unwrap()
+    let declaration =
+        SinkDeclaration { name: "alarms".into(), schema: Arc::clone(schema), options, folder: ".".into() };
+    let factory = super::sink(&declaration).map_err(|errors| format!("{errors:?}")).unwrap();
+    factory.open(Arc::clone(schema), Worker { index: 0, count: 1 }).unwrap()
 }
 
 fn numbered(range: std::ops::Range<i64>) -> Batch {
-    let machines: ArrayRef = Arc::new(StringArray::from_iter_values(
-        range.clone().map(|n| format!("m{}", n % 3)),
-    ));
+    let machines: ArrayRef =
+        Arc::new(StringArray::from_iter_values(range.clone().map(|n| format!("m{}", n % 3))));
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(range));
-    RecordBatch::try_from_iter([("machine", machines), ("n", numbers)])
-        .unwrap()
-        .into()
+    RecordBatch::try_from_iter([("machine", machines), ("n", numbers)]).unwrap().into()
 }
 
 #[test]
@@ -225,10 +192,7 @@ fn a_sink_delivers_every_row_to_its_topic() {
     let mut source = Running::start(&broker.url(), "plant/+/alarm", &[]);
     assert_eq!(source.numbers(1), [-1]);
     let batch = numbered(0..3_000);
-    let mut sink = sink_of(
-        &batch.schema(),
-        options(&broker.url(), "plant/{machine}/alarm", &[]),
-    );
+    let mut sink = sink_of(&batch.schema(), options(&broker.url(), "plant/{machine}/alarm", &[]));
     sink.write(&batch).unwrap();
     sink.finish().unwrap();
     let mut seen = 0;
@@ -236,10 +200,7 @@ fn a_sink_delivers_every_row_to_its_topic() {
         let rows = source.next().rows;
         for row in 0..rows.num_rows() {
             let n = rows.column(0).as_primitive::<Int64Type>().value(row);
-            assert_eq!(
-                rows.column(1).as_string::<i32>().value(row),
-                format!("plant/m{}/alarm", n % 3)
-            );
+            assert_eq!(rows.column(1).as_string::<i32>().value(row), format!("plant/m{}/alarm", n % 3));
             seen += 1;
         }
     }
@@ -337,13 +298,8 @@ fn a_message_is_acknowledged_only_when_the_engine_has_it() {
         assert_eq!(peer.read(), (0x40, vec![0, id]));
     }
     peer.publish(100, "{\"n\":1}", false);
-    peer.stream
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
-    assert!(
-        peer.stream.read(&mut [0]).is_err(),
-        "no acknowledgement while the engine is full"
-    );
+    peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(peer.stream.read(&mut [0]).is_err(), "no acknowledgement while the engine is full");
     source.numbers(1);
     assert_eq!(peer.read(), (0x40, vec![0, 100]));
     source.stop().unwrap();
@@ -355,10 +311,7 @@ fn a_refused_subscription_is_an_error_that_names_the_filter() {
     let source = Running::start(&url, "secret/#", &[]);
     Peer::accept(&listener, false).subscribed(0x80);
     let error = source.thread.join().unwrap().unwrap_err().to_string();
-    assert!(
-        error.contains("\"secret/#\"") && error.contains("readings"),
-        "{error}"
-    );
+    assert!(error.contains("\"secret/#\"") && error.contains("readings"), "{error}");
 }
 
 #[test]
@@ -408,21 +361,14 @@ fn a_command_leaves_at_most_once_and_never_after_its_end() {
     let speeds: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
     let never = 4_102_444_800_000_000; // 2100-01-01
     let ends: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_000_000, never]));
-    let fields = vec![
-        Field::new("speed", DataType::Int64, false),
-        Field::new("expires_at", TIMESTAMP, false),
-    ];
+    let fields =
+        vec![Field::new("speed", DataType::Int64, false), Field::new("expires_at", TIMESTAMP, false)];
     let schema = Arc::new(Schema::new(fields));
-    let commands: Batch = RecordBatch::try_new(Arc::clone(&schema), vec![speeds, ends])
-        .unwrap()
-        .into();
+    let commands: Batch = RecordBatch::try_new(Arc::clone(&schema), vec![speeds, ends]).unwrap().into();
     let mut sink = sink_of(&schema, options(&url, "t", &[("ttl", "2 s")]));
     sink.write(&commands).unwrap();
     let mut peer = Peer::accept(&listener, false);
-    assert!(
-        peer.published().1.starts_with("{\"speed\":2,"),
-        "the first has expired"
-    );
+    assert!(peer.published().1.starts_with("{\"speed\":2,"), "the first has expired");
     drop(peer);
     // The next connection has nothing to send again, so the sink is done without a word of it.
     let mut peer = Peer::accept(&listener, false);
@@ -444,11 +390,7 @@ impl Mosquitto {
 
     /// `None`, with a word on stderr, where mosquitto is not installed.
     fn start(more: &str) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n\
@@ -457,11 +399,7 @@ impl Mosquitto {
         );
         std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
         let process = Self::launch(&folder)?;
-        let mosquitto = Self {
-            process,
-            port,
-            folder,
-        };
+        let mosquitto = Self { process, port, folder };
         mosquitto.wait();
         Some(mosquitto)
     }
@@ -541,10 +479,7 @@ fn a_source_and_a_sink_go_on_after_mosquitto_was_killed() {
     let mut source = Running::start(&broker.url(), "plant/+", &[]);
     assert_eq!(source.numbers(1), [-1]);
     let schema = numbered(0..1).schema();
-    let mut sink = sink_of(
-        &schema,
-        options(&broker.url(), "plant/{n}", &[("retain", "true")]),
-    );
+    let mut sink = sink_of(&schema, options(&broker.url(), "plant/{n}", &[("retain", "true")]));
     sink.write(&numbered(0..500)).unwrap();
     broker.restart();
     sink.write(&numbered(500..1_000)).unwrap();

@@ -13,12 +13,7 @@ const MAX_BYTES: usize = 65_535;
 
 /// Whether a text is a topic filter (MQTT 3.1.1, 4.7).
 pub(crate) fn check_filter(filter: &str) -> Result<(), OptionError> {
-    let wrong = |why: &str| {
-        Err(OptionError::of(
-            "topic",
-            format!("{filter:?} is not a topic filter: {why}"),
-        ))
-    };
+    let wrong = |why: &str| Err(OptionError::of("topic", format!("{filter:?} is not a topic filter: {why}")));
     if filter.is_empty() || filter.len() > MAX_BYTES || filter.contains('\0') {
         return wrong("it is empty, too long or has a NUL");
     }
@@ -55,15 +50,10 @@ impl Template {
         let wrong = |message: String| OptionError::of("topic", message);
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after
-                .split_once('}')
-                .ok_or_else(|| wrong(format!("{text:?} has no closing brace")))?;
+            let (name, after) =
+                after.split_once('}').ok_or_else(|| wrong(format!("{text:?} has no closing brace")))?;
             let index = schema.index_of(name).map_err(|_| {
-                let names: Vec<&str> = schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_str())
-                    .collect();
+                let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
                 wrong(format!("there is no column {name:?} for the topic"))
                     .help(crate::options::suggestion(name, &names))
             })?;
@@ -139,21 +129,14 @@ mod tests {
     fn a_value_is_always_one_level_of_the_topic() {
         let template = Template::parse("plant/{machine}/{n}/alarm", &rows().schema()).unwrap();
         let topics = template.topics(&rows()).unwrap();
-        let expected = [
-            Some("plant/press/1/alarm"),
-            Some("plant/a%2Fb%2B%23%25%00/2/alarm"),
-            None,
-        ];
+        let expected = [Some("plant/press/1/alarm"), Some("plant/a%2Fb%2B%23%25%00/2/alarm"), None];
         assert_eq!(topics.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn a_wrong_template_is_told() {
         let error = |text| Template::parse(text, &rows().schema()).unwrap_err();
-        assert_eq!(
-            error("a/{machin}").help.as_deref(),
-            Some("did you mean \"machine\"?")
-        );
+        assert_eq!(error("a/{machin}").help.as_deref(), Some("did you mean \"machine\"?"));
         assert!(error("a/{machine").message.contains("closing brace"));
         assert!(error("a/+").message.contains("published"));
     }

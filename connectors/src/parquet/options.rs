@@ -57,11 +57,8 @@ impl ParquetOptions {
     pub(super) fn read(declaration: &SinkDeclaration) -> Result<Self, Vec<OptionError>> {
         let mut read = OptionReader::new("sink", "parquet", &declaration.options, OPTIONS);
         let zstd = Compression::ZSTD(ZstdLevel::default());
-        let compressions = [
-            ("zstd", zstd),
-            ("snappy", Compression::SNAPPY),
-            ("none", Compression::UNCOMPRESSED),
-        ];
+        let compressions =
+            [("zstd", zstd), ("snappy", Compression::SNAPPY), ("none", Compression::UNCOMPRESSED)];
         let partitioning = match read.get::<String>("partition_by") {
             Some(text) => Partitioning::parse(&text, &declaration.schema),
             None => Ok(Partitioning::None),

@@ -66,11 +66,7 @@ impl Partitioning {
             _ => return Self::by_columns(text, schema),
         };
         let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..));
-        match schema
-            .fields()
-            .iter()
-            .position(|field| is_time(field.data_type()))
-        {
+        match schema.fields().iter().position(|field| is_time(field.data_type())) {
             Some(column) => Ok(Self::Time { column, unit }),
             None => Err(OptionError::of(
                 "partition_by",
@@ -81,11 +77,7 @@ impl Partitioning {
     }
 
     fn by_columns(text: &str, schema: &Schema) -> Result<Self, OptionError> {
-        let names: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let column = |name: &str| {
             let name = name.trim();
             names.iter().position(|found| *found == name).ok_or_else(|| {
@@ -94,9 +86,7 @@ impl Partitioning {
                     .help(suggestion(name, &known))
             })
         };
-        Ok(Self::Columns(
-            text.split(',').map(column).collect::<Result<_, _>>()?,
-        ))
+        Ok(Self::Columns(text.split(',').map(column).collect::<Result<_, _>>()?))
     }
 
     /// The rows of each folder, in the order of their names; within a folder in the order of the batch.
@@ -106,21 +96,16 @@ impl Partitioning {
             Self::Time { column, unit } => {
                 let times = cast(rows.column(*column), &TIMESTAMP)?;
                 let times = times.as_primitive::<TimestampMicrosecondType>();
-                let number = |row: usize| {
-                    times
-                        .is_valid(row)
-                        .then(|| times.value(row).div_euclid(unit.micros()))
-                };
+                let number =
+                    |row: usize| times.is_valid(row).then(|| times.value(row).div_euclid(unit.micros()));
                 Ok(by_key(rows, number)?
                     .into_iter()
                     .map(|(number, rows)| (unit.folder(number), rows))
                     .collect())
             }
             Self::Columns(columns) => {
-                let fields: Vec<String> = columns
-                    .iter()
-                    .map(|at| escaped(rows.schema().field(*at).name()))
-                    .collect();
+                let fields: Vec<String> =
+                    columns.iter().map(|at| escaped(rows.schema().field(*at).name())).collect();
                 let values = rows.project(columns)?;
                 let texts = texts(&values)?;
                 let folder = |row: usize| {
@@ -128,12 +113,7 @@ impl Partitioning {
                         true => format!("{}={NULL_VALUE}", fields[at]),
                         false => format!("{}={}", fields[at], escaped(text)),
                     };
-                    texts[row]
-                        .iter()
-                        .enumerate()
-                        .map(value)
-                        .collect::<Vec<_>>()
-                        .join("/")
+                    texts[row].iter().enumerate().map(value).collect::<Vec<_>>().join("/")
                 };
                 by_key(rows, folder).map(|groups| groups.into_iter().collect())
             }
@@ -204,29 +184,15 @@ mod tests {
         let null = "__HIVE_DEFAULT_PARTITION__";
         assert_eq!(
             folders("day"),
-            [
-                (format!("day={null}"), 1),
-                ("day=1969-12-31".into(), 1),
-                ("day=2020-03-09".into(), 2)
-            ]
+            [(format!("day={null}"), 1), ("day=1969-12-31".into(), 1), ("day=2020-03-09".into(), 2)]
         );
         assert_eq!(folders("hour")[2], ("hour=2020-03-09T10".into(), 2));
         assert_eq!(
             folders("name"),
-            [
-                (format!("name={null}"), 1),
-                ("name=a%2F..%2Fb".into(), 2),
-                ("name=x".into(), 1)
-            ]
+            [(format!("name={null}"), 1), ("name=a%2F..%2Fb".into(), 2), ("name=x".into(), 1)]
         );
-        let split = Partitioning::parse("name", &rows().schema())
-            .unwrap()
-            .split(&rows())
-            .unwrap();
-        assert_eq!(
-            lines(&split[1].1),
-            ["2020-03-09T10:14:33Z|a/../b", "2020-03-09T10:14:34Z|a/../b"]
-        );
+        let split = Partitioning::parse("name", &rows().schema()).unwrap().split(&rows()).unwrap();
+        assert_eq!(lines(&split[1].1), ["2020-03-09T10:14:33Z|a/../b", "2020-03-09T10:14:34Z|a/../b"]);
     }
 
     #[test]

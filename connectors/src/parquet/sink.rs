@@ -37,11 +37,7 @@ pub(super) struct ParquetFactory {
 
 impl ParquetFactory {
     pub(super) fn new(name: &str, options: ParquetOptions) -> Self {
-        Self {
-            name: name.to_owned(),
-            options,
-            first: Mutex::new(None),
-        }
+        Self { name: name.to_owned(), options, first: Mutex::new(None) }
     }
 
     /// Makes the folder, removes what a crashed run left, and gives the first free number.
@@ -88,11 +84,7 @@ fn first_free(folder: &Path) -> io::Result<u64> {
     let mut first = 0;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             first = first.max(first_free(&path)?);
         } else if name.starts_with(".part-") && name.ends_with(UNFINISHED) {
@@ -106,12 +98,7 @@ fn first_free(folder: &Path) -> io::Result<u64> {
 
 /// The number in `part-<worker>-<number>.parquet`.
 fn number_of(name: &str) -> Option<u64> {
-    name.strip_prefix("part-")?
-        .strip_suffix(".parquet")?
-        .rsplit_once('-')?
-        .1
-        .parse()
-        .ok()
+    name.strip_prefix("part-")?.strip_suffix(".parquet")?.rsplit_once('-')?.1.parse().ok()
 }
 
 struct ParquetSink {
@@ -163,11 +150,8 @@ impl ParquetSink {
         if self.files.len() < MAX_OPEN_FILES {
             return Ok(());
         }
-        let oldest = self
-            .files
-            .iter()
-            .min_by_key(|(_, file)| file.last_write)
-            .map(|(folder, _)| folder.clone());
+        let oldest =
+            self.files.iter().min_by_key(|(_, file)| file.last_write).map(|(folder, _)| folder.clone());
         oldest.map_or(Ok(()), |folder| self.end(&folder))
     }
 
@@ -176,18 +160,13 @@ impl ParquetSink {
     }
 
     fn end_all(&mut self) -> Result<()> {
-        std::mem::take(&mut self.files)
-            .into_values()
-            .try_for_each(OpenFile::finish)
+        std::mem::take(&mut self.files).into_values().try_for_each(OpenFile::finish)
     }
 }
 
 impl Sink for ParquetSink {
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        if batch
-            .weights()
-            .is_some_and(|weights| weights.values().iter().any(|weight| *weight != 1))
-        {
+        if batch.weights().is_some_and(|weights| weights.values().iter().any(|weight| *weight != 1)) {
             let reason = "rows of a changelog cannot be taken back from a file; write an append-only view";
             return Err(Error::connector("parquet sink", &self.name, reason));
         }
@@ -202,11 +181,8 @@ impl Sink for ParquetSink {
         let is_due = |file: &mut OpenFile| {
             header.wall_clock - *file.begun.get_or_insert(header.wall_clock) >= interval
         };
-        let due: Vec<String> = self
-            .files
-            .iter_mut()
-            .filter_map(|(folder, file)| is_due(file).then(|| folder.clone()))
-            .collect();
+        let due: Vec<String> =
+            self.files.iter_mut().filter_map(|(folder, file)| is_due(file).then(|| folder.clone())).collect();
         due.iter().try_for_each(|folder| self.end(folder))
     }
 
@@ -252,9 +228,7 @@ impl OpenFile {
 
     fn write_gathered(&mut self) -> Result<()> {
         while let Some(rows) = self.gathered.next_completed_batch() {
-            self.writer
-                .write(&rows)
-                .map_err(|error| failed(&self.unfinished, error))?;
+            self.writer.write(&rows).map_err(|error| failed(&self.unfinished, error))?;
         }
         Ok(())
     }
@@ -263,10 +237,7 @@ impl OpenFile {
     fn finish(mut self) -> Result<()> {
         self.gathered.finish_buffered_batch()?;
         self.write_gathered()?;
-        let file = self
-            .writer
-            .into_inner()
-            .map_err(|error| failed(&self.unfinished, error))?;
+        let file = self.writer.into_inner().map_err(|error| failed(&self.unfinished, error))?;
         let failed = |error| Error::file("write", &self.path, error);
         file.sync_all().map_err(failed)?;
         fs::rename(&self.unfinished, &self.path).map_err(failed)?;
@@ -306,9 +277,7 @@ mod tests {
             folder: folder.to_owned(),
         };
         let factory = super::super::sink(&declaration).unwrap_or_else(|errors| panic!("{errors:?}"));
-        factory
-            .open(declaration.schema, Worker { index: 0, count: 1 })
-            .unwrap()
+        factory.open(declaration.schema, Worker { index: 0, count: 1 }).unwrap()
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -332,11 +301,7 @@ mod tests {
         sink.write(&rows(0..25)).unwrap();
         assert_eq!(
             names(folder.path()),
-            [
-                ".part-0-000002.parquet.tmp",
-                "part-0-000000.parquet",
-                "part-0-000001.parquet"
-            ]
+            [".part-0-000002.parquet.tmp", "part-0-000000.parquet", "part-0-000001.parquet"]
         );
         drop(sink);
         let mut sink = open(folder.path(), &[]);
@@ -344,11 +309,7 @@ mod tests {
         sink.finish().unwrap();
         assert_eq!(
             names(folder.path()),
-            [
-                "part-0-000000.parquet",
-                "part-0-000001.parquet",
-                "part-0-000002.parquet"
-            ]
+            ["part-0-000000.parquet", "part-0-000001.parquet", "part-0-000002.parquet"]
         );
         assert_eq!(count(&folder.path().join("out/part-0-000001.parquet")), 10);
         assert_eq!(count(&folder.path().join("out/part-0-000002.parquet")), 7);

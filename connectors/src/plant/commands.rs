@@ -29,10 +29,7 @@ pub(super) struct Listener {
 impl Listener {
     pub(super) fn new(name: &str, url: &str, topic: &str) -> Result<Self, OptionError> {
         let topic = CommandTopic::parse(topic)?;
-        Ok(Self {
-            client: Client::new(url, client_id(name))?,
-            topic,
-        })
+        Ok(Self { client: Client::new(url, client_id(name))?, topic })
     }
 
     /// Listens for ever.
@@ -43,9 +40,7 @@ impl Listener {
                 Ok(never) => match never {},
                 Err(lost) => lost,
             };
-            retry
-                .wait(format!("cannot reach {}", self.client.url), lost)
-                .await;
+            retry.wait(format!("cannot reach {}", self.client.url), lost).await;
         }
     }
 
@@ -55,9 +50,7 @@ impl Listener {
         retry: &mut Retry,
     ) -> Result<std::convert::Infallible, Lost> {
         let (mut connection, _) = Connection::open(&self.client).await?;
-        connection
-            .subscribe(&[self.topic.filter()], QoS::AtLeastOnce)
-            .await?;
+        connection.subscribe(&[self.topic.filter()], QoS::AtLeastOnce).await?;
         loop {
             match connection.next().await? {
                 Packet::SubAck(_) => retry.succeeded(),
@@ -133,9 +126,7 @@ async fn publish_on(
             && let Some(reading) = waiting.pop_front()
         {
             let topic = format!("plant/{}/{}/readings", reading.line, reading.machine);
-            connection
-                .publish(Publish::new(topic, QoS::AtLeastOnce, to_json(&reading)))
-                .await?;
+            connection.publish(Publish::new(topic, QoS::AtLeastOnce, to_json(&reading))).await?;
             is_new = true;
         }
         if is_new {
@@ -205,43 +196,23 @@ mod tests {
         let topic = CommandTopic::parse(COMMAND_TOPIC).unwrap();
         assert_eq!(topic.filter(), "plant/+/press/set");
         let message = |payload: &str| Publish::new("plant/line-2/press/set", QoS::AtLeastOnce, payload);
-        let set_point = topic
-            .set_point(&message(r#"{"speed": 12, "line": "x"}"#))
-            .unwrap();
-        assert_eq!(
-            set_point,
-            SetPoint {
-                line: "line-2".into(),
-                speed: Some(12.0),
-                heat: None
-            }
-        );
+        let set_point = topic.set_point(&message(r#"{"speed": 12, "line": "x"}"#)).unwrap();
+        assert_eq!(set_point, SetPoint { line: "line-2".into(), speed: Some(12.0), heat: None });
         assert_eq!(topic.set_point(&message("faster!")), None);
         assert!(CommandTopic::parse("plant/set").is_err());
     }
 
     #[test]
     fn the_published_plant_follows_a_set_point_of_the_broker() {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let broker = Broker::start(None).unwrap();
-        let options = PlantOptions {
-            lines: 1,
-            machines: 1,
-            rate: 1.0,
-            ..PlantOptions::default()
-        };
+        let options = PlantOptions { lines: 1, machines: 1, rate: 1.0, ..PlantOptions::default() };
         let plant = runtime.spawn(publish(broker.url(), options, 200.0));
         let speed = runtime.block_on(async {
             let client = Client::new(&broker.url(), "test".into()).unwrap();
             let (mut connection, _) = Connection::open(&client).await.unwrap();
-            connection
-                .subscribe(&["plant/line-1/press-1-1/readings".into()], QoS::AtMostOnce)
-                .await
-                .unwrap();
+            connection.subscribe(&["plant/line-1/press-1-1/readings".into()], QoS::AtMostOnce).await.unwrap();
             let mut seen = 0;
             loop {
                 let Packet::Publish(message) = connection.next().await.unwrap() else {

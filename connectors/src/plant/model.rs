@@ -57,13 +57,7 @@ pub struct PlantOptions {
 impl Default for PlantOptions {
     fn default() -> Self {
         // 2026-01-01T00:00:00Z.
-        Self {
-            lines: 3,
-            machines: 4,
-            rate: 1.0,
-            seed: 1,
-            start: 1_767_225_600_000_000,
-        }
+        Self { lines: 3, machines: 4, rate: 1.0, seed: 1, start: 1_767_225_600_000_000 }
     }
 }
 
@@ -134,14 +128,8 @@ impl Plant {
     pub fn new(options: PlantOptions) -> Self {
         let places =
             (0..options.lines).flat_map(|line| (0..options.machines).map(move |place| (line, place)));
-        let machines = places
-            .map(|(line, place)| Machine::new(options.seed, line, place))
-            .collect();
-        Self {
-            options,
-            machines,
-            steps: 0,
-        }
+        let machines = places.map(|(line, place)| Machine::new(options.seed, line, place)).collect();
+        Self { options, machines, steps: 0 }
     }
 
     /// The next readings, one per press.
@@ -170,11 +158,7 @@ impl Plant {
     /// Gives a line new set-points, clamped to what its drives take. False if there is no such line.
     pub fn command(&mut self, set_point: &SetPoint) -> bool {
         let mut found = false;
-        for machine in self
-            .machines
-            .iter_mut()
-            .filter(|machine| *machine.line == *set_point.line)
-        {
+        for machine in self.machines.iter_mut().filter(|machine| *machine.line == *set_point.line) {
             machine.command(set_point);
             found = true;
         }
@@ -182,10 +166,7 @@ impl Plant {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a cast of a float saturates, which is what is meant"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, which is what is meant")]
 fn micros(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
@@ -245,11 +226,7 @@ impl Machine {
 
     fn advance(&mut self, step_s: f64) {
         self.change_status(step_s);
-        let speed = if self.status == Status::Running {
-            self.set_speed
-        } else {
-            0.0
-        };
+        let speed = if self.status == Status::Running { self.set_speed } else { 0.0 };
         follow(&mut self.speed, speed, step_s, SPEED_LAG_S);
         follow(&mut self.heat, self.set_heat, step_s, HEAT_LAG_S);
         let warmth = 25.0 + 0.9 * self.speed + 30.0 * self.wear.powi(3);
@@ -344,19 +321,8 @@ mod tests {
     }
 
     fn at_speed(speed: f64) -> Vec<Vec<Reading>> {
-        let one_line = PlantOptions {
-            lines: 1,
-            ..PlantOptions::default()
-        };
-        readings(
-            one_line,
-            3_600,
-            Some(SetPoint {
-                line: "line-1".into(),
-                speed: Some(speed),
-                heat: None,
-            }),
-        )
+        let one_line = PlantOptions { lines: 1, ..PlantOptions::default() };
+        readings(one_line, 3_600, Some(SetPoint { line: "line-1".into(), speed: Some(speed), heat: None }))
     }
 
     #[test]
@@ -369,10 +335,7 @@ mod tests {
                 .filter(|&i| course[i].status == Status::Fault && course[i - 1].status == Status::Running);
             for fault in begins.filter(|&i| i > 900) {
                 let of = |range: std::ops::Range<usize>, value: fn(&Reading) -> f64| {
-                    course[range.clone()]
-                        .iter()
-                        .map(|reading| value(reading))
-                        .sum::<f64>()
+                    course[range.clone()].iter().map(|reading| value(reading)).sum::<f64>()
                         / range.len() as f64
                 };
                 let (early, late) = (fault - 900..fault - 840, fault - 60..fault);
@@ -395,35 +358,17 @@ mod tests {
 
     #[test]
     fn a_set_point_acts_with_a_lag_and_only_on_its_line() {
-        let set_point = SetPoint {
-            line: "line-2".into(),
-            speed: Some(35.0),
-            heat: Some(1_000.0),
-        };
+        let set_point = SetPoint { line: "line-2".into(), speed: Some(35.0), heat: Some(1_000.0) };
         let steps = readings(PlantOptions::default(), 400, Some(set_point));
         let of = |step: usize, line: &str| {
-            steps[step]
-                .iter()
-                .find(|r| &*r.line == line && r.status == Status::Running)
-                .unwrap()
-                .clone()
+            steps[step].iter().find(|r| &*r.line == line && r.status == Status::Running).unwrap().clone()
         };
-        assert!(
-            (25.5..30.0).contains(&of(0, "line-2").speed),
-            "{}",
-            of(0, "line-2").speed
-        );
+        assert!((25.5..30.0).contains(&of(0, "line-2").speed), "{}", of(0, "line-2").speed);
         assert!((of(60, "line-2").speed - 35.0).abs() < 0.5);
-        assert!(
-            (of(399, "line-2").heat - HEAT_LIMITS.1).abs() < 2.0,
-            "the drive clamps a wild command"
-        );
+        assert!((of(399, "line-2").heat - HEAT_LIMITS.1).abs() < 2.0, "the drive clamps a wild command");
         assert!((of(60, "line-1").speed - 25.0).abs() < 0.5);
         let mut plant = Plant::new(PlantOptions::default());
-        assert!(!plant.command(&SetPoint {
-            line: "line-9".into(),
-            ..SetPoint::default()
-        }));
+        assert!(!plant.command(&SetPoint { line: "line-9".into(), ..SetPoint::default() }));
     }
 
     #[test]
@@ -439,30 +384,11 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_plant() {
-        let run = |seed| {
-            readings(
-                PlantOptions {
-                    seed,
-                    ..PlantOptions::default()
-                },
-                100,
-                None,
-            )
-        };
+        let run = |seed| readings(PlantOptions { seed, ..PlantOptions::default() }, 100, None);
         assert_eq!(run(3), run(3));
         assert_ne!(run(3), run(4));
-        let every_half = readings(
-            PlantOptions {
-                rate: 2.0,
-                ..PlantOptions::default()
-            },
-            3,
-            None,
-        );
+        let every_half = readings(PlantOptions { rate: 2.0, ..PlantOptions::default() }, 3, None);
         assert_eq!(every_half[2][0].ts - every_half[0][0].ts, 1_000_000);
-        assert_eq!(
-            (&*every_half[0][5].line, &*every_half[0][5].machine),
-            ("line-2", "press-2-2")
-        );
+        assert_eq!((&*every_half[0][5].line, &*every_half[0][5].machine), ("line-2", "press-2-2"));
     }
 }

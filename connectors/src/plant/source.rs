@@ -25,12 +25,7 @@ const PACE: Duration = Duration::from_millis(20);
 
 /// The options of a plant.
 pub const OPTIONS: &[OptionDoc] = &[
-    OptionDoc::optional(
-        "lines",
-        "whole number",
-        "3",
-        "Number of lines: line-1, line-2, ...",
-    ),
+    OptionDoc::optional("lines", "whole number", "3", "Number of lines: line-1, line-2, ..."),
     OptionDoc::optional(
         "machines",
         "whole number",
@@ -38,12 +33,7 @@ pub const OPTIONS: &[OptionDoc] = &[
         "Number of presses of a line: press-1-1, press-1-2, ...",
     ),
     OptionDoc::optional("rate", "number", "1", "Readings per press and simulated second."),
-    OptionDoc::optional(
-        "speedup",
-        "number",
-        "1",
-        "Simulated seconds per second of wall-clock time.",
-    ),
+    OptionDoc::optional("speedup", "number", "1", "Simulated seconds per second of wall-clock time."),
     OptionDoc::optional("seed", "whole number", "1", "Another seed gives another plant."),
     OptionDoc::optional(
         "start",
@@ -51,18 +41,8 @@ pub const OPTIONS: &[OptionDoc] = &[
         "2026-01-01T00:00:00Z",
         "Event time of the first readings.",
     ),
-    OptionDoc::optional(
-        "duration",
-        "duration",
-        "no end",
-        "Simulated time after which the source ends.",
-    ),
-    OptionDoc::optional(
-        "url",
-        "text",
-        "none",
-        "A broker where the plant listens for set-points.",
-    ),
+    OptionDoc::optional("duration", "duration", "no end", "Simulated time after which the source ends."),
+    OptionDoc::optional("url", "text", "none", "A broker where the plant listens for set-points."),
     OptionDoc::optional(
         "command_topic",
         "text",
@@ -108,9 +88,7 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
     let mut read = OptionReader::new("source", "plant", &declaration.options, OPTIONS);
     let options = read_options(&mut read);
     let speedup = positive(&mut read, "speedup", 1.0);
-    let duration = read
-        .get("duration")
-        .map(|duration: Duration| duration.as_secs_f64());
+    let duration = read.get("duration").map(|duration: Duration| duration.as_secs_f64());
     let url: Option<String> = read.get("url");
     let topic = read.or("command_topic", COMMAND_TOPIC.to_owned());
     let listener = url.map(|url| commands::Listener::new(&declaration.name, &url, &topic));
@@ -148,10 +126,7 @@ fn read_options(read: &mut OptionReader<'_>) -> PlantOptions {
     };
     for (name, count) in [("lines", options.lines), ("machines", options.machines)] {
         if !(1..=10_000).contains(&count) {
-            read.error(OptionError::of(
-                name,
-                format!("option {name:?} is not from 1 to 10000"),
-            ));
+            read.error(OptionError::of(name, format!("option {name:?} is not from 1 to 10000")));
         }
     }
     options
@@ -191,19 +166,16 @@ fn kind(field: &Field, is_metadata: bool) -> Result<Kind, OptionError> {
     };
     let (fits, expected) = match (kind, field.data_type()) {
         (Kind::Time | Kind::ReceivedAt, found) => (*found == TIMESTAMP, "TIMESTAMP"),
-        (Kind::Text(_), found) => (
-            matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
-            "TEXT",
-        ),
+        (Kind::Text(_), found) => {
+            (matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View), "TEXT")
+        }
         (Kind::Number(_), found) => (found.is_floating(), "DOUBLE"),
         (Kind::Fault, found) => (*found == DataType::Boolean, "BOOLEAN"),
     };
     match fits {
         true => Ok(*kind),
-        false => Err(
-            OptionError::general(format!("column {name:?} of a plant source is of another type"))
-                .help(format!("declare it as {expected}")),
-        ),
+        false => Err(OptionError::general(format!("column {name:?} of a plant source is of another type"))
+            .help(format!("declare it as {expected}"))),
     }
 }
 
@@ -222,10 +194,7 @@ impl Source for PlantSource {
     fn run(mut self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> Result<()> {
         // Without a listener nobody holds the other end, and it is empty for ever.
         let (sender, set_points) = mpsc::channel(commands::WAITING);
-        let listening = self
-            .listener
-            .take()
-            .map(|listener| runtime.spawn(listener.run(sender)));
+        let listening = self.listener.take().map(|listener| runtime.spawn(listener.run(sender)));
         let result = runtime.block_on(self.run_on(&chunks, set_points));
         if let Some(listening) = listening {
             listening.abort();
@@ -234,9 +203,7 @@ impl Source for PlantSource {
     }
 
     fn decoder(&self) -> Arc<dyn Decoder> {
-        Arc::new(RowsDecoder {
-            schema: Arc::clone(&self.schema),
-        })
+        Arc::new(RowsDecoder { schema: Arc::clone(&self.schema) })
     }
 
     fn is_bounded(&self) -> bool {
@@ -291,29 +258,18 @@ impl PlantSource {
 
 fn column(kind: Kind, readings: &[Reading]) -> ArrayRef {
     match kind {
-        Kind::Time => Arc::new(
-            readings
-                .iter()
-                .map(|reading| Some(reading.ts))
-                .collect::<TimestampMicrosecondArray>(),
-        ),
+        Kind::Time => {
+            Arc::new(readings.iter().map(|reading| Some(reading.ts)).collect::<TimestampMicrosecondArray>())
+        }
         Kind::Text(text) => Arc::new(StringArray::from_iter_values(readings.iter().map(text))),
         Kind::Number(number) => Arc::new(readings.iter().map(number).collect::<Float64Array>()),
         Kind::Fault => {
-            let faults: Vec<bool> = readings
-                .iter()
-                .map(|reading| reading.status == Status::Fault)
-                .collect();
+            let faults: Vec<bool> = readings.iter().map(|reading| reading.status == Status::Fault).collect();
             Arc::new(BooleanArray::from(faults))
         }
         Kind::ReceivedAt => {
             let now = Clock::system().now();
-            Arc::new(
-                readings
-                    .iter()
-                    .map(|_| Some(now))
-                    .collect::<TimestampMicrosecondArray>(),
-            )
+            Arc::new(readings.iter().map(|_| Some(now)).collect::<TimestampMicrosecondArray>())
         }
     }
 }
@@ -323,9 +279,7 @@ pub(super) fn to_json(reading: &Reading) -> Vec<u8> {
     use crate::format::rows::JsonObjects;
     let mut payload = Vec::new();
     let readings = std::slice::from_ref(reading);
-    let columns = COLUMNS
-        .iter()
-        .map(|(name, kind)| (*name, column(*kind, readings)));
+    let columns = COLUMNS.iter().map(|(name, kind)| (*name, column(*kind, readings)));
     // Columns of one length and of types that JSON has: this cannot fail.
     let rows = arrow::array::RecordBatch::try_from_iter(columns).map_err(lineshaft_engine::Error::from);
     match rows.and_then(|rows| JsonObjects::new(&rows)) {
@@ -344,30 +298,22 @@ mod tests {
     use super::*;
 
     fn declaration(options: &[(&str, &str)], columns: &[(&str, DataType)]) -> SourceDeclaration {
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|(name, kind)| Field::new(*name, kind.clone(), true))
-            .collect();
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
         SourceDeclaration {
             name: "readings".into(),
             schema: Arc::new(Schema::new(fields)),
             metadata: Vec::new(),
             needed: (0..columns.len()).collect(),
             event_time: Some(0),
-            options: options
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
+            options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             folder: ".".into(),
         }
     }
 
     fn run(declaration: &SourceDeclaration) -> RecordBatch {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let source = source(declaration).unwrap();
         let decoder = source.decoder();
         let (sender, mut receiver) = ChunkSender::channel();
@@ -375,12 +321,7 @@ mod tests {
         let thread = std::thread::spawn(move || source.run(sender, handle));
         let mut batches = Vec::new();
         while let Some(chunk) = receiver.blocking_recv() {
-            batches.extend(
-                decoder
-                    .decode(chunk)
-                    .unwrap()
-                    .map(|decoded| decoded.unwrap().rows),
-            );
+            batches.extend(decoder.decode(chunk).unwrap().map(|decoded| decoded.unwrap().rows));
         }
         thread.join().unwrap().unwrap();
         concat_batches(&decoder.schema(), &batches).unwrap()
@@ -388,12 +329,7 @@ mod tests {
 
     #[test]
     fn a_bounded_plant_gives_all_readings_and_ends() {
-        let options = [
-            ("duration", "10 min"),
-            ("speedup", "1000000"),
-            ("rate", "2"),
-            ("lines", "2"),
-        ];
+        let options = [("duration", "10 min"), ("speedup", "1000000"), ("rate", "2"), ("lines", "2")];
         let columns = [
             ("ts", TIMESTAMP),
             ("machine", DataType::Utf8),
@@ -409,11 +345,7 @@ mod tests {
 
     #[test]
     fn wrong_columns_and_options_are_told() {
-        let columns = [
-            ("ts", DataType::Utf8),
-            ("vibrtion", DataType::Float64),
-            ("wear", DataType::Float64),
-        ];
+        let columns = [("ts", DataType::Utf8), ("vibrtion", DataType::Float64), ("wear", DataType::Float64)];
         let Err(errors) = source(&declaration(&[("lines", "0"), ("rate", "0")], &columns)) else {
             panic!("it is wrong")
         };
@@ -428,19 +360,13 @@ mod tests {
         let reading = &Plant::new(PlantOptions::default()).step()[5];
         let object: serde_json::Value = serde_json::from_slice(&to_json(reading)).unwrap();
         assert_eq!(object["ts"], "2026-01-01T00:00:00Z");
-        assert_eq!(
-            (&object["line"], &object["machine"]),
-            (&"line-2".into(), &"press-2-2".into())
-        );
+        assert_eq!((&object["line"], &object["machine"]), (&"line-2".into(), &"press-2-2".into()));
         assert_eq!(object["vibration"], reading.vibration);
         assert_eq!(object["fault"], false);
         let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
         assert_eq!(object.as_object().unwrap().len(), names.len());
         assert!(
-            column(COLUMNS[3].1, std::slice::from_ref(reading))
-                .as_primitive::<Float64Type>()
-                .value(0)
-                > 0.0
+            column(COLUMNS[3].1, std::slice::from_ref(reading)).as_primitive::<Float64Type>().value(0) > 0.0
         );
     }
 }

@@ -40,11 +40,7 @@ impl RowDistributor {
                     let workers = shares.len();
                     for (share, batch) in shares.iter_mut().zip(split(&batch, keys, workers)) {
                         if batch.num_rows() > 0 {
-                            share.push(Part::Rows {
-                                order,
-                                to: None,
-                                batch,
-                            });
+                            share.push(Part::Rows { order, to: None, batch });
                         }
                     }
                 }
@@ -57,10 +53,7 @@ fn split(batch: &Batch, keys: &[usize], workers: usize) -> Vec<Batch> {
     let columns: Vec<_> = keys.iter().map(|key| batch.rows().column(*key).clone()).collect();
     let hashes = hash_rows(&columns, batch.num_rows()).expect("the planner chose keys that can be hashed");
     let taken = partition(&hashes, workers);
-    taken
-        .iter()
-        .map(|rows| batch.take(rows).expect("row numbers of this batch"))
-        .collect()
+    taken.iter().map(|rows| batch.take(rows).expect("row numbers of this batch")).collect()
 }
 
 impl Distributor<Frame> for RowDistributor {

@@ -14,18 +14,10 @@ use crate::time::Watermark;
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
     /// Rows. Parts of an epoch are taken in the order of `order`; at a broadcast `to` is the worker.
-    Rows {
-        order: u32,
-        to: Option<usize>,
-        batch: Batch,
-    },
+    Rows { order: u32, to: Option<usize>, batch: Batch },
     /// What is known of the epoch: its header and the watermark as of it. Every worker gets one from every source
     /// that took part in the epoch, and every operator passes it on.
-    Mark {
-        to: usize,
-        wall_clock: i64,
-        watermark: Watermark,
-    },
+    Mark { to: usize, wall_clock: i64, watermark: Watermark },
 }
 
 /// The timely container: a few parts of one epoch.
@@ -37,10 +29,7 @@ pub(crate) struct Frame {
 
 impl Frame {
     pub(crate) fn new(parts: Vec<Part>) -> Self {
-        Self {
-            parts,
-            encoded: OnceCell::new(),
-        }
+        Self { parts, encoded: OnceCell::new() }
     }
 }
 
@@ -62,15 +51,11 @@ impl ContainerBytes for Frame {
     }
 
     fn length_in_bytes(&self) -> usize {
-        self.encoded
-            .get_or_init(|| super::wire::encode(&self.parts))
-            .len()
+        self.encoded.get_or_init(|| super::wire::encode(&self.parts)).len()
     }
 
     fn into_bytes<W: Write>(&self, writer: &mut W) {
         let bytes = self.encoded.get_or_init(|| super::wire::encode(&self.parts));
-        writer
-            .write_all(bytes)
-            .expect("timely's buffers take what they have room for");
+        writer.write_all(bytes).expect("timely's buffers take what they have room for");
     }
 }

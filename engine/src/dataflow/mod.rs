@@ -40,17 +40,8 @@ pub(crate) struct Program {
 
 /// Builds the dataflow of `program` on this worker. The probe tells which epochs are complete everywhere.
 pub(crate) fn build<'scope>(program: &Program, scope: Scope<'scope, Epoch>) -> Result<ProbeHandle<Epoch>> {
-    let worker = Worker {
-        index: scope.worker().index(),
-        count: scope.worker().peers(),
-    };
-    let mut built = Built {
-        program,
-        scope,
-        worker,
-        streams: HashMap::new(),
-        probe: ProbeHandle::new(),
-    };
+    let worker = Worker { index: scope.worker().index(), count: scope.worker().peers() };
+    let mut built = Built { program, scope, worker, streams: HashMap::new(), probe: ProbeHandle::new() };
     for source in 0..program.plan.sources.len() {
         built.source(source);
     }
@@ -77,12 +68,7 @@ struct Built<'a, 'scope> {
 
 impl<'scope> Built<'_, 'scope> {
     fn source(&mut self, index: usize) {
-        let Program {
-            feeds,
-            control,
-            metrics,
-            ..
-        } = self.program;
+        let Program { feeds, control, metrics, .. } = self.program;
         let streams = source::source(self.scope, index, Arc::clone(&feeds[index]), control, metrics);
         self.streams.insert(Origin::Source(index), streams.rows);
         self.streams.insert(Origin::Late(index), streams.late);
@@ -106,20 +92,11 @@ impl<'scope> Built<'_, 'scope> {
         let mut inputs: Vec<_> = node.inputs.iter().map(|input| self.input(input)).collect();
         let streams = match inputs.pop() {
             Some(input) if node.is_stateless && inputs.is_empty() => {
-                vec![render::stateless(
-                    self.scope, &node.name, input, operator, control,
-                )]
+                vec![render::stateless(self.scope, &node.name, input, operator, control)]
             }
             last => {
                 inputs.extend(last);
-                render::stateful(
-                    self.scope,
-                    &node.name,
-                    inputs,
-                    node.outputs.len(),
-                    operator,
-                    control,
-                )
+                render::stateful(self.scope, &node.name, inputs, node.outputs.len(), operator, control)
             }
         };
         for (port, stream) in streams.into_iter().enumerate() {
@@ -129,34 +106,13 @@ impl<'scope> Built<'_, 'scope> {
     }
 
     fn sink(&mut self, index: usize) -> Result<()> {
-        let Program {
-            plan,
-            sinks,
-            control,
-            metrics,
-            ..
-        } = self.program;
+        let Program { plan, sinks, control, metrics, .. } = self.program;
         let (node, factory) = (&plan.sinks[index], &sinks[index]);
-        let route = if factory.is_parallel() {
-            Route::Local
-        } else {
-            Route::Gather
-        };
+        let route = if factory.is_parallel() { Route::Local } else { Route::Gather };
         let opens = factory.is_parallel() || self.worker.index == 0;
-        let sink = if opens {
-            Some(factory.open(Arc::clone(&node.schema), self.worker)?)
-        } else {
-            None
-        };
-        let sink = Rc::new(RefCell::new(Open {
-            sink,
-            metrics: Arc::clone(metrics),
-            index,
-        }));
-        let input = self.input(&Input {
-            from: node.from,
-            route,
-        });
+        let sink = if opens { Some(factory.open(Arc::clone(&node.schema), self.worker)?) } else { None };
+        let sink = Rc::new(RefCell::new(Open { sink, metrics: Arc::clone(metrics), index }));
+        let input = self.input(&Input { from: node.from, route });
         let end = {
             let sink = Rc::clone(&sink);
             move || sink.borrow_mut().finish()
@@ -192,10 +148,6 @@ impl Operator for Writer {
     }
 
     fn on_epoch_end(&mut self, header: EpochHeader, _output: &mut Output) -> Result<()> {
-        self.0
-            .borrow_mut()
-            .sink
-            .as_mut()
-            .map_or(Ok(()), |sink| sink.end_epoch(header))
+        self.0.borrow_mut().sink.as_mut().map_or(Ok(()), |sink| sink.end_epoch(header))
     }
 }

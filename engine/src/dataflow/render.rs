@@ -82,10 +82,7 @@ fn broadcast<'scope>(stream: Stream<'scope, Epoch, Frame>) -> Stream<'scope, Epo
                     }
                 }
                 if let Some(capability) = capability.retain_least(0) {
-                    output
-                        .activate()
-                        .session(&capability)
-                        .give_container(&mut Frame::new(parts));
+                    output.activate().session(&capability).give_container(&mut Frame::new(parts));
                 }
             });
         }
@@ -141,12 +138,7 @@ fn pass(operator: &mut dyn Operator, buffer: &mut Output, frame: Frame) -> Resul
             Part::Mark { .. } => parts.push(part),
             Part::Rows { order, to, batch } => {
                 operator.on_batch(0, batch, buffer)?;
-                parts.extend(
-                    buffer
-                        .take(0)
-                        .into_iter()
-                        .map(|batch| Part::Rows { order, to, batch }),
-                );
+                parts.extend(buffer.take(0).into_iter().map(|batch| Part::Rows { order, to, batch }));
             }
         }
     }
@@ -155,9 +147,7 @@ fn pass(operator: &mut dyn Operator, buffer: &mut Output, frame: Frame) -> Resul
 
 fn send(port: &mut Port, capability: &InputCapability<Epoch>, parts: Vec<Part>) {
     if let Some(capability) = capability.retain_least(0).filter(|_| !parts.is_empty()) {
-        port.activate()
-            .session(&capability)
-            .give_container(&mut Frame::new(parts));
+        port.activate().session(&capability).give_container(&mut Frame::new(parts));
     }
 }
 
@@ -292,11 +282,7 @@ impl Epochs {
         for part in frame.parts {
             match part {
                 Part::Rows { order, batch, .. } => pending.batches.push((input, order, batch)),
-                Part::Mark {
-                    wall_clock,
-                    watermark,
-                    ..
-                } => {
+                Part::Mark { wall_clock, watermark, .. } => {
                     pending.wall_clock = pending.wall_clock.max(wall_clock);
                     pending.watermarks.push((input, watermark));
                 }
@@ -324,36 +310,19 @@ impl Epochs {
             let seen = &mut self.inputs[input].watermark;
             *seen = watermark.max(*seen);
         }
-        let watermark = self
-            .inputs
-            .iter()
-            .map(|input| input.watermark)
-            .min()
-            .unwrap_or(Watermark::END);
+        let watermark = self.inputs.iter().map(|input| input.watermark).min().unwrap_or(Watermark::END);
         if watermark > self.watermark {
             self.watermark = watermark;
             self.operator.on_watermark(watermark, &mut self.output)?;
         }
-        let header = EpochHeader {
-            epoch,
-            wall_clock: pending.wall_clock,
-        };
+        let header = EpochHeader { epoch, wall_clock: pending.wall_clock };
         self.operator.on_epoch_end(header, &mut self.output)?;
         for (number, (port, capability)) in ports.iter_mut().zip(&pending.capabilities).enumerate() {
-            let rows = self.output.take(number).into_iter().map(|batch| Part::Rows {
-                order: 0,
-                to: None,
-                batch,
-            });
-            let mark = Part::Mark {
-                to: self.here,
-                wall_clock: header.wall_clock,
-                watermark,
-            };
+            let rows =
+                self.output.take(number).into_iter().map(|batch| Part::Rows { order: 0, to: None, batch });
+            let mark = Part::Mark { to: self.here, wall_clock: header.wall_clock, watermark };
             let parts = rows.chain([mark]).collect();
-            port.activate()
-                .session(capability)
-                .give_container(&mut Frame::new(parts));
+            port.activate().session(capability).give_container(&mut Frame::new(parts));
         }
         Ok(())
     }
@@ -380,18 +349,11 @@ impl Epochs {
 fn sorted<'a>(schema: &SchemaRef, batches: impl Iterator<Item = &'a Batch>) -> Result<Batch> {
     let batches: Vec<&Batch> = batches.collect();
     let rows = concat_batches(schema, batches.iter().map(|batch| batch.rows()))?;
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| SortField::new(field.data_type().clone()))
-        .collect();
+    let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
     let keys = RowConverter::new(fields)?.convert_columns(rows.columns())?;
     let mut indices: Vec<u32> = (0_u32..).take(rows.num_rows()).collect();
     indices.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
-    let weights = batches
-        .iter()
-        .filter_map(|batch| batch.weights())
-        .collect::<Vec<_>>();
+    let weights = batches.iter().filter_map(|batch| batch.weights()).collect::<Vec<_>>();
     let batch = if weights.is_empty() {
         Batch::new(rows)
     } else {

@@ -53,13 +53,7 @@ pub(super) fn source<'scope>(
     let (late_port, late) = builder.new_output();
     let (quarantine_port, quarantine) = builder.new_output();
     let ports = [rows_port, late_port, quarantine_port].map(Port::from);
-    let reader = Reader {
-        index,
-        workers,
-        feed,
-        metrics: Arc::clone(metrics),
-        claimed: VecDeque::new(),
-    };
+    let reader = Reader { index, workers, feed, metrics: Arc::clone(metrics), claimed: VecDeque::new() };
     let control = Arc::clone(control);
     builder.build(move |capabilities| {
         let mut running = Some((reader, ports, capabilities));
@@ -147,17 +141,8 @@ impl Reader {
         }
         if let Some((ticket, chunk)) = self.feed.claim() {
             let only_moves_time = matches!(chunk.payload, Payload::Empty);
-            let batches = if only_moves_time {
-                None
-            } else {
-                Some(self.feed.decoder.decode(chunk)?)
-            };
-            self.claimed.push_back(Claimed {
-                ticket,
-                batches,
-                ready: VecDeque::new(),
-                only_moves_time,
-            });
+            let batches = if only_moves_time { None } else { Some(self.feed.decoder.decode(chunk)?) };
+            self.claimed.push_back(Claimed { ticket, batches, ready: VecDeque::new(), only_moves_time });
         }
         Ok(())
     }
@@ -209,15 +194,11 @@ impl Reader {
         capabilities: &[Capability<Epoch>],
     ) -> Result<()> {
         let metrics = &self.metrics.sources[self.index];
-        metrics
-            .received
-            .add(decoded.rows.num_rows() + decoded.rejected.len());
+        metrics.received.add(decoded.rows.num_rows() + decoded.rejected.len());
         if let Some(stamped) = &turn.stamped {
             decoded.rejected.extend_from_slice(&stamped.rejected);
             metrics.processed.add(stamped.on_time.num_rows());
-            metrics
-                .late
-                .add(stamped.late.as_ref().map_or(0, |late| late.num_rows()));
+            metrics.late.add(stamped.late.as_ref().map_or(0, |late| late.num_rows()));
             let late = stamped.late.clone();
             let quarantine = match decoded.rejected.is_empty() {
                 true => None,
@@ -229,15 +210,9 @@ impl Reader {
                 let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) else {
                     continue;
                 };
-                let part = Part::Rows {
-                    order: 0,
-                    to: None,
-                    batch: rows.into(),
-                };
+                let part = Part::Rows { order: 0, to: None, batch: rows.into() };
                 let capability = capability.delayed(&turn.epoch);
-                port.activate()
-                    .session(&capability)
-                    .give_container(&mut Frame::new(vec![part]));
+                port.activate().session(&capability).give_container(&mut Frame::new(vec![part]));
             }
         }
         self.send_marks(&turn, ticket, ports, capabilities);
@@ -252,11 +227,7 @@ impl Reader {
         capabilities: &[Capability<Epoch>],
     ) {
         self.metrics.sources[self.index].set_watermark(turn.watermark);
-        let mark = |to| Part::Mark {
-            to,
-            wall_clock: ticket.wall_clock,
-            watermark: turn.watermark,
-        };
+        let mark = |to| Part::Mark { to, wall_clock: ticket.wall_clock, watermark: turn.watermark };
         for (port, capability) in ports.iter_mut().zip(capabilities) {
             let capability = capability.delayed(&turn.epoch);
             let mut marks = Frame::new((0..self.workers).map(mark).collect());

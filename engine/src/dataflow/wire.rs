@@ -21,30 +21,17 @@ pub(super) fn encode(parts: &[Part]) -> Vec<u8> {
     for part in parts {
         match part {
             Part::Rows { order, to, batch } => {
-                let kind = if batch.weights().is_some() {
-                    WEIGHTED_ROWS
-                } else {
-                    ROWS
-                };
+                let kind = if batch.weights().is_some() { WEIGHTED_ROWS } else { ROWS };
                 let to = to.map_or(u64::MAX, |to| to as u64);
                 let rows = encode_rows(batch);
                 words(&mut bytes, [kind, u64::from(*order), to, rows.len() as u64]);
                 bytes.extend_from_slice(&rows);
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
             }
-            Part::Mark {
-                to,
-                wall_clock,
-                watermark,
-            } => {
+            Part::Mark { to, wall_clock, watermark } => {
                 words(
                     &mut bytes,
-                    [
-                        MARK,
-                        *to as u64,
-                        wall_clock.cast_unsigned(),
-                        watermark.0.cast_unsigned(),
-                    ],
+                    [MARK, *to as u64, wall_clock.cast_unsigned(), watermark.0.cast_unsigned()],
                 );
             }
         }
@@ -63,21 +50,13 @@ pub(super) fn decode(mut bytes: &[u8]) -> Vec<Part> {
         bytes = &bytes[4 * 8..];
         if kind == MARK {
             let watermark = Watermark(c.cast_signed());
-            parts.push(Part::Mark {
-                to: index(a),
-                wall_clock: b.cast_signed(),
-                watermark,
-            });
+            parts.push(Part::Mark { to: index(a), wall_clock: b.cast_signed(), watermark });
             continue;
         }
         let length = index(c);
         let batch = decode_rows(&bytes[..length], kind == WEIGHTED_ROWS);
         let order = u32::try_from(a).expect("written from a u32");
-        parts.push(Part::Rows {
-            order,
-            to: (b != u64::MAX).then(|| index(b)),
-            batch,
-        });
+        parts.push(Part::Rows { order, to: (b != u64::MAX).then(|| index(b)), batch });
         bytes = &bytes[length.next_multiple_of(ALIGNMENT)..];
     }
     parts
@@ -106,13 +85,7 @@ fn encode_rows(batch: &Batch) -> Vec<u8> {
             let weights = RecordBatch::try_from_iter([weights]).expect("one column");
             let mut fields = batch.schema().fields().to_vec();
             fields.extend(weights.schema().fields().iter().cloned());
-            let columns = batch
-                .rows()
-                .columns()
-                .iter()
-                .chain(weights.columns())
-                .cloned()
-                .collect();
+            let columns = batch.rows().columns().iter().chain(weights.columns()).cloned().collect();
             let schema = arrow::datatypes::Schema::new(fields);
             RecordBatch::try_new(schema.into(), columns).expect("a weight for each row")
         }
@@ -143,21 +116,9 @@ mod tests {
         let rows = RecordBatch::try_from_iter([("machine", column)]).unwrap();
         let weighted = Batch::with_weights(rows.clone(), Int64Array::from(vec![1, -1, 1]));
         let parts = vec![
-            Part::Rows {
-                order: 3,
-                to: Some(1),
-                batch: Batch::new(rows),
-            },
-            Part::Mark {
-                to: 2,
-                wall_clock: -5,
-                watermark: Watermark::END,
-            },
-            Part::Rows {
-                order: 0,
-                to: None,
-                batch: weighted,
-            },
+            Part::Rows { order: 3, to: Some(1), batch: Batch::new(rows) },
+            Part::Mark { to: 2, wall_clock: -5, watermark: Watermark::END },
+            Part::Rows { order: 0, to: None, batch: weighted },
         ];
         assert_eq!(format!("{:?}", decode(&encode(&parts))), format!("{parts:?}"));
     }

@@ -94,10 +94,7 @@ impl Feed {
             closed: false,
             workers: Vec::new(),
         };
-        Self {
-            decoder,
-            state: Mutex::new(state),
-        }
+        Self { decoder, state: Mutex::new(state) }
     }
 
     pub(crate) fn add_worker(&self, activator: SyncActivator) {
@@ -169,19 +166,12 @@ impl Feed {
             }
         };
         let watermark = state.clock.watermark(now);
-        let front = state
-            .open
-            .front_mut()
-            .expect("the chunk is open until it is done");
+        let front = state.open.front_mut().expect("the chunk is open until it is done");
         let epoch = front.0;
         assert!(epoch < front.1, "a decoder gave more batches than it said");
         front.0 += 1;
         state.wake();
-        Ok(Turn {
-            epoch,
-            stamped,
-            watermark,
-        })
+        Ok(Turn { epoch, stamped, watermark })
     }
 
     /// The chunk whose turn it is is done; the turn passes on.

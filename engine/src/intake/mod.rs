@@ -102,9 +102,7 @@ impl Intake {
     }
 
     fn lines_where(&self, wanted: impl Fn(&Line) -> bool) -> Vec<usize> {
-        (0..self.lines.len())
-            .filter(|line| wanted(&self.lines[*line]))
-            .collect()
+        (0..self.lines.len()).filter(|line| wanted(&self.lines[*line])).collect()
     }
 
     /// Reads `lines` until all of them have ended or the program stops.
@@ -136,16 +134,9 @@ impl Intake {
 
     async fn next(&mut self, lines: &[usize]) -> Event {
         let control = Arc::clone(&self.control);
-        let can_idle = lines
-            .iter()
-            .any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
-        let tick = async {
-            if can_idle {
-                tokio::time::sleep(TICK).await
-            } else {
-                std::future::pending().await
-            }
-        };
+        let can_idle = lines.iter().any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
+        let tick =
+            async { if can_idle { tokio::time::sleep(TICK).await } else { std::future::pending().await } };
         let stop = async {
             loop {
                 let changed = control.changed.notified();
@@ -179,18 +170,13 @@ impl Intake {
                 }
             }
         }
-        let live = lines
-            .iter()
-            .find(|line| !self.lines[**line].is_bounded && self.lines[**line].head.is_some());
+        let live =
+            lines.iter().find(|line| !self.lines[**line].is_bounded && self.lines[**line].head.is_some());
         if let Some(live) = live {
             return Poll::Ready(Event::Chunk(*live));
         }
-        let bounded = || {
-            lines
-                .iter()
-                .map(|line| (*line, &self.lines[*line]))
-                .filter(|(_, line)| line.is_bounded)
-        };
+        let bounded =
+            || lines.iter().map(|line| (*line, &self.lines[*line])).filter(|(_, line)| line.is_bounded);
         // In step: only when the next chunk of every bounded source is known can the first of them be told.
         if bounded().all(|(_, line)| line.head.is_some() || line.has_ended) {
             let heads = bounded().filter_map(|(index, line)| Some((index, line.head.as_ref()?)));
@@ -222,13 +208,7 @@ impl Intake {
         self.metrics.sources[line].bytes.add(chunk.payload.bytes());
         // The last epoch is for the watermark that moves because a partition or the source has ended.
         let epochs = u64::from(chunk.batches) + u64::from(chunk.last || ends_source);
-        let work = Work {
-            epoch: self.next_epoch,
-            epochs,
-            chunk,
-            wall_clock: self.wall_clock,
-            ends_source,
-        };
+        let work = Work { epoch: self.next_epoch, epochs, chunk, wall_clock: self.wall_clock, ends_source };
         self.next_epoch = work.end();
         self.open.push_back(work.end());
         for (index, other) in self.lines.iter().enumerate() {
@@ -273,20 +253,12 @@ fn gather(chunk: &mut Chunk, line: &mut Line) {
     let Payload::Messages(messages) = &mut chunk.payload else {
         return;
     };
-    let mut bytes = messages
-        .iter()
-        .map(|message| message.payload.len())
-        .sum::<usize>();
+    let mut bytes = messages.iter().map(|message| message.payload.len()).sum::<usize>();
     while messages.len() < MAX_RECORDS && bytes < MAX_BYTES {
         match line.chunks.try_recv() {
-            Ok(Chunk {
-                payload: Payload::Messages(more),
-                ..
-            }) => {
-                bytes += more
-                    .iter()
-                    .map(|message| message.payload.len() + message.topic.len())
-                    .sum::<usize>();
+            Ok(Chunk { payload: Payload::Messages(more), .. }) => {
+                bytes +=
+                    more.iter().map(|message| message.payload.len() + message.topic.len()).sum::<usize>();
                 messages.extend(more);
             }
             Ok(other) => {

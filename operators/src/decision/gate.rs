@@ -103,12 +103,7 @@ impl Gate {
             decided.push((row, false, decision));
             decided.extend(failsafe.map(|failsafe| (row, true, failsafe)));
         }
-        let rows = Rows {
-            options: &self.options,
-            input: &self.input,
-            now,
-            decided: &decided,
-        };
+        let rows = Rows { options: &self.options, input: &self.input, now, decided: &decided };
         let (commands, log) = rows.finish(&proposals.rows)?;
         if let Some(commands) = commands {
             output.send_to(0, commands);
@@ -122,11 +117,7 @@ impl Gate {
             if !column.data_type().is_numeric() {
                 return Ok(None);
             }
-            Ok(Some(
-                cast(column, &DataType::Float64)?
-                    .as_primitive::<Float64Type>()
-                    .clone(),
-            ))
+            Ok(Some(cast(column, &DataType::Float64)?.as_primitive::<Float64Type>().clone()))
         };
         Ok(Proposals {
             keys: self.keys.encode(&rows, &self.options.keys)?,
@@ -155,11 +146,7 @@ impl Gate {
 
     fn refuse(&self, proposals: &Proposals, row: usize, now: i64) -> Option<Refusal> {
         let key = &proposals.keys[row];
-        let null_key = self
-            .options
-            .keys
-            .iter()
-            .find(|&&column| proposals.rows.column(column).is_null(row));
+        let null_key = self.options.keys.iter().find(|&&column| proposals.rows.column(column).is_null(row));
         if let Some(&column) = null_key {
             return Some(Refusal::Rejected(format!("key {} is NULL", self.name(column))));
         }
@@ -176,10 +163,7 @@ impl Gate {
         let (ttl, column) = (self.options.ttl?, self.options.event_time?);
         let times = rows.column(column).as_primitive_opt::<TimestampMicrosecondType>();
         match times.filter(|times| times.is_valid(row)) {
-            None => Some(Refusal::Rejected(format!(
-                "event time {} is NULL",
-                self.name(column)
-            ))),
+            None => Some(Refusal::Rejected(format!("event time {} is NULL", self.name(column)))),
             Some(times) => {
                 let age = now.saturating_sub(times.value(row));
                 let reason = || format!("stale: {age} us old, the time to live is {ttl} us");
@@ -195,9 +179,7 @@ impl Gate {
             if proposals.rows.column(column).is_null(row) {
                 return Some(format!("{} is NULL", self.name(column)));
             }
-            let number = proposals.numbers[column]
-                .as_ref()
-                .map(|numbers| numbers.value(row));
+            let number = proposals.numbers[column].as_ref().map(|numbers| numbers.value(row));
             if let Some(number) = number.filter(|number| !number.is_finite()) {
                 return Some(format!("{} is {number}", self.name(column)));
             }
@@ -218,10 +200,7 @@ impl Gate {
 
     fn refuse_rate(&self, key: &Key, now: i64) -> Option<String> {
         let rate = self.options.rate?;
-        let count = self
-            .sent
-            .get(key)
-            .map_or(0, |sent| sent.within(now, rate.interval));
+        let count = self.sent.get(key).map_or(0, |sent| sent.within(now, rate.interval));
         (count >= rate.count).then(|| format!("rate: {count} already sent in {} us", rate.interval))
     }
 
@@ -245,20 +224,13 @@ impl Gate {
     /// What becomes of a command that passed. `sent` names what auto does.
     fn pass(&self, sent: &'static str, reason: Option<&str>) -> Decided {
         let (decision, reason) = match (self.options.closed, self.options.mode) {
-            (true, _) => (
-                "shadow",
-                Some(reason.map_or("backfill".to_owned(), |r| format!("{r}, backfill"))),
-            ),
+            (true, _) => ("shadow", Some(reason.map_or("backfill".to_owned(), |r| format!("{r}, backfill")))),
             (false, Mode::Shadow) => ("shadow", reason.map(str::to_owned)),
             (false, Mode::Approve) => ("held", reason.map(str::to_owned)),
             (false, Mode::Auto) => (sent, None),
         };
         let goes_out = !self.options.closed && self.options.mode == Mode::Auto;
-        Decided {
-            decision,
-            reason,
-            goes_out,
-        }
+        Decided { decision, reason, goes_out }
     }
 
     /// Remembers what was sent, or would have been. What is held for a person has not been sent.
@@ -267,10 +239,7 @@ impl Gate {
             return;
         }
         let interval = self.options.rate.map(|rate| rate.interval);
-        self.sent
-            .entry(key.clone())
-            .or_default()
-            .note(now, values, failsafe, interval);
+        self.sent.entry(key.clone()).or_default().note(now, values, failsafe, interval);
     }
 
     fn name(&self, column: usize) -> &str {
@@ -280,10 +249,7 @@ impl Gate {
 
 impl Proposals {
     fn values(&self, row: usize) -> Vec<Option<f64>> {
-        self.numbers
-            .iter()
-            .map(|numbers| numbers.as_ref().map(|numbers| numbers.value(row)))
-            .collect()
+        self.numbers.iter().map(|numbers| numbers.as_ref().map(|numbers| numbers.value(row))).collect()
     }
 }
 
@@ -291,9 +257,7 @@ impl Operator for Gate {
     /// Input 0 has proposals, input 1 interlock keys. All changes of interlocks of an epoch count for its proposals.
     fn on_batch(&mut self, input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
         if input == 1 {
-            return self
-                .interlock
-                .apply(&self.keys, &self.options.interlock_keys, &batch);
+            return self.interlock.apply(&self.keys, &self.options.interlock_keys, &batch);
         }
         // A retraction proposes nothing.
         let batch = match batch.weights() {

@@ -51,11 +51,6 @@ impl Interlock {
         let encoded = keys.encode(rows, &(0..width).collect::<Vec<_>>())?;
         let weights = rows.column(width).as_primitive::<Int64Type>();
         debug_assert_eq!(weights.null_count(), 0, "weights are never NULL");
-        Ok(Self {
-            weights: encoded
-                .into_iter()
-                .zip(weights.values().iter().copied())
-                .collect(),
-        })
+        Ok(Self { weights: encoded.into_iter().zip(weights.values().iter().copied()).collect() })
     }
 }

@@ -21,18 +21,10 @@ pub(crate) struct Keys {
 impl Keys {
     /// Keys made of `columns` of `schema`; without columns all rows have one key.
     pub(crate) fn new(schema: &SchemaRef, columns: &[usize]) -> Result<Self> {
-        let fields: Vec<FieldRef> = columns
-            .iter()
-            .map(|&column| Arc::clone(&schema.fields()[column]))
-            .collect();
-        let sort = fields
-            .iter()
-            .map(|field| SortField::new(field.data_type().clone()))
-            .collect();
-        Ok(Self {
-            converter: RowConverter::new(sort)?,
-            fields,
-        })
+        let fields: Vec<FieldRef> =
+            columns.iter().map(|&column| Arc::clone(&schema.fields()[column])).collect();
+        let sort = fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Self { converter: RowConverter::new(sort)?, fields })
     }
 
     /// The columns that a key is made of.
@@ -46,9 +38,8 @@ impl Keys {
             return Ok(vec![Key::default(); rows.num_rows()]);
         }
         let pairs = columns.iter().zip(&self.fields);
-        let arrays: Result<Vec<ArrayRef>, _> = pairs
-            .map(|(&column, field)| cast(rows.column(column), field.data_type()))
-            .collect();
+        let arrays: Result<Vec<ArrayRef>, _> =
+            pairs.map(|(&column, field)| cast(rows.column(column), field.data_type())).collect();
         let encoded = self.converter.convert_columns(&arrays?)?;
         Ok(encoded.iter().map(|row| row.as_ref().into()).collect())
     }
@@ -63,9 +54,7 @@ impl Keys {
         let columns = self.converter.convert_rows(rows)?;
         // A dictionary comes back as its values.
         let pairs = columns.iter().zip(&self.fields);
-        Ok(pairs
-            .map(|(column, field)| cast(column, field.data_type()))
-            .collect::<Result<_, _>>()?)
+        Ok(pairs.map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?)
     }
 }
 
@@ -97,14 +86,9 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8View, true)]));
         let keys = Keys::new(&schema, &[0]).unwrap();
         let text = |column: ArrayRef| RecordBatch::try_from_iter([("line", column)]).unwrap();
-        let plain = text(Arc::new(StringArray::from(vec![
-            "a longer name than twelve bytes",
-        ])));
+        let plain = text(Arc::new(StringArray::from(vec!["a longer name than twelve bytes"])));
         let view = text(cast(plain.column(0), &DataType::Utf8View).unwrap());
-        assert_eq!(
-            keys.encode(&plain, &[0]).unwrap(),
-            keys.encode(&view, &[0]).unwrap()
-        );
+        assert_eq!(keys.encode(&plain, &[0]).unwrap(), keys.encode(&view, &[0]).unwrap());
     }
 
     #[test]

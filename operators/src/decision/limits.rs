@@ -41,9 +41,7 @@ impl Limits {
         if moved <= step + rounding {
             return None;
         }
-        Some(format!(
-            "{name} {value} is {moved} from the last {last}, more than the step {step}"
-        ))
+        Some(format!("{name} {value} is {moved} from the last {last}, more than the step {step}"))
     }
 
     /// Why these limits make no sense, if so.
@@ -55,9 +53,7 @@ impl Limits {
         if let (Some(lower), Some(upper)) = (self.lower, self.upper)
             && lower > upper
         {
-            return Some(format!(
-                "the bounds {lower} and {upper} of {name} are not in order"
-            ));
+            return Some(format!("the bounds {lower} and {upper} of {name} are not in order"));
         }
         self.max_step
             .filter(|step| *step <= 0.0)
@@ -70,24 +66,13 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits {
-            column: 0,
-            lower: Some(10.0),
-            upper: Some(40.0),
-            max_step: Some(2.0),
-        }
+        Limits { column: 0, lower: Some(10.0), upper: Some(40.0), max_step: Some(2.0) }
     }
 
     #[test]
     fn a_refusal_names_value_and_limit() {
-        assert_eq!(
-            limits().refuse_bounds("speed", 9.5).unwrap(),
-            "speed 9.5 is below the least 10"
-        );
-        assert_eq!(
-            limits().refuse_bounds("speed", 41.0).unwrap(),
-            "speed 41 is above the greatest 40"
-        );
+        assert_eq!(limits().refuse_bounds("speed", 9.5).unwrap(), "speed 9.5 is below the least 10");
+        assert_eq!(limits().refuse_bounds("speed", 41.0).unwrap(), "speed 41 is above the greatest 40");
         assert_eq!(limits().refuse_bounds("speed", f64::NAN).unwrap(), "speed is NaN");
         assert_eq!(limits().refuse_bounds("speed", 40.0), None);
         let reason = limits().refuse_step("speed", 14.0, 10.0).unwrap();
@@ -96,10 +81,7 @@ mod tests {
 
     #[test]
     fn a_full_step_passes_whatever_its_rounding() {
-        let step = Limits {
-            max_step: Some(0.1),
-            ..limits()
-        };
+        let step = Limits { max_step: Some(0.1), ..limits() };
         let mut last = 12.3;
         for _ in 0..100 {
             let next = last + 0.1;

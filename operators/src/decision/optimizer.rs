@@ -96,12 +96,7 @@ impl Optimizer {
         let times = cast(rows.column(self.options.event_time), &TIMESTAMP)?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
         let mut newest: BTreeMap<(EventTime, Key), usize> = BTreeMap::new();
-        for (row, key) in self
-            .keys
-            .encode(rows, &self.options.keys)?
-            .into_iter()
-            .enumerate()
-        {
+        for (row, key) in self.keys.encode(rows, &self.options.keys)?.into_iter().enumerate() {
             let retracted = batch.weights().is_some_and(|weights| weights.value(row) <= 0);
             if times.is_null(row) || retracted {
                 continue;
@@ -118,17 +113,8 @@ impl Optimizer {
         for ((tick, key), row) in newest {
             let event_time = times.value(row);
             let of_tick = self.pending.entry(tick).or_default();
-            if of_tick
-                .get(&key)
-                .is_none_or(|known| known.event_time <= event_time)
-            {
-                of_tick.insert(
-                    key,
-                    State {
-                        event_time,
-                        row: copy_row(rows, row)?,
-                    },
-                );
+            if of_tick.get(&key).is_none_or(|known| known.event_time <= event_time) {
+                of_tick.insert(key, State { event_time, row: copy_row(rows, row)? });
             }
         }
         Ok(())
@@ -149,41 +135,27 @@ impl Optimizer {
     fn solve(&self, tick: EventTime, key: Key, state: &RecordBatch) -> Result<Choice> {
         let previous = self.previous.get(&key).map(Vec::as_slice);
         let (ranges, out_of_reach) = self.ranges(previous);
-        let seed = key.iter().fold(
-            mix(self.options.seed) ^ mix(tick.cast_unsigned()),
-            |seed, byte| mix(seed ^ u64::from(*byte)),
-        );
+        let seed = key.iter().fold(mix(self.options.seed) ^ mix(tick.cast_unsigned()), |seed, byte| {
+            mix(seed ^ u64::from(*byte))
+        });
         let mut evaluate = |points: &[Vec<f64>]| self.score(state, points);
         let best = minimize(&ranges, previous, seed, self.options.evaluations, &mut evaluate)?;
         if !best.score.is_usable() {
             let reason = Some(format!("cost is {}", best.score.cost));
-            return Ok(Choice {
-                key,
-                point: None,
-                cost: None,
-                reason,
-            });
+            return Ok(Choice { key, point: None, cost: None, reason });
         }
         let reason = match out_of_reach {
             Some(reason) => Some(reason),
             None => self.broken_constraint(state, &best)?,
         };
-        Ok(Choice {
-            key,
-            cost: Some(best.score.cost),
-            point: Some(best.point),
-            reason,
-        })
+        Ok(Choice { key, cost: Some(best.score.cost), point: Some(best.point), reason })
     }
 
     /// Bounds and steps together; and why no value satisfies both, if that is so.
     fn ranges(&self, previous: Option<&[f64]>) -> (Vec<Range>, Option<String>) {
         let mut out_of_reach = None;
         let mut range = |(index, variable): (usize, &Variable)| {
-            let whole = Range {
-                lower: variable.lower,
-                upper: variable.upper,
-            };
+            let whole = Range { lower: variable.lower, upper: variable.upper };
             let (Some(last), Some(step)) = (previous.map(|point| point[index]), variable.max_step) else {
                 return whole;
             };
@@ -192,32 +164,19 @@ impl Optimizer {
                 return Range { lower, upper };
             }
             let name = &variable.name;
-            out_of_reach = Some(format!(
-                "the last {name} {last} is more than the step {step} outside the bounds"
-            ));
+            out_of_reach =
+                Some(format!("the last {name} {last} is more than the step {step} outside the bounds"));
             let nearest = last.clamp(whole.lower, whole.upper);
-            Range {
-                lower: nearest,
-                upper: nearest,
-            }
+            Range { lower: nearest, upper: nearest }
         };
-        let ranges = self
-            .options
-            .variables
-            .iter()
-            .enumerate()
-            .map(&mut range)
-            .collect();
+        let ranges = self.options.variables.iter().enumerate().map(&mut range).collect();
         (ranges, out_of_reach)
     }
 
     fn score(&self, state: &RecordBatch, points: &[Vec<f64>]) -> Result<Vec<Score>> {
         let rows = self.candidate_rows(state, points)?;
         let costs = floats(&self.options.objective.evaluate(&rows)?)?;
-        let mut scores: Vec<Score> = costs
-            .into_iter()
-            .map(|cost| Score { cost, violation: 0.0 })
-            .collect();
+        let mut scores: Vec<Score> = costs.into_iter().map(|cost| Score { cost, violation: 0.0 }).collect();
         for constraint in &self.options.constraints {
             for (score, violation) in scores.iter_mut().zip(violations(constraint, &rows)?) {
                 score.violation += violation;
@@ -262,26 +221,12 @@ impl Optimizer {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(ticks)];
         columns.extend(self.keys.decode(choices.iter().map(|choice| &choice.key))?);
         for variable in 0..self.options.variables.len() {
-            let values = choices
-                .iter()
-                .map(|choice| choice.point.as_ref().map(|point| point[variable]));
+            let values = choices.iter().map(|choice| choice.point.as_ref().map(|point| point[variable]));
             columns.push(Arc::new(values.collect::<Float64Array>()));
         }
-        columns.push(Arc::new(
-            choices.iter().map(|choice| choice.cost).collect::<Float64Array>(),
-        ));
-        columns.push(Arc::new(
-            choices
-                .iter()
-                .map(|c| Some(c.reason.is_none()))
-                .collect::<BooleanArray>(),
-        ));
-        columns.push(Arc::new(
-            choices
-                .iter()
-                .map(|c| c.reason.as_deref())
-                .collect::<StringArray>(),
-        ));
+        columns.push(Arc::new(choices.iter().map(|choice| choice.cost).collect::<Float64Array>()));
+        columns.push(Arc::new(choices.iter().map(|c| Some(c.reason.is_none())).collect::<BooleanArray>()));
+        columns.push(Arc::new(choices.iter().map(|c| c.reason.as_deref()).collect::<StringArray>()));
         Ok(RecordBatch::try_new(Arc::clone(&self.output), columns)?)
     }
 }
@@ -289,11 +234,7 @@ impl Optimizer {
 /// The first multiple of the interval at or after an event time.
 fn tick_of(event_time: EventTime, interval: i64) -> EventTime {
     let behind = event_time.rem_euclid(interval);
-    if behind == 0 {
-        event_time
-    } else {
-        event_time.saturating_add(interval - behind)
-    }
+    if behind == 0 { event_time } else { event_time.saturating_add(interval - behind) }
 }
 
 /// True if no row at or before the tick can follow. The watermark itself may still come as an event time.
@@ -310,11 +251,7 @@ fn copy_row(rows: &RecordBatch, row: usize) -> Result<RecordBatch> {
 /// NULL as NaN.
 fn floats(column: &ArrayRef) -> Result<Vec<f64>> {
     let column = cast(column, &DataType::Float64)?;
-    Ok(column
-        .as_primitive::<Float64Type>()
-        .iter()
-        .map(|value| value.unwrap_or(f64::NAN))
-        .collect())
+    Ok(column.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 /// How far each candidate is off; zero where the constraint holds.
@@ -354,17 +291,9 @@ impl Operator for Optimizer {
     /// Tables: `pending` (rows of the input), `previous` (key, choice), `solved` (the watermark).
     fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
-        let rows = self
-            .pending
-            .values()
-            .flat_map(|states| states.values().map(|state| &state.row));
+        let rows = self.pending.values().flat_map(|states| states.values().map(|state| &state.row));
         snapshot.put("pending", concat_batches(&self.input, rows)?);
-        let mut fields: Vec<Field> = self
-            .keys
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone())
-            .collect();
+        let mut fields: Vec<Field> = self.keys.fields().iter().map(|field| field.as_ref().clone()).collect();
         let mut columns = self.keys.decode(self.previous.keys())?;
         for (index, variable) in self.options.variables.iter().enumerate() {
             fields.push(Field::new(&variable.name, DataType::Float64, false));
@@ -372,10 +301,7 @@ impl Operator for Optimizer {
                 self.previous.values().map(|point| point[index]),
             )));
         }
-        snapshot.put(
-            "previous",
-            RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?,
-        );
+        snapshot.put("previous", RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?);
         let solved: ArrayRef = Arc::new(Int64Array::from(vec![self.solved.0]));
         snapshot.put("solved", RecordBatch::try_from_iter([("watermark", solved)])?);
         Ok(snapshot)
@@ -395,11 +321,7 @@ impl Operator for Optimizer {
         let values: Result<Vec<Vec<f64>>> = previous.columns()[width..].iter().map(floats).collect();
         let values = values?;
         let point = |row: usize| values.iter().map(|column| column[row]).collect();
-        self.previous = keys
-            .into_iter()
-            .enumerate()
-            .map(|(row, key)| (key, point(row)))
-            .collect();
+        self.previous = keys.into_iter().enumerate().map(|(row, key)| (key, point(row))).collect();
         self.solved = Watermark(solved.column(0).as_primitive::<Int64Type>().value(0));
         Ok(())
     }

@@ -44,9 +44,7 @@ impl Score {
 
     fn compare(&self, other: &Self) -> Ordering {
         let usable = other.is_usable().cmp(&self.is_usable());
-        usable
-            .then(self.violation.total_cmp(&other.violation))
-            .then(self.cost.total_cmp(&other.cost))
+        usable.then(self.violation.total_cmp(&other.violation)).then(self.cost.total_cmp(&other.cost))
     }
 
     fn beats(&self, other: &Self) -> bool {
@@ -77,12 +75,7 @@ pub fn minimize(
     budget: usize,
     evaluate: &mut Evaluate<'_>,
 ) -> Result<Candidate> {
-    let mut search = Search {
-        ranges,
-        random: Random::new(seed),
-        left: budget.max(1),
-        evaluate,
-    };
+    let mut search = Search { ranges, random: Random::new(seed), left: budget.max(1), evaluate };
     let start = search.start(previous);
     let mut population = search.score(start)?;
     population.sort_by(|a, b| a.score.compare(&b.score));
@@ -113,19 +106,11 @@ impl Search<'_> {
             return Ok(Vec::new());
         }
         let scores = (self.evaluate)(&points)?;
-        Ok(points
-            .into_iter()
-            .zip(scores)
-            .map(|(point, score)| Candidate { point, score })
-            .collect())
+        Ok(points.into_iter().zip(scores).map(|(point, score)| Candidate { point, score }).collect())
     }
 
     fn start(&mut self, previous: Option<&[f64]>) -> Vec<Vec<f64>> {
-        let middle: Vec<f64> = self
-            .ranges
-            .iter()
-            .map(|range| range.lower.midpoint(range.upper))
-            .collect();
+        let middle: Vec<f64> = self.ranges.iter().map(|range| range.lower.midpoint(range.upper)).collect();
         let mut points = vec![previous.map_or(middle, |point| self.clamp(point.to_vec()))];
         match self.ranges.len() {
             1 => points.extend(grid(self.ranges, 33)),
@@ -141,10 +126,7 @@ impl Search<'_> {
 
     fn random_point(&mut self) -> Vec<f64> {
         let random = &mut self.random;
-        self.ranges
-            .iter()
-            .map(|range| between(range, random.unit()))
-            .collect()
+        self.ranges.iter().map(|range| between(range, random.unit())).collect()
     }
 
     fn clamp(&self, mut point: Vec<f64>) -> Vec<f64> {
@@ -158,9 +140,7 @@ impl Search<'_> {
     fn evolve(&mut self, population: &mut [Candidate], keep: usize) -> Result<()> {
         while self.left >= keep + population.len() && population.len() >= 4 && !self.is_collapsed(population)
         {
-            let trials = (0..population.len())
-                .map(|index| self.trial(population, index))
-                .collect();
+            let trials = (0..population.len()).map(|index| self.trial(population, index)).collect();
             for (member, trial) in population.iter_mut().zip(self.score(trials)?) {
                 if !member.score.beats(&trial.score) {
                     *member = trial;
@@ -200,9 +180,7 @@ impl Search<'_> {
     fn is_collapsed(&self, population: &[Candidate]) -> bool {
         let spread = spread(population);
         let pairs = spread.iter().zip(self.ranges);
-        pairs
-            .into_iter()
-            .all(|(spread, range)| *spread <= 1e-12 * (range.upper - range.lower))
+        pairs.into_iter().all(|(spread, range)| *spread <= 1e-12 * (range.upper - range.lower))
     }
 }
 
@@ -218,12 +196,8 @@ fn grid(ranges: &[Range], steps: usize) -> Vec<Vec<f64>> {
     for range in ranges {
         let values = (0..steps).map(|step| between(range, step as f64 / (steps - 1) as f64));
         let values: Vec<f64> = values.collect();
-        let longer = |point: &Vec<f64>| {
-            values
-                .iter()
-                .map(|v| [point.as_slice(), &[*v]].concat())
-                .collect::<Vec<_>>()
-        };
+        let longer =
+            |point: &Vec<f64>| values.iter().map(|v| [point.as_slice(), &[*v]].concat()).collect::<Vec<_>>();
         points = points.iter().flat_map(longer).collect();
     }
     points
@@ -234,9 +208,7 @@ fn spread(candidates: &[Candidate]) -> Vec<f64> {
     let variables = candidates.first().map_or(0, |candidate| candidate.point.len());
     let extent = |variable: usize| {
         let values = candidates.iter().map(|candidate| candidate.point[variable]);
-        let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), v| {
-            (l.min(v), m.max(v))
-        });
+        let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), v| (l.min(v), m.max(v)));
         most - least
     };
     (0..variables).map(extent).collect()

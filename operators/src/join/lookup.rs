@@ -95,11 +95,7 @@ impl LookupJoin {
         let table_schema = Arc::clone(&options.table_schema);
         Ok(Self {
             joined_schema: Arc::new(Schema::new(nullable.collect::<Vec<_>>())),
-            table: Table::new(
-                table_schema,
-                options.primary_key.clone(),
-                options.table_keys.clone(),
-            )?,
+            table: Table::new(table_schema, options.primary_key.clone(), options.table_keys.clone())?,
             options,
             stream: Vec::new(),
         })
@@ -145,9 +141,7 @@ impl LookupJoin {
         let stream = batch.rows();
         // The usual case: each row has one match, so the columns of the stream stay as they are.
         let unchanged = pairs.stream.len() == stream.num_rows()
-            && (0..)
-                .zip(pairs.stream.values())
-                .all(|(row, from): (u32, _)| row == *from);
+            && (0..).zip(pairs.stream.values()).all(|(row, from): (u32, _)| row == *from);
         let column = |(side, column): &(Side, usize)| match side {
             Side::Stream if unchanged => Ok(Arc::clone(stream.column(*column))),
             Side::Stream => Ok(take(stream.column(*column), &pairs.stream, None)?),
@@ -158,11 +152,7 @@ impl LookupJoin {
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.options.schema), columns, &count)?;
         Ok(match batch.weights() {
             Some(weights) => {
-                let weights = pairs
-                    .stream
-                    .values()
-                    .iter()
-                    .map(|row| weights.value(*row as usize));
+                let weights = pairs.stream.values().iter().map(|row| weights.value(*row as usize));
                 Batch::with_weights(rows, weights.collect::<Vec<_>>().into())
             }
             None => rows.into(),
@@ -171,10 +161,7 @@ impl LookupJoin {
 }
 
 fn taken(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
-    columns
-        .iter()
-        .map(|column| Ok(take(column, rows, None)?))
-        .collect()
+    columns.iter().map(|column| Ok(take(column, rows, None)?)).collect()
 }
 
 /// The matches, which are in the order of the stream, and in their places the rows without one.
@@ -191,10 +178,7 @@ fn with_unmatched(matches: &[(u32, u32)], rows: usize) -> Pairs {
             table.push(Some(*found));
         }
     }
-    Pairs {
-        stream: stream.into(),
-        table: table.into(),
-    }
+    Pairs { stream: stream.into(), table: table.into() }
 }
 
 impl Operator for LookupJoin {
@@ -204,10 +188,7 @@ impl Operator for LookupJoin {
             return Ok(());
         }
         if batch.weights().is_some() {
-            return Err(Error::operator(
-                "join",
-                "the table is a changelog, which a look-up does not take",
-            ));
+            return Err(Error::operator("join", "the table is a changelog, which a look-up does not take"));
         }
         self.table.push(batch.into_rows());
         Ok(())
@@ -233,8 +214,7 @@ impl Operator for LookupJoin {
 
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let rows = snapshot.take("table");
-        self.table
-            .push(rows.ok_or_else(|| Error::operator("join", "a snapshot of another operator"))?);
+        self.table.push(rows.ok_or_else(|| Error::operator("join", "a snapshot of another operator"))?);
         Ok(())
     }
 }

@@ -31,13 +31,7 @@ struct Index {
 impl Table {
     pub(super) fn new(schema: SchemaRef, primary_key: Vec<usize>, join_key: Vec<usize>) -> Result<Self> {
         let rows = RecordBatch::new_empty(Arc::clone(&schema));
-        Ok(Self {
-            index: Index::new(rows, &join_key)?,
-            schema,
-            primary_key,
-            join_key,
-            new: Vec::new(),
-        })
+        Ok(Self { index: Index::new(rows, &join_key)?, schema, primary_key, join_key, new: Vec::new() })
     }
 
     pub(super) fn push(&mut self, rows: RecordBatch) {
@@ -82,17 +76,13 @@ impl Table {
     /// For each row of `stream` and each row of the table with the same key, the numbers of both. A key with a NULL
     /// in it is the same as no other.
     pub(super) fn matches(&self, stream: &RecordBatch, key: &[usize]) -> Result<Vec<(u32, u32)>> {
-        let columns: Vec<_> = key
-            .iter()
-            .map(|column| Arc::clone(stream.column(*column)))
-            .collect();
+        let columns: Vec<_> = key.iter().map(|column| Arc::clone(stream.column(*column))).collect();
         let mut slots = Vec::new();
         self.index.keys.find(&columns, stream.num_rows(), &mut slots)?;
         for column in &columns {
             if let Some(nulls) = column.logical_nulls() {
                 let rows = slots.iter_mut().zip(nulls.iter());
-                rows.filter(|(_, valid)| !valid)
-                    .for_each(|(slot, _)| *slot = ABSENT);
+                rows.filter(|(_, valid)| !valid).for_each(|(slot, _)| *slot = ABSENT);
             }
         }
         let mut matches = Vec::with_capacity(slots.len());
@@ -120,12 +110,7 @@ impl Index {
             by_key[*place] = row;
             *place += 1;
         }
-        Ok(Self {
-            rows,
-            keys,
-            ends,
-            by_key,
-        })
+        Ok(Self { rows, keys, ends, by_key })
     }
 
     fn rows_of(&self, slot: u32) -> &[u32] {
@@ -140,10 +125,7 @@ impl Index {
 
 /// The slot of each row, who gave them, and how many there are.
 fn slots_of(rows: &RecordBatch, key: &[usize]) -> Result<((Vec<u32>, KeyInterner), usize)> {
-    let columns: Vec<_> = key
-        .iter()
-        .map(|column| Arc::clone(rows.column(*column)))
-        .collect();
+    let columns: Vec<_> = key.iter().map(|column| Arc::clone(rows.column(*column))).collect();
     let types: Vec<DataType> = columns.iter().map(|column| column.data_type().clone()).collect();
     let mut keys = KeyInterner::new(&types)?;
     let mut slots = Vec::new();

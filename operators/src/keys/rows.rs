@@ -19,10 +19,7 @@ pub(super) struct RowKeys {
 impl RowKeys {
     pub(super) fn new(types: &[DataType]) -> Result<Self> {
         let fields = types.iter().cloned().map(SortField::new).collect();
-        Ok(Self {
-            converter: RowConverter::new(fields)?,
-            keys: ByteKeys::default(),
-        })
+        Ok(Self { converter: RowConverter::new(fields)?, keys: ByteKeys::default() })
     }
 
     pub(super) fn len(&self) -> usize {

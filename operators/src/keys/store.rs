@@ -85,9 +85,7 @@ impl ByteKeys {
     fn find_digest(&self, digest: Digest, key: &[u8]) -> u32 {
         let same =
             |entry: &(Digest, u32)| entry.0 == digest && (digest.len <= SHORT || self.get(entry.1) == key);
-        self.table
-            .find(digest.hash(), same)
-            .map_or(ABSENT, |entry| entry.1)
+        self.table.find(digest.hash(), same).map_or(ABSENT, |entry| entry.1)
     }
 
     #[inline]
@@ -102,8 +100,7 @@ impl ByteKeys {
     #[cold]
     fn insert(&mut self, digest: Digest, key: &[u8]) -> Result<u32> {
         let slot = self.push(key)?;
-        self.table
-            .insert_unique(digest.hash(), (digest, slot), |entry| entry.0.hash());
+        self.table.insert_unique(digest.hash(), (digest, slot), |entry| entry.0.hash());
         Ok(slot)
     }
 

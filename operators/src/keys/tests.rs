@@ -7,20 +7,13 @@ use lineshaft_engine::testing::{lines, table};
 use super::*;
 
 fn interner(of: &RecordBatch) -> KeyInterner {
-    let types: Vec<_> = of
-        .schema()
-        .fields()
-        .iter()
-        .map(|f| f.data_type().clone())
-        .collect();
+    let types: Vec<_> = of.schema().fields().iter().map(|f| f.data_type().clone()).collect();
     KeyInterner::new(&types).unwrap()
 }
 
 fn intern(interner: &mut KeyInterner, rows: &RecordBatch) -> Vec<u32> {
     let mut slots = Vec::new();
-    interner
-        .intern(rows.columns(), rows.num_rows(), &mut slots)
-        .unwrap();
+    interner.intern(rows.columns(), rows.num_rows(), &mut slots).unwrap();
     slots
 }
 
@@ -45,11 +38,7 @@ fn is_numbered(rows: &RecordBatch) {
     assert_eq!(intern(&mut interner, rows), [2, 0, 2, 1, 0]);
     assert_eq!(
         back(&interner, rows, &[0, 1, 2]),
-        [
-            lines([rows])[1].clone(),
-            lines([rows])[3].clone(),
-            lines([rows])[0].clone()
-        ]
+        [lines([rows])[1].clone(), lines([rows])[3].clone(), lines([rows])[0].clone()]
     );
 }
 
@@ -71,15 +60,8 @@ fn a_dictionary_gives_the_slots_of_its_texts() {
     is_numbered(&of(&[Some("a"), None, Some("a"), Some("bb"), None]));
     let mut interner = interner(&of(&[]));
     assert_eq!(intern(&mut interner, &of(&[Some("x"), Some("y")])), [0, 1]);
-    assert_eq!(
-        intern(&mut interner, &of(&[Some("y"), Some("z"), Some("x")])),
-        [1, 2, 0]
-    );
-    assert_eq!(
-        intern(&mut interner, &table("k:s \n z")),
-        [2],
-        "text and dictionary mix"
-    );
+    assert_eq!(intern(&mut interner, &of(&[Some("y"), Some("z"), Some("x")])), [1, 2, 0]);
+    assert_eq!(intern(&mut interner, &table("k:s \n z")), [2], "text and dictionary mix");
 }
 
 #[test]
@@ -115,14 +97,9 @@ fn without_key_columns_all_rows_share_a_slot() {
 #[test]
 fn columns_of_another_type_are_refused() {
     let rows = table("k:i \n 1");
-    let error = KeyInterner::new(&[DataType::Utf8])
-        .unwrap()
-        .intern(rows.columns(), 1, &mut Vec::new())
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "key: columns of types [Utf8] expected, [Int64] found"
-    );
+    let error =
+        KeyInterner::new(&[DataType::Utf8]).unwrap().intern(rows.columns(), 1, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "key: columns of types [Utf8] expected, [Int64] found");
 }
 
 #[test]
@@ -137,9 +114,7 @@ fn texts_of_any_length_are_told_apart() {
     let mut interner = KeyInterner::new(&[DataType::Utf8]).unwrap();
     let mut slots = Vec::new();
     for _ in 0..2 {
-        interner
-            .intern(&[Arc::clone(&column)], texts.len(), &mut slots)
-            .unwrap();
+        interner.intern(&[Arc::clone(&column)], texts.len(), &mut slots).unwrap();
         let all: Vec<u32> = (0..).take(texts.len()).collect();
         assert_eq!(slots, all);
     }

@@ -64,10 +64,7 @@ impl TextKeys {
         let values = dictionary.values();
         let mut known = match self.dictionary.take() {
             Some(known) if Arc::ptr_eq(&known.values, values) => known,
-            _ => KnownDictionary {
-                values: Arc::clone(values),
-                slots: vec![ABSENT; values.len()],
-            },
+            _ => KnownDictionary { values: Arc::clone(values), slots: vec![ABSENT; values.len()] },
         };
         let texts = values.as_string::<i32>();
         for code in dictionary.keys() {
@@ -134,10 +131,8 @@ impl TextKeys {
         if *data_type == DataType::Utf8 {
             return Ok(Arc::new(texts));
         }
-        let codes: Int32Array = (0..)
-            .zip(slots)
-            .map(|(code, slot)| (self.null != Some(*slot)).then_some(code))
-            .collect();
+        let codes: Int32Array =
+            (0..).zip(slots).map(|(code, slot)| (self.null != Some(*slot)).then_some(code)).collect();
         Ok(Arc::new(DictionaryArray::try_new(codes, Arc::new(texts))?))
     }
 

@@ -11,10 +11,7 @@ use super::{ABSENT, next_slot};
 /// True for types that fit `i64` and come back from it unchanged.
 pub(super) fn is_word(data_type: &DataType) -> bool {
     use DataType::{Int8, Int16, Int32, Int64, Timestamp, UInt8, UInt16, UInt32};
-    matches!(
-        data_type,
-        Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | Timestamp(_, _)
-    )
+    matches!(data_type, Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | Timestamp(_, _))
 }
 
 #[derive(Debug, Default)]
@@ -63,8 +60,7 @@ impl WordKeys {
         self.values.push(value);
         match value {
             Some(value) => {
-                self.table
-                    .insert_unique(hash(value), (value, slot), |entry| hash(entry.0));
+                self.table.insert_unique(hash(value), (value, slot), |entry| hash(entry.0));
             }
             None => self.null = Some(slot),
         }
@@ -84,12 +80,7 @@ impl WordKeys {
 
     pub(super) fn find(&self, column: &ArrayRef, slots: &mut Vec<u32>) -> Result<()> {
         let words = cast(column, &DataType::Int64)?;
-        slots.extend(
-            words
-                .as_primitive::<Int64Type>()
-                .iter()
-                .map(|value| self.find_one(value)),
-        );
+        slots.extend(words.as_primitive::<Int64Type>().iter().map(|value| self.find_one(value)));
         Ok(())
     }
 

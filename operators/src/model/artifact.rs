@@ -51,12 +51,7 @@ impl Artifact {
     /// An artefact of a model that was just trained.
     pub fn new(trained: Trained, query: &str, created_at: i64) -> Self {
         let definition_hash = trained.training.definition_hash(query);
-        Self {
-            trained,
-            query: query.to_owned(),
-            definition_hash,
-            created_at,
-        }
+        Self { trained, query: query.to_owned(), definition_hash, created_at }
     }
 
     /// Stores it as the next version of its name under the data directory `folder`, and returns the version.
@@ -67,9 +62,7 @@ impl Artifact {
         let name = &self.trained.training.name;
         let models = folder_of(folder, name)?;
         fs::create_dir_all(&models).map_err(|source| Error::file("create", &models, source))?;
-        let version = versions(&models, name)?
-            .last()
-            .map_or(1, |newest| newest.version + 1);
+        let version = versions(&models, name)?.last().map_or(1, |newest| newest.version + 1);
         let path = models.join(format!("v{version}.model"));
         write_whole(&path, &self.encode()?).map_err(|source| Error::file("write", &path, source))?;
         Ok(version)
@@ -115,9 +108,7 @@ impl Artifact {
         let (format, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
         let format = u32::from_le_bytes(*format);
         if format != FORMAT {
-            return Err(format!(
-                "model format {format}, this program reads {FORMAT}; train the model again"
-            ));
+            return Err(format!("model format {format}, this program reads {FORMAT}; train the model again"));
         }
         let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
@@ -156,10 +147,7 @@ pub fn list(folder: &Path) -> Result<Vec<StoredModel>> {
 /// If a file cannot be read or is damaged.
 pub fn newest(folder: &Path, training: &Training, query: &str) -> Result<Option<(StoredModel, Artifact)>> {
     let hash = training.definition_hash(query);
-    for stored in versions(&folder_of(folder, &training.name)?, &training.name)?
-        .into_iter()
-        .rev()
-    {
+    for stored in versions(&folder_of(folder, &training.name)?, &training.name)?.into_iter().rev() {
         let artifact = Artifact::load(&stored.path)?;
         if artifact.definition_hash == hash {
             return Ok(Some((stored, artifact)));
@@ -182,15 +170,10 @@ fn versions(models: &Path, name: &str) -> Result<Vec<StoredModel>> {
     let mut stored = Vec::new();
     for entry in entries(models)? {
         let file_name = entry.file_name();
-        let number = file_name
-            .to_str()
-            .and_then(|n| n.strip_prefix('v')?.strip_suffix(".model")?.parse().ok());
+        let number =
+            file_name.to_str().and_then(|n| n.strip_prefix('v')?.strip_suffix(".model")?.parse().ok());
         if let Some(version) = number {
-            stored.push(StoredModel {
-                name: name.to_owned(),
-                version,
-                path: entry.path(),
-            });
+            stored.push(StoredModel { name: name.to_owned(), version, path: entry.path() });
         }
     }
     stored.sort();
@@ -203,8 +186,7 @@ fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other,
     };
-    read.and_then(Iterator::collect)
-        .map_err(|source| Error::file("read", folder, source))
+    read.and_then(Iterator::collect).map_err(|source| Error::file("read", folder, source))
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -213,8 +195,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    path.parent()
-        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

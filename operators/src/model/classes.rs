@@ -39,10 +39,7 @@ impl Classes {
             }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => {
                 let text = cast(column, &DataType::Utf8)?;
-                let owned = text
-                    .as_string::<i32>()
-                    .iter()
-                    .map(|value| value.map(str::to_owned));
+                let owned = text.as_string::<i32>().iter().map(|value| value.map(str::to_owned));
                 let (classes, indices) = distinct(owned);
                 (Self::Text(classes), indices)
             }
@@ -57,10 +54,7 @@ impl Classes {
                 let floats = floats.as_primitive::<Float64Type>();
                 let known = floats.iter().map(|v| v.filter(|v| v.is_finite()).map(Sortable));
                 let (classes, indices) = distinct(known);
-                (
-                    Self::Float(classes.into_iter().map(|value| value.0).collect()),
-                    indices,
-                )
+                (Self::Float(classes.into_iter().map(|value| value.0).collect()), indices)
             }
             _ => return Err(not_a_class(model, target, data_type)),
         };
@@ -127,11 +121,9 @@ impl Classes {
             Self::Float(classes) => {
                 Arc::new(indices.map(|i| i.map(|i| classes[i])).collect::<Float64Array>())
             }
-            Self::Text(classes) => Arc::new(
-                indices
-                    .map(|i| i.map(|i| classes[i].as_str()))
-                    .collect::<StringArray>(),
-            ),
+            Self::Text(classes) => {
+                Arc::new(indices.map(|i| i.map(|i| classes[i].as_str())).collect::<StringArray>())
+            }
         }
     }
 }
@@ -143,23 +135,9 @@ fn not_a_class(model: &str, target: &str, data_type: &DataType) -> Error {
 
 fn distinct<T: Ord + Clone>(values: impl Iterator<Item = Option<T>>) -> (Vec<T>, Vec<Option<u32>>) {
     let values: Vec<Option<T>> = values.collect();
-    let classes: Vec<T> = values
-        .iter()
-        .flatten()
-        .cloned()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let index = |value: &T| {
-        classes
-            .binary_search(value)
-            .ok()
-            .and_then(|index| u32::try_from(index).ok())
-    };
-    let indices = values
-        .iter()
-        .map(|value| value.as_ref().and_then(index))
-        .collect();
+    let classes: Vec<T> = values.iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let index = |value: &T| classes.binary_search(value).ok().and_then(|index| u32::try_from(index).ok());
+    let indices = values.iter().map(|value| value.as_ref().and_then(index)).collect();
     (classes, indices)
 }
 
@@ -193,20 +171,13 @@ mod tests {
 
     #[test]
     fn classes_keep_their_type_and_order() {
-        let column: ArrayRef = Arc::new(StringArray::from(vec![
-            Some("worn"),
-            None,
-            Some("good"),
-            Some("worn"),
-        ]));
+        let column: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("worn"), None, Some("good"), Some("worn")]));
         let (classes, indices) = Classes::of("m", "state", &column).unwrap();
         assert_eq!(classes, Classes::Text(vec!["good".into(), "worn".into()]));
         assert_eq!(indices, [Some(1), None, Some(0), Some(1)]);
         let values = classes.values([Some(1), None].into_iter());
-        assert_eq!(
-            values.as_string::<i32>(),
-            &StringArray::from(vec![Some("worn"), None])
-        );
+        assert_eq!(values.as_string::<i32>(), &StringArray::from(vec![Some("worn"), None]));
     }
 
     #[test]

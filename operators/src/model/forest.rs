@@ -52,12 +52,7 @@ impl Forest {
     /// Lays trees out breadth first. `classes` is zero for a regression. `None` if a link leads out of its tree or
     /// there are too many nodes for 32 bits.
     pub(crate) fn new(trees: &[Vec<GrownNode>], classes: usize) -> Option<Self> {
-        let mut forest = Self {
-            trees: Vec::new(),
-            nodes: Vec::new(),
-            values: Vec::new(),
-            classes,
-        };
+        let mut forest = Self { trees: Vec::new(), nodes: Vec::new(), values: Vec::new(), classes };
         for tree in trees {
             forest.push_tree(tree)?;
         }
@@ -76,11 +71,7 @@ impl Forest {
                 };
                 let left = self.push_leaf(grown.get(low)?.value)?;
                 let right = self.push_leaf(grown.get(high)?.value)?;
-                let node = Node {
-                    threshold,
-                    feature: u32::try_from(feature).ok()?,
-                    left,
-                };
+                let node = Node { threshold, feature: u32::try_from(feature).ok()?, left };
                 self.nodes[place as usize] = node;
                 below.push((left, low));
                 below.push((right, high));
@@ -97,11 +88,7 @@ impl Forest {
 
     fn push_leaf(&mut self, value: f64) -> Option<u32> {
         let place = u32::try_from(self.nodes.len()).ok()?;
-        self.nodes.push(Node {
-            threshold: f64::INFINITY,
-            feature: 0,
-            left: place,
-        });
+        self.nodes.push(Node { threshold: f64::INFINITY, feature: 0, left: place });
         self.values.push(value);
         Some(place)
     }
@@ -136,9 +123,7 @@ impl Forest {
     /// Votes of the trees: `classes` numbers a row.
     fn votes(&self, features: &Features<'_>) -> Vec<u32> {
         let mut votes = vec![0_u32; features.rows() * self.classes];
-        self.for_each_leaf(features, |row, class| {
-            votes[row * self.classes + index(class)] += 1
-        });
+        self.for_each_leaf(features, |row, class| votes[row * self.classes + index(class)] += 1);
         votes
     }
 }
@@ -176,21 +161,13 @@ fn largest(votes: &[u32]) -> f64 {
 
 impl Model for Forest {
     fn task(&self) -> Task {
-        if self.classes == 0 {
-            Task::Regression
-        } else {
-            Task::Classification
-        }
+        if self.classes == 0 { Task::Regression } else { Task::Classification }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "few trees")]
     fn predict(&self, features: &Features<'_>) -> Vec<f64> {
         if self.classes > 0 {
-            return self
-                .votes(features)
-                .chunks_exact(self.classes)
-                .map(largest)
-                .collect();
+            return self.votes(features).chunks_exact(self.classes).map(largest).collect();
         }
         let mut sums = vec![0.0; features.rows()];
         self.for_each_leaf(features, |row, value| sums[row] += value);
@@ -207,12 +184,7 @@ impl Model for Forest {
         }
         let trees = self.trees.len() as f64;
         let votes = self.votes(features);
-        Some(
-            votes
-                .chunks_exact(self.classes)
-                .map(|row| f64::from(row[class]) / trees)
-                .collect(),
-        )
+        Some(votes.chunks_exact(self.classes).map(|row| f64::from(row[class]) / trees).collect())
     }
 }
 
@@ -225,30 +197,18 @@ mod tests {
     }
 
     fn split(feature: usize, threshold: f64, low: usize, high: usize) -> GrownNode {
-        GrownNode {
-            value: f64::NAN,
-            split: Some((feature, threshold, low, high)),
-        }
+        GrownNode { value: f64::NAN, split: Some((feature, threshold, low, high)) }
     }
 
     /// `x0 <= 1 ? 10 : (x1 <= 5 ? 20 : 30)`.
     fn lopsided() -> Vec<GrownNode> {
-        vec![
-            split(0, 1.0, 1, 2),
-            leaf(10.0),
-            split(1, 5.0, 3, 4),
-            leaf(20.0),
-            leaf(30.0),
-        ]
+        vec![split(0, 1.0, 1, 2), leaf(10.0), split(1, 5.0, 3, 4), leaf(20.0), leaf(30.0)]
     }
 
     #[test]
     fn a_row_ends_in_its_leaf_however_deep_it_is() {
         let forest = Forest::new(&[lopsided(), vec![leaf(0.0)]], 0).unwrap();
-        let (a, b) = (
-            vec![1.0, 1.5, 1.5, -1e300, 1e300],
-            vec![9.0, 5.0, 5.1, 0.0, 1e300],
-        );
+        let (a, b) = (vec![1.0, 1.5, 1.5, -1e300, 1e300], vec![9.0, 5.0, 5.1, 0.0, 1e300]);
         let predicted = forest.predict(&Features::new(&[&a, &b]));
         assert_eq!(predicted, [5.0, 10.0, 15.0, 5.0, 15.0]);
     }

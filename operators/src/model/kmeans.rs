@@ -44,9 +44,7 @@ pub(crate) fn fit(
 ) -> Result<Centroids, String> {
     let distinct = distinct_rows(columns, k);
     if distinct < k {
-        return Err(format!(
-            "k is {k}, but only {distinct} training rows differ; choose a smaller k"
-        ));
+        return Err(format!("k is {k}, but only {distinct} training rows differ; choose a smaller k"));
     }
     let scales = Scales::of(columns)?;
     let factor = |&deviation: &f64| match (deviation > 0.0, standardize) {
@@ -55,30 +53,21 @@ pub(crate) fn fit(
         (false, _) => 0.0,
     };
     let factors: Vec<f64> = scales.deviations.iter().map(factor).collect();
-    let empty = Centroids {
-        centers: Vec::new(),
-        means: scales.means,
-        factors,
-    };
+    let empty = Centroids { centers: Vec::new(), means: scales.means, factors };
     let scaled = empty.scale_columns(columns);
     let x = column_matrix(&scaled).map_err(|error| error.to_string())?;
     let mut best: Option<(f64, Centroids)> = None;
     for start in 0..STARTS {
-        let model = Centroids {
-            centers: centers(&x, k, max_iter, seed.wrapping_add(start))?,
-            ..empty.clone()
-        };
-        let inertia: f64 = model
-            .squared_distances(&Features::new(&super::matrix::slices(columns)))
-            .iter()
-            .sum();
+        let model =
+            Centroids { centers: centers(&x, k, max_iter, seed.wrapping_add(start))?, ..empty.clone() };
+        let inertia: f64 =
+            model.squared_distances(&Features::new(&super::matrix::slices(columns))).iter().sum();
         // An empty cluster of the start has a centre of NaN: such a start is not taken.
         if inertia.is_finite() && best.as_ref().is_none_or(|(least, _)| inertia < *least) {
             best = Some((inertia, model));
         }
     }
-    best.map(|(_, model)| model)
-        .ok_or_else(|| "no start gave finite centres; scale the features".to_owned())
+    best.map(|(_, model)| model).ok_or_else(|| "no start gave finite centres; scale the features".to_owned())
 }
 
 fn centers(x: &DenseMatrix<f64>, k: usize, max_iter: usize, seed: u64) -> Result<Vec<Vec<f64>>, String> {
@@ -99,12 +88,7 @@ fn distinct_rows(columns: &[Vec<f64>], enough: usize) -> usize {
         if seen.len() >= enough {
             break;
         }
-        seen.insert(
-            columns
-                .iter()
-                .map(|column| (column[row] + 0.0).to_bits())
-                .collect::<Vec<_>>(),
-        );
+        seen.insert(columns.iter().map(|column| (column[row] + 0.0).to_bits()).collect::<Vec<_>>());
     }
     seen.len()
 }
@@ -112,10 +96,7 @@ fn distinct_rows(columns: &[Vec<f64>], enough: usize) -> usize {
 impl Centroids {
     fn scale_columns(&self, columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let scaled = |(feature, column): (usize, &Vec<f64>)| {
-            column
-                .iter()
-                .map(|x| (x - self.means[feature]) * self.factors[feature])
-                .collect()
+            column.iter().map(|x| (x - self.means[feature]) * self.factors[feature]).collect()
         };
         columns.iter().enumerate().map(scaled).collect()
     }
@@ -156,11 +137,7 @@ impl Model for Centroids {
         let mut clusters = Vec::with_capacity(features.rows());
         // A row too far away to have a distance at all belongs to no cluster.
         self.for_each_nearest(features, |distance, cluster| {
-            clusters.push(if distance.is_finite() {
-                cluster as f64
-            } else {
-                f64::NAN
-            });
+            clusters.push(if distance.is_finite() { cluster as f64 } else { f64::NAN });
         });
         clusters
     }
@@ -200,10 +177,7 @@ mod tests {
     #[test]
     fn more_clusters_than_different_rows_are_refused() {
         let error = fit(3, 10, true, 1, &[vec![1.0, 1.0, 2.0, 2.0]]).unwrap_err();
-        assert_eq!(
-            error,
-            "k is 3, but only 2 training rows differ; choose a smaller k"
-        );
+        assert_eq!(error, "k is 3, but only 2 training rows differ; choose a smaller k");
     }
 
     #[test]

@@ -25,19 +25,12 @@ pub struct Affine {
 impl Affine {
     /// From weights of the standardised features that are not constant.
     pub(crate) fn new(intercept: f64, weights: &[f64], scales: &Scales) -> Result<Self, String> {
-        let mut affine = Self {
-            intercept,
-            weights: vec![0.0; scales.means.len()],
-            means: scales.means.clone(),
-        };
+        let mut affine =
+            Self { intercept, weights: vec![0.0; scales.means.len()], means: scales.means.clone() };
         for (&feature, weight) in scales.varying.iter().zip(weights) {
             affine.weights[feature] = weight / scales.deviations[feature];
         }
-        let finite = affine
-            .weights
-            .iter()
-            .chain([&intercept])
-            .all(|number| number.is_finite());
+        let finite = affine.weights.iter().chain([&intercept]).all(|number| number.is_finite());
         if finite {
             Ok(affine)
         } else {
@@ -87,17 +80,11 @@ impl Scales {
         let (means, deviations): (Vec<f64>, Vec<f64>) = columns.iter().map(|column| moments(column)).unzip();
         if means.iter().chain(&deviations).any(|number| !number.is_finite()) {
             return Err(
-                "a feature is so large that its variance is not a number; scale the features".to_owned(),
+                "a feature is so large that its variance is not a number; scale the features".to_owned()
             );
         }
-        let varying = (0..columns.len())
-            .filter(|&feature| deviations[feature] > 0.0)
-            .collect();
-        Ok(Self {
-            means,
-            deviations,
-            varying,
-        })
+        let varying = (0..columns.len()).filter(|&feature| deviations[feature] > 0.0).collect();
+        Ok(Self { means, deviations, varying })
     }
 
     /// The varying columns with mean 0 and deviation 1.
@@ -117,9 +104,7 @@ fn moments(column: &[f64]) -> (f64, f64) {
     let mean = column.iter().sum::<f64>() / n;
     let deviation = (column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
     let largest = column.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
-    let constant = column
-        .windows(2)
-        .all(|pair| pair[0].to_bits() == pair[1].to_bits());
+    let constant = column.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits());
     if constant || deviation <= 4.0 * f64::EPSILON * largest {
         // The first value rather than the mean: exact for a constant column.
         return (column.first().copied().unwrap_or(0.0), 0.0);
@@ -192,10 +177,7 @@ mod tests {
 
     fn largest_error(model: &Affine, columns: &[Vec<f64>], target: &[f64]) -> f64 {
         let predicted = model.predict(&Features::new(&slices(columns)));
-        predicted
-            .iter()
-            .zip(target)
-            .fold(0.0, |worst: f64, (p, t)| worst.max((p - t).abs()))
+        predicted.iter().zip(target).fold(0.0, |worst: f64, (p, t)| worst.max((p - t).abs()))
     }
 
     #[test]
@@ -204,10 +186,7 @@ mod tests {
         let doubled: Vec<f64> = x.iter().map(|x| 2.0 * x).collect();
         let y: Vec<f64> = x.iter().map(|x| 3.0 * x - 4.0).collect();
         let columns = [x, vec![7.0; 50], doubled, vec![0.1; 50]];
-        for model in [
-            fit_linear(&columns, &y).unwrap(),
-            fit_ridge(0.0, &columns, &y).unwrap(),
-        ] {
+        for model in [fit_linear(&columns, &y).unwrap(), fit_ridge(0.0, &columns, &y).unwrap()] {
             assert!(largest_error(&model, &columns, &y) < 1e-9, "{model:?}");
             assert!(model.weights()[1].abs() < 1e-12 && model.weights()[3].abs() < 1e-12);
         }
@@ -236,10 +215,7 @@ mod tests {
     #[test]
     fn too_few_rows_are_refused() {
         let error = fit_linear(&[vec![1.0, 2.0], vec![2.0, 1.0]], &[1.0, 2.0]).unwrap_err();
-        assert!(
-            error.contains("2 training rows do not determine 2 weights"),
-            "{error}"
-        );
+        assert!(error.contains("2 training rows do not determine 2 weights"), "{error}");
     }
 
     #[test]

@@ -36,10 +36,7 @@ pub(crate) fn fit(alpha: f64, columns: &[Vec<f64>], target: &[u32]) -> Result<Lo
         .zip(intercepts)
         .map(|(weights, &intercept)| Affine::new(intercept, weights, &scales))
         .collect();
-    Ok(Logistic {
-        scores: scores?,
-        classes: fitted.classes().clone(),
-    })
+    Ok(Logistic { scores: scores?, classes: fitted.classes().clone() })
 }
 
 impl Logistic {
@@ -60,20 +57,11 @@ impl Model for Logistic {
     /// The class of the greatest probability; a tie goes to the first.
     fn predict(&self, features: &Features<'_>) -> Vec<f64> {
         let scores = self.all_scores(features);
-        let class = |index: usize| {
-            self.classes
-                .as_slice()
-                .get(index)
-                .map_or(f64::NAN, |&class| f64::from(class))
-        };
+        let class =
+            |index: usize| self.classes.as_slice().get(index).map_or(f64::NAN, |&class| f64::from(class));
         match scores.as_slice() {
-            [score] => score
-                .iter()
-                .map(|&score| class(usize::from(score > 0.0)))
-                .collect(),
-            _ => (0..features.rows())
-                .map(|row| class(greatest(&scores, row)))
-                .collect(),
+            [score] => score.iter().map(|&score| class(usize::from(score > 0.0))).collect(),
+            _ => (0..features.rows()).map(|row| class(greatest(&scores, row))).collect(),
         }
     }
 
@@ -87,11 +75,7 @@ impl Model for Logistic {
             let sign = if place == 1 { 1.0 } else { -1.0 };
             return Some(score.iter().map(|score| sigmoid(sign * score)).collect());
         }
-        Some(
-            (0..features.rows())
-                .map(|row| softmax(&scores, row, place))
-                .collect(),
-        )
+        Some((0..features.rows()).map(|row| softmax(&scores, row, place)).collect())
     }
 }
 
@@ -119,17 +103,13 @@ mod tests {
 
     fn features(rows: usize, seed: u64) -> Vec<Vec<f64>> {
         let mut random = Random::new(seed);
-        (0..2)
-            .map(|_| (0..rows).map(|_| random.unit() * 4.0 - 2.0).collect())
-            .collect()
+        (0..2).map(|_| (0..rows).map(|_| random.unit() * 4.0 - 2.0).collect()).collect()
     }
 
     #[test]
     fn a_line_between_two_classes_is_found() {
         let columns = features(300, 1);
-        let target: Vec<u32> = (0..300)
-            .map(|i| u32::from(columns[0][i] + columns[1][i] > 0.3))
-            .collect();
+        let target: Vec<u32> = (0..300).map(|i| u32::from(columns[0][i] + columns[1][i] > 0.3)).collect();
         let model = fit(0.01, &columns, &target).unwrap();
         let slices = slices(&columns);
         let features = Features::new(&slices);
@@ -140,15 +120,9 @@ mod tests {
             .filter(|(p, t)| p.to_bits() == f64::from(**t).to_bits())
             .count();
         assert!(right >= 297, "{right} of 300");
-        let (no, yes) = (
-            model.predict_proba(&features, 0).unwrap(),
-            model.predict_proba(&features, 1).unwrap(),
-        );
-        assert!(
-            no.iter()
-                .zip(&yes)
-                .all(|(no, yes)| (no + yes - 1.0).abs() < 1e-12)
-        );
+        let (no, yes) =
+            (model.predict_proba(&features, 0).unwrap(), model.predict_proba(&features, 1).unwrap());
+        assert!(no.iter().zip(&yes).all(|(no, yes)| (no + yes - 1.0).abs() < 1e-12));
     }
 
     #[test]

@@ -19,10 +19,7 @@ impl<'a> Features<'a> {
     /// If the columns differ in length.
     pub fn new(columns: &'a [&'a [f64]]) -> Self {
         let rows = columns.first().map_or(0, |column| column.len());
-        assert!(
-            columns.iter().all(|column| column.len() == rows),
-            "columns of one length"
-        );
+        assert!(columns.iter().all(|column| column.len() == rows), "columns of one length");
         Self { columns, rows }
     }
 
@@ -39,10 +36,7 @@ impl<'a> Features<'a> {
 
 /// `rows` of `columns`, copied.
 pub(crate) fn gather(columns: &[Vec<f64>], rows: &[usize]) -> Vec<Vec<f64>> {
-    columns
-        .iter()
-        .map(|column| rows.iter().map(|&row| column[row]).collect())
-        .collect()
+    columns.iter().map(|column| rows.iter().map(|&row| column[row]).collect()).collect()
 }
 
 /// The columns as slices, for [`Features::new`].
@@ -74,7 +68,5 @@ pub(crate) fn float_array(model: &str, column: &str, array: &ArrayRef) -> Result
         );
         return Err(Error::operator(format!("model {model:?}"), reason));
     }
-    Ok(cast(array, &DataType::Float64)?
-        .as_primitive::<Float64Type>()
-        .clone())
+    Ok(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
 }

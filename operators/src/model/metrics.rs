@@ -12,10 +12,7 @@ pub struct Metric {
 }
 
 fn metric(name: &str, value: f64) -> Metric {
-    Metric {
-        name: name.to_owned(),
-        value,
-    }
+    Metric { name: name.to_owned(), value }
 }
 
 /// `rmse` and `mae` in the unit of the target; `r2 = 1 - SS_res / SS_tot`, left out if the target is constant.
@@ -43,9 +40,7 @@ pub fn classification(truth: &[usize], predicted: &[usize], classes: usize) -> V
         return Vec::new();
     }
     let right = truth.iter().zip(predicted).filter(|(t, p)| t == p).count();
-    let tallies: Vec<Tally> = (0..classes)
-        .map(|class| Tally::of(class, truth, predicted))
-        .collect();
+    let tallies: Vec<Tally> = (0..classes).map(|class| Tally::of(class, truth, predicted)).collect();
     let mut metrics = vec![metric("accuracy", count(right) / count(truth.len()))];
     if let [_, positive] = tallies.as_slice() {
         metrics.push(metric("f1", positive.f1()));
@@ -90,11 +85,7 @@ struct Tally {
 
 impl Tally {
     fn of(class: usize, truth: &[usize], predicted: &[usize]) -> Self {
-        let mut tally = Self {
-            hits: 0,
-            false_alarms: 0,
-            misses: 0,
-        };
+        let mut tally = Self { hits: 0, false_alarms: 0, misses: 0 };
         for (&t, &p) in truth.iter().zip(predicted) {
             match (t == class, p == class) {
                 (true, true) => tally.hits += 1,
@@ -124,11 +115,7 @@ impl Tally {
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        count(part) / count(whole)
-    }
+    if whole == 0 { 0.0 } else { count(part) / count(whole) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of rows")]

@@ -107,19 +107,12 @@ impl Training {
     /// # Errors
     /// All that is wrong with them.
     pub fn from_options(name: &str, options: &Options) -> Result<Self, Vec<OptionError>> {
-        let mut reader = Reader {
-            options,
-            known: vec!["algorithm", "seed", "test_fraction"],
-            errors: Vec::new(),
-        };
+        let mut reader =
+            Reader { options, known: vec!["algorithm", "seed", "test_fraction"], errors: Vec::new() };
         let algorithm = reader.algorithm();
         let seed = reader.number("seed", 0_u64, |_| true, "a whole number of at least 0");
-        let test_fraction = reader.number(
-            "test_fraction",
-            0.2,
-            |f| (0.0..1.0).contains(f),
-            "a number in [0, 1)",
-        );
+        let test_fraction =
+            reader.number("test_fraction", 0.2, |f| (0.0..1.0).contains(f), "a number in [0, 1)");
         let Some(algorithm) = algorithm else {
             return Err(reader.errors);
         };
@@ -128,13 +121,7 @@ impl Training {
         if !reader.errors.is_empty() {
             return Err(reader.errors);
         }
-        Ok(Self {
-            name: name.to_owned(),
-            algorithm,
-            target,
-            seed,
-            test_fraction,
-        })
+        Ok(Self { name: name.to_owned(), algorithm, target, seed, test_fraction })
     }
 
     /// A hash of everything that decides what is trained, the text of the query included: a stored model with the
@@ -161,8 +148,7 @@ impl Reader<'_> {
     fn algorithm(&mut self) -> Option<Algorithm> {
         let Some(name) = self.options.get("algorithm") else {
             let help = format!("give one of {}", Algorithm::NAMES.join(", "));
-            self.errors
-                .push(OptionError::general("a model needs the option `algorithm`").help(help));
+            self.errors.push(OptionError::general("a model needs the option `algorithm`").help(help));
             return None;
         };
         match name.as_str() {
@@ -206,27 +192,15 @@ impl Reader<'_> {
     }
 
     fn alpha(&mut self) -> f64 {
-        self.number(
-            "alpha",
-            1.0,
-            |&a: &f64| a >= 0.0 && a.is_finite(),
-            "a number of at least 0",
-        )
+        self.number("alpha", 1.0, |&a: &f64| a >= 0.0 && a.is_finite(), "a number of at least 0")
     }
 
     fn kmeans(&mut self) -> Algorithm {
         if !self.options.contains_key("k") {
-            self.errors.push(OptionError::general(
-                "kmeans needs the option `k`, the number of clusters",
-            ));
+            self.errors.push(OptionError::general("kmeans needs the option `k`, the number of clusters"));
         }
         Algorithm::KMeans {
-            k: self.number(
-                "k",
-                2,
-                |&k| (2..=100_000).contains(&k),
-                "a whole number of at least 2",
-            ),
+            k: self.number("k", 2, |&k| (2..=100_000).contains(&k), "a whole number of at least 2"),
             max_iter: self.number("max_iter", 100, |&n| n > 0, "a whole number of at least 1"),
             standardize: self.number("standardize", true, |_| true, "true or false"),
         }
@@ -239,10 +213,7 @@ impl Reader<'_> {
         self.known.push("target");
         let target = self.options.get("target").cloned();
         if target.is_none() {
-            let message = format!(
-                "{} needs the option `target`, the column to predict",
-                algorithm.name()
-            );
+            let message = format!("{} needs the option `target`, the column to predict", algorithm.name());
             self.errors.push(OptionError::general(message));
         }
         target
@@ -257,30 +228,23 @@ impl Reader<'_> {
         let text = self.options.get(name)?;
         let value = text.trim().parse().ok().filter(valid);
         if value.is_none() {
-            self.errors
-                .push(OptionError::of(name, format!("{name} = {text:?} is not {what}")));
+            self.errors.push(OptionError::of(name, format!("{name} = {text:?} is not {what}")));
         }
         value
     }
 
     fn refuse_unknown(&mut self, algorithm: &str) {
-        for name in self
-            .options
-            .keys()
-            .filter(|name| !self.known.contains(&name.as_str()))
-        {
+        for name in self.options.keys().filter(|name| !self.known.contains(&name.as_str())) {
             let message = format!("{algorithm} has no option {name:?}");
-            self.errors
-                .push(OptionError::of(name, message).help(did_you_mean(name, &self.known)));
+            self.errors.push(OptionError::of(name, message).help(did_you_mean(name, &self.known)));
         }
     }
 }
 
 /// The nearest of the known names, or all of them.
 fn did_you_mean(name: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
+    let nearest =
+        known.iter().max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
     match nearest {
         Some(near) if strsim::jaro_winkler(name, near) > 0.8 => format!("did you mean {near:?}?"),
         _ => format!("known are {}", known.join(", ")),

@@ -51,10 +51,7 @@ mod tests {
     fn the_first_numbers_are_those_of_the_published_generator() {
         // splitmix64 with seed 1234567, from the reference implementation of S. Vigna.
         assert_eq!(mix(1_234_567), 6_457_827_717_110_365_317);
-        assert_eq!(
-            mix(1_234_567_u64.wrapping_add(0x9e37_79b9_7f4a_7c15)),
-            3_203_168_211_198_807_973
-        );
+        assert_eq!(mix(1_234_567_u64.wrapping_add(0x9e37_79b9_7f4a_7c15)), 3_203_168_211_198_807_973);
     }
 
     #[test]

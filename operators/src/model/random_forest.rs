@@ -39,13 +39,9 @@ pub(crate) fn fit_classifier(
     let value = |output: usize| known.get(output).map(|&class| f64::from(class));
     let trees = mirror.trees.ok_or_else(unreadable)?;
     let trees: Option<Vec<_>> = trees.iter().map(|tree| tree.grown(value)).collect();
-    let forest = trees
-        .and_then(|trees| Forest::new(&trees, classes))
-        .ok_or_else(unreadable)?;
+    let forest = trees.and_then(|trees| Forest::new(&trees, classes)).ok_or_else(unreadable)?;
     let sample = sample(columns);
-    let expected = grown
-        .predict(&matrix(&sample)?)
-        .map_err(|error| error.to_string())?;
+    let expected = grown.predict(&matrix(&sample)?).map_err(|error| error.to_string())?;
     check(&forest, &sample, expected.iter().map(|&class| f64::from(class)))?;
     Ok(forest)
 }
@@ -59,18 +55,11 @@ pub(crate) fn fit_regressor(
 ) -> Result<Forest, String> {
     let grown = grow_regressor(options, seed, columns, target).map_err(|error| error.to_string())?;
     let mirror: RegressorMirror = reread(&grown)?;
-    let trees = mirror
-        .forest
-        .and_then(|forest| forest.trees)
-        .ok_or_else(unreadable)?;
+    let trees = mirror.forest.and_then(|forest| forest.trees).ok_or_else(unreadable)?;
     let trees: Option<Vec<_>> = trees.iter().map(RegressionTree::grown).collect();
-    let forest = trees
-        .and_then(|trees| Forest::new(&trees, 0))
-        .ok_or_else(unreadable)?;
+    let forest = trees.and_then(|trees| Forest::new(&trees, 0)).ok_or_else(unreadable)?;
     let sample = sample(columns);
-    let expected = grown
-        .predict(&matrix(&sample)?)
-        .map_err(|error| error.to_string())?;
+    let expected = grown.predict(&matrix(&sample)?).map_err(|error| error.to_string())?;
     check(&forest, &sample, expected.into_iter())?;
     Ok(forest)
 }
@@ -86,12 +75,7 @@ fn grow_classifier(
         .with_max_depth(options.max_depth)
         .with_min_samples_leaf(options.min_samples_leaf)
         .with_seed(seed);
-    parameters.m = Some(
-        options
-            .m
-            .unwrap_or_else(|| columns.len().isqrt())
-            .clamp(1, columns.len()),
-    );
+    parameters.m = Some(options.m.unwrap_or_else(|| columns.len().isqrt()).clamp(1, columns.len()));
     Classifier::fit(&column_matrix(columns)?, &target.to_vec(), parameters)
 }
 
@@ -106,12 +90,7 @@ fn grow_regressor(
         .with_max_depth(options.max_depth)
         .with_min_samples_leaf(options.min_samples_leaf)
         .with_seed(seed);
-    parameters.m = Some(
-        options
-            .m
-            .unwrap_or_else(|| columns.len().div_ceil(3))
-            .clamp(1, columns.len()),
-    );
+    parameters.m = Some(options.m.unwrap_or_else(|| columns.len().div_ceil(3)).clamp(1, columns.len()));
     Regressor::fit(&column_matrix(columns)?, &target.to_vec(), parameters)
 }
 
@@ -133,10 +112,7 @@ fn sample(columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
 
 fn check(forest: &Forest, sample: &[Vec<f64>], expected: impl Iterator<Item = f64>) -> Result<(), String> {
     let predicted = forest.predict(&Features::new(&slices(sample)));
-    let same = predicted
-        .iter()
-        .map(|value| value.to_bits())
-        .eq(expected.map(f64::to_bits));
+    let same = predicted.iter().map(|value| value.to_bits()).eq(expected.map(f64::to_bits));
     if same { Ok(()) } else { Err(unreadable()) }
 }
 
@@ -260,10 +236,7 @@ impl RegressionTree {
     fn grown(&self) -> Option<Vec<GrownNode>> {
         let node = |node: &RegressionNode| {
             let links = (node.true_child, node.false_child);
-            Some(GrownNode {
-                value: node.output,
-                split: split(node.split_feature, node.split_value, links)?,
-            })
+            Some(GrownNode { value: node.output, split: split(node.split_feature, node.split_value, links)? })
         };
         self.nodes.iter().map(node).collect()
     }

@@ -80,16 +80,12 @@ impl Trained {
     ) -> Result<Vec<Option<f64>>> {
         if columns.len() != self.features.len() {
             let (wanted, found) = (self.features.len(), columns.len());
-            let reason = format!(
-                "it takes {wanted} features ({}), not {found}",
-                self.features.join(", ")
-            );
+            let reason = format!("it takes {wanted} features ({}), not {found}", self.features.join(", "));
             return Err(self.error(reason));
         }
         let names = self.features.iter().zip(columns);
-        let arrays: Result<Vec<Float64Array>> = names
-            .map(|(name, column)| float_array(&self.training.name, name, column))
-            .collect();
+        let arrays: Result<Vec<Float64Array>> =
+            names.map(|(name, column)| float_array(&self.training.name, name, column)).collect();
         let arrays = arrays?;
         // Every model survives whatever stands in an incomplete row; its result is not read.
         let values: Vec<&[f64]> = arrays.iter().map(|array| array.values().as_ref()).collect();
@@ -130,10 +126,7 @@ pub(super) fn class_index(value: f64) -> usize {
     value as usize
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "models give the index of a cluster"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "models give the index of a cluster")]
 fn whole(value: f64) -> i64 {
     value as i64
 }

@@ -56,12 +56,7 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         return Err(error(reason));
     }
     let model = fit(training, &gather(&columns, &train), &target.gather(&train)).map_err(error)?;
-    let metrics = measure(
-        &model,
-        &gather(&columns, &test),
-        &target.gather(&test),
-        target.classes(),
-    );
+    let metrics = measure(&model, &gather(&columns, &test), &target.gather(&test), target.classes());
     Ok(Trained {
         training: training.clone(),
         features,
@@ -92,12 +87,8 @@ fn held_back(training: &Training, row: usize) -> bool {
 fn feature_columns(training: &Training, table: &RecordBatch) -> Result<(Vec<String>, Vec<Vec<f64>>)> {
     let schema = table.schema();
     let is_feature = |name: &String| Some(name) != training.target.as_ref();
-    let names: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .filter(is_feature)
-        .collect();
+    let names: Vec<String> =
+        schema.fields().iter().map(|field| field.name().clone()).filter(is_feature).collect();
     if names.is_empty() {
         let reason = "its training query has no feature column beside the target";
         return Err(Error::operator(format!("model {:?}", training.name), reason));
@@ -105,12 +96,7 @@ fn feature_columns(training: &Training, table: &RecordBatch) -> Result<(Vec<Stri
     let column = |(field, array): (&std::sync::Arc<arrow::datatypes::Field>, &ArrayRef)| {
         is_feature(field.name()).then(|| numbers(&training.name, field.name(), array))
     };
-    let columns: Result<_> = schema
-        .fields()
-        .iter()
-        .zip(table.columns())
-        .filter_map(column)
-        .collect();
+    let columns: Result<_> = schema.fields().iter().zip(table.columns()).filter_map(column).collect();
     Ok((names, columns?))
 }
 
@@ -148,19 +134,11 @@ impl Target {
     }
 
     fn classes(&self) -> usize {
-        if let Self::Classes(classes, _) = self {
-            classes.len()
-        } else {
-            0
-        }
+        if let Self::Classes(classes, _) = self { classes.len() } else { 0 }
     }
 
     fn into_classes(self) -> Option<Classes> {
-        if let Self::Classes(classes, _) = self {
-            Some(classes)
-        } else {
-            None
-        }
+        if let Self::Classes(classes, _) = self { Some(classes) } else { None }
     }
 }
 
@@ -171,15 +149,9 @@ fn target(training: &Training, table: &RecordBatch) -> Result<Target> {
     let model = &training.name;
     let Some(column) = table.column_by_name(name) else {
         let schema = table.schema();
-        let known: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        let reason = format!(
-            "target {name:?} is not a column of its training query, which has {}",
-            known.join(", ")
-        );
+        let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let reason =
+            format!("target {name:?} is not a column of its training query, which has {}", known.join(", "));
         return Err(Error::operator(format!("model {model:?}"), reason));
     };
     if training.algorithm.task() == Task::Classification {
@@ -207,14 +179,9 @@ fn complete_rows(columns: &[Vec<f64>], target: &Target, rows: usize) -> (Vec<usi
 
 fn fit(training: &Training, columns: &[Vec<f64>], target: &Chosen) -> Result<Fitted, String> {
     match (&training.algorithm, target) {
-        (
-            Algorithm::KMeans {
-                k,
-                max_iter,
-                standardize,
-            },
-            _,
-        ) => kmeans::fit(*k, *max_iter, *standardize, training.seed, columns).map(Fitted::Centroids),
+        (Algorithm::KMeans { k, max_iter, standardize }, _) => {
+            kmeans::fit(*k, *max_iter, *standardize, training.seed, columns).map(Fitted::Centroids)
+        }
         (algorithm, Chosen::Numbers(target)) => fit_regression(algorithm, training, columns, target),
         (algorithm, Chosen::Classes(target)) => fit_classification(algorithm, training, columns, target),
         (algorithm, Chosen::None) => Err(format!("{} needs a target", algorithm.name())),
@@ -227,10 +194,7 @@ fn fit_regression(
     columns: &[Vec<f64>],
     target: &[f64],
 ) -> Result<Fitted, String> {
-    if target
-        .windows(2)
-        .all(|pair| pair[0].to_bits() == pair[1].to_bits())
-    {
+    if target.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits()) {
         return Err(format!(
             "the target is {} in each of the {} training rows, so there is nothing to learn; give rows that differ",
             target[0],
@@ -294,16 +258,11 @@ fn measure(model: &Fitted, columns: &[Vec<f64>], truth: &Chosen, classes: usize)
 
 fn measure_classes(model: &Fitted, features: &Features<'_>, truth: &[u32], classes: usize) -> Vec<Metric> {
     let truth: Vec<usize> = truth.iter().map(|&class| class as usize).collect();
-    let predicted: Vec<usize> = model
-        .predict(features)
-        .into_iter()
-        .map(super::score::class_index)
-        .collect();
+    let predicted: Vec<usize> = model.predict(features).into_iter().map(super::score::class_index).collect();
     let mut figures = metrics::classification(&truth, &predicted, classes);
     let none = || vec![0.0; features.rows()];
-    let probabilities: Vec<Vec<f64>> = (0..classes)
-        .map(|class| model.predict_proba(features, class).unwrap_or_else(none))
-        .collect();
+    let probabilities: Vec<Vec<f64>> =
+        (0..classes).map(|class| model.predict_proba(features, class).unwrap_or_else(none)).collect();
     figures.extend(metrics::log_loss(&truth, &probabilities));
     figures
 }

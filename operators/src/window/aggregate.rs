@@ -117,7 +117,7 @@ impl WindowAggregate {
                     sliding.panes.insert(pane, groups.state()?);
                 }
                 None => {
-                    let closed = groups.evaluate()?;
+                    let closed = groups.evaluate(&self.aggregates)?;
                     results.push(self.rows(self.panes.window(pane, 1), closed)?);
                 }
             }
@@ -145,10 +145,7 @@ impl WindowAggregate {
         self.busiest = self.busiest.max(slots.len());
         let mut columns = self.interner.columns(&slots)?;
         for bound in [window.start, window.end] {
-            columns.push(Arc::new(TimestampMicrosecondArray::from_value(
-                bound,
-                slots.len(),
-            )));
+            columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, slots.len())));
         }
         columns.extend(results);
         Ok(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?)
@@ -222,18 +219,8 @@ impl Operator for WindowAggregate {
         let mut next = i64::MIN;
         if let Some(sliding) = &self.sliding {
             next = sliding.next();
-            parts.extend(
-                sliding
-                    .panes
-                    .iter()
-                    .map(|(pane, partial)| (COMPLETE, *pane, partial.clone())),
-            );
-            parts.extend(
-                sliding
-                    .suffixes
-                    .iter()
-                    .map(|(pane, partial)| (SUFFIX, *pane, partial.clone())),
-            );
+            parts.extend(sliding.panes.iter().map(|(pane, partial)| (COMPLETE, *pane, partial.clone())));
+            parts.extend(sliding.suffixes.iter().map(|(pane, partial)| (SUFFIX, *pane, partial.clone())));
         }
         let mut snapshot = Snapshot::default();
         let progress = StateTable {
@@ -266,15 +253,10 @@ impl Operator for WindowAggregate {
 impl WindowAggregate {
     fn pane_table(&self, parts: &[(i64, i64, Partial)]) -> Result<RecordBatch> {
         let repeated = |of: &dyn Fn(&(i64, i64, Partial)) -> i64| -> Vec<i64> {
-            parts
-                .iter()
-                .flat_map(|part| std::iter::repeat_n(of(part), part.2.slots.len()))
-                .collect()
+            parts.iter().flat_map(|part| std::iter::repeat_n(of(part), part.2.slots.len())).collect()
         };
-        let slots: Vec<u32> = parts
-            .iter()
-            .flat_map(|(_, _, partial)| partial.slots.iter().copied())
-            .collect();
+        let slots: Vec<u32> =
+            parts.iter().flat_map(|(_, _, partial)| partial.slots.iter().copied()).collect();
         StateTable {
             numbers: vec![repeated(&|part| part.0), repeated(&|part| part.1)],
             keys: self.interner.columns(&slots)?,
@@ -291,13 +273,9 @@ impl WindowAggregate {
         let mut start = 0;
         while start < table.rows() {
             let (kind, pane) = place(start);
-            let len = (start..table.rows())
-                .take_while(|row| place(*row) == (kind, pane))
-                .count();
-            let partial = Partial {
-                slots: all[start..start + len].to_vec(),
-                states: slice(&table.values, start, len),
-            };
+            let len = (start..table.rows()).take_while(|row| place(*row) == (kind, pane)).count();
+            let partial =
+                Partial { slots: all[start..start + len].to_vec(), states: slice(&table.values, start, len) };
             match (kind, &mut self.sliding) {
                 (COMPLETE, Some(sliding)) => drop(sliding.panes.insert(pane, partial)),
                 (SUFFIX, Some(sliding)) => drop(sliding.suffixes.insert(pane, partial)),

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use lineshaft_engine::expression::{Accumulator, Aggregate, Expression};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
+use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
 use lineshaft_engine::{Error, Result};
+
+use super::moments::{Moments, STATE_COLUMNS};
 
 /// Aggregates and their distinct arguments.
 #[derive(Debug)]
@@ -12,11 +15,24 @@ pub(super) struct Aggregates {
     functions: Vec<Function>,
     /// Arguments and filters; expressions are the same if they are one object.
     expressions: Vec<Arc<dyn Expression>>,
+    /// The arguments of which moments are taken, by their place among the expressions.
+    moments: Vec<usize>,
+}
+
+/// An aggregate, and how it is computed.
+#[derive(Debug)]
+enum Function {
+    /// By an accumulator of its own.
+    Own(Own),
+    /// Number of rows.
+    Rows,
+    /// A moment of an argument, by its place in [`Aggregates::moments`].
+    Moment(usize, Moment),
 }
 
 /// An aggregate, and where its arguments are among the expressions.
 #[derive(Debug)]
-struct Function {
+struct Own {
     aggregate: Arc<dyn Aggregate>,
     arguments: Vec<usize>,
     filter: Option<usize>,
@@ -24,50 +40,63 @@ struct Function {
 
 impl Aggregates {
     pub(super) fn new(aggregates: &[Arc<dyn Aggregate>]) -> Self {
-        let mut expressions = Vec::new();
-        let functions = aggregates.iter().map(|aggregate| Function {
-            aggregate: Arc::clone(aggregate),
-            arguments: aggregate
-                .arguments()
-                .iter()
-                .map(|a| place(&mut expressions, a))
-                .collect(),
-            filter: aggregate.filter().map(|filter| place(&mut expressions, filter)),
-        });
-        Self {
-            functions: functions.collect(),
-            expressions,
-        }
+        let (mut expressions, mut moments) = (Vec::new(), Vec::new());
+        let functions =
+            aggregates.iter().map(|aggregate| match (aggregate.moment(), aggregate.arguments()) {
+                (Some(Moment::Rows), _) => Function::Rows,
+                (Some(moment), [argument]) => {
+                    let argument = place(&mut expressions, argument);
+                    let known = moments.iter().position(|other| *other == argument);
+                    let at = known.unwrap_or_else(|| {
+                        moments.push(argument);
+                        moments.len() - 1
+                    });
+                    Function::Moment(at, moment)
+                }
+                _ => Function::Own(Own {
+                    aggregate: Arc::clone(aggregate),
+                    arguments: aggregate.arguments().iter().map(|a| place(&mut expressions, a)).collect(),
+                    filter: aggregate.filter().map(|filter| place(&mut expressions, filter)),
+                }),
+            });
+        Self { functions: functions.collect(), expressions, moments }
     }
 
     /// The columns of all arguments for `rows`.
     pub(super) fn evaluate(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        self.expressions
-            .iter()
-            .map(|expression| expression.evaluate(rows))
-            .collect()
+        self.expressions.iter().map(|expression| expression.evaluate(rows)).collect()
     }
 
     pub(super) fn accumulators(&self) -> Result<Accumulators> {
-        let new = |function: &Function| function.aggregate.accumulator();
-        Ok(Accumulators(
-            self.functions.iter().map(new).collect::<Result<_>>()?,
-        ))
+        let own = self.own().map(|own| own.aggregate.accumulator()).collect::<Result<_>>()?;
+        let moments = self.moments.iter().map(|_| Moments::default()).collect();
+        let counts_rows = self.functions.iter().any(|function| matches!(function, Function::Rows));
+        Ok(Accumulators { own, moments, rows: counts_rows.then(Vec::new) })
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Own> {
+        self.functions.iter().filter_map(|function| match function {
+            Function::Own(own) => Some(own),
+            Function::Rows | Function::Moment(..) => None,
+        })
     }
 }
 
 fn place(expressions: &mut Vec<Arc<dyn Expression>>, expression: &Arc<dyn Expression>) -> usize {
-    let known = expressions
-        .iter()
-        .position(|other| Arc::ptr_eq(other, expression));
+    let known = expressions.iter().position(|other| Arc::ptr_eq(other, expression));
     known.unwrap_or_else(|| {
         expressions.push(Arc::clone(expression));
         expressions.len() - 1
     })
 }
 
-/// One accumulator for each of [`Aggregates`], all for the same groups.
-pub(super) struct Accumulators(Vec<Box<dyn Accumulator>>);
+/// The accumulators of [`Aggregates`], all for the same groups.
+pub(super) struct Accumulators {
+    own: Vec<Box<dyn Accumulator>>,
+    moments: Vec<Moments>,
+    /// Rows of each group, if somebody asks for them.
+    rows: Option<Vec<i64>>,
+}
 
 impl Accumulators {
     /// Adds rows whose arguments are `columns`, as [`Aggregates::evaluate`] gave them.
@@ -78,15 +107,20 @@ impl Accumulators {
         groups: &[usize],
         total: usize,
     ) -> Result<()> {
-        for (accumulator, function) in self.0.iter_mut().zip(&of.functions) {
-            let arguments: Vec<_> = function
-                .arguments
-                .iter()
-                .map(|at| Arc::clone(&columns[*at]))
-                .collect();
-            let filter = match function.filter {
+        if let Some(rows) = &mut self.rows {
+            rows.resize(total, 0);
+            for group in groups {
+                rows[*group] += 1;
+            }
+        }
+        for (moments, column) in self.moments.iter_mut().zip(&of.moments) {
+            moments.update(&columns[*column], groups, total)?;
+        }
+        for (accumulator, own) in self.own.iter_mut().zip(of.own()) {
+            let arguments: Vec<_> = own.arguments.iter().map(|at| Arc::clone(&columns[*at])).collect();
+            let filter = match own.filter {
                 Some(at) => Some(columns[at].as_boolean_opt().ok_or_else(|| {
-                    Error::operator(function.aggregate.result().name(), "its FILTER is not a boolean")
+                    Error::operator(own.aggregate.result().name(), "its FILTER is not a boolean")
                 })?),
                 None => None,
             };
@@ -103,32 +137,62 @@ impl Accumulators {
         groups: &[usize],
         total: usize,
     ) -> Result<()> {
-        for (accumulator, function) in self.0.iter_mut().zip(&of.functions) {
-            let width = function.aggregate.state().len();
-            let Some((own, others)) = states.split_at_checked(width) else {
-                return Err(Error::operator("window", "a snapshot of another plan"));
-            };
-            accumulator.merge(own, groups, total)?;
+        let mut next = |width: usize| {
+            let wrong = || Error::operator("window", "a snapshot of another plan");
+            let (own, others) = states.split_at_checked(width).ok_or_else(wrong)?;
             states = others;
+            Ok::<_, Error>(own)
+        };
+        if let Some(rows) = &mut self.rows {
+            let counts = next(1)?[0].as_primitive::<Int64Type>();
+            rows.resize(total, 0);
+            for (group, count) in groups.iter().zip(counts.values()) {
+                rows[*group] += count;
+            }
+        }
+        for moments in &mut self.moments {
+            moments.merge(next(STATE_COLUMNS)?, groups, total)?;
+        }
+        for (accumulator, own) in self.own.iter_mut().zip(of.own()) {
+            accumulator.merge(next(own.aggregate.state().len())?, groups, total)?;
         }
         Ok(())
     }
 
     /// The partial results of all groups, one aggregate's columns after the other's; no group is left.
     pub(super) fn state(&mut self) -> Result<Vec<ArrayRef>> {
-        let mut columns = Vec::new();
-        for accumulator in &mut self.0 {
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        if let Some(rows) = &mut self.rows {
+            columns.push(Arc::new(Int64Array::from(std::mem::take(rows))));
+        }
+        for moments in &mut self.moments {
+            columns.extend(moments.state());
+        }
+        for accumulator in &mut self.own {
             columns.extend(accumulator.state()?);
         }
         Ok(columns)
     }
 
-    /// The results of all groups; no group is left.
-    pub(super) fn evaluate(&mut self) -> Result<Vec<ArrayRef>> {
-        self.0
-            .iter_mut()
-            .map(|accumulator| accumulator.evaluate())
-            .collect()
+    /// The results of all groups, in the order of [`Aggregates`]; no group is left.
+    pub(super) fn evaluate(&mut self, of: &Aggregates) -> Result<Vec<ArrayRef>> {
+        let mut own = self.own.iter_mut();
+        let mut results = Vec::with_capacity(of.functions.len());
+        for function in &of.functions {
+            results.push(match function {
+                Function::Rows => {
+                    Arc::new(Int64Array::from(self.rows.clone().unwrap_or_default())) as ArrayRef
+                }
+                Function::Moment(at, moment) => self.moments[*at].result(*moment),
+                Function::Own(_) => match own.next() {
+                    Some(accumulator) => accumulator.evaluate()?,
+                    None => return Err(Error::operator("window", "an aggregate without accumulator")),
+                },
+            });
+        }
+        self.rows.iter_mut().for_each(Vec::clear);
+        self.moments.iter_mut().for_each(Moments::clear);
+        Ok(results)
     }
 }
 
@@ -195,14 +259,8 @@ mod tests {
         assert_eq!(counted.0.load(Ordering::Relaxed), 1);
         let mut accumulators = aggregates.accumulators().unwrap();
         accumulators.update(&aggregates, &columns, &[0, 0], 1).unwrap();
-        let results = accumulators.evaluate().unwrap();
-        assert_eq!(
-            results[0].as_ref(),
-            &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array
-        );
-        assert_eq!(
-            results[1].as_ref(),
-            &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array
-        );
+        let results = accumulators.evaluate(&aggregates).unwrap();
+        assert_eq!(results[0].as_ref(), &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array);
+        assert_eq!(results[1].as_ref(), &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array);
     }
 }

@@ -41,18 +41,12 @@ impl AssignWindows {
     /// # Errors
     /// If the size is not a multiple of the slide.
     pub fn new(options: AssignOptions) -> Result<Self> {
-        Ok(Self {
-            panes: Panes::new(options.slide)?,
-            count: panes_of(options.size, options.slide)?,
-            options,
-        })
+        Ok(Self { panes: Panes::new(options.slide)?, count: panes_of(options.size, options.slide)?, options })
     }
 
     fn windows(&self, time: i64) -> impl Iterator<Item = Window> {
         let (panes, count, last) = (self.panes, self.count, self.panes.of(time));
-        (0..count)
-            .rev()
-            .map(move |before| panes.window(last.saturating_sub(before), count))
+        (0..count).rev().map(move |before| panes.window(last.saturating_sub(before), count))
     }
 }
 
@@ -103,10 +97,7 @@ mod tests {
         })
         .unwrap();
         let passed = run(&mut assign, 1, vec![Step::Rows(0, rows)]).unwrap();
-        let seconds = |line: String| {
-            line.replace("1970-01-01T00:00:", "")
-                .replace("1969-12-31T23:59:", "-")
-        };
+        let seconds = |line: String| line.replace("1970-01-01T00:00:", "").replace("1969-12-31T23:59:", "-");
         lines(&passed).into_iter().map(seconds).collect()
     }
 
@@ -117,9 +108,6 @@ mod tests {
 
     #[test]
     fn a_row_comes_out_once_for_each_hopping_window() {
-        assert_eq!(
-            assigned(20, 10),
-            ["-57 1 -40 00", "-57 1 -50 10", "12 3 00 20", "12 3 10 30"]
-        );
+        assert_eq!(assigned(20, 10), ["-57 1 -40 00", "-57 1 -50 10", "12 3 00 20", "12 3 10 30"]);
     }
 }

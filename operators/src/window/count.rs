@@ -135,16 +135,14 @@ impl CountAggregate {
         if full.slots.is_empty() {
             return Ok(());
         }
-        let groups: Vec<usize> = (0..full.slots.len())
-            .flat_map(|group| std::iter::repeat_n(group, self.options.size))
-            .collect();
+        let groups: Vec<usize> =
+            (0..full.slots.len()).flat_map(|group| std::iter::repeat_n(group, self.options.size)).collect();
         let arguments = self.rows.pick(&full.places)?;
-        self.accumulators
-            .update(&self.aggregates, &arguments, &groups, full.slots.len())?;
+        self.accumulators.update(&self.aggregates, &arguments, &groups, full.slots.len())?;
         let mut columns = self.arrivals.interner.columns(&full.slots)?;
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.starts)));
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.ends)));
-        columns.extend(self.accumulators.evaluate()?);
+        columns.extend(self.accumulators.evaluate(&self.aggregates)?);
         let rows = RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?;
         send_all(&self.options.schema, vec![rows], output)
     }
@@ -288,10 +286,7 @@ mod tests {
     fn brute_force(stream: &Stream, size: usize, slide: usize) -> Vec<String> {
         let mut lines = Vec::new();
         for (key, rows) in stream.by_key() {
-            for window in (0..rows.len())
-                .step_by(slide)
-                .filter_map(|start| rows.get(start..start + size))
-            {
+            for window in (0..rows.len()).step_by(slide).filter_map(|start| rows.get(start..start + size)) {
                 let values: Vec<f64> = window.iter().map(|row| row.1).collect();
                 lines.push(line(key, window[0].0, window[size - 1].0, &values));
             }
@@ -318,17 +313,10 @@ mod tests {
             let rows: String = (0..100).map(|key| format!("\n {second} k{key} 1")).collect();
             let rows = table(&format!("ts:ts m:s x:f {rows}"));
             let steps = vec![Step::Rows(0, rows), Step::Watermark(f64::from(second))];
-            closed += run(&mut operator, 1, steps)
-                .unwrap()
-                .iter()
-                .map(RecordBatch::num_rows)
-                .sum::<usize>();
+            closed += run(&mut operator, 1, steps).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
         }
-        closed += run(&mut operator, 1, vec![Step::End])
-            .unwrap()
-            .iter()
-            .map(RecordBatch::num_rows)
-            .sum::<usize>();
+        closed +=
+            run(&mut operator, 1, vec![Step::End]).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
         assert_eq!(closed, 75 * 100);
         assert!(!operator.rows.is_sparse(operator.live_rows));
         assert_eq!(operator.live_rows, 0);

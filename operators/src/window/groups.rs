@@ -92,11 +92,7 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(of: &Aggregates) -> Result<Self> {
-        Ok(Self {
-            table: GroupTable::default(),
-            accumulators: of.accumulators()?,
-            numbers: Vec::new(),
-        })
+        Ok(Self { table: GroupTable::default(), accumulators: of.accumulators()?, numbers: Vec::new() })
     }
 
     pub(super) fn slots(&self) -> &[u32] {
@@ -112,28 +108,23 @@ impl Groups {
         slot_count: usize,
     ) -> Result<()> {
         self.table.assign(slots, slot_count, &mut self.numbers);
-        self.accumulators
-            .update(of, columns, &self.numbers, self.table.len())
+        self.accumulators.update(of, columns, &self.numbers, self.table.len())
     }
 
     /// Adds partial results.
     pub(super) fn merge(&mut self, of: &Aggregates, partial: &Partial, slot_count: usize) -> Result<()> {
         self.table.assign(&partial.slots, slot_count, &mut self.numbers);
-        self.accumulators
-            .merge(of, &partial.states, &self.numbers, self.table.len())
+        self.accumulators.merge(of, &partial.states, &self.numbers, self.table.len())
     }
 
     /// The partial results of all groups; no group is left.
     pub(super) fn state(&mut self) -> Result<Partial> {
-        Ok(Partial {
-            states: self.accumulators.state()?,
-            slots: self.table.take(),
-        })
+        Ok(Partial { states: self.accumulators.state()?, slots: self.table.take() })
     }
 
     /// Slots and results of all groups; no group is left.
-    pub(super) fn evaluate(&mut self) -> Result<Results> {
-        let results = self.accumulators.evaluate()?;
+    pub(super) fn evaluate(&mut self, of: &Aggregates) -> Result<Results> {
+        let results = self.accumulators.evaluate(of)?;
         Ok((self.table.take(), results))
     }
 

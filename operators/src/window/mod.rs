@@ -8,6 +8,7 @@
 //!                                                           row_store.rs  and are picked when their window closes
 //! assign.rs     AssignWindows: the window columns of each row, without a GROUP BY
 //! arguments.rs  the aggregates of a window, each argument computed once
+//! moments.rs     count, sum, extremes and variance of a column in one pass
 //! groups.rs     the keys of a pane and their partial results
 //! state.rs      snapshots as tables
 //! ```
@@ -34,6 +35,7 @@ mod arrivals;
 mod assign;
 mod count;
 mod groups;
+mod moments;
 #[cfg(test)]
 mod oracle;
 mod row_store;
@@ -73,9 +75,7 @@ impl Panes {
         if length > 0 {
             Ok(Self { length })
         } else {
-            Err(Error::Plan(format!(
-                "a window of {length} us is not longer than zero"
-            )))
+            Err(Error::Plan(format!("a window of {length} us is not longer than zero")))
         }
     }
 
@@ -87,10 +87,7 @@ impl Panes {
     /// The span of `count` panes from `pane` on.
     pub fn window(self, pane: i64, count: i64) -> Window {
         let start = pane.saturating_mul(self.length);
-        Window {
-            start,
-            end: start.saturating_add(count.saturating_mul(self.length)),
-        }
+        Window { start, end: start.saturating_add(count.saturating_mul(self.length)) }
     }
 }
 
@@ -99,18 +96,13 @@ fn panes_of(size: i64, slide: i64) -> Result<i64> {
     if slide > 0 && size >= slide && size % slide == 0 {
         return Ok(size / slide);
     }
-    Err(Error::Plan(format!(
-        "window size {size} us is not a multiple of its slide {slide} us"
-    )))
+    Err(Error::Plan(format!("window size {size} us is not a multiple of its slide {slide} us")))
 }
 
 /// The rows of a batch that have an event time.
 fn timed_rows(batch: Batch, time: usize) -> Result<RecordBatch> {
     if batch.weights().is_some() {
-        return Err(Error::operator(
-            "window",
-            "it takes append-only rows, not a changelog",
-        ));
+        return Err(Error::operator("window", "it takes append-only rows, not a changelog"));
     }
     let rows = batch.into_rows();
     if rows.column(time).null_count() == 0 {
@@ -126,19 +118,13 @@ fn times(rows: &RecordBatch, column: usize) -> Result<&[EventTime]> {
         Some(times) => Ok(times.values()),
         None => Err(Error::operator(
             "window",
-            format!(
-                "event time is a {}, not a TIMESTAMP of microseconds",
-                column.data_type()
-            ),
+            format!("event time is a {}, not a TIMESTAMP of microseconds", column.data_type()),
         )),
     }
 }
 
 fn columns_at(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
-    columns
-        .iter()
-        .map(|column| ArrayRef::clone(rows.column(*column)))
-        .collect()
+    columns.iter().map(|column| ArrayRef::clone(rows.column(*column))).collect()
 }
 
 /// Batches of results of at least so many rows are sent as they are; smaller ones are put together.
@@ -195,10 +181,7 @@ mod tests {
     fn a_changelog_or_a_time_of_another_type_is_refused() {
         let rows = table("ts:i \n 1");
         let wrong = times(&rows, 0).unwrap_err().to_string();
-        assert_eq!(
-            wrong,
-            "window: event time is a Int64, not a TIMESTAMP of microseconds"
-        );
+        assert_eq!(wrong, "window: event time is a Int64, not a TIMESTAMP of microseconds");
         let changes = Batch::with_weights(rows, vec![1].into());
         let refused = timed_rows(changes, 0).unwrap_err().to_string();
         assert_eq!(refused, "window: it takes append-only rows, not a changelog");

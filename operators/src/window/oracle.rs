@@ -21,12 +21,7 @@ pub(super) struct Stream {
 
 /// Rows at most `disorder` behind the largest time so far, and watermarks that none is below.
 pub(super) fn streams(rows: usize, step: i64, disorder: i64) -> impl Strategy<Value = Stream> {
-    let reading = (
-        0..step,
-        0..=disorder,
-        prop::option::weighted(0.9, 0_u8..4),
-        -1000..1000,
-    );
+    let reading = (0..step, 0..=disorder, prop::option::weighted(0.9, 0_u8..4), -1000..1000);
     (prop::collection::vec(reading, 0..rows), -50_i64..50, any::<u64>()).prop_map(
         move |(readings, start, cuts)| {
             let (mut largest, mut rows) = (start, Vec::new());
@@ -43,9 +38,7 @@ pub(super) fn streams(rows: usize, step: i64, disorder: i64) -> impl Strategy<Va
 fn cut(rows: &[Reading], mut random: u64) -> Stream {
     let mut next = |below: usize| {
         // Constants of Knuth's MMIX generator.
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(random >> 33).unwrap() % below
     };
     let (mut epochs, mut at) = (Vec::new(), 0);
@@ -69,18 +62,13 @@ fn cut(rows: &[Reading], mut random: u64) -> Stream {
 
 impl Stream {
     pub(super) fn rows(&self) -> impl Iterator<Item = Reading> {
-        self.epochs
-            .iter()
-            .flat_map(|(batches, _)| batches.iter().flatten().copied())
+        self.epochs.iter().flat_map(|(batches, _)| batches.iter().flatten().copied())
     }
 
     /// Only the rows for which `is` holds.
     pub(super) fn only(&self, is: impl Fn(&Reading) -> bool) -> Self {
         let mut only = self.clone();
-        only.epochs
-            .iter_mut()
-            .flat_map(|(batches, _)| batches)
-            .for_each(|rows| rows.retain(&is));
+        only.epochs.iter_mut().flat_map(|(batches, _)| batches).for_each(|rows| rows.retain(&is));
         only
     }
 
@@ -121,16 +109,8 @@ pub(super) fn batch(rows: &[Reading]) -> RecordBatch {
 pub(super) fn line(key: Option<u8>, start: i64, end: i64, values: &[f64]) -> String {
     let seconds = |time: i64| time as f64 / 1e6;
     let sum = values[1..].iter().fold(values[0], |sum, x| sum + x);
-    let (min, max) = values
-        .iter()
-        .fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
-    format!(
-        "{} {} {} {} {sum} {min} {max}",
-        text(key),
-        seconds(start),
-        seconds(end),
-        values.len()
-    )
+    let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
+    format!("{} {} {} {} {sum} {min} {max}", text(key), seconds(start), seconds(end), values.len())
 }
 
 /// What the operator gives for the stream up to its end; after epoch `restart` a new one goes on from a snapshot.
@@ -146,10 +126,7 @@ pub(super) fn results<O: Operator>(
             operator.on_batch(0, batch(rows).into(), &mut output).unwrap();
         }
         operator.on_watermark(Watermark(*watermark), &mut output).unwrap();
-        let header = EpochHeader {
-            epoch: epoch as u64,
-            wall_clock: 0,
-        };
+        let header = EpochHeader { epoch: epoch as u64, wall_clock: 0 };
         operator.on_epoch_end(header, &mut output).unwrap();
         if restart == Some(epoch) {
             let snapshot: Snapshot = operator.snapshot().unwrap();
@@ -158,10 +135,6 @@ pub(super) fn results<O: Operator>(
         }
     }
     operator.on_watermark(Watermark::END, &mut output).unwrap();
-    let batches: Vec<_> = output
-        .take(0)
-        .into_iter()
-        .map(|batch| batch.into_rows())
-        .collect();
+    let batches: Vec<_> = output.take(0).into_iter().map(|batch| batch.into_rows()).collect();
     window_rows(&batches)
 }

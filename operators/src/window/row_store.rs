@@ -43,10 +43,7 @@ impl RowStore {
 
     /// The columns of the rows at `places`, in that order.
     pub(super) fn pick(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
-        let indices: Vec<_> = places
-            .iter()
-            .map(|place| (place.block as usize, place.row as usize))
-            .collect();
+        let indices: Vec<_> = places.iter().map(|place| (place.block as usize, place.row as usize)).collect();
         let width = self.blocks.first().map_or(0, Vec::len);
         let column = |at: usize| {
             let blocks: Vec<&dyn Array> = self.blocks.iter().map(|block| block[at].as_ref()).collect();
@@ -76,12 +73,8 @@ impl RowStore {
 impl RowStore {
     /// The rows at `places` as a table of a snapshot.
     pub(super) fn table(&self, places: &[Place]) -> Result<RecordBatch> {
-        StateTable {
-            numbers: vec![vec![0; places.len()]],
-            keys: Vec::new(),
-            values: self.pick(places)?,
-        }
-        .into_batch()
+        StateTable { numbers: vec![vec![0; places.len()]], keys: Vec::new(), values: self.pick(places)? }
+            .into_batch()
     }
 
     /// Puts back what [`RowStore::table`] gave, into a new store; gives the places in their order.

@@ -116,12 +116,8 @@ impl SessionAggregate {
                     session.rows.push(place);
                 }
                 _ => {
-                    let started = open.replace(Session {
-                        start: time,
-                        last: time,
-                        rows: vec![place],
-                        partial: None,
-                    });
+                    let started =
+                        open.replace(Session { start: time, last: time, rows: vec![place], partial: None });
                     closed.extend(started.map(|session| (slot, session)));
                     self.ends.push(Reverse((self.end(time), slot, time)));
                 }
@@ -142,11 +138,7 @@ impl SessionAggregate {
         {
             self.ends.pop();
             let open = &mut self.open[slot as usize];
-            let Some(last) = open
-                .as_ref()
-                .filter(|open| open.start == start)
-                .map(|open| open.last)
-            else {
+            let Some(last) = open.as_ref().filter(|open| open.start == start).map(|open| open.last) else {
                 continue;
             };
             let end = last.saturating_add(self.options.gap);
@@ -181,15 +173,8 @@ impl SessionAggregate {
 
     fn fold_round(&mut self, sessions: &mut [&mut Session], from: usize) -> Result<()> {
         let partials = sessions.iter().map(|session| session.partial);
-        let rows = sessions
-            .iter()
-            .map(|session| &session.rows[from..from + FOLD_ROWS]);
-        accumulate(
-            &mut self.accumulators,
-            &self.aggregates,
-            (&self.partials, partials),
-            (&self.rows, rows),
-        )?;
+        let rows = sessions.iter().map(|session| &session.rows[from..from + FOLD_ROWS]);
+        accumulate(&mut self.accumulators, &self.aggregates, (&self.partials, partials), (&self.rows, rows))?;
         let folded = self.partials.push(self.accumulators.state()?, sessions.len());
         for (session, place) in sessions.iter_mut().zip(folded) {
             session.partial = Some(place);
@@ -200,23 +185,15 @@ impl SessionAggregate {
     fn emit(&mut self, closed: &[(u32, Session)], output: &mut Output) -> Result<()> {
         let partials = closed.iter().map(|(_, session)| session.partial);
         let rows = closed.iter().map(|(_, session)| session.rows.as_slice());
-        accumulate(
-            &mut self.accumulators,
-            &self.aggregates,
-            (&self.partials, partials),
-            (&self.rows, rows),
-        )?;
-        self.live_rows -= closed
-            .iter()
-            .map(|(_, session)| session.rows.len())
-            .sum::<usize>();
+        accumulate(&mut self.accumulators, &self.aggregates, (&self.partials, partials), (&self.rows, rows))?;
+        self.live_rows -= closed.iter().map(|(_, session)| session.rows.len()).sum::<usize>();
         let slots: Vec<u32> = closed.iter().map(|(slot, _)| *slot).collect();
         let mut columns = self.arrivals.interner.columns(&slots)?;
         let starts = closed.iter().map(|(_, session)| session.start);
         columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(starts)));
         let ends = closed.iter().map(|(_, session)| self.end(session.last));
         columns.push(Arc::new(TimestampMicrosecondArray::from_iter_values(ends)));
-        columns.extend(self.accumulators.evaluate()?);
+        columns.extend(self.accumulators.evaluate(&self.aggregates)?);
         let rows = RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?;
         send_all(&self.options.schema, vec![rows], output)
     }
@@ -228,13 +205,9 @@ impl SessionAggregate {
             self.rows.compact(open.flat_map(|session| &mut session.rows))?;
         }
         let open = || self.open.iter().flatten();
-        if self
-            .partials
-            .is_sparse(open().filter(|session| session.partial.is_some()).count())
-        {
+        if self.partials.is_sparse(open().filter(|session| session.partial.is_some()).count()) {
             let open = self.open.iter_mut().flatten();
-            self.partials
-                .compact(open.filter_map(|session| session.partial.as_mut()))?;
+            self.partials.compact(open.filter_map(|session| session.partial.as_mut()))?;
         }
         let open = &self.open;
         let is_open = |slot: u32| open.get(slot as usize).is_some_and(Option::is_some);
@@ -250,9 +223,7 @@ impl SessionAggregate {
 
     /// Finds the ends of all open sessions anew.
     fn schedule(&mut self) {
-        let open = (0..)
-            .zip(&self.open)
-            .filter_map(|(slot, session)| Some((slot, session.as_ref()?)));
+        let open = (0..).zip(&self.open).filter_map(|(slot, session)| Some((slot, session.as_ref()?)));
         let end = |(slot, session): (u32, &Session)| Reverse((self.end(session.last), slot, session.start));
         self.ends = open.map(end).collect();
     }
@@ -267,10 +238,7 @@ fn accumulate<'a>(
 ) -> Result<()> {
     let total = rows.len();
     let (mut places, mut groups) = (Vec::new(), Vec::new());
-    for (group, place) in partials
-        .enumerate()
-        .filter_map(|(group, place)| Some((group, place?)))
-    {
+    for (group, place) in partials.enumerate().filter_map(|(group, place)| Some((group, place?))) {
         groups.push(group);
         places.push(place);
     }
@@ -300,9 +268,8 @@ impl Operator for SessionAggregate {
         if !rows.times.is_empty() {
             let touched = distinct(&rows.slots);
             closed = self.assign(rows);
-            let mut long: Vec<_> = touched
-                .filter_map(|slot| Some((slot, self.open[slot as usize].take_if(is_long)?)))
-                .collect();
+            let mut long: Vec<_> =
+                touched.filter_map(|slot| Some((slot, self.open[slot as usize].take_if(is_long)?))).collect();
             let sessions = long.iter_mut().chain(&mut closed).map(|(_, session)| session);
             self.fold(sessions.collect())?;
             for (slot, session) in long {

@@ -68,10 +68,7 @@ impl Sliding {
     /// The first pane of the next window with rows, if all its panes are before `end`; that window is then closed.
     pub(super) fn close_next(&mut self, end: i64) -> Option<i64> {
         let first = |partials: &BTreeMap<i64, Partial>| partials.keys().next().copied();
-        let first = [first(&self.panes), first(&self.suffixes)]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let first = [first(&self.panes), first(&self.suffixes)].into_iter().flatten().min()?;
         let window = first.saturating_sub(self.count - 1).max(self.next);
         (window.saturating_add(self.count) <= end).then_some(window)
     }
@@ -83,7 +80,7 @@ impl Sliding {
             for (_, pane) in self.panes.range(window..end) {
                 self.merged.merge(of, pane, slot_count)?;
             }
-            return self.finish(window);
+            return self.finish(window, of);
         }
         let block = window.div_euclid(self.count);
         let block_end = (block + 1).saturating_mul(self.count);
@@ -99,16 +96,15 @@ impl Sliding {
         if let Some(prefix) = self.prefix.as_ref().and_then(|prefix| prefix.partial.as_ref()) {
             self.merged.merge(of, prefix, slot_count)?;
         }
-        self.finish(window)
+        self.finish(window, of)
     }
 
-    fn finish(&mut self, window: i64) -> Result<Results> {
+    fn finish(&mut self, window: i64, of: &Aggregates) -> Result<Results> {
         self.next = window.saturating_add(1);
         self.panes = self.panes.split_off(&self.next);
         self.suffixes = self.suffixes.split_off(&self.next);
-        self.prefix
-            .take_if(|prefix| prefix.start < window.saturating_add(1));
-        self.merged.evaluate()
+        self.prefix.take_if(|prefix| prefix.start < window.saturating_add(1));
+        self.merged.evaluate(of)
     }
 
     fn build_suffixes(&mut self, from: i64, to: i64, of: &Aggregates, slot_count: usize) -> Result<()> {
@@ -131,18 +127,10 @@ impl Sliding {
     fn extend_prefix(&mut self, start: i64, end: i64, of: &Aggregates, slot_count: usize) -> Result<()> {
         let mut prefix = match self.prefix.take() {
             Some(prefix) if prefix.start == start => prefix,
-            _ => Prefix {
-                start,
-                end: start,
-                partial: None,
-            },
+            _ => Prefix { start, end: start, partial: None },
         };
         // Only one pane is new, unless windows without rows were passed over or the state was restored.
-        let places: Vec<i64> = self
-            .panes
-            .range(prefix.end..end.max(prefix.end))
-            .map(|(p, _)| *p)
-            .collect();
+        let places: Vec<i64> = self.panes.range(prefix.end..end.max(prefix.end)).map(|(p, _)| *p).collect();
         for place in places {
             let Some(pane) = self.panes.get(&place).cloned() else {
                 continue;
@@ -165,14 +153,8 @@ impl Sliding {
     }
 
     fn partials(&mut self) -> impl Iterator<Item = &mut Partial> {
-        let prefix = self
-            .prefix
-            .iter_mut()
-            .filter_map(|prefix| prefix.partial.as_mut());
-        self.panes
-            .values_mut()
-            .chain(self.suffixes.values_mut())
-            .chain(prefix)
+        let prefix = self.prefix.iter_mut().filter_map(|prefix| prefix.partial.as_mut());
+        self.panes.values_mut().chain(self.suffixes.values_mut()).chain(prefix)
     }
 
     /// Slots that partial results are kept of, with repetitions.

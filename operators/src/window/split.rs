@@ -46,17 +46,10 @@ impl Split {
         for (pane, runs) in by_pane {
             let start = order.len();
             // A batch has fewer than 2^32 rows.
-            order.extend(
-                runs.into_iter()
-                    .flatten()
-                    .filter_map(|row| u32::try_from(row).ok()),
-            );
+            order.extend(runs.into_iter().flatten().filter_map(|row| u32::try_from(row).ok()));
             parts.push((pane, start..order.len()));
         }
-        Self {
-            parts,
-            order: Some(order),
-        }
+        Self { parts, order: Some(order) }
     }
 
     /// Brings slots and columns of the batch into the order of `parts`; within a pane it stays as it is.
@@ -96,38 +89,25 @@ mod tests {
         let mut slots: Vec<u32> = (0..).take(times.len()).collect();
         let mut split = Split::new(times, Panes::new(10).unwrap());
         split.arrange(&mut slots, &mut []).unwrap();
-        split
-            .parts
-            .into_iter()
-            .map(|(pane, rows)| (pane, slots[rows].to_vec()))
-            .collect()
+        split.parts.into_iter().map(|(pane, rows)| (pane, slots[rows].to_vec())).collect()
     }
 
     #[test]
     fn rows_of_a_pane_are_brought_together_in_their_order() {
         assert_eq!(parts(&[]), []);
-        assert_eq!(
-            parts(&[1, 12, -3, 4, 15]),
-            [(-1, vec![2]), (0, vec![0, 3]), (1, vec![1, 4])]
-        );
+        assert_eq!(parts(&[1, 12, -3, 4, 15]), [(-1, vec![2]), (0, vec![0, 3]), (1, vec![1, 4])]);
     }
 
     #[test]
     fn rows_that_are_together_stay_where_they_are() {
         assert_eq!(parts(&[1, 2, 3]), [(0, vec![0, 1, 2])]);
-        assert_eq!(
-            parts(&[25, 1, 2, 12]),
-            [(2, vec![0]), (0, vec![1, 2]), (1, vec![3])]
-        );
+        assert_eq!(parts(&[25, 1, 2, 12]), [(2, vec![0]), (0, vec![1, 2]), (1, vec![3])]);
     }
 
     #[test]
     fn long_runs_are_not_copied_though_their_pane_comes_again() {
         let times: Vec<i64> = (0..900).map(|row| row / 300 % 2 * 10).collect();
-        let panes: Vec<_> = parts(&times)
-            .into_iter()
-            .map(|(pane, rows)| (pane, rows.len()))
-            .collect();
+        let panes: Vec<_> = parts(&times).into_iter().map(|(pane, rows)| (pane, rows.len())).collect();
         assert_eq!(panes, [(0, 300), (1, 300), (0, 300)]);
     }
 }

@@ -24,10 +24,7 @@ impl StateTable {
 
     /// As one batch. There is at least one column of numbers.
     pub(super) fn into_batch(self) -> Result<RecordBatch> {
-        let numbers = self
-            .numbers
-            .into_iter()
-            .map(|n| Arc::new(Int64Array::from(n)) as ArrayRef);
+        let numbers = self.numbers.into_iter().map(|n| Arc::new(Int64Array::from(n)) as ArrayRef);
         let named = |name: &'static str| move |(i, column)| (format!("{name}_{i}"), column, true);
         let columns = (numbers.enumerate().map(named("number")))
             .chain(self.keys.into_iter().enumerate().map(named("key")))

@@ -26,11 +26,7 @@ impl Rows {
         let slots = rows.iter().map(|row| self.slots[*row as usize]).collect();
         let rows = UInt32Array::from(rows);
         let columns = self.columns.iter().map(|column| Ok(take(column, &rows, None)?));
-        Ok(Self {
-            times,
-            slots,
-            columns: columns.collect::<Result<_>>()?,
-        })
+        Ok(Self { times, slots, columns: columns.collect::<Result<_>>()? })
     }
 
     fn stacked(parts: Vec<Self>) -> Result<Self> {
@@ -66,10 +62,7 @@ pub(super) struct Waiting {
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self {
-            parts: Vec::new(),
-            watermark: Watermark::START,
-        }
+        Self { parts: Vec::new(), watermark: Watermark::START }
     }
 }
 
@@ -90,11 +83,7 @@ impl Waiting {
     }
 
     fn rows_where(&self, rows: &Rows, is: impl Fn(EventTime) -> bool) -> Vec<u32> {
-        (0..)
-            .zip(&rows.times)
-            .filter(|(_, time)| is(**time))
-            .map(|(row, _)| row)
-            .collect()
+        (0..).zip(&rows.times).filter(|(_, time)| is(**time)).map(|(row, _)| row).collect()
     }
 
     /// Takes out the rows that are final now, by key and then in event-time order, ties in order of arrival.

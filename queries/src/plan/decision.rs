@@ -50,7 +50,8 @@ impl Problem {
         let variables = variables(statement)?;
         for variable in &statement.variables {
             if input.field_with_name(&variable.column.name.value).is_ok() {
-                let message = format!("variable {:?} is also a column of the input", variable.column.name.value);
+                let message =
+                    format!("variable {:?} is also a column of the input", variable.column.name.value);
                 let error = QueryError::invalid(message, variable.column.span);
                 return Err(external(error.with_help("give the column another name in a view")));
             }
@@ -115,7 +116,12 @@ fn optimizer_options(
     for entry in &statement.options.entries {
         if !["seed", "evaluations"].contains(&entry.name.value.as_str()) {
             let known = ["seed", "evaluations"];
-            return Err(external(QueryError::unknown(NameKind::Option, &entry.name.value, Some(entry.name.span), known)));
+            return Err(external(QueryError::unknown(
+                NameKind::Option,
+                &entry.name.value,
+                Some(entry.name.span),
+                known,
+            )));
         }
     }
     let objective = match statement.maximize {
@@ -123,7 +129,8 @@ fn optimizer_options(
         false => problem.objective.clone(),
     };
     let constraint = |holds: &Expr| -> Result<Constraint> {
-        let violation = violation(holds).map(|violation| expression(&violation, &problem.candidates)).transpose()?;
+        let violation =
+            violation(holds).map(|violation| expression(&violation, &problem.candidates)).transpose()?;
         Ok(Constraint { holds: expression(holds, &problem.candidates)?, violation })
     };
     Ok(OptimizerOptions {
@@ -135,7 +142,8 @@ fn optimizer_options(
         event_time,
         interval: statement.every_us.value,
         seed: number("seed", SEED)?,
-        evaluations: usize::try_from(number("evaluations", OptimizerOptions::EVALUATIONS as u64)?).unwrap_or(usize::MAX),
+        evaluations: usize::try_from(number("evaluations", OptimizerOptions::EVALUATIONS as u64)?)
+            .unwrap_or(usize::MAX),
     })
 }
 
@@ -167,7 +175,10 @@ fn event_time_of(times: &[Option<i64>], statement: &CreateOptimizer) -> Result<(
 }
 
 impl Relations for crate::bind::Program {
-    fn relation(&self, reference: &datafusion::common::TableReference) -> Result<Arc<crate::context::RelationSource>> {
+    fn relation(
+        &self,
+        reference: &datafusion::common::TableReference,
+    ) -> Result<Arc<crate::context::RelationSource>> {
         Err(internal(&format!("{reference} in an expression")))
     }
 }
@@ -262,7 +273,8 @@ fn gate_options(statement: &CreateActuator, closed: bool) -> Result<GateOptions>
             }
         },
     };
-    let failsafe = statement.failsafe.iter().map(|failsafe| Ok((failsafe.column, constant(&failsafe.value)?)));
+    let failsafe =
+        statement.failsafe.iter().map(|failsafe| Ok((failsafe.column, constant(&failsafe.value)?)));
     Ok(GateOptions {
         name: statement.name.value.clone(),
         mode,

@@ -43,7 +43,8 @@ impl Lowering<'_> {
         let right = self.side(&join.right, &right_keys)?;
         let widths = [join.left.schema().fields().len(), join.right.schema().fields().len()];
         let (stream, table) = if table_is_left { (right, left) } else { (left, right) };
-        let (stream_plan, table_plan) = if table_is_left { (&join.right, &join.left) } else { (&join.left, &join.right) };
+        let (stream_plan, table_plan) =
+            if table_is_left { (&join.right, &join.left) } else { (&join.left, &join.right) };
         let residual = match &join.filter {
             Some(filter) => {
                 let mut fields = self.fields(stream_plan, &stream);
@@ -136,9 +137,10 @@ impl Lowering<'_> {
         let Some(source) = self.program.sources.get(&name) else { return Vec::new() };
         let place = |column: &usize| {
             let name = &source.statement.columns[*column].name.value;
-            plan.schema().index_of_column(&Column::new_unqualified(name)).ok().or_else(|| {
-                plan.schema().columns().iter().position(|column| column.name == *name)
-            })
+            plan.schema()
+                .index_of_column(&Column::new_unqualified(name))
+                .ok()
+                .or_else(|| plan.schema().columns().iter().position(|column| column.name == *name))
         };
         let places: Option<Vec<usize>> = source.statement.primary_key.iter().map(place).collect();
         places.unwrap_or_default()

@@ -3,6 +3,7 @@
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
 //! family: [`window`], [`join`], [`decision`].
 
+mod compact;
 mod decision;
 mod join;
 mod operators;
@@ -13,13 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::expression::Expression;
-use lineshaft_engine::plan::{Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule};
+use lineshaft_engine::plan::{
+    Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule,
+};
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
@@ -56,6 +59,8 @@ pub struct Outputs {
     pub keep_history: bool,
     /// Commands go nowhere: backfill and replay.
     pub close_gates: bool,
+    /// Sources whose connector gives text as dictionaries, which are cheaper to exchange and to group by.
+    pub compact: Vec<String>,
     /// Only the subscriptions run; the sinks and actuators of the program do not.
     pub only_subscriptions: bool,
 }
@@ -65,7 +70,11 @@ impl Program {
     ///
     /// # Errors
     /// What cannot be run as a stream, each with its place.
-    pub fn plan(&self, data: &Path, outputs: &Outputs) -> std::result::Result<PlannedProgram, Vec<QueryError>> {
+    pub fn plan(
+        &self,
+        data: &Path,
+        outputs: &Outputs,
+    ) -> std::result::Result<PlannedProgram, Vec<QueryError>> {
         let mut lowering = Lowering::new(self, data, outputs);
         let mut errors = Vec::new();
         lowering.all(&mut errors);
@@ -123,7 +132,9 @@ impl<'a> Lowering<'a> {
             wanted.plan(&insert.plan);
         }
         let kept: Vec<&String> = match runs && self.outputs.keep_history {
-            true => program.views.iter().filter(|(_, view)| view.is_materialized).map(|(name, _)| name).collect(),
+            true => {
+                program.views.iter().filter(|(_, view)| view.is_materialized).map(|(name, _)| name).collect()
+            }
             false => Vec::new(),
         };
         for name in kept.iter().copied().chain(&self.outputs.subscriptions) {
@@ -150,7 +161,9 @@ impl<'a> Lowering<'a> {
         for name in &self.outputs.subscriptions {
             let span = program.views.get(name).map(|view| view.span);
             let lowered = self.relation(name);
-            if let Some(from) = self.checked(lowered, span.unwrap_or(Span { file: 0, start: 0, end: 0 }), errors) {
+            if let Some(from) =
+                self.checked(lowered, span.unwrap_or(Span { file: 0, start: 0, end: 0 }), errors)
+            {
                 self.add_sink(name, from, Options::from([("connector".into(), "memory".into())]));
             }
         }
@@ -212,11 +225,15 @@ impl<'a> Lowering<'a> {
                 needed.insert(0);
             }
             declaration.needed = needed.into_iter().collect();
-            let place = |column: usize| declaration.needed.iter().position(|needed| *needed == column).unwrap_or(0);
-            let schema = declaration.schema.project(&declaration.needed).map_or_else(
-                |_| Arc::clone(&declaration.schema),
-                Arc::new,
-            );
+            if self.outputs.compact.contains(name) {
+                declaration.schema = compact::with_dictionaries(&declaration.schema, &declaration.metadata);
+            }
+            let place =
+                |column: usize| declaration.needed.iter().position(|needed| *needed == column).unwrap_or(0);
+            let schema = declaration
+                .schema
+                .project(&declaration.needed)
+                .map_or_else(|_| Arc::clone(&declaration.schema), Arc::new);
             let watermark = watermark.map(|watermark| WatermarkRule {
                 column: place(watermark.column),
                 disorder: watermark.disorder_us,
@@ -233,23 +250,35 @@ impl<'a> Lowering<'a> {
 
     fn add_sink(&mut self, name: &str, from: Origin, options: Options) {
         let schema = self.plan.schema(from);
-        let declaration =
-            SinkDeclaration { name: name.to_owned(), schema: Arc::clone(&schema), options, folder: self.data.clone() };
+        let declaration = SinkDeclaration {
+            name: name.to_owned(),
+            schema: Arc::clone(&schema),
+            options,
+            folder: self.data.clone(),
+        };
         self.plan.sinks.push(SinkNode { name: name.to_owned(), from, schema });
         self.sinks.push(declaration);
     }
 
     /// The rows of a relation, all columns that the program needs of it.
     fn relation(&mut self, name: &str) -> Result<Origin> {
+        let origin = self.compact_relation(name)?;
+        let schema = Arc::clone(&self.program.relations[name].schema);
+        Ok(self.plain(origin, &schema))
+    }
+
+    /// The same; text may come as dictionaries.
+    fn compact_relation(&mut self, name: &str) -> Result<Origin> {
         if let Some(origin) = self.done.get(name) {
             return Ok(*origin);
         }
         let program = self.program;
-        let relation = program
-            .relations
-            .get(name)
-            .ok_or_else(|| external(crate::catalog::unknown_relation(name, program.relations.keys().map(String::as_str))))?;
-        let source = |name: &String| self.sources.get(name).copied().ok_or_else(|| internal("a source is not in the plan"));
+        let relation = program.relations.get(name).ok_or_else(|| {
+            external(crate::catalog::unknown_relation(name, program.relations.keys().map(String::as_str)))
+        })?;
+        let source = |name: &String| {
+            self.sources.get(name).copied().ok_or_else(|| internal("a source is not in the plan"))
+        };
         let origin = match &relation.kind {
             Kind::Source => Origin::Source(source(&name.to_owned())?),
             Kind::Late(owner) => Origin::Late(source(owner)?),
@@ -272,26 +301,36 @@ impl<'a> Lowering<'a> {
 
     /// The rows of a plan; their columns are those of the plan, in its order.
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Origin> {
+        let origin = self.lower_compact(plan)?;
+        Ok(self.plain(origin, &arrow_schema(plan)))
+    }
+
+    /// The same; text may come as dictionaries.
+    fn lower_compact(&mut self, plan: &LogicalPlan) -> Result<Origin> {
         match plan {
-            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::SubqueryAlias(alias) => self.lower_compact(&alias.input),
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Projection(projection) => {
                 let (input, predicate) = match projection.input.as_ref() {
                     LogicalPlan::Filter(filter) => (filter.input.as_ref(), Some(&filter.predicate)),
                     input => (input, None),
                 };
-                let from = self.lower(input)?;
+                let from = self.lower_compact(input)?;
                 self.map(from, input.schema(), predicate, Some(&projection.expr), arrow_schema(plan))
             }
             LogicalPlan::Filter(filter) => {
-                let from = self.lower(&filter.input)?;
+                let from = self.lower_compact(&filter.input)?;
                 self.map(from, filter.input.schema(), Some(&filter.predicate), None, arrow_schema(plan))
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => {
                 let schema = arrow_schema(plan);
-                let inputs = union.inputs.iter().map(|input| self.union_input(input, &schema)).collect::<Result<Vec<_>>>()?;
+                let inputs = union
+                    .inputs
+                    .iter()
+                    .map(|input| self.union_input(input, &schema))
+                    .collect::<Result<Vec<_>>>()?;
                 Ok(self.union(inputs, schema))
             }
             LogicalPlan::Extension(_) => match AssignWindow::of(plan) {
@@ -321,8 +360,11 @@ impl<'a> Lowering<'a> {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Origin> {
-        let source = scan.source.downcast_ref::<RelationSource>().ok_or_else(|| internal("a scan of something else"))?;
-        let from = self.relation(&source.name)?;
+        let source = scan
+            .source
+            .downcast_ref::<RelationSource>()
+            .ok_or_else(|| internal("a scan of something else"))?;
+        let from = self.compact_relation(&source.name)?;
         let Some(columns) = &scan.projection else { return Ok(from) };
         // A source gives only the columns that somebody needs.
         let given = match self.sources.get(&source.name) {
@@ -332,16 +374,19 @@ impl<'a> Lowering<'a> {
         let place = |column: &usize| given.iter().position(|given| given == column);
         let keep: Option<Vec<usize>> = columns.iter().map(place).collect();
         let keep = keep.ok_or_else(|| internal("a column is not read"))?;
-        if keep.len() == self.plan.schema(from).fields().len() && keep.iter().enumerate().all(|(a, b)| a == *b) {
+        if keep.len() == self.plan.schema(from).fields().len()
+            && keep.iter().enumerate().all(|(a, b)| a == *b)
+        {
             return Ok(from);
         }
-        let schema = Arc::new(source.schema.project(columns)?);
+        let schema = compact::kept(&self.plan.schema(from), &keep, &source.schema.project(columns)?);
         Ok(self.columns(from, keep, schema))
     }
 
     /// Keeps some columns, in that order.
     fn columns(&mut self, from: Origin, keep: Vec<usize>, schema: SchemaRef) -> Origin {
-        let options = MapOptions { predicate: None, keep: Some(keep), columns: None, schema: Arc::clone(&schema) };
+        let options =
+            MapOptions { predicate: None, keep: Some(keep), columns: None, schema: Arc::clone(&schema) };
         self.map_node("columns", from, options)
     }
 
@@ -355,6 +400,12 @@ impl<'a> Lowering<'a> {
         schema: SchemaRef,
     ) -> Result<Origin> {
         let keep = columns.and_then(|columns| plain_columns(columns, input));
+        let from = self.ready(from, input, predicate, columns);
+        let schema = match (&keep, columns) {
+            (Some(keep), _) => compact::kept(&self.plan.schema(from), keep, &schema),
+            (None, Some(columns)) => compact::mapped(&self.plan.schema(from), columns, input, &schema),
+            (None, None) => self.plan.schema(from),
+        };
         if predicate.is_none() && keep.as_ref().is_some_and(|keep| is_identity(keep, input)) {
             if *self.plan.schema(from) == *schema {
                 return Ok(from);
@@ -384,9 +435,18 @@ impl<'a> Lowering<'a> {
     }
 
     /// Adds a node; its first port is what is read.
-    fn node<F>(&mut self, name: &str, inputs: Vec<Input>, outputs: Vec<SchemaRef>, is_stateless: bool, make: F) -> Origin
+    fn node<F>(
+        &mut self,
+        name: &str,
+        inputs: Vec<Input>,
+        outputs: Vec<SchemaRef>,
+        is_stateless: bool,
+        make: F,
+    ) -> Origin
     where
-        F: Fn(lineshaft_engine::sink::Worker) -> lineshaft_engine::Result<Box<dyn lineshaft_engine::operator::Operator>>
+        F: Fn(
+                lineshaft_engine::sink::Worker,
+            ) -> lineshaft_engine::Result<Box<dyn lineshaft_engine::operator::Operator>>
             + Send
             + Sync
             + 'static,
@@ -482,7 +542,9 @@ fn is_identity(keep: &[usize], input: &DFSchema) -> bool {
 fn unsupported(plan: &LogicalPlan) -> DataFusionError {
     let (what, help) = match plan {
         LogicalPlan::Window(_) => ("OVER in a view", "aggregate over a window such as HOP instead"),
-        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => ("ORDER BY and LIMIT in a view", "sort when the rows are read"),
+        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
+            ("ORDER BY and LIMIT in a view", "sort when the rows are read")
+        }
         LogicalPlan::Distinct(_) => ("DISTINCT without a window", "group by a window and the columns"),
         LogicalPlan::Subquery(_) => ("a subquery in an expression", "join with a table instead"),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {

@@ -10,8 +10,8 @@ use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Batch, Result};
 use lineshaft_operators::join::{LookupJoin, LookupKind, LookupOptions, Side};
 use lineshaft_operators::window::{
-    AssignOptions, AssignWindows, CountAggregate, CountOptions, SessionAggregate, SessionOptions, WindowAggregate,
-    WindowOptions,
+    AssignOptions, AssignWindows, CountAggregate, CountOptions, SessionAggregate, SessionOptions,
+    WindowAggregate, WindowOptions,
 };
 
 use crate::window_function::WindowKind;
@@ -29,15 +29,25 @@ pub(super) fn window(
     Box::new(move || {
         let (keys, aggregates, schema) = (keys.clone(), aggregates.clone(), Arc::clone(&schema));
         let operator: Box<dyn Operator> = match kind {
-            WindowKind::Hop { slide, size } => {
-                Box::new(WindowAggregate::new(WindowOptions { time: 0, slide, size, keys, aggregates, schema })?)
-            }
+            WindowKind::Hop { slide, size } => Box::new(WindowAggregate::new(WindowOptions {
+                time: 0,
+                slide,
+                size,
+                keys,
+                aggregates,
+                schema,
+            })?),
             WindowKind::Session { gap } => {
                 Box::new(SessionAggregate::new(SessionOptions { time: 0, gap, keys, aggregates, schema })?)
             }
-            WindowKind::Count { slide, size } => {
-                Box::new(CountAggregate::new(CountOptions { time: 0, slide, size, keys, aggregates, schema })?)
-            }
+            WindowKind::Count { slide, size } => Box::new(CountAggregate::new(CountOptions {
+                time: 0,
+                slide,
+                size,
+                keys,
+                aggregates,
+                schema,
+            })?),
         };
         Ok(lagged(lag, operator))
     })
@@ -70,14 +80,14 @@ pub(super) struct Lookup {
     pub(super) schema: SchemaRef,
 }
 
-pub(super) fn lookup(
-    spec: Lookup,
-) -> impl Fn(Worker) -> Result<Box<dyn Operator>> + Send + Sync + 'static {
+pub(super) fn lookup(spec: Lookup) -> impl Fn(Worker) -> Result<Box<dyn Operator>> + Send + Sync + 'static {
     move |_| {
         let spec = spec.clone();
-        let sides = if spec.table_is_left { [Side::Table, Side::Stream] } else { [Side::Stream, Side::Table] };
+        let sides =
+            if spec.table_is_left { [Side::Table, Side::Stream] } else { [Side::Stream, Side::Table] };
         let columns = sides.into_iter().zip(spec.widths);
-        let columns = columns.flat_map(|(side, width)| (0..width).map(move |column| (side, column))).collect();
+        let columns =
+            columns.flat_map(|(side, width)| (0..width).map(move |column| (side, column))).collect();
         Ok(Box::new(LookupJoin::new(LookupOptions {
             kind: if spec.keeps_stream { LookupKind::Left } else { LookupKind::Inner },
             stream_keys: spec.stream_keys,

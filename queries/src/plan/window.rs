@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::DataFusionError;
@@ -99,11 +99,15 @@ impl Lowering<'_> {
             calls.push(prepared.over(call)?);
         }
         let schema = prepared.schema()?;
-        let from = self.lower(&assign.input)?;
+        let mut from = self.lower_compact(&assign.input)?;
+        if calls.iter().any(|call| names_text(call, &schema)) {
+            from = self.plain(from, &arrow_schema(&assign.input));
+        }
         let from = self.map(from, input, before.as_ref(), Some(&prepared.columns), Arc::clone(&schema))?;
         let named = DFSchema::try_from(schema.as_ref().clone())?;
         let mut shared = Arguments::default();
-        let aggregates = calls.iter().map(|call| aggregate(call, &named, &mut shared)).collect::<Result<Vec<_>>>()?;
+        let aggregates =
+            calls.iter().map(|call| aggregate(call, &named, &mut shared)).collect::<Result<Vec<_>>>()?;
         let result = result_schema(&schema, &keys, &aggregates);
         let from = self.window_node(assign, from, lag, &keys, aggregates, &result)?;
         self.finish(query, &windows, &groups, after.as_ref(), from, &result)
@@ -113,12 +117,11 @@ impl Lowering<'_> {
     fn lag(&self, assign: &AssignWindow) -> Result<i64> {
         let lag = crate::event_time::lag_of_time(assign, &|name| self.program.times_of(name));
         lag.ok_or_else(|| {
-            let relation = assign.time.relation.as_ref().map_or_else(|| "the relation".to_owned(), ToString::to_string);
+            let relation =
+                assign.time.relation.as_ref().map_or_else(|| "the relation".to_owned(), ToString::to_string);
             let time = &assign.time.name;
-            let message = format!(
-                "{} needs a watermark: column {time:?} of {relation:?} has none",
-                assign.function()
-            );
+            let message =
+                format!("{} needs a watermark: column {time:?} of {relation:?} has none", assign.function());
             let help = format!(
                 "add WATERMARK FOR {time} AS {time} - INTERVAL '5' SECOND to the source, \
                  or use the column that has the event time"
@@ -203,7 +206,11 @@ fn groups(
         }
         let expr = windows.substituted(expr, &query.input)?;
         if uses_window(&expr, windows) {
-            if expr.column_refs().iter().any(|column| windows.bound(&Expr::Column((*column).clone())).is_none()) {
+            if expr
+                .column_refs()
+                .iter()
+                .any(|column| windows.bound(&Expr::Column((*column).clone())).is_none())
+            {
                 let what = "an expression of a window and another column in GROUP BY";
                 return Err(external(QueryError::not_supported(what, None)));
             }
@@ -219,7 +226,8 @@ fn groups(
         }
     }
     if !has_window {
-        let message = format!("GROUP BY over {} must name window_start or window_end", windows.assign.function());
+        let message =
+            format!("GROUP BY over {} must name window_start or window_end", windows.assign.function());
         let help = "add window_start, window_end to GROUP BY";
         return Err(external(QueryError::invalid(message, None).with_help(help)));
     }
@@ -279,6 +287,14 @@ fn over_result(expr: Expr, windows: &Windows<'_>) -> Result<Expr> {
         Ok::<_, DataFusionError>(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
     })?;
     Ok(placed.data)
+}
+
+/// True if an aggregate is computed of text, which it wants as it is declared.
+fn names_text(call: &Expr, prepared: &SchemaRef) -> bool {
+    let is_text = |column: &Column| {
+        prepared.field_with_name(&column.name).is_ok_and(|field| *field.data_type() == DataType::Utf8)
+    };
+    call.column_refs().into_iter().any(is_text)
 }
 
 /// Keys, window, then a column a result.

@@ -17,6 +17,7 @@ pub(super) fn fits(from: &DataType, to: &DataType, timestamp: &TimestampFormat) 
     match (from, to) {
         (from, to) if from == to => true,
         (Dictionary(_, value), to) => fits(value, to, timestamp),
+        (from, Dictionary(_, value)) => fits(from, value, timestamp),
         (Timestamp(..), Timestamp(..)) | (DataType::Date32, Timestamp(..)) => true,
         (from, Timestamp(..)) if from.is_integer() || is_text(from) => {
             is_text(from) || matches!(timestamp, TimestampFormat::Unix(_))
@@ -48,23 +49,14 @@ pub(super) fn convert(
         }
         (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, format) if *to == TIMESTAMP => {
             let texts = cast(array, &DataType::Utf8)?;
-            let times = texts
-                .as_string::<i32>()
-                .iter()
-                .map(|text| format.parse_text(text?.as_bytes()));
+            let times = texts.as_string::<i32>().iter().map(|text| format.parse_text(text?.as_bytes()));
             Ok(Arc::new(times.collect::<TimestampMicrosecondArray>()))
         }
         // The value is UTC already; a cast could shift it to the time of the zone.
         (DataType::Timestamp(_, Some(zone)), _) if *to == TIMESTAMP => {
-            let times = cast(
-                array,
-                &DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone))),
-            )?;
+            let times = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone))))?;
             Ok(Arc::new(
-                times
-                    .as_primitive::<TimestampMicrosecondType>()
-                    .clone()
-                    .with_timezone_opt(None::<Arc<str>>),
+                times.as_primitive::<TimestampMicrosecondType>().clone().with_timezone_opt(None::<Arc<str>>),
             ))
         }
         (DataType::Dictionary(_, value), _) => convert(&cast(array, value)?, to, timestamp),
@@ -75,7 +67,5 @@ pub(super) fn convert(
 fn from_integers(array: &ArrayRef, unit: Unit) -> Result<ArrayRef, ArrowError> {
     let numbers = cast(array, &DataType::Int64)?;
     let numbers = numbers.as_primitive::<Int64Type>();
-    Ok(Arc::new(numbers.unary_opt::<_, TimestampMicrosecondType>(
-        |number| unit.micros(number),
-    )))
+    Ok(Arc::new(numbers.unary_opt::<_, TimestampMicrosecondType>(|number| unit.micros(number))))
 }

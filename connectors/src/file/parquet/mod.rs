@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Payload, Source};
 use lineshaft_engine::time::EventTime;
@@ -71,18 +71,14 @@ impl ParquetSource {
         paths: Vec<PathBuf>,
     ) -> Result<Self, Vec<OptionError>> {
         let layout = Layout::new(declaration, options.timestamp.clone());
-        let (files, errors): (Vec<_>, Vec<_>) = paths
-            .into_iter()
-            .map(|path| ParquetFile::open(path, &layout))
-            .partition(Result::is_ok);
+        let (files, errors): (Vec<_>, Vec<_>) =
+            paths.into_iter().map(|path| ParquetFile::open(path, &layout)).partition(Result::is_ok);
         let errors: Vec<OptionError> = errors.into_iter().filter_map(Result::err).flatten().collect();
         if !errors.is_empty() {
             return Err(errors);
         }
         let files = files.into_iter().filter_map(Result::ok).collect();
-        Ok(Self {
-            decoder: Arc::new(ParquetDecoder { layout, files }),
-        })
+        Ok(Self { decoder: Arc::new(ParquetDecoder { layout, files }) })
     }
 }
 
@@ -98,15 +94,13 @@ impl ParquetFile {
         let one = |error: OptionError| vec![error];
         let file = File::open(&path).map_err(|error| one(unreadable(&path, error)))?;
         let facts = file.metadata().map_err(|error| one(unreadable(&path, error)))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
+        let metadata = metadata(&file, layout).map_err(|error| {
             let error = unreadable(&path, format!("it is no whole Parquet file ({error})"));
             one(error.help("the file is truncated or of another format; copy it again or set format"))
         })?;
         let columns = columns(&path, layout, &metadata)?;
-        let mut roots: Vec<usize> = columns
-            .iter()
-            .filter_map(|(spec, root)| spec.output.and(*root))
-            .collect();
+        let mut roots: Vec<usize> =
+            columns.iter().filter_map(|(spec, root)| spec.output.and(*root)).collect();
         roots.sort_unstable();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
         let place = |root: Option<usize>| root.and_then(|root| roots.binary_search(&root).ok());
@@ -131,9 +125,7 @@ impl ParquetFile {
     }
 
     fn rows(&self, row_group: usize) -> u64 {
-        self.row_groups()
-            .get(row_group)
-            .map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
+        self.row_groups().get(row_group).map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
     }
 
     fn span(&self, row_group: usize) -> Span {
@@ -173,6 +165,34 @@ impl ParquetFile {
     }
 }
 
+/// The footer; text columns that are declared as dictionaries are read as such.
+fn metadata(file: &File, layout: &Layout) -> parquet::errors::Result<ArrowReaderMetadata> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let compact = |field: &Arc<Field>| {
+        let declared = layout.columns.iter().find(|spec| spec.field.name() == field.name());
+        let declared = declared.map(|spec| spec.field.data_type());
+        match (field.data_type(), declared) {
+            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Some(DataType::Dictionary(..))) => {
+                declared
+            }
+            _ => None,
+        }
+    };
+    let fields = metadata.schema().fields();
+    if fields.iter().all(|field| compact(field).is_none()) {
+        return Ok(metadata);
+    }
+    let fields = fields.iter().map(|field| match compact(field) {
+        Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type.clone())),
+        None => Arc::clone(field),
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    ArrowReaderMetadata::try_new(
+        Arc::clone(metadata.metadata()),
+        ArrowReaderOptions::new().with_schema(schema),
+    )
+}
+
 /// The column of the file for each declared one, by name.
 fn columns(
     path: &Path,
@@ -210,11 +230,7 @@ fn columns(
         }
         columns.push((spec.clone(), found));
     }
-    if errors.is_empty() {
-        Ok(columns)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(columns) } else { Err(errors) }
 }
 
 /// The spans of event time of the row groups.
@@ -224,35 +240,21 @@ fn spans(
     metadata: &ArrowReaderMetadata,
 ) -> Vec<Span> {
     let groups = metadata.metadata().row_groups();
-    let column = columns
-        .iter()
-        .find(|(spec, root)| spec.is_event_time && root.is_some());
+    let column = columns.iter().find(|(spec, root)| spec.is_event_time && root.is_some());
     let statistics = column.and_then(|(spec, _)| {
         let converter =
             StatisticsConverter::try_new(spec.field.name(), metadata.schema(), metadata.parquet_schema())
                 .ok()?;
-        let least = convert(
-            &converter.row_group_mins(groups).ok()?,
-            &TIMESTAMP,
-            &layout.timestamp,
-        )
-        .ok()?;
-        let largest = convert(
-            &converter.row_group_maxes(groups).ok()?,
-            &TIMESTAMP,
-            &layout.timestamp,
-        )
-        .ok()?;
+        let least = convert(&converter.row_group_mins(groups).ok()?, &TIMESTAMP, &layout.timestamp).ok()?;
+        let largest =
+            convert(&converter.row_group_maxes(groups).ok()?, &TIMESTAMP, &layout.timestamp).ok()?;
         Some((least, largest))
     });
     let Some((least, largest)) = statistics else {
         return vec![Span::default(); groups.len()];
     };
     (0..groups.len())
-        .map(|group| Span {
-            earliest: time_at(&least, group),
-            latest: time_at(&largest, group),
-        })
+        .map(|group| Span { earliest: time_at(&least, group), latest: time_at(&largest, group) })
         .collect()
 }
 
@@ -270,10 +272,8 @@ impl Source for ParquetSource {
         // The row group that begins first; without statistics, that of the file that is furthest behind.
         let begins =
             |file: usize, index: usize, near: Option<EventTime>| files[file].span(index).earliest.or(near);
-        while let Some(partition) = open
-            .iter()
-            .copied()
-            .min_by_key(|file| (begins(*file, next[*file], near[*file]), *file))
+        while let Some(partition) =
+            open.iter().copied().min_by_key(|file| (begins(*file, next[*file], near[*file]), *file))
         {
             let chunk = files[partition].chunk(partition, next[partition], near[partition]);
             near[partition] = chunk.near;
@@ -296,10 +296,8 @@ impl Source for ParquetSource {
 
     fn partitions(&self) -> Vec<Partition> {
         let earliest = |file: &ParquetFile| file.spans.iter().map(|span| span.earliest).min().flatten();
-        let partition = |file: &ParquetFile| Partition {
-            name: file.name.to_string(),
-            earliest: earliest(file),
-        };
+        let partition =
+            |file: &ParquetFile| Partition { name: file.name.to_string(), earliest: earliest(file) };
         self.decoder.files.iter().map(partition).collect()
     }
 
@@ -308,11 +306,7 @@ impl Source for ParquetSource {
             self.decoder
                 .files
                 .iter()
-                .map(|file| {
-                    (0..file.row_groups().len())
-                        .map(|group| file.rows(group))
-                        .sum::<u64>()
-                })
+                .map(|file| (0..file.row_groups().len()).map(|group| file.rows(group)).sum::<u64>())
                 .sum(),
         )
     }
@@ -328,10 +322,7 @@ impl Decoder for ParquetDecoder {
             return Ok(Box::new(std::iter::empty()));
         };
         let Some(file) = self.files.get(chunk.partition) else {
-            return Err(Error::Plan(format!(
-                "there is no Parquet file {}",
-                chunk.partition
-            )));
+            return Err(Error::Plan(format!("there is no Parquet file {}", chunk.partition)));
         };
         Ok(Box::new(Batches {
             reader: file.reader(index)?,
@@ -364,9 +355,7 @@ mod tests {
             columns.into_iter().map(|(name, array)| (name, array, true)),
         )
         .unwrap();
-        let properties = WriterProperties::builder()
-            .set_max_row_group_row_count(Some(row_group))
-            .build();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(row_group)).build();
         let mut writer =
             ArrowWriter::try_new(File::create(path).unwrap(), rows.schema(), Some(properties)).unwrap();
         writer.write(&rows).unwrap();
@@ -415,29 +404,18 @@ mod tests {
             2,
         );
         let names: ArrayRef = Arc::new(StringViewArray::from(vec!["p", "q"]));
-        write(
-            &folder.path().join("b.parquet"),
-            vec![("name", names), ("ts", seconds(&[2, 3]))],
-            2,
-        );
+        write(&folder.path().join("b.parquet"), vec![("name", names), ("ts", seconds(&[2, 3]))], 2);
         let columns = "ts TIMESTAMP NOT NULL, n BIGINT, name TEXT, file TEXT METADATA";
         let source = source(folder.path(), columns, &[("timestamp_format", "unix_s")]).unwrap();
         assert_eq!(source.total_rows(), Some(6));
-        let earliest: Vec<_> = source
-            .partitions()
-            .iter()
-            .map(|partition| partition.earliest)
-            .collect();
+        let earliest: Vec<_> = source.partitions().iter().map(|partition| partition.earliest).collect();
         assert_eq!(earliest, [Some(0), Some(2_000_000)]);
         let (chunks, rejected) = run(source);
         let place = format!("{}/./", folder.path().display());
         let rows: Vec<String> = chunks
             .iter()
             .flat_map(|(_, rows)| rows.clone())
-            .map(|row| {
-                row.replace(&place, "")
-                    .replace(&format!("{}/", folder.path().display()), "")
-            })
+            .map(|row| row.replace(&place, "").replace(&format!("{}/", folder.path().display()), ""))
             .collect();
         assert_eq!(
             rows,
@@ -467,20 +445,13 @@ mod tests {
             run(source(folder.path(), "ts TIMESTAMP NOT NULL, bar DOUBLE", &[]).unwrap());
         assert_eq!((chunks.len(), chunks[0].0, chunks[0].1.len()), (1, 2, 69_999));
         assert_eq!(chunks[0].1[5], "1970-01-01T00:00:00.000006Z|6.0");
-        assert_eq!(
-            rejected,
-            ["null_time: column \"ts\" is NULL, but declared NOT NULL"]
-        );
+        assert_eq!(rejected, ["null_time: column \"ts\" is NULL, but declared NOT NULL"]);
     }
 
     #[test]
     fn only_needed_columns_are_read_and_none_is_fine() {
         let folder = tempfile::tempdir().unwrap();
-        write(
-            &folder.path().join("a.parquet"),
-            vec![("n", seconds(&[1, 2])), ("m", seconds(&[3, 4]))],
-            10,
-        );
+        write(&folder.path().join("a.parquet"), vec![("n", seconds(&[1, 2])), ("m", seconds(&[3, 4]))], 10);
         for (needed, expected) in [(vec![0], ["3", "4"]), (vec![], ["", ""])] {
             let mut declaration = declaration("m BIGINT, n BIGINT");
             declaration.folder = folder.path().to_owned();
@@ -495,17 +466,8 @@ mod tests {
     fn types_that_do_not_fit_and_truncated_files_are_errors_with_their_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
-        write(
-            &path,
-            vec![
-                ("ts", seconds(&[1])),
-                ("n", Arc::new(Float32Array::from(vec![1.5]))),
-            ],
-            10,
-        );
-        let errors = source(folder.path(), "ts TIMESTAMP, n BIGINT, m INT NOT NULL", &[])
-            .err()
-            .unwrap();
+        write(&path, vec![("ts", seconds(&[1])), ("n", Arc::new(Float32Array::from(vec![1.5])))], 10);
+        let errors = source(folder.path(), "ts TIMESTAMP, n BIGINT, m INT NOT NULL", &[]).err().unwrap();
         let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
         assert!(
             messages[0].starts_with("column \"ts\" of ")
@@ -513,16 +475,10 @@ mod tests {
         );
         assert!(errors[0].help.as_ref().unwrap().contains("timestamp_format"));
         assert!(messages[1].starts_with("column \"n\" of ") && messages[1].contains("is Float32"));
-        assert!(
-            messages[2].ends_with("a.parquet has no column \"m\", declared NOT NULL"),
-            "{messages:?}"
-        );
+        assert!(messages[2].ends_with("a.parquet has no column \"m\", declared NOT NULL"), "{messages:?}");
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let error = &source(folder.path(), "n REAL", &[]).err().unwrap()[0];
-        assert!(
-            error.message.contains("a.parquet: it is no whole Parquet file"),
-            "{error}"
-        );
+        assert!(error.message.contains("a.parquet: it is no whole Parquet file"), "{error}");
     }
 }

@@ -78,13 +78,9 @@ impl Shape {
     fn without_bad(&self, mut arrays: Vec<ArrayRef>, rows: usize, bad: Bad) -> Result<Decoded, ArrowError> {
         let mut kept = rows;
         if !bad.reasons.is_empty() {
-            let keep: BooleanArray = (0..rows)
-                .map(|row| Some(!bad.reasons.contains_key(&row)))
-                .collect();
-            let nullable = arrays
-                .iter()
-                .enumerate()
-                .map(|(at, array)| (at.to_string(), Arc::clone(array), true));
+            let keep: BooleanArray = (0..rows).map(|row| Some(!bad.reasons.contains_key(&row))).collect();
+            let nullable =
+                arrays.iter().enumerate().map(|(at, array)| (at.to_string(), Arc::clone(array), true));
             let filtered = filter_record_batch(&RecordBatch::try_from_iter_with_nullable(nullable)?, &keep)?;
             kept = filtered.num_rows();
             arrays = filtered.columns().to_vec();

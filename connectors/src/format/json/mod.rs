@@ -21,17 +21,9 @@ pub(crate) struct Json {
 
 impl Json {
     pub(crate) fn new(layout: &Layout) -> Self {
-        let names: Vec<Vec<u8>> = layout
-            .columns
-            .iter()
-            .map(|spec| spec.field.name().clone().into_bytes())
-            .collect();
-        let columns = names
-            .iter()
-            .cloned()
-            .enumerate()
-            .map(|(at, name)| (name, at))
-            .collect();
+        let names: Vec<Vec<u8>> =
+            layout.columns.iter().map(|spec| spec.field.name().clone().into_bytes()).collect();
+        let columns = names.iter().cloned().enumerate().map(|(at, name)| (name, at)).collect();
         Self { names, columns }
     }
 
@@ -47,20 +39,14 @@ impl Json {
             counted = parser.at;
             let start = parser.at;
             let Some(first) = parser.peek() else { return };
-            let record = Record {
-                bytes: &bytes[start..],
-                line,
-            };
+            let record = Record { bytes: &bytes[start..], line };
             let result = match first {
                 b'[' => self.array(&mut parser, record, is_utf8, rows),
                 _ => self.object(&mut parser, record, is_utf8, rows),
             };
             if let Err(problem) = result {
                 // A bad value leaves the record whole, and the next one may follow on the same line.
-                let mut whole = Parser {
-                    at: start,
-                    ..Parser::new(bytes)
-                };
+                let mut whole = Parser { at: start, ..Parser::new(bytes) };
                 let end = match whole.skip_value(0) {
                     Ok(()) => whole.at,
                     Err(_) => next_record(bytes, start, resume),
@@ -80,9 +66,7 @@ impl Json {
         rows: &mut Rows<'_>,
     ) -> Result<(), Problem> {
         let start = parser.at;
-        parser
-            .skip_value(0)
-            .map_err(|error| parser.problem(error, start))?;
+        parser.skip_value(0).map_err(|error| parser.problem(error, start))?;
         let array = &parser.bytes[start..parser.at];
         let mut inner = Parser::new(array);
         inner.at = 1;
@@ -93,15 +77,9 @@ impl Json {
                 Some(b',') => inner.at += 1,
                 Some(_) => {
                     let item = inner.at;
-                    let mut end = Parser {
-                        at: item,
-                        ..Parser::new(array)
-                    };
+                    let mut end = Parser { at: item, ..Parser::new(array) };
                     end.skip_value(1).map_err(|error| end.problem(error, item))?;
-                    let record = Record {
-                        bytes: &array[item..end.at],
-                        line: record.line,
-                    };
+                    let record = Record { bytes: &array[item..end.at], line: record.line };
                     if let Err(problem) = self.object(&mut inner, record, is_utf8, rows) {
                         rows.reject(record, problem);
                     }
@@ -134,21 +112,14 @@ impl Json {
 
     fn members(&self, parser: &mut Parser<'_>, start: usize, rows: &mut Rows<'_>) -> Result<(), Problem> {
         let syntax = |parser: &Parser<'_>, error| parser.problem(error, start);
-        parser
-            .expect(b'{', "an object")
-            .map_err(|error| syntax(parser, error))?;
+        parser.expect(b'{', "an object").map_err(|error| syntax(parser, error))?;
         // Members mostly come in the order of the columns.
         let mut guess = 0;
         let mut is_first = true;
-        while parser
-            .next_item(b'}', &mut is_first)
-            .map_err(|error| syntax(parser, error))?
-        {
+        while parser.next_item(b'}', &mut is_first).map_err(|error| syntax(parser, error))? {
             let name = parser.string().map_err(|error| syntax(parser, error))?;
             let column = self.column(parser.unescaped(name, &mut rows.scratch), guess);
-            parser
-                .expect(b':', "\":\"")
-                .map_err(|error| syntax(parser, error))?;
+            parser.expect(b':', "\":\"").map_err(|error| syntax(parser, error))?;
             let value = parser.value(1).map_err(|error| syntax(parser, error))?;
             if let Some(column) = column {
                 guess = column + 1;
@@ -174,14 +145,9 @@ pub(crate) fn items(
     let mut parser = Parser::new(array);
     let mut scratch = Vec::new();
     let syntax = |parser: &Parser<'_>, error| parser.problem(error, 0);
-    parser
-        .expect(b'[', "an array")
-        .map_err(|error| syntax(&parser, error))?;
+    parser.expect(b'[', "an array").map_err(|error| syntax(&parser, error))?;
     let mut is_first = true;
-    while parser
-        .next_item(b']', &mut is_first)
-        .map_err(|error| syntax(&parser, error))?
-    {
+    while parser.next_item(b']', &mut is_first).map_err(|error| syntax(&parser, error))? {
         let value = parser.value(1).map_err(|error| syntax(&parser, error))?;
         push(parser.raw(value, &mut scratch))?;
     }
@@ -195,9 +161,7 @@ fn count_lines(bytes: &[u8]) -> u64 {
 /// Where the next line begins that can be a record.
 fn next_record(bytes: &[u8], from: usize, resume: fn(u8) -> bool) -> usize {
     let mut lines = memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at + 1);
-    lines
-        .find(|at| bytes.get(*at).is_none_or(|byte| resume(*byte)))
-        .unwrap_or(bytes.len())
+    lines.find(|at| bytes.get(*at).is_none_or(|byte| resume(*byte))).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]
@@ -258,10 +222,8 @@ mod tests {
 
     #[test]
     fn escapes_are_replaced() {
-        let (rows, _) = lines(
-            "name TEXT, \"a\"b\" INT",
-            br#"{"name":"x\"\\\/\n\u00e9\ud83d\ude00\ud800y","a\"b":1}"#,
-        );
+        let (rows, _) =
+            lines("name TEXT, \"a\"b\" INT", br#"{"name":"x\"\\\/\n\u00e9\ud83d\ude00\ud800y","a\"b":1}"#);
         assert_eq!(rows, ["x\"\\/\n\u{e9}\u{1f600}\u{fffd}y|1"]);
     }
 
@@ -273,10 +235,7 @@ mod tests {
         assert_eq!(read(b"[{\"n\":1}, {\"n\":\"x\"}, {\"n\":3}]").0, ["1", "3"]);
         assert_eq!(read(b"{\"n\":1}\n{\"n\":2}\r\n").0, ["1", "2"]);
         assert_eq!(read(b"{\"n\":\"x\"}{\"n\":2}").0, ["2"]);
-        assert_eq!(
-            read(b"{\n \"n\": x\n}").1,
-            ["format: not JSON: found 'x' at byte 9, expected a value"]
-        );
+        assert_eq!(read(b"{\n \"n\": x\n}").1, ["format: not JSON: found 'x' at byte 9, expected a value"]);
         assert_eq!(read(b"").0, Vec::<String>::new());
     }
 

@@ -55,10 +55,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error<T>(&self, expected: &'static str) -> Result<T, Syntax> {
-        Err(Syntax {
-            at: self.at,
-            expected,
-        })
+        Err(Syntax { at: self.at, expected })
     }
 
     pub(super) fn problem(&self, error: Syntax, start: usize) -> Problem {
@@ -70,10 +67,7 @@ impl<'a> Parser<'a> {
         };
         Problem::new(
             "format",
-            format!(
-                "not JSON: found {found} at byte {place}, expected {}",
-                error.expected
-            ),
+            format!("not JSON: found {found} at byte {place}, expected {}", error.expected),
         )
     }
 
@@ -113,11 +107,7 @@ impl<'a> Parser<'a> {
             Some(b'n') => self.literal(b"null", Kind::Null)?,
             _ => return self.error("a value"),
         };
-        Ok(Value {
-            kind,
-            start,
-            end: self.at,
-        })
+        Ok(Value { kind, start, end: self.at })
     }
 
     pub(super) fn skip_value(&mut self, depth: usize) -> Result<(), Syntax> {
@@ -173,11 +163,7 @@ impl<'a> Parser<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == start {
-            self.error("a digit")
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.error("a digit") } else { Ok(()) }
     }
 
     /// A string; its place is without the quotes.
@@ -200,11 +186,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.at += 1;
-        Ok(Value {
-            kind: Kind::Text { escaped },
-            start,
-            end: self.at - 1,
-        })
+        Ok(Value { kind: Kind::Text { escaped }, start, end: self.at - 1 })
     }
 
     fn escape(&mut self) -> Result<(), Syntax> {
@@ -279,9 +261,7 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) {
 /// The character of the four digits after `\u`, and of a second `\u....` where they are a pair; and their length.
 fn unicode(text: &[u8]) -> (char, usize) {
     let unit = |text: &[u8]| {
-        text.iter().fold(0, |number, digit| {
-            number * 16 + char::from(*digit).to_digit(16).unwrap_or(0)
-        })
+        text.iter().fold(0, |number, digit| number * 16 + char::from(*digit).to_digit(16).unwrap_or(0))
     };
     let first = unit(&text[..4]);
     if (0xD800..0xDC00).contains(&first) && text.len() >= 10 && &text[4..6] == b"\\u" {

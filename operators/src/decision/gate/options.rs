@@ -75,19 +75,12 @@ impl GateOptions {
 
 /// A failsafe row has no value for every column.
 fn nullable(schema: &Schema) -> Vec<Field> {
-    schema
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_nullable(true))
-        .collect()
+    schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect()
 }
 
 /// Why the options make no sense, if so.
 pub(super) fn refuse_options(options: &GateOptions, input: &Schema) -> Option<String> {
-    if options
-        .rate
-        .is_some_and(|rate| rate.count == 0 || rate.interval <= 0)
-    {
+    if options.rate.is_some_and(|rate| rate.count == 0 || rate.interval <= 0) {
         return Some("its rate is not at least 1 per an interval greater than zero".to_owned());
     }
     if options.ttl.is_some_and(|ttl| ttl <= 0) {
@@ -96,11 +89,7 @@ pub(super) fn refuse_options(options: &GateOptions, input: &Schema) -> Option<St
     for limits in &options.limits {
         let field = input.field(limits.column);
         if !field.data_type().is_numeric() {
-            return Some(format!(
-                "{} is {}: only numbers have limits",
-                field.name(),
-                field.data_type()
-            ));
+            return Some(format!("{} is {}: only numbers have limits", field.name(), field.data_type()));
         }
         if let Some(reason) = limits.refuse_self(field.name()) {
             return Some(reason);
@@ -112,9 +101,7 @@ pub(super) fn refuse_options(options: &GateOptions, input: &Schema) -> Option<St
             return Some(format!("failsafe {name}: it is not a number to command"));
         }
         let limits = options.limits.iter().filter(|limits| limits.column == column);
-        let outside = limits
-            .filter_map(|limits| limits.refuse_bounds(name, value))
-            .next();
+        let outside = limits.filter_map(|limits| limits.refuse_bounds(name, value)).next();
         outside
             .or_else(|| (!value.is_finite()).then(|| format!("{name} is {value}")))
             .map(|r| format!("failsafe {r}"))

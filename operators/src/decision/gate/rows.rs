@@ -14,11 +14,7 @@ pub(super) struct Decided {
 
 impl Decided {
     pub(super) fn refused(decision: &'static str, reason: String) -> Self {
-        Self {
-            decision,
-            reason: Some(reason),
-            goes_out: false,
-        }
+        Self { decision, reason: Some(reason), goes_out: false }
     }
 }
 
@@ -34,24 +30,16 @@ pub(super) struct Rows<'a> {
 impl Rows<'_> {
     /// What goes out, and the log.
     pub(super) fn finish(self, proposals: &RecordBatch) -> Result<(Option<RecordBatch>, RecordBatch)> {
-        let columns: Result<Vec<ArrayRef>> = (0..proposals.num_columns())
-            .map(|column| self.column(proposals, column))
-            .collect();
+        let columns: Result<Vec<ArrayRef>> =
+            (0..proposals.num_columns()).map(|column| self.column(proposals, column)).collect();
         let columns = columns?;
         let log = self.log(&columns)?;
-        let goes_out: Vec<bool> = self
-            .decided
-            .iter()
-            .map(|(.., decided)| decided.goes_out)
-            .collect();
+        let goes_out: Vec<bool> = self.decided.iter().map(|(.., decided)| decided.goes_out).collect();
         if !goes_out.contains(&true) {
             return Ok((None, log));
         }
         let commands = self.commands(columns)?;
-        Ok((
-            Some(filter_record_batch(&commands, &BooleanArray::from(goes_out))?),
-            log,
-        ))
+        Ok((Some(filter_record_batch(&commands, &BooleanArray::from(goes_out))?), log))
     }
 
     fn column(&self, proposals: &RecordBatch, column: usize) -> Result<ArrayRef> {
@@ -60,11 +48,8 @@ impl Rows<'_> {
             return Ok(Arc::clone(proposed));
         }
         if self.options.keys.contains(&column) {
-            let rows: Option<Vec<u32>> = self
-                .decided
-                .iter()
-                .map(|(row, ..)| u32::try_from(*row).ok())
-                .collect();
+            let rows: Option<Vec<u32>> =
+                self.decided.iter().map(|(row, ..)| u32::try_from(*row).ok()).collect();
             let rows =
                 rows.ok_or_else(|| Error::operator("gate", "more rows in a batch than 32 bits count"))?;
             return Ok(take(proposed, &UInt32Array::from(rows), None)?);
@@ -90,32 +75,20 @@ impl Rows<'_> {
     fn commands(&self, mut columns: Vec<ArrayRef>) -> Result<RecordBatch> {
         if let Some(ttl) = self.options.ttl {
             let expires_at = self.now.saturating_add(ttl);
-            columns.push(Arc::new(TimestampMicrosecondArray::from(vec![
-                expires_at;
-                self.decided.len()
-            ])));
+            columns.push(Arc::new(TimestampMicrosecondArray::from(vec![expires_at; self.decided.len()])));
         }
-        Ok(RecordBatch::try_new(
-            self.options.command_schema(self.input),
-            columns,
-        )?)
+        Ok(RecordBatch::try_new(self.options.command_schema(self.input), columns)?)
     }
 
     fn log(&self, columns: &[ArrayRef]) -> Result<RecordBatch> {
         let mut log: Vec<ArrayRef> = Vec::with_capacity(columns.len() + 3);
-        log.push(Arc::new(TimestampMicrosecondArray::from(vec![
-            self.now;
-            self.decided.len()
-        ])));
+        log.push(Arc::new(TimestampMicrosecondArray::from(vec![self.now; self.decided.len()])));
         log.extend(columns.iter().map(Arc::clone));
         log.push(Arc::new(StringArray::from_iter_values(
             self.decided.iter().map(|(.., decided)| decided.decision),
         )));
         log.push(Arc::new(
-            self.decided
-                .iter()
-                .map(|(.., decided)| decided.reason.as_deref())
-                .collect::<StringArray>(),
+            self.decided.iter().map(|(.., decided)| decided.reason.as_deref()).collect::<StringArray>(),
         ));
         Ok(RecordBatch::try_new(self.options.log_schema(self.input), log)?)
     }

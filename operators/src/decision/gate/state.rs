@@ -21,10 +21,7 @@ impl Sent {
 
     /// How many were sent in the interval before `now`; exactly one interval ago no longer counts.
     pub(super) fn within(&self, now: i64, interval: i64) -> usize {
-        self.times
-            .iter()
-            .filter(|&&time| now.saturating_sub(time) < interval)
-            .count()
+        self.times.iter().filter(|&&time| now.saturating_sub(time) < interval).count()
     }
 
     /// Notes one; `interval` is how long its time is of interest.
@@ -51,28 +48,19 @@ pub(super) fn sent_table(keys: &Keys, width: usize, sent: &BTreeMap<Key, Sent>) 
     columns.push(Arc::new(arrow::array::BooleanArray::from(failsafe)));
     for column in 0..width {
         fields.push(Field::new(format!("last_{column}"), DataType::Float64, true));
-        columns.push(Arc::new(
-            sent.values()
-                .map(|sent| sent.value(column))
-                .collect::<Float64Array>(),
-        ));
+        columns.push(Arc::new(sent.values().map(|sent| sent.value(column)).collect::<Float64Array>()));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// Key columns and `time`, a row for each that was sent.
 pub(super) fn times_table(keys: &Keys, sent: &BTreeMap<Key, Sent>) -> Result<RecordBatch> {
-    let pairs = || {
-        sent.iter()
-            .flat_map(|(key, sent)| sent.times.iter().map(move |time| (key, *time)))
-    };
+    let pairs = || sent.iter().flat_map(|(key, sent)| sent.times.iter().map(move |time| (key, *time)));
     let mut fields: Vec<Field> = keys.fields().iter().map(|field| field.as_ref().clone()).collect();
     fields.push(Field::new("time", TIMESTAMP, false));
     let mut columns = keys.decode(pairs().map(|(key, _)| key))?;
     let times = pairs().map(|(_, time)| time);
-    columns.push(Arc::new(
-        arrow::array::TimestampMicrosecondArray::from_iter_values(times),
-    ));
+    columns.push(Arc::new(arrow::array::TimestampMicrosecondArray::from_iter_values(times)));
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
@@ -86,21 +74,10 @@ pub(super) fn restore(keys: &Keys, sent: &RecordBatch, times: &RecordBatch) -> R
     for (row, key) in keys.encode(sent, &key_columns)?.into_iter().enumerate() {
         let value = |column: &ArrayRef| column.as_primitive::<Float64Type>().iter().nth(row).flatten();
         let last = last.iter().map(value).collect();
-        restored.insert(
-            key,
-            Sent {
-                last,
-                times: VecDeque::new(),
-                failsafe: failsafe.value(row),
-            },
-        );
+        restored.insert(key, Sent { last, times: VecDeque::new(), failsafe: failsafe.value(row) });
     }
     let wall_clocks = times.column(width).as_primitive::<TimestampMicrosecondType>();
-    for (key, &time) in keys
-        .encode(times, &key_columns)?
-        .into_iter()
-        .zip(wall_clocks.values())
-    {
+    for (key, &time) in keys.encode(times, &key_columns)?.into_iter().zip(wall_clocks.values()) {
         let sent: &mut Sent = restored.entry(key).or_default();
         sent.times.push_back(time);
     }

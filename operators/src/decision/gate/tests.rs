@@ -16,12 +16,7 @@ fn schema() -> SchemaRef {
 
 /// Speed 10 to 40, in steps of at most 2, key `line`.
 fn options(mode: Mode) -> GateOptions {
-    let speed = Limits {
-        column: 2,
-        lower: Some(10.0),
-        upper: Some(40.0),
-        max_step: Some(2.0),
-    };
+    let speed = Limits { column: 2, lower: Some(10.0), upper: Some(40.0), max_step: Some(2.0) };
     let name = "press_drive".to_owned();
     GateOptions {
         name,
@@ -41,9 +36,7 @@ type Proposal<'a> = (i64, Option<&'a str>, Option<f64>);
 
 fn batch(rows: &[Proposal<'_>]) -> Batch {
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(TimestampMicrosecondArray::from_iter_values(
-            rows.iter().map(|row| row.0),
-        )),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0))),
         Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>()),
         Arc::new(rows.iter().map(|row| row.2).collect::<Float64Array>()),
     ];
@@ -58,18 +51,8 @@ fn propose(gate: &mut Gate, now: i64, rows: &[Proposal<'_>]) -> Decisions {
     if !rows.is_empty() {
         gate.on_batch(0, batch(rows), &mut output).unwrap();
     }
-    assert!(
-        output.take(0).is_empty(),
-        "nothing goes out before the wall clock is known"
-    );
-    gate.on_epoch_end(
-        EpochHeader {
-            epoch: 1,
-            wall_clock: now,
-        },
-        &mut output,
-    )
-    .unwrap();
+    assert!(output.take(0).is_empty(), "nothing goes out before the wall clock is known");
+    gate.on_epoch_end(EpochHeader { epoch: 1, wall_clock: now }, &mut output).unwrap();
     read(&mut output)
 }
 
@@ -77,12 +60,7 @@ fn read(output: &mut Output) -> Decisions {
     let mut sent = Vec::new();
     for batch in output.take(0) {
         let keys = batch.rows().column(1).as_string::<i32>().iter();
-        let speeds = batch
-            .rows()
-            .column(2)
-            .as_primitive::<Float64Type>()
-            .values()
-            .to_vec();
+        let speeds = batch.rows().column(2).as_primitive::<Float64Type>().values().to_vec();
         sent.extend(keys.map(|key| key.unwrap().to_owned()).zip(speeds));
     }
     let mut log = Vec::new();
@@ -107,29 +85,16 @@ fn said(sent: usize, decision: &str, reason: &str) -> (usize, String, String) {
 #[test]
 fn a_command_goes_out_only_within_bounds_and_step() {
     let mut gate = gate(options(Mode::Auto));
-    assert_eq!(
-        one(&mut gate, 1, 50.0),
-        said(0, "rejected", "speed 50 is above the greatest 40")
-    );
-    assert_eq!(
-        one(&mut gate, 2, 9.0),
-        said(0, "rejected", "speed 9 is below the least 10")
-    );
+    assert_eq!(one(&mut gate, 1, 50.0), said(0, "rejected", "speed 50 is above the greatest 40"));
+    assert_eq!(one(&mut gate, 2, 9.0), said(0, "rejected", "speed 9 is below the least 10"));
     assert_eq!(one(&mut gate, 3, 20.0), said(1, "sent", ""));
     assert_eq!(
         one(&mut gate, 4, 23.0),
-        said(
-            0,
-            "rejected",
-            "speed 23 is 3 from the last 20, more than the step 2"
-        )
+        said(0, "rejected", "speed 23 is 3 from the last 20, more than the step 2")
     );
     assert_eq!(one(&mut gate, 5, 22.0), said(1, "sent", ""));
     assert_eq!(one(&mut gate, 6, f64::NAN), said(0, "rejected", "speed is NaN"));
-    assert_eq!(
-        one(&mut gate, 7, f64::INFINITY),
-        said(0, "rejected", "speed is inf")
-    );
+    assert_eq!(one(&mut gate, 7, f64::INFINITY), said(0, "rejected", "speed is inf"));
     let (sent, log) = propose(&mut gate, 8, &[(8, Some("b"), None), (8, None, Some(20.0))]);
     assert!(sent.is_empty());
     assert_eq!(
@@ -141,35 +106,16 @@ fn a_command_goes_out_only_within_bounds_and_step() {
 #[test]
 fn shadow_decides_as_auto_does_and_sends_nothing() {
     let speeds = [20.0, 25.0, 21.0, 50.0, f64::NAN, 22.5];
-    let rate = Some(Rate {
-        count: 2,
-        interval: 10,
-    });
+    let rate = Some(Rate { count: 2, interval: 10 });
     let decide = |mode, closed| {
-        let mut gate = gate(GateOptions {
-            rate,
-            closed,
-            ..options(mode)
-        });
-        speeds
-            .iter()
-            .zip(0..)
-            .map(|(&speed, now)| one(&mut gate, now, speed))
-            .collect::<Vec<_>>()
+        let mut gate = gate(GateOptions { rate, closed, ..options(mode) });
+        speeds.iter().zip(0..).map(|(&speed, now)| one(&mut gate, now, speed)).collect::<Vec<_>>()
     };
     let auto = decide(Mode::Auto, false);
     let as_auto = |rows: Vec<(usize, String, String)>, reason: &str| {
         assert!(rows.iter().all(|row| row.0 == 0));
         let passed = |row: &(usize, String, String)| row.1 == "shadow" && row.2 == reason;
-        rows.iter()
-            .map(|row| {
-                if passed(row) {
-                    said(1, "sent", "")
-                } else {
-                    row.clone()
-                }
-            })
-            .collect::<Vec<_>>()
+        rows.iter().map(|row| if passed(row) { said(1, "sent", "") } else { row.clone() }).collect::<Vec<_>>()
     };
     assert_eq!(as_auto(decide(Mode::Shadow, false), ""), auto);
     assert_eq!(as_auto(decide(Mode::Auto, true), "backfill"), auto);
@@ -178,17 +124,10 @@ fn shadow_decides_as_auto_does_and_sends_nothing() {
 
 #[test]
 fn the_rate_counts_per_key_in_a_sliding_interval() {
-    let rate = Some(Rate {
-        count: 2,
-        interval: 10 * SECOND,
-    });
-    let mut gate = gate(GateOptions {
-        rate,
-        ..options(Mode::Auto)
-    });
-    let decisions: Vec<usize> = [0, 4, 9, 10, 13, 14]
-        .map(|now| one(&mut gate, now * SECOND, 20.0).0)
-        .to_vec();
+    let rate = Some(Rate { count: 2, interval: 10 * SECOND });
+    let mut gate = gate(GateOptions { rate, ..options(Mode::Auto) });
+    let decisions: Vec<usize> =
+        [0, 4, 9, 10, 13, 14].map(|now| one(&mut gate, now * SECOND, 20.0).0).to_vec();
     assert_eq!(decisions, [1, 1, 0, 1, 0, 1]);
     let (sent, _) = propose(&mut gate, 14 * SECOND, &[(0, Some("b"), Some(30.0))]);
     assert_eq!(sent.len(), 1);
@@ -199,40 +138,20 @@ fn the_rate_counts_per_key_in_a_sliding_interval() {
 #[test]
 fn an_old_command_expires_and_a_fresh_one_says_until_when_it_holds() {
     let ttl = Some(2 * SECOND);
-    let mut gate = gate(GateOptions {
-        ttl,
-        event_time: Some(0),
-        ..options(Mode::Auto)
-    });
-    let rows = [
-        (7 * SECOND, Some("a"), Some(20.0)),
-        (8 * SECOND, Some("a"), Some(20.0)),
-    ];
+    let mut gate = gate(GateOptions { ttl, event_time: Some(0), ..options(Mode::Auto) });
+    let rows = [(7 * SECOND, Some("a"), Some(20.0)), (8 * SECOND, Some("a"), Some(20.0))];
     let mut output = Output::new(2);
     gate.on_batch(0, batch(&rows), &mut output).unwrap();
-    gate.on_epoch_end(
-        EpochHeader {
-            epoch: 1,
-            wall_clock: 10 * SECOND,
-        },
-        &mut output,
-    )
-    .unwrap();
+    gate.on_epoch_end(EpochHeader { epoch: 1, wall_clock: 10 * SECOND }, &mut output).unwrap();
     let sent = output.take(0);
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].schema().field(3).name(), "expires_at");
-    let expires_at = sent[0]
-        .rows()
-        .column(3)
-        .as_primitive::<TimestampMicrosecondType>();
+    let expires_at = sent[0].rows().column(3).as_primitive::<TimestampMicrosecondType>();
     assert_eq!(expires_at.values().to_vec(), [12 * SECOND]);
     let (_, log) = read(&mut output);
     assert_eq!(
         log[0],
-        (
-            "expired".to_owned(),
-            "stale: 3000000 us old, the time to live is 2000000 us".to_owned()
-        )
+        ("expired".to_owned(), "stale: 3000000 us old, the time to live is 2000000 us".to_owned())
     );
     assert_eq!(log[1].0, "sent");
 }
@@ -259,16 +178,9 @@ fn a_locked_key_gets_no_command_until_it_is_unlocked() {
 
 #[test]
 fn a_missing_value_sends_the_failsafe_once() {
-    let mut gate = gate(GateOptions {
-        failsafe: vec![(2, 10.0)],
-        ..options(Mode::Auto)
-    });
+    let mut gate = gate(GateOptions { failsafe: vec![(2, 10.0)], ..options(Mode::Auto) });
     assert_eq!(one(&mut gate, 1, 30.0).0, 1);
-    let (sent, log) = propose(
-        &mut gate,
-        2,
-        &[(2, Some("a"), Some(f64::NAN)), (2, Some("a"), None)],
-    );
+    let (sent, log) = propose(&mut gate, 2, &[(2, Some("a"), Some(f64::NAN)), (2, Some("a"), None)]);
     assert_eq!(sent, [("a".to_owned(), 10.0)]);
     let decisions: Vec<&str> = log.iter().map(|row| row.0.as_str()).collect();
     assert_eq!(decisions, ["rejected", "failsafe", "rejected"]);
@@ -280,19 +192,11 @@ fn a_missing_value_sends_the_failsafe_once() {
 
 #[test]
 fn the_failsafe_breaks_the_rate_once_and_then_keeps_it() {
-    let rate = Some(Rate {
-        count: 1,
-        interval: 10,
-    });
-    let mut gate = gate(GateOptions {
-        rate,
-        failsafe: vec![(2, 10.0)],
-        ..options(Mode::Auto)
-    });
+    let rate = Some(Rate { count: 1, interval: 10 });
+    let mut gate = gate(GateOptions { rate, failsafe: vec![(2, 10.0)], ..options(Mode::Auto) });
     assert_eq!(one(&mut gate, 0, 30.0).0, 1);
-    let sent: Vec<usize> = [1, 2, 9, 11, 12]
-        .map(|now| propose(&mut gate, now, &[(now, Some("a"), None)]).0.len())
-        .into();
+    let sent: Vec<usize> =
+        [1, 2, 9, 11, 12].map(|now| propose(&mut gate, now, &[(now, Some("a"), None)]).0.len()).into();
     assert_eq!(sent, [1, 0, 0, 1, 0]);
 }
 
@@ -303,11 +207,7 @@ fn the_failsafe_is_only_logged_in_shadow_and_in_backfill() {
         (Mode::Approve, false, ("held", "failsafe")),
         (Mode::Auto, true, ("shadow", "failsafe, backfill")),
     ] {
-        let mut gate = gate(GateOptions {
-            closed,
-            failsafe: vec![(2, 10.0)],
-            ..options(mode)
-        });
+        let mut gate = gate(GateOptions { closed, failsafe: vec![(2, 10.0)], ..options(mode) });
         let (sent, log) = propose(&mut gate, 1, &[(1, Some("a"), None)]);
         assert!(sent.is_empty());
         assert_eq!((log[1].0.as_str(), log[1].1.as_str()), expected);
@@ -319,20 +219,8 @@ fn a_retraction_is_no_proposal() {
     let mut gate = gate(options(Mode::Auto));
     let rows = batch(&[(1, Some("a"), Some(20.0)), (1, Some("a"), Some(21.0))]).into_rows();
     let mut output = Output::new(2);
-    gate.on_batch(
-        0,
-        Batch::with_weights(rows, Int64Array::from(vec![-1, 1])),
-        &mut output,
-    )
-    .unwrap();
-    gate.on_epoch_end(
-        EpochHeader {
-            epoch: 1,
-            wall_clock: 1,
-        },
-        &mut output,
-    )
-    .unwrap();
+    gate.on_batch(0, Batch::with_weights(rows, Int64Array::from(vec![-1, 1])), &mut output).unwrap();
+    gate.on_epoch_end(EpochHeader { epoch: 1, wall_clock: 1 }, &mut output).unwrap();
     let (sent, log) = read(&mut output);
     assert_eq!(sent, [("a".to_owned(), 21.0)]);
     assert_eq!(log.len(), 1);
@@ -344,25 +232,10 @@ fn options_that_make_no_sense_are_refused() {
     let mut limits = options(Mode::Auto);
     limits.limits[0].lower = Some(41.0);
     assert!(refuse(limits).ends_with("the bounds 41 and 40 of speed are not in order"));
-    let failsafe = refuse(GateOptions {
-        failsafe: vec![(2, 5.0)],
-        ..options(Mode::Auto)
-    });
-    assert_eq!(
-        failsafe,
-        "actuator \"press_drive\": failsafe speed 5 is below the least 10"
-    );
-    let rate = Some(Rate {
-        count: 0,
-        interval: 1,
-    });
-    assert!(
-        refuse(GateOptions {
-            rate,
-            ..options(Mode::Auto)
-        })
-        .contains("its rate is not at least 1")
-    );
+    let failsafe = refuse(GateOptions { failsafe: vec![(2, 5.0)], ..options(Mode::Auto) });
+    assert_eq!(failsafe, "actuator \"press_drive\": failsafe speed 5 is below the least 10");
+    let rate = Some(Rate { count: 0, interval: 1 });
+    assert!(refuse(GateOptions { rate, ..options(Mode::Auto) }).contains("its rate is not at least 1"));
 }
 
 fn any_speed() -> impl Strategy<Value = Option<f64>> {

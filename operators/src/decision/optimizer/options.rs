@@ -59,16 +59,9 @@ impl OptimizerOptions {
 
     /// The columns over which objective and constraints are planned: those of the input, then the variables.
     pub fn candidate_schema(input: &Schema, variables: &[Variable]) -> SchemaRef {
-        let added = variables
-            .iter()
-            .map(|variable| Field::new(&variable.name, DataType::Float64, false));
+        let added = variables.iter().map(|variable| Field::new(&variable.name, DataType::Float64, false));
         Arc::new(Schema::new(
-            input
-                .fields()
-                .iter()
-                .map(|field| field.as_ref().clone())
-                .chain(added)
-                .collect::<Vec<_>>(),
+            input.fields().iter().map(|field| field.as_ref().clone()).chain(added).collect::<Vec<_>>(),
         ))
     }
 
@@ -76,11 +69,7 @@ impl OptimizerOptions {
     pub fn output_schema(&self, input: &Schema) -> SchemaRef {
         let mut fields = vec![event_time_field(input.field(self.event_time).name())];
         fields.extend(self.keys.iter().map(|&key| input.field(key).clone()));
-        fields.extend(
-            self.variables
-                .iter()
-                .map(|v| Field::new(&v.name, DataType::Float64, true)),
-        );
+        fields.extend(self.variables.iter().map(|v| Field::new(&v.name, DataType::Float64, true)));
         fields.push(Field::new("cost", DataType::Float64, true));
         fields.push(Field::new("feasible", DataType::Boolean, false));
         fields.push(Field::new("reason", DataType::Utf8, true));
@@ -91,20 +80,12 @@ impl OptimizerOptions {
     pub(super) fn check(&self) -> Result<()> {
         let error = |reason: String| Error::operator(format!("optimizer {:?}", self.name), reason);
         if self.variables.is_empty() {
-            return Err(error(
-                "it has no variable to choose; name one in OVER (...)".to_owned(),
-            ));
+            return Err(error("it has no variable to choose; name one in OVER (...)".to_owned()));
         }
         if self.interval <= 0 {
             return Err(error("its interval is not greater than zero".to_owned()));
         }
-        for Variable {
-            name,
-            lower,
-            upper,
-            max_step,
-        } in &self.variables
-        {
+        for Variable { name, lower, upper, max_step } in &self.variables {
             if !(lower.is_finite() && upper.is_finite() && (upper - lower).is_finite() && lower <= upper) {
                 return Err(error(format!(
                     "the bounds {lower} and {upper} of {name} are not finite and in order"

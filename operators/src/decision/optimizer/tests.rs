@@ -13,18 +13,12 @@ impl<T> std::fmt::Debug for Formula<T> {
 }
 
 fn both(rows: &RecordBatch) -> Vec<(f64, f64)> {
-    floats(rows.column(2))
-        .unwrap()
-        .into_iter()
-        .zip(floats(rows.column(3)).unwrap())
-        .collect()
+    floats(rows.column(2)).unwrap().into_iter().zip(floats(rows.column(3)).unwrap()).collect()
 }
 
 impl Expression for Formula<f64> {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        Ok(Arc::new(Float64Array::from_iter_values(
-            both(rows).into_iter().map(|(d, s)| self.0(d, s)),
-        )))
+        Ok(Arc::new(Float64Array::from_iter_values(both(rows).into_iter().map(|(d, s)| self.0(d, s)))))
     }
 
     fn data_type(&self) -> &DataType {
@@ -34,12 +28,7 @@ impl Expression for Formula<f64> {
 
 impl Expression for Formula<bool> {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        Ok(Arc::new(
-            both(rows)
-                .into_iter()
-                .map(|(d, s)| Some(self.0(d, s)))
-                .collect::<BooleanArray>(),
-        ))
+        Ok(Arc::new(both(rows).into_iter().map(|(d, s)| Some(self.0(d, s))).collect::<BooleanArray>()))
     }
 
     fn data_type(&self) -> &DataType {
@@ -57,19 +46,11 @@ fn schema() -> SchemaRef {
 
 /// Least `(speed - demand)^2` with speed in 0..100, at least 20 unless `free`; ticks of 10.
 fn options() -> OptimizerOptions {
-    let speed = Variable {
-        name: "speed".into(),
-        lower: 0.0,
-        upper: 100.0,
-        max_step: None,
-    };
+    let speed = Variable { name: "speed".into(), lower: 0.0, upper: 100.0, max_step: None };
     OptimizerOptions {
         name: "setpoints".into(),
         variables: vec![speed],
-        objective: Arc::new(Formula(
-            |demand, speed| (speed - demand).powi(2),
-            DataType::Float64,
-        )),
+        objective: Arc::new(Formula(|demand, speed| (speed - demand).powi(2), DataType::Float64)),
         constraints: Vec::new(),
         keys: vec![1],
         event_time: 0,
@@ -88,9 +69,7 @@ fn at_least_twenty() -> Constraint {
 
 fn batch(rows: &[(i64, &str, f64)]) -> Batch {
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(TimestampMicrosecondArray::from_iter_values(
-            rows.iter().map(|row| row.0),
-        )),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.1))),
         Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.2))),
     ];
@@ -111,20 +90,11 @@ fn rows(output: &mut Output) -> Vec<Row> {
         let speed = batch.column(2).as_primitive::<Float64Type>();
         for row in 0..batch.num_rows() {
             rows.push((
-                batch
-                    .column(0)
-                    .as_primitive::<TimestampMicrosecondType>()
-                    .value(row),
+                batch.column(0).as_primitive::<TimestampMicrosecondType>().value(row),
                 batch.column(1).as_string::<i32>().value(row).to_owned(),
                 speed.is_valid(row).then(|| format!("{:.3}", speed.value(row))),
                 batch.column(4).as_boolean().value(row),
-                batch
-                    .column(5)
-                    .as_string::<i32>()
-                    .iter()
-                    .nth(row)
-                    .unwrap()
-                    .map(str::to_owned),
+                batch.column(5).as_string::<i32>().iter().nth(row).unwrap().map(str::to_owned),
             ));
         }
     }
@@ -147,52 +117,25 @@ fn good(tick: i64, key: &str, speed: &str) -> Row {
 #[test]
 fn each_key_is_solved_once_a_tick_for_its_newest_row() {
     let mut optimizer = optimizer(options());
-    let given = [
-        (3, "b", 33.0),
-        (9, "a", 50.0),
-        (4, "a", 10.0),
-        (10, "b", 44.0),
-        (11, "a", 60.0),
-    ];
+    let given = [(3, "b", 33.0), (9, "a", 50.0), (4, "a", 10.0), (10, "b", 44.0), (11, "a", 60.0)];
     assert_eq!(feed(&mut optimizer, &given, Watermark(10)), []);
-    assert_eq!(
-        feed(&mut optimizer, &[], Watermark(11)),
-        [good(10, "a", "50.000"), good(10, "b", "44.000")]
-    );
-    assert_eq!(
-        feed(&mut optimizer, &[(35, "b", 1.0)], Watermark(36)),
-        [good(20, "a", "60.000")]
-    );
-    assert_eq!(
-        feed(&mut optimizer, &[], Watermark::END),
-        [good(40, "b", "1.000")]
-    );
+    assert_eq!(feed(&mut optimizer, &[], Watermark(11)), [good(10, "a", "50.000"), good(10, "b", "44.000")]);
+    assert_eq!(feed(&mut optimizer, &[(35, "b", 1.0)], Watermark(36)), [good(20, "a", "60.000")]);
+    assert_eq!(feed(&mut optimizer, &[], Watermark::END), [good(40, "b", "1.000")]);
 }
 
 #[test]
 fn of_rows_with_one_event_time_the_later_counts_and_a_late_row_does_not() {
     let mut optimizer = optimizer(options());
-    assert_eq!(
-        feed(&mut optimizer, &[(5, "a", 10.0), (5, "a", 20.0)], Watermark(6)),
-        []
-    );
-    assert_eq!(
-        feed(&mut optimizer, &[(5, "a", 30.0)], Watermark(15)),
-        [good(10, "a", "30.000")]
-    );
+    assert_eq!(feed(&mut optimizer, &[(5, "a", 10.0), (5, "a", 20.0)], Watermark(6)), []);
+    assert_eq!(feed(&mut optimizer, &[(5, "a", 30.0)], Watermark(15)), [good(10, "a", "30.000")]);
     assert_eq!(feed(&mut optimizer, &[(9, "a", 99.0)], Watermark::END), []);
 }
 
 #[test]
 fn results_do_not_depend_on_how_rows_are_batched() {
     let given: Vec<(i64, &str, f64)> = (0..60)
-        .map(|i| {
-            (
-                i,
-                if i % 3 == 0 { "a" } else { "b" },
-                f64::from(i32::try_from(i * 7 % 90).unwrap()),
-            )
-        })
+        .map(|i| (i, if i % 3 == 0 { "a" } else { "b" }, f64::from(i32::try_from(i * 7 % 90).unwrap())))
         .collect();
     let mut whole = optimizer(options());
     let expected = feed(&mut whole, &given, Watermark::END);
@@ -212,12 +155,8 @@ fn a_step_limits_how_far_a_choice_moves_from_the_last() {
     let mut optimizer = optimizer(options);
     let given = [(5, "a", 10.0), (15, "a", 90.0), (25, "a", 0.0), (25, "b", 90.0)];
     let rows = feed(&mut optimizer, &given, Watermark::END);
-    let expected = [
-        good(10, "a", "10.000"),
-        good(20, "a", "15.000"),
-        good(30, "a", "10.000"),
-        good(30, "b", "90.000"),
-    ];
+    let expected =
+        [good(10, "a", "10.000"), good(20, "a", "15.000"), good(30, "a", "10.000"), good(30, "b", "90.000")];
     assert_eq!(rows, expected);
 }
 
@@ -226,10 +165,7 @@ fn a_constraint_moves_the_choice_or_is_named_when_nothing_is_allowed() {
     let mut free = options();
     free.constraints.push(at_least_twenty());
     let mut optimizer = optimizer(free.clone());
-    assert_eq!(
-        feed(&mut optimizer, &[(5, "a", 3.0)], Watermark::END),
-        [good(10, "a", "20.000")]
-    );
+    assert_eq!(feed(&mut optimizer, &[(5, "a", 3.0)], Watermark::END), [good(10, "a", "20.000")]);
     free.variables[0].upper = 15.5;
     let mut optimizer = Optimizer::new(free, schema()).unwrap();
     let reason = Some("infeasible: constraint 1 by 4.500000".to_owned());
@@ -241,10 +177,7 @@ fn a_constraint_moves_the_choice_or_is_named_when_nothing_is_allowed() {
 fn a_cost_that_is_never_a_number_gives_no_values() {
     let mut optimizer = optimizer(options());
     let rows = feed(&mut optimizer, &[(5, "a", f64::NAN)], Watermark::END);
-    assert_eq!(
-        rows,
-        [(10, "a".to_owned(), None, false, Some("cost is NaN".to_owned()))]
-    );
+    assert_eq!(rows, [(10, "a".to_owned(), None, false, Some("cost is NaN".to_owned()))]);
 }
 
 #[test]
@@ -273,15 +206,10 @@ fn ticks_at_the_ends_of_time_do_not_overflow() {
 
 #[test]
 fn without_keys_there_is_one_choice_a_tick() {
-    let plain = OptimizerOptions {
-        keys: Vec::new(),
-        ..options()
-    };
+    let plain = OptimizerOptions { keys: Vec::new(), ..options() };
     let mut first = optimizer(plain.clone());
     let mut output = Output::new(1);
-    first
-        .on_batch(0, batch(&[(3, "a", 10.0), (4, "b", 30.0)]), &mut output)
-        .unwrap();
+    first.on_batch(0, batch(&[(3, "a", 10.0), (4, "b", 30.0)]), &mut output).unwrap();
     let mut restored = optimizer(plain);
     restored.restore(first.snapshot().unwrap()).unwrap();
     restored.on_watermark(Watermark::END, &mut output).unwrap();
@@ -295,10 +223,7 @@ fn bounds_out_of_order_are_refused() {
     let mut options = options();
     options.variables[0].lower = 200.0;
     let error = Optimizer::new(options, schema()).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "optimizer \"setpoints\": the bounds 200 and 100 of speed are not finite and in order"
-    );
+    assert_eq!(error, "optimizer \"setpoints\": the bounds 200 and 100 of speed are not finite and in order");
 }
 
 proptest! {

@@ -17,11 +17,8 @@ impl Search<'_> {
             let before = best.score;
             best = self.nelder_mead(best, &widths)?;
             widths.iter_mut().for_each(|width| *width *= 0.1);
-            let least = self
-                .ranges
-                .iter()
-                .zip(&widths)
-                .all(|(r, width)| *width < 1e-10 * (r.upper - r.lower));
+            let least =
+                self.ranges.iter().zip(&widths).all(|(r, width)| *width < 1e-10 * (r.upper - r.lower));
             if least && !best.score.beats(&before) {
                 break;
             }
@@ -30,9 +27,8 @@ impl Search<'_> {
     }
 
     fn nelder_mead(&mut self, best: Candidate, widths: &[f64]) -> Result<Candidate> {
-        let corners = (0..widths.len())
-            .filter(|&v| widths[v] > 0.0)
-            .map(|v| self.corner(&best.point, v, widths[v]));
+        let corners =
+            (0..widths.len()).filter(|&v| widths[v] > 0.0).map(|v| self.corner(&best.point, v, widths[v]));
         let corners: Vec<Vec<f64>> = corners.collect();
         let mut simplex = vec![best];
         simplex.extend(self.score(corners)?);
@@ -49,19 +45,12 @@ impl Search<'_> {
     fn corner(&self, point: &[f64], variable: usize, width: f64) -> Vec<f64> {
         let range = self.ranges[variable];
         let mut corner = point.to_vec();
-        corner[variable] += if point[variable] + width <= range.upper {
-            width
-        } else {
-            -width
-        };
+        corner[variable] += if point[variable] + width <= range.upper { width } else { -width };
         self.clamp(corner)
     }
 
     fn is_tiny(&self, simplex: &[Candidate], widths: &[f64]) -> bool {
-        spread(simplex)
-            .iter()
-            .zip(widths)
-            .all(|(spread, width)| *spread <= 1e-5 * width)
+        spread(simplex).iter().zip(widths).all(|(spread, width)| *spread <= 1e-5 * width)
     }
 
     /// Reflection, expansion and both contractions are scored at once, then chosen among as usual.
@@ -70,9 +59,7 @@ impl Search<'_> {
         let centre = centre(&simplex[..last]);
         let along = |factor: f64| {
             let pairs = centre.iter().zip(&simplex[last].point);
-            pairs
-                .map(|(centre, worst)| centre + factor * (centre - worst))
-                .collect::<Vec<f64>>()
+            pairs.map(|(centre, worst)| centre + factor * (centre - worst)).collect::<Vec<f64>>()
         };
         let moves = [1.0, 2.0, 0.5, -0.5].map(|factor| self.clamp(along(factor)));
         let mut scored = self.score(moves.to_vec())?;
@@ -98,12 +85,7 @@ impl Search<'_> {
     fn shrink(&mut self, simplex: &mut [Candidate]) -> Result<()> {
         let (best, others) = simplex.split_at_mut(1);
         let halfway = |other: &Candidate| {
-            best[0]
-                .point
-                .iter()
-                .zip(&other.point)
-                .map(|(best, other)| best.midpoint(*other))
-                .collect()
+            best[0].point.iter().zip(&other.point).map(|(best, other)| best.midpoint(*other)).collect()
         };
         let points = others.iter().map(halfway).collect();
         for (other, nearer) in others.iter_mut().zip(self.score(points)?) {
@@ -117,7 +99,5 @@ impl Search<'_> {
 fn centre(candidates: &[Candidate]) -> Vec<f64> {
     let variables = candidates.first().map_or(0, |candidate| candidate.point.len());
     let n = candidates.len() as f64;
-    (0..variables)
-        .map(|v| candidates.iter().map(|candidate| candidate.point[v]).sum::<f64>() / n)
-        .collect()
+    (0..variables).map(|v| candidates.iter().map(|candidate| candidate.point[v]).sum::<f64>() / n).collect()
 }

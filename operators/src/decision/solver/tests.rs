@@ -4,27 +4,14 @@ type Function = fn(&[f64]) -> f64;
 type Case = (&'static str, &'static [(f64, f64)], Function, f64);
 
 fn solve(ranges: &[(f64, f64)], seed: u64, cost: Function, violation: Function) -> (Candidate, usize) {
-    let ranges: Vec<Range> = ranges
-        .iter()
-        .map(|&(lower, upper)| Range { lower, upper })
-        .collect();
+    let ranges: Vec<Range> = ranges.iter().map(|&(lower, upper)| Range { lower, upper }).collect();
     let mut evaluations = 0;
     let mut evaluate = |points: &[Vec<f64>]| {
         evaluations += points.len();
         assert!(
-            points
-                .iter()
-                .flatten()
-                .zip(ranges.iter().cycle())
-                .all(|(x, r)| (r.lower..=r.upper).contains(x))
+            points.iter().flatten().zip(ranges.iter().cycle()).all(|(x, r)| (r.lower..=r.upper).contains(x))
         );
-        Ok(points
-            .iter()
-            .map(|p| Score {
-                cost: cost(p),
-                violation: violation(p).max(0.0),
-            })
-            .collect())
+        Ok(points.iter().map(|p| Score { cost: cost(p), violation: violation(p).max(0.0) }).collect())
     };
     let best = minimize(&ranges, None, seed, 3_000, &mut evaluate).unwrap();
     (best, evaluations)
@@ -44,36 +31,16 @@ fn branin(p: &[f64]) -> f64 {
 #[test]
 fn known_minima_are_found_to_a_millionth_for_any_seed() {
     let cases: [Case; 6] = [
-        (
-            "sphere",
-            &[(-5.0, 7.0); 4],
-            |p| p.iter().map(|x| (x - 1.0).powi(2)).sum::<f64>() + 1.0,
-            1.0,
-        ),
+        ("sphere", &[(-5.0, 7.0); 4], |p| p.iter().map(|x| (x - 1.0).powi(2)).sum::<f64>() + 1.0, 1.0),
         (
             "Rosenbrock",
             &[(-2.0, 2.0); 2],
             |p| 1.0 + 100.0 * (p[1] - p[0] * p[0]).powi(2) + (1.0 - p[0]).powi(2),
             1.0,
         ),
-        (
-            "Branin",
-            &[(-5.0, 10.0), (0.0, 15.0)],
-            branin,
-            0.397_887_357_729_738_16,
-        ),
-        (
-            "at a bound",
-            &[(1.0, 3.0), (-2.0, 2.0)],
-            |p| p[0] + p[1] * p[1],
-            1.0,
-        ),
-        (
-            "one variable",
-            &[(0.0, 100.0)],
-            |p| (p[0] - 33.3).powi(2) + 2.0,
-            2.0,
-        ),
+        ("Branin", &[(-5.0, 10.0), (0.0, 15.0)], branin, 0.397_887_357_729_738_16),
+        ("at a bound", &[(1.0, 3.0), (-2.0, 2.0)], |p| p[0] + p[1] * p[1], 1.0),
+        ("one variable", &[(0.0, 100.0)], |p| (p[0] - 33.3).powi(2) + 2.0, 2.0),
         (
             "badly scaled",
             &[(0.0, 1e6), (0.0, 1e-6)],
@@ -84,10 +51,7 @@ fn known_minima_are_found_to_a_millionth_for_any_seed() {
     for (name, ranges, cost, optimum) in cases {
         for seed in 0..20 {
             let (best, evaluations) = solve(ranges, seed, cost, free);
-            assert!(
-                best.score.cost - optimum <= 1e-6 * optimum,
-                "{name}, seed {seed}: {best:?}"
-            );
+            assert!(best.score.cost - optimum <= 1e-6 * optimum, "{name}, seed {seed}: {best:?}");
             assert!(evaluations <= 3_000);
         }
     }
@@ -103,10 +67,7 @@ fn an_optimum_on_a_constraint_is_found() {
         for seed in 0..20 {
             let (best, _) = solve(&[(0.0, 4.0), (0.0, 3.0)], seed, square, violation);
             assert!(best.score.violation <= 0.0);
-            assert!(
-                (best.score.cost - optimum).abs() <= 1e-6 * optimum,
-                "seed {seed}: {best:?}"
-            );
+            assert!((best.score.cost - optimum).abs() <= 1e-6 * optimum, "seed {seed}: {best:?}");
         }
     }
 }

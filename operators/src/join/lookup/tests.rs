@@ -62,23 +62,16 @@ fn a_row_gets_the_columns_of_its_match_and_null_matches_nothing() {
     let inner = given(&mut join(options(LookupKind::Inner)), steps());
     assert_eq!(inner, ["a 1.0 5.0", "b 2.0 1.0", "a 9.0 5.0"]);
     let left = given(&mut join(options(LookupKind::Left)), steps());
-    assert_eq!(
-        left,
-        ["a 1.0 5.0", "b 2.0 1.0", "- 3.0 -", "a 9.0 5.0", "c 4.0 -"]
-    );
+    assert_eq!(left, ["a 1.0 5.0", "b 2.0 1.0", "- 3.0 -", "a 9.0 5.0", "c 4.0 -"]);
 }
 
 #[test]
 fn rows_of_the_table_come_first_within_an_epoch() {
     let mut join = join(options(LookupKind::Inner));
     let mut output = Output::new(1);
-    join.on_batch(0, table("machine:s x:f \n a 1").into(), &mut output)
-        .unwrap();
+    join.on_batch(0, table("machine:s x:f \n a 1").into(), &mut output).unwrap();
     join.on_batch(1, limits().into(), &mut output).unwrap();
-    let header = EpochHeader {
-        epoch: 0,
-        wall_clock: 0,
-    };
+    let header = EpochHeader { epoch: 0, wall_clock: 0 };
     join.on_epoch_end(header, &mut output).unwrap();
     assert_eq!(lines([output.take(0)[0].rows()]), ["a 1.0 5.0"]);
 }
@@ -86,21 +79,12 @@ fn rows_of_the_table_come_first_within_an_epoch() {
 #[test]
 fn with_a_primary_key_a_newer_row_replaces_the_older() {
     let changed = table("machine:s limit:f \n a 6 \n a 7");
-    let again = || {
-        vec![
-            Step::Rows(1, limits()),
-            Step::Rows(0, stream()),
-            Step::Rows(1, changed.clone()),
-        ]
-    };
+    let again = || vec![Step::Rows(1, limits()), Step::Rows(0, stream()), Step::Rows(1, changed.clone())];
     let row = || Step::Rows(0, table("machine:s x:f \n a 1 \n b 1"));
     let mut upserted = join(options(LookupKind::Inner));
     given(&mut upserted, again());
     assert_eq!(given(&mut upserted, vec![row()]), ["a 1.0 7.0", "b 1.0 1.0"]);
-    let mut appended = join(LookupOptions {
-        primary_key: vec![],
-        ..options(LookupKind::Inner)
-    });
+    let mut appended = join(LookupOptions { primary_key: vec![], ..options(LookupKind::Inner) });
     given(&mut appended, again());
     let all = ["a 1.0 5.0", "a 1.0 6.0", "a 1.0 7.0", "b 1.0 1.0"];
     assert_eq!(given(&mut appended, vec![row()]), all);
@@ -108,12 +92,7 @@ fn with_a_primary_key_a_newer_row_replaces_the_older() {
 
 #[test]
 fn a_residual_decides_between_matches() {
-    let with_residual = |kind| {
-        join(LookupOptions {
-            residual: Some(Arc::new(AboveLimit)),
-            ..options(kind)
-        })
-    };
+    let with_residual = |kind| join(LookupOptions { residual: Some(Arc::new(AboveLimit)), ..options(kind) });
     let steps = || vec![Step::Rows(1, limits()), Step::Rows(0, stream())];
     let inner = given(&mut with_residual(LookupKind::Inner), steps());
     assert_eq!(inner, ["b 2.0 1.0", "a 9.0 5.0"]);
@@ -130,11 +109,8 @@ fn without_a_table_a_left_join_still_gives_the_stream() {
 
 #[test]
 fn without_keys_every_row_of_the_table_matches() {
-    let mut cross = join(LookupOptions {
-        stream_keys: vec![],
-        table_keys: vec![],
-        ..options(LookupKind::Left)
-    });
+    let mut cross =
+        join(LookupOptions { stream_keys: vec![], table_keys: vec![], ..options(LookupKind::Left) });
     let row = || Step::Rows(0, table("machine:s x:f \n z 1"));
     assert_eq!(given(&mut cross, vec![row()]), ["z 1.0 -"]);
     assert_eq!(
@@ -151,10 +127,7 @@ fn where_each_row_has_one_match_the_stream_is_not_copied_and_weights_stay() {
     join.on_batch(1, limits().into(), &mut output).unwrap();
     let batch = Batch::with_weights(rows.clone(), Int64Array::from(vec![1, -1]));
     join.on_batch(0, batch, &mut output).unwrap();
-    let header = EpochHeader {
-        epoch: 0,
-        wall_clock: 0,
-    };
+    let header = EpochHeader { epoch: 0, wall_clock: 0 };
     join.on_epoch_end(header, &mut output).unwrap();
     let joined = output.take(0).remove(0);
     assert!(Arc::ptr_eq(joined.rows().column(1), rows.column(1)));

@@ -9,37 +9,23 @@ use crate::model::train;
 
 fn column(seed: u64) -> ArrayRef {
     let mut random = Random::new(seed);
-    Arc::new(Float64Array::from_iter_values(
-        (0..200).map(|_| random.unit() * 1e3),
-    ))
+    Arc::new(Float64Array::from_iter_values((0..200).map(|_| random.unit() * 1e3)))
 }
 
 fn training(algorithm: &str) -> Training {
-    let options = [
-        ("algorithm", algorithm),
-        ("target", "y"),
-        ("k", "3"),
-        ("trees", "10"),
-    ];
+    let options = [("algorithm", algorithm), ("target", "y"), ("k", "3"), ("trees", "10")];
     let used = |name: &str| match algorithm {
         "kmeans" => matches!(name, "algorithm" | "k"),
         "random_forest_regressor" => name != "k",
         _ => matches!(name, "algorithm" | "target"),
     };
-    let options = options
-        .iter()
-        .filter(|(name, _)| used(name))
-        .map(|&(n, v)| (n.to_owned(), v.to_owned()));
+    let options = options.iter().filter(|(name, _)| used(name)).map(|&(n, v)| (n.to_owned(), v.to_owned()));
     Training::from_options("wear", &options.collect()).unwrap()
 }
 
 fn artifact(algorithm: &str) -> Artifact {
     let table = RecordBatch::try_from_iter([("a", column(1)), ("b", column(2)), ("y", column(3))]).unwrap();
-    Artifact::new(
-        train(&training(algorithm), &table).unwrap(),
-        "SELECT 1",
-        1_000_000,
-    )
+    Artifact::new(train(&training(algorithm), &table).unwrap(), "SELECT 1", 1_000_000)
 }
 
 #[test]
@@ -53,12 +39,7 @@ fn predictions_after_reload_are_the_same_bit_for_bit() {
         let unseen = [column(8), column(9)];
         let bits = |artifact: &Artifact| -> Vec<u64> {
             let predicted = artifact.trained.predict(&unseen).unwrap();
-            predicted
-                .as_primitive::<Float64Type>()
-                .values()
-                .iter()
-                .map(|value| value.to_bits())
-                .collect()
+            predicted.as_primitive::<Float64Type>().values().iter().map(|value| value.to_bits()).collect()
         };
         assert_eq!(bits(&before), bits(&after));
         assert_eq!(before, after);
@@ -73,14 +54,9 @@ fn versions_count_up_and_the_newest_of_a_definition_is_found() {
     let versions = [&ridge, &ridge, &linear].map(|artifact| artifact.save(folder.path()).unwrap());
     assert_eq!(versions, [1, 2, 3]);
     assert_eq!(list(folder.path()).unwrap().len(), 3);
-    let (stored, found) = newest(folder.path(), &training("ridge"), "SELECT 1")
-        .unwrap()
-        .unwrap();
+    let (stored, found) = newest(folder.path(), &training("ridge"), "SELECT 1").unwrap().unwrap();
     assert_eq!((stored.version, found), (2, ridge));
-    assert_eq!(
-        newest(folder.path(), &training("ridge"), "SELECT 2").unwrap(),
-        None
-    );
+    assert_eq!(newest(folder.path(), &training("ridge"), "SELECT 2").unwrap(), None);
 }
 
 #[test]

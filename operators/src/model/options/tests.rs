@@ -1,26 +1,14 @@
 use super::*;
 
 fn options(pairs: &[(&str, &str)]) -> Options {
-    pairs
-        .iter()
-        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[test]
 fn defaults_are_filled_in() {
-    let options = options(&[
-        ("algorithm", "random_forest_classifier"),
-        ("target", "failed"),
-        ("trees", "7"),
-    ]);
+    let options = options(&[("algorithm", "random_forest_classifier"), ("target", "failed"), ("trees", "7")]);
     let training = Training::from_options("wear", &options).unwrap();
-    let forest = ForestOptions {
-        trees: 7,
-        max_depth: 10,
-        min_samples_leaf: 1,
-        m: None,
-    };
+    let forest = ForestOptions { trees: 7, max_depth: 10, min_samples_leaf: 1, m: None };
     assert_eq!(training.algorithm, Algorithm::RandomForestClassifier(forest));
     assert_eq!(training.seed, 0);
 }
@@ -37,10 +25,7 @@ fn all_wrong_options_are_reported_at_once() {
     let errors = Training::from_options("m", &options).unwrap_err();
     let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
     assert_eq!(messages.len(), 5, "{messages:?}");
-    let unknown = errors
-        .iter()
-        .find(|error| error.option.as_deref() == Some("alfa"))
-        .unwrap();
+    let unknown = errors.iter().find(|error| error.option.as_deref() == Some("alfa")).unwrap();
     assert_eq!(unknown.help.as_deref(), Some("did you mean \"alpha\"?"));
 }
 
@@ -48,30 +33,15 @@ fn all_wrong_options_are_reported_at_once() {
 fn a_misspelt_algorithm_gets_the_nearest_name() {
     let errors =
         Training::from_options("m", &options(&[("algorithm", "random_forrest_regressor")])).unwrap_err();
-    assert_eq!(
-        errors[0].help.as_deref(),
-        Some("did you mean \"random_forest_regressor\"?")
-    );
+    assert_eq!(errors[0].help.as_deref(), Some("did you mean \"random_forest_regressor\"?"));
 }
 
 #[test]
 fn the_definition_hash_changes_with_seed_and_query() {
     let base = options(&[("algorithm", "linear_regression"), ("target", "y")]);
     let training = Training::from_options("m", &base).unwrap();
-    let other = Training {
-        seed: 1,
-        ..training.clone()
-    };
-    assert_eq!(
-        training.definition_hash("SELECT 1"),
-        training.definition_hash("SELECT 1")
-    );
-    assert_ne!(
-        training.definition_hash("SELECT 1"),
-        training.definition_hash("SELECT 2")
-    );
-    assert_ne!(
-        training.definition_hash("SELECT 1"),
-        other.definition_hash("SELECT 1")
-    );
+    let other = Training { seed: 1, ..training.clone() };
+    assert_eq!(training.definition_hash("SELECT 1"), training.definition_hash("SELECT 1"));
+    assert_ne!(training.definition_hash("SELECT 1"), training.definition_hash("SELECT 2"));
+    assert_ne!(training.definition_hash("SELECT 1"), other.definition_hash("SELECT 1"));
 }

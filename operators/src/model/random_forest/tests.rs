@@ -3,26 +3,17 @@ use crate::model::random::Random;
 
 fn columns(rows: usize, width: usize, seed: u64) -> Vec<Vec<f64>> {
     let mut random = Random::new(seed);
-    (0..width)
-        .map(|_| (0..rows).map(|_| random.unit() * 10.0).collect())
-        .collect()
+    (0..width).map(|_| (0..rows).map(|_| random.unit() * 10.0).collect()).collect()
 }
 
 fn options(trees: u16, max_depth: u16) -> ForestOptions {
-    ForestOptions {
-        trees,
-        max_depth,
-        min_samples_leaf: 1,
-        m: None,
-    }
+    ForestOptions { trees, max_depth, min_samples_leaf: 1, m: None }
 }
 
 #[test]
 fn regressions_of_unseen_rows_equal_smartcore_bit_for_bit() {
     let train = columns(400, 4, 1);
-    let target: Vec<f64> = (0..400)
-        .map(|i| train[0][i] * train[1][i].sin() + train[2][i])
-        .collect();
+    let target: Vec<f64> = (0..400).map(|i| train[0][i] * train[1][i].sin() + train[2][i]).collect();
     let unseen = columns(500, 4, 2);
     for max_depth in [1, 5, 40] {
         let options = options(20, max_depth);
@@ -37,25 +28,17 @@ fn regressions_of_unseen_rows_equal_smartcore_bit_for_bit() {
 fn classes_of_unseen_rows_equal_smartcore() {
     let train = columns(400, 4, 3);
     // Class 1 never occurs: the forest keeps the numbers of the others.
-    let target: Vec<u32> = (0..400)
-        .map(|i| if train[0][i] + train[1][i] > 11.0 { 2 } else { 0 })
-        .collect();
+    let target: Vec<u32> = (0..400).map(|i| if train[0][i] + train[1][i] > 11.0 { 2 } else { 0 }).collect();
     let unseen = columns(500, 4, 4);
     let options = options(15, 6);
     let ours = fit_classifier(&options, 9, &train, &target, 3).unwrap();
     let theirs = grow_classifier(&options, 9, &train, &target).unwrap();
-    let expected: Vec<f64> = theirs
-        .predict(&matrix(&unseen).unwrap())
-        .unwrap()
-        .into_iter()
-        .map(f64::from)
-        .collect();
+    let expected: Vec<f64> =
+        theirs.predict(&matrix(&unseen).unwrap()).unwrap().into_iter().map(f64::from).collect();
     let features = slices(&unseen);
     let features = Features::new(&features);
     assert_eq!(ours.predict(&features), expected);
-    let probabilities: Vec<Vec<f64>> = (0..3)
-        .map(|c| ours.predict_proba(&features, c).unwrap())
-        .collect();
+    let probabilities: Vec<Vec<f64>> = (0..3).map(|c| ours.predict_proba(&features, c).unwrap()).collect();
     for row in 0..500 {
         let sum: f64 = probabilities.iter().map(|p| p[row]).sum();
         assert!((sum - 1.0).abs() < 1e-12);

@@ -11,10 +11,7 @@ use super::super::random::Random;
 use super::*;
 
 fn training(options: &[(&str, &str)]) -> Training {
-    let options: Options = options
-        .iter()
-        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let options: Options = options.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     Training::from_options("wear", &options).unwrap()
 }
 
@@ -34,23 +31,16 @@ fn plant(rows: usize) -> (Float64Array, Float64Array, Float64Array, StringArray)
 }
 
 fn metric(trained: &Trained, name: &str) -> f64 {
-    trained
-        .metrics
-        .iter()
-        .find(|metric| metric.name == name)
-        .unwrap()
-        .value
+    trained.metrics.iter().find(|metric| metric.name == name).unwrap().value
 }
 
 #[test]
 fn each_regression_learns_a_plane_and_reports_it() {
     let (a, b, y, _) = plant(400);
     let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
-    for (algorithm, r2) in [
-        ("linear_regression", 0.999_999),
-        ("ridge", 0.999),
-        ("random_forest_regressor", 0.9),
-    ] {
+    for (algorithm, r2) in
+        [("linear_regression", 0.999_999), ("ridge", 0.999), ("random_forest_regressor", 0.9)]
+    {
         let trained = train(&training(&[("algorithm", algorithm), ("target", "y")]), &table).unwrap();
         assert!(metric(&trained, "r2") > r2, "{algorithm}: {:?}", trained.metrics);
         assert_eq!(trained.features, ["a", "b"]);
@@ -70,16 +60,8 @@ fn each_classifier_gives_back_the_text_of_its_classes() {
         ("b", Arc::clone(&columns[1])),
     ]);
     for algorithm in ["random_forest_classifier", "logistic_regression"] {
-        let trained = train(
-            &training(&[("algorithm", algorithm), ("target", "state")]),
-            &table,
-        )
-        .unwrap();
-        assert!(
-            metric(&trained, "accuracy") > 0.9,
-            "{algorithm}: {:?}",
-            trained.metrics
-        );
+        let trained = train(&training(&[("algorithm", algorithm), ("target", "state")]), &table).unwrap();
+        assert!(metric(&trained, "accuracy") > 0.9, "{algorithm}: {:?}", trained.metrics);
         for name in ["f1", "precision", "recall", "log_loss"] {
             assert!(metric(&trained, name).is_finite());
         }
@@ -87,16 +69,11 @@ fn each_classifier_gives_back_the_text_of_its_classes() {
         let hot = trained.predict_proba(&columns, None).unwrap();
         let cold = trained.predict_proba(&columns, Some("cold")).unwrap();
         for row in 0..400 {
-            let (hot, cold) = (
-                hot.as_primitive::<Float64Type>().value(row),
-                cold.as_primitive::<Float64Type>().value(row),
-            );
+            let (hot, cold) =
+                (hot.as_primitive::<Float64Type>().value(row), cold.as_primitive::<Float64Type>().value(row));
             assert!((hot + cold - 1.0).abs() < 1e-9);
             if (hot - 0.5).abs() > 1e-9 {
-                assert_eq!(
-                    predicted.as_string::<i32>().value(row),
-                    if hot > 0.5 { "hot" } else { "cold" }
-                );
+                assert_eq!(predicted.as_string::<i32>().value(row), if hot > 0.5 { "hot" } else { "cold" });
             }
         }
     }
@@ -108,40 +85,19 @@ fn integer_and_boolean_classes_keep_their_type() {
     let features: [ArrayRef; 1] = [Arc::new(a.clone())];
     let integers: Int32Array = a.values().iter().map(|&a| if a > 0.5 { 7 } else { -7 }).collect();
     let booleans: BooleanArray = a.values().iter().map(|&a| Some(a > 0.5)).collect();
-    let options = training(&[
-        ("algorithm", "random_forest_classifier"),
-        ("target", "y"),
-        ("trees", "5"),
-    ]);
-    let trained = train(
-        &options,
-        &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(integers))]),
-    )
-    .unwrap();
+    let options = training(&[("algorithm", "random_forest_classifier"), ("target", "y"), ("trees", "5")]);
+    let trained =
+        train(&options, &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(integers))])).unwrap();
     let predicted = trained.predict(&features).unwrap();
-    assert!(
-        predicted
-            .as_primitive::<Int64Type>()
-            .values()
-            .iter()
-            .all(|value| value.abs() == 7)
-    );
-    let trained = train(
-        &options,
-        &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(booleans))]),
-    )
-    .unwrap();
-    assert_eq!(
-        trained.predict(&features).unwrap().data_type(),
-        &DataType::Boolean
-    );
+    assert!(predicted.as_primitive::<Int64Type>().values().iter().all(|value| value.abs() == 7));
+    let trained =
+        train(&options, &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(booleans))])).unwrap();
+    assert_eq!(trained.predict(&features).unwrap().data_type(), &DataType::Boolean);
 }
 
 #[test]
 fn clusters_need_no_target() {
-    let x: Vec<f64> = (0..100)
-        .map(|row| f64::from(row % 2) * 10.0 + f64::from(row) * 1e-3)
-        .collect();
+    let x: Vec<f64> = (0..100).map(|row| f64::from(row % 2) * 10.0 + f64::from(row) * 1e-3).collect();
     let features: [ArrayRef; 1] = [Arc::new(Float64Array::from(x))];
     let options = training(&[("algorithm", "kmeans"), ("k", "2")]);
     let trained = train(&options, &table(vec![("x", Arc::clone(&features[0]))])).unwrap();
@@ -154,26 +110,12 @@ fn clusters_need_no_target() {
 
 #[test]
 fn incomplete_rows_are_left_out_and_score_to_null() {
-    let a = Float64Array::from(vec![
-        Some(1.0),
-        None,
-        Some(f64::NAN),
-        Some(4.0),
-        Some(5.0),
-        Some(f64::INFINITY),
-    ]);
+    let a =
+        Float64Array::from(vec![Some(1.0), None, Some(f64::NAN), Some(4.0), Some(5.0), Some(f64::INFINITY)]);
     let y = Float64Array::from(vec![Some(2.0), Some(4.0), Some(6.0), Some(8.0), None, Some(1.0)]);
     let features: [ArrayRef; 1] = [Arc::new(a)];
-    let options = training(&[
-        ("algorithm", "linear_regression"),
-        ("target", "y"),
-        ("test_fraction", "0"),
-    ]);
-    let trained = train(
-        &options,
-        &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(y))]),
-    )
-    .unwrap();
+    let options = training(&[("algorithm", "linear_regression"), ("target", "y"), ("test_fraction", "0")]);
+    let trained = train(&options, &table(vec![("a", Arc::clone(&features[0])), ("y", Arc::new(y))])).unwrap();
     assert_eq!((trained.rows, trained.dropped_rows, trained.test_rows), (2, 4, 0));
     assert!(trained.metrics.is_empty());
     let predicted = trained.predict(&features).unwrap();
@@ -187,12 +129,8 @@ fn the_seed_decides_the_held_back_part() {
     let (a, b, y, _) = plant(300);
     let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
     let with = |seed| {
-        let options = [
-            ("algorithm", "random_forest_regressor"),
-            ("target", "y"),
-            ("trees", "5"),
-            ("seed", seed),
-        ];
+        let options =
+            [("algorithm", "random_forest_regressor"), ("target", "y"), ("trees", "5"), ("seed", seed)];
         train(&training(&options), &table).unwrap()
     };
     assert_eq!(with("1"), with("1"));
@@ -202,25 +140,14 @@ fn the_seed_decides_the_held_back_part() {
 #[test]
 fn what_cannot_be_learned_is_said_clearly() {
     let numbers = |values: &[f64]| Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
-    let forest = training(&[
-        ("algorithm", "random_forest_classifier"),
-        ("target", "y"),
-        ("test_fraction", "0"),
-    ]);
-    let linear = training(&[
-        ("algorithm", "linear_regression"),
-        ("target", "y"),
-        ("test_fraction", "0"),
-    ]);
+    let forest =
+        training(&[("algorithm", "random_forest_classifier"), ("target", "y"), ("test_fraction", "0")]);
+    let linear = training(&[("algorithm", "linear_regression"), ("target", "y"), ("test_fraction", "0")]);
     let text: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "a"]));
     let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1, 2, 3]));
     let (x, y) = (numbers(&[1.0, 2.0, 3.0]), numbers(&[1.0, 1.0, 1.0]));
     let cases = [
-        (
-            &forest,
-            table(vec![("x", numbers(&[])), ("y", numbers(&[]))]),
-            "gave no rows",
-        ),
+        (&forest, table(vec![("x", numbers(&[])), ("y", numbers(&[]))]), "gave no rows"),
         (
             &forest,
             table(vec![("x", numbers(&[f64::NAN])), ("y", numbers(&[1.0]))]),
@@ -241,59 +168,25 @@ fn what_cannot_be_learned_is_said_clearly() {
             table(vec![("x", Arc::clone(&text)), ("y", Arc::clone(&x))]),
             "feature \"x\" is Utf8, not a number",
         ),
-        (
-            &linear,
-            table(vec![("x", time), ("y", Arc::clone(&x))]),
-            "feature \"x\" is Timestamp",
-        ),
-        (
-            &linear,
-            table(vec![("x", Arc::clone(&x)), ("y", text)]),
-            "target \"y\" is Utf8",
-        ),
-        (
-            &linear,
-            table(vec![("x", Arc::clone(&x)), ("z", Arc::clone(&x))]),
-            "which has x, z",
-        ),
+        (&linear, table(vec![("x", time), ("y", Arc::clone(&x))]), "feature \"x\" is Timestamp"),
+        (&linear, table(vec![("x", Arc::clone(&x)), ("y", text)]), "target \"y\" is Utf8"),
+        (&linear, table(vec![("x", Arc::clone(&x)), ("z", Arc::clone(&x))]), "which has x, z"),
         (&linear, table(vec![("y", x)]), "no feature column"),
     ];
     for (training, table, expected) in cases {
         let error = train(training, &table).unwrap_err().to_string();
-        assert!(
-            error.starts_with("model \"wear\": ") && error.contains(expected),
-            "{error}"
-        );
+        assert!(error.starts_with("model \"wear\": ") && error.contains(expected), "{error}");
     }
 }
 
 #[test]
 fn a_wrong_number_of_features_names_them() {
     let (a, b, y, state) = plant(50);
-    let table = table(vec![
-        ("a", Arc::new(a.clone())),
-        ("b", Arc::new(b)),
-        ("y", Arc::new(y)),
-    ]);
+    let table = table(vec![("a", Arc::new(a.clone())), ("b", Arc::new(b)), ("y", Arc::new(y))]);
     let trained = train(&training(&[("algorithm", "ridge"), ("target", "y")]), &table).unwrap();
-    let error = trained
-        .predict(&[Arc::new(a) as ArrayRef])
-        .unwrap_err()
-        .to_string();
+    let error = trained.predict(&[Arc::new(a) as ArrayRef]).unwrap_err().to_string();
     assert_eq!(error, "model \"wear\": it takes 2 features (a, b), not 1");
     let texts: [ArrayRef; 2] = [Arc::new(state.clone()), Arc::new(state)];
-    assert!(
-        trained
-            .predict(&texts)
-            .unwrap_err()
-            .to_string()
-            .contains("not a number")
-    );
-    assert!(
-        trained
-            .predict_proba(&texts, None)
-            .unwrap_err()
-            .to_string()
-            .contains("gives no probabilities")
-    );
+    assert!(trained.predict(&texts).unwrap_err().to_string().contains("not a number"));
+    assert!(trained.predict_proba(&texts, None).unwrap_err().to_string().contains("gives no probabilities"));
 }

@@ -34,10 +34,7 @@ fn given(operator: &mut WindowAggregate, steps: Vec<Step>) -> Vec<String> {
 fn a_tumbling_window_comes_when_the_watermark_reaches_its_end() {
     let mut tumbling = windows(10 * SECOND, 10 * SECOND);
     let rows = table("ts:ts m:s x:f \n 1 a 4 \n 9.5 b 1 \n 3 a 2 \n 10 a 7");
-    assert_eq!(
-        given(&mut tumbling, vec![Step::Rows(0, rows), Step::Watermark(9.9)]),
-        [""; 0]
-    );
+    assert_eq!(given(&mut tumbling, vec![Step::Rows(0, rows), Step::Watermark(9.9)]), [""; 0]);
     let closed = given(&mut tumbling, vec![Step::Watermark(10.0)]);
     assert_eq!(closed, ["a 0 10 2 6 2 4", "b 0 10 1 1 1 1"]);
     assert_eq!(given(&mut tumbling, vec![Step::End]), ["a 10 20 1 7 7 7"]);
@@ -48,20 +45,9 @@ fn hopping_windows_begin_before_the_first_row() {
     let mut hopping = windows(30 * SECOND, 10 * SECOND);
     let rows = table("ts:ts m:s x:f \n 5 a 1 \n 15 a 2 \n 16 b 8");
     let closed = given(&mut hopping, vec![Step::Rows(0, rows), Step::Watermark(20.0)]);
-    assert_eq!(
-        closed,
-        ["a -10 20 2 3 1 2", "a -20 10 1 1 1 1", "b -10 20 1 8 8 8"]
-    );
+    assert_eq!(closed, ["a -10 20 2 3 1 2", "a -20 10 1 1 1 1", "b -10 20 1 8 8 8"]);
     let rest = given(&mut hopping, vec![Step::End]);
-    assert_eq!(
-        rest,
-        [
-            "a 0 30 2 3 1 2",
-            "a 10 40 1 2 2 2",
-            "b 0 30 1 8 8 8",
-            "b 10 40 1 8 8 8"
-        ]
-    );
+    assert_eq!(rest, ["a 0 30 2 3 1 2", "a 10 40 1 2 2 2", "b 0 30 1 8 8 8", "b 10 40 1 8 8 8"]);
 }
 
 #[test]
@@ -80,10 +66,7 @@ fn without_a_key_an_empty_window_gives_no_row() {
     let shown = lineshaft_engine::testing::lines(&closed);
     assert_eq!(
         shown,
-        [
-            "1970-01-01T00:00:00 1970-01-01T00:00:01 2.0",
-            "1970-01-01T00:00:03 1970-01-01T00:00:04 1.0"
-        ]
+        ["1970-01-01T00:00:00 1970-01-01T00:00:01 2.0", "1970-01-01T00:00:03 1970-01-01T00:00:04 1.0"]
     );
 }
 
@@ -108,10 +91,7 @@ fn a_filter_leaves_rows_out_of_its_aggregate_only() {
 fn a_row_whose_window_has_closed_is_counted_and_left_out() {
     let mut tumbling = windows(10 * SECOND, 10 * SECOND);
     let late = table("ts:ts m:s x:f \n 1 a 4 \n 11 a 5 \n - a 6");
-    let closed = given(
-        &mut tumbling,
-        vec![Step::Watermark(10.0), Step::Rows(0, late), Step::End],
-    );
+    let closed = given(&mut tumbling, vec![Step::Watermark(10.0), Step::Rows(0, late), Step::End]);
     assert_eq!(closed, ["a 10 20 1 5 5 5"]);
     assert_eq!(tumbling.ignored(), 1, "a row without time is in no window");
 }
@@ -122,25 +102,15 @@ fn keys_without_state_are_forgotten() {
         let mut operator = windows(size, slide);
         let mut closed = 0;
         for second in 0..100 {
-            let rows: String = (0..200)
-                .map(|key| format!("\n {second} k{}-{key} 1", second / 10))
-                .collect();
+            let rows: String = (0..200).map(|key| format!("\n {second} k{}-{key} 1", second / 10)).collect();
             let rows = table(&format!("ts:ts m:s x:f {rows}"));
             let steps = vec![Step::Rows(0, rows), Step::Watermark(f64::from(second))];
-            closed += run(&mut operator, 1, steps)
-                .unwrap()
-                .iter()
-                .map(RecordBatch::num_rows)
-                .sum::<usize>();
+            closed += run(&mut operator, 1, steps).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
         }
         closed += given(&mut operator, vec![Step::End]).len();
         let per_key = 9 + usize::try_from(size / slide).unwrap();
         assert_eq!(closed, 10 * 200 * per_key);
-        assert!(
-            operator.interner.len() <= FEW_SLOTS,
-            "{} slots",
-            operator.interner.len()
-        );
+        assert!(operator.interner.len() <= FEW_SLOTS, "{} slots", operator.interner.len());
     }
 }
 
@@ -153,10 +123,8 @@ fn brute_force(stream: &Stream, size: i64, slide: i64) -> Vec<String> {
             windows.entry((key, start)).or_default().push(number(value));
         }
     }
-    let mut lines: Vec<_> = windows
-        .iter()
-        .map(|((key, start), values)| line(*key, *start, start + size, values))
-        .collect();
+    let mut lines: Vec<_> =
+        windows.iter().map(|((key, start), values)| line(*key, *start, start + size, values)).collect();
     lines.sort();
     lines
 }

@@ -17,9 +17,7 @@ impl SessionAggregate {
     pub(super) fn save(&self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
         self.arrivals.snapshot(&mut snapshot)?;
-        let open = (0..)
-            .zip(&self.open)
-            .filter_map(|(slot, session)| Some((slot, session.as_ref()?)));
+        let open = (0..).zip(&self.open).filter_map(|(slot, session)| Some((slot, session.as_ref()?)));
         let (slots, sessions): (Vec<u32>, Vec<&Session>) = open.unzip();
         if sessions.is_empty() {
             return Ok(snapshot);
@@ -36,11 +34,7 @@ impl SessionAggregate {
             values: Vec::new(),
         };
         snapshot.put("sessions", table.into_batch()?);
-        let rows: Vec<Place> = sessions
-            .iter()
-            .flat_map(|session| &session.rows)
-            .copied()
-            .collect();
+        let rows: Vec<Place> = sessions.iter().flat_map(|session| &session.rows).copied().collect();
         snapshot.put("rows", self.rows.table(&rows)?);
         let partials: Vec<Place> = sessions.iter().filter_map(|session| session.partial).collect();
         snapshot.put("partials", self.partials.table(&partials)?);
@@ -49,11 +43,7 @@ impl SessionAggregate {
 
     pub(super) fn load(&mut self, mut snapshot: Snapshot) -> Result<()> {
         self.arrivals.restore(&mut snapshot)?;
-        let tables = (
-            snapshot.take("sessions"),
-            snapshot.take("rows"),
-            snapshot.take("partials"),
-        );
+        let tables = (snapshot.take("sessions"), snapshot.take("rows"), snapshot.take("partials"));
         let (Some(sessions), Some(rows), Some(partials)) = tables else {
             return Ok(());
         };
@@ -69,10 +59,7 @@ impl SessionAggregate {
                 start: number(0),
                 last: number(1),
                 partial: if number(2) == 1 { partials.next() } else { None },
-                rows: rows
-                    .by_ref()
-                    .take(usize::try_from(number(3)).unwrap_or_default())
-                    .collect(),
+                rows: rows.by_ref().take(usize::try_from(number(3)).unwrap_or_default()).collect(),
             });
         }
         self.schedule();

@@ -27,23 +27,10 @@ fn given(operator: &mut SessionAggregate, steps: Vec<Step>) -> Vec<String> {
 fn rows_at_most_the_gap_apart_are_one_session() {
     let mut operator = sessions(5 * SECOND);
     let rows = table("ts:ts m:s x:f \n 6 a 2 \n 1 a 1 \n 11.1 a 4 \n 3 b 8");
-    assert_eq!(
-        given(&mut operator, vec![Step::Rows(0, rows), Step::Watermark(8.0)]),
-        [""; 0]
-    );
-    assert_eq!(
-        given(&mut operator, vec![Step::Watermark(8.1)]),
-        ["b 3 8 1 8 8 8"]
-    );
-    assert_eq!(
-        given(&mut operator, vec![Step::Watermark(11.0)]),
-        [""; 0],
-        "a row at 11 s would join"
-    );
-    assert_eq!(
-        given(&mut operator, vec![Step::Watermark(11.01)]),
-        ["a 1 11 2 3 1 2"]
-    );
+    assert_eq!(given(&mut operator, vec![Step::Rows(0, rows), Step::Watermark(8.0)]), [""; 0]);
+    assert_eq!(given(&mut operator, vec![Step::Watermark(8.1)]), ["b 3 8 1 8 8 8"]);
+    assert_eq!(given(&mut operator, vec![Step::Watermark(11.0)]), [""; 0], "a row at 11 s would join");
+    assert_eq!(given(&mut operator, vec![Step::Watermark(11.01)]), ["a 1 11 2 3 1 2"]);
     assert_eq!(given(&mut operator, vec![Step::End]), ["a 11.1 16.1 1 4 4 4"]);
 }
 
@@ -51,10 +38,7 @@ fn rows_at_most_the_gap_apart_are_one_session() {
 fn a_row_below_the_watermark_is_counted_and_left_out() {
     let mut operator = sessions(5 * SECOND);
     let rows = table("ts:ts m:s x:f \n 1 a 1 \n 20 a 2");
-    let closed = given(
-        &mut operator,
-        vec![Step::Watermark(10.0), Step::Rows(0, rows), Step::End],
-    );
+    let closed = given(&mut operator, vec![Step::Watermark(10.0), Step::Rows(0, rows), Step::End]);
     assert_eq!(closed, ["a 20 25 1 2 2 2"]);
     assert_eq!(operator.ignored(), 1);
 }
@@ -64,12 +48,7 @@ fn sessions_of(stream: &Stream, gap: i64) -> Vec<String> {
     for (key, rows) in stream.by_key() {
         for session in rows.chunk_by(|a, b| b.0 - a.0 <= gap) {
             let values: Vec<f64> = session.iter().map(|row| row.1).collect();
-            lines.push(line(
-                key,
-                session[0].0,
-                session[session.len() - 1].0 + gap,
-                &values,
-            ));
+            lines.push(line(key, session[0].0, session[session.len() - 1].0 + gap, &values));
         }
     }
     lines.sort();
@@ -113,15 +92,10 @@ fn a_session_that_does_not_end_keeps_a_bounded_number_of_rows() {
 #[test]
 fn the_bits_of_a_long_session_do_not_depend_on_batches_or_restarts() {
     let rows = long_sessions(3000);
-    let at_once = Stream {
-        epochs: vec![(vec![rows.clone()], i64::MIN)],
-    };
+    let at_once = Stream { epochs: vec![(vec![rows.clone()], i64::MIN)] };
     let expected = results(&at_once, None, || sessions(10));
     for size in [1, 100, 512, 700] {
-        let epochs = rows
-            .chunks(size)
-            .map(|rows| (vec![rows.to_vec()], rows[0].0))
-            .collect();
+        let epochs = rows.chunks(size).map(|rows| (vec![rows.to_vec()], rows[0].0)).collect();
         let stream = Stream { epochs };
         assert_eq!(results(&stream, Some(2000 / size), || sessions(10)), expected);
     }
@@ -132,22 +106,12 @@ fn keys_whose_session_has_ended_are_forgotten() {
     let mut operator = sessions(SECOND);
     let mut closed = 0;
     for second in 0..50 {
-        let rows: String = (0..100)
-            .map(|key| format!("\n {second} k{}-{key} 1", second / 2))
-            .collect();
+        let rows: String = (0..100).map(|key| format!("\n {second} k{}-{key} 1", second / 2)).collect();
         let rows = table(&format!("ts:ts m:s x:f {rows}"));
         let steps = vec![Step::Rows(0, rows), Step::Watermark(f64::from(second))];
-        closed += run(&mut operator, 1, steps)
-            .unwrap()
-            .iter()
-            .map(RecordBatch::num_rows)
-            .sum::<usize>();
+        closed += run(&mut operator, 1, steps).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
     }
-    assert!(
-        operator.arrivals.interner.len() <= 1024,
-        "{} slots",
-        operator.arrivals.interner.len()
-    );
+    assert!(operator.arrivals.interner.len() <= 1024, "{} slots", operator.arrivals.interner.len());
     closed += given(&mut operator, vec![Step::End]).len();
     assert_eq!(closed, 25 * 100);
 }
