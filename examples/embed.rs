@@ -28,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The mean pressures of the first `windows` windows.
 pub(crate) fn run(windows: usize) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
+    // Late and unreadable rows are kept in the data directory; here it goes with the example.
+    let data = tempfile::tempdir()?;
     let mut engine = Engine::from_sql(PROGRAM)?;
+    engine.data(data.path());
     let mut pressures = engine.subscribe("pressures");
     let input = engine.input("readings").ok_or("the source has been closed")?;
     let running = engine.start()?;

@@ -26,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The hot machines.
 pub(crate) async fn run() -> Result<Vec<(String, f64)>, Box<dyn Error>> {
+    // Late and unreadable rows are kept in the data directory; here it goes with the example.
+    let data = tempfile::tempdir()?;
     let mut engine = Engine::from_sql(PROGRAM)?;
+    engine.data(data.path());
     engine.runtime(Handle::current());
     let mut hot = engine.subscribe("hot");
     let input = engine.input("readings").ok_or("the source has been closed")?;

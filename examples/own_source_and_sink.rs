@@ -41,7 +41,10 @@ pub(crate) struct Found {
 /// Runs the program to the end of the telegrams.
 pub(crate) fn run() -> std::result::Result<Found, Box<dyn Error>> {
     let (heavy, unreadable) = (Display::default(), Display::default());
+    // Late and unreadable rows are kept in the data directory; here it goes with the example.
+    let data = tempfile::tempdir()?;
     let mut engine = Engine::from_sql(PROGRAM)?;
+    engine.data(data.path());
     engine.add_source("weights", Box::new(Scale));
     engine.add_sink("heavy", Arc::new(heavy.clone())).add_sink("unreadable", Arc::new(unreadable.clone()));
     engine.start()?.wait()?;

@@ -100,7 +100,19 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
     let sinks =
         planned.sinks.iter().map(|sink| Arc::new(collected[&sink.name].clone()) as Arc<dyn SinkFactory>);
     let settings = Settings { workers, clock: Clock::system(), runtime: runtime.clone() };
-    run::start(planned.plan, sources, sinks.collect(), settings)?.wait()?;
+    let running = run::start(planned.plan, sources, sinks.collect(), settings)?;
+    let metrics = running.metrics();
+    running.wait()?;
+    for source in &metrics.sources {
+        let (late, bad) = (source.late.get(), source.quarantined.get());
+        if late + bad > 0 {
+            let name = &model.training.name;
+            tracing::warn!(
+                "model {name:?} learns without {late} late and {bad} bad rows of source {:?}",
+                source.name
+            );
+        }
+    }
     Ok(collected.into_iter().map(|(name, rows)| (name, rows.batches())).collect())
 }
 

@@ -27,10 +27,19 @@ pub(super) fn find_again(path: &str, folder: &Path) -> Vec<PathBuf> {
     find(path, folder).unwrap_or_default()
 }
 
+/// The files of a folder, and of those in it that part it, such as `day=2026-03-01`.
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, OptionError> {
     let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
-    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    Ok(paths.filter(|path| path.is_file() && !is_hidden(path)).collect())
+    let mut files = Vec::new();
+    for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        let is_part = path.file_name().is_some_and(|name| name.to_string_lossy().contains('='));
+        if is_part && path.is_dir() {
+            files.extend(in_folder(&path)?);
+        } else if path.is_file() && !is_hidden(&path) {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 fn by_glob(pattern: &Path) -> Result<Vec<PathBuf>, OptionError> {
@@ -116,6 +125,22 @@ mod tests {
         assert_eq!(names(&find("", root).unwrap()), ["a.txt", "run_2.csv", "run_02b.csv", "run_10.csv"]);
         assert_eq!(names(&find("run_*.csv", root).unwrap()), ["run_2.csv", "run_02b.csv", "run_10.csv"]);
         assert_eq!(names(&find("a.txt", root).unwrap()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_parted_is_read_as_a_whole() {
+        let folder = folder(&["part-0.csv"]);
+        for part in ["day=2026-03-02/line=a", "day=2026-03-01", "old"] {
+            let part = folder.path().join(part);
+            fs::create_dir_all(&part).unwrap();
+            fs::write(part.join("part-0.csv"), "").unwrap();
+        }
+        let found = find("", folder.path()).unwrap();
+        let relative = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_string_lossy());
+        assert_eq!(
+            relative.collect::<Vec<_>>(),
+            ["day=2026-03-01/part-0.csv", "day=2026-03-02/line=a/part-0.csv", "part-0.csv"]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! column `expires_at`.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -128,7 +129,8 @@ impl Sink for MqttSink {
 
     fn finish(&mut self) -> Result<()> {
         let left = self.publisher.outbox.wait_until_empty(LAST_PATIENCE);
-        if left > 0 {
+        // The workers share the connection: one of them tells.
+        if left > 0 && !self.publisher.has_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "sink {:?}: {left} messages were not acknowledged by {} and may be lost",
                 self.name,
@@ -174,6 +176,8 @@ fn payloads(format: SinkFormat, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
 struct Publisher {
     outbox: Arc<Outbox>,
     thread: Option<JoinHandle<()>>,
+    /// That messages may be lost.
+    has_told: AtomicBool,
 }
 
 impl Publisher {
@@ -193,7 +197,7 @@ impl Publisher {
             .name(format!("mqtt-{name}"))
             .spawn(move || runtime.block_on(task.run()))
             .map_err(failed)?;
-        Ok(Self { outbox, thread: Some(thread) })
+        Ok(Self { outbox, thread: Some(thread), has_told: AtomicBool::new(false) })
     }
 }
 
