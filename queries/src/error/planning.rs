@@ -184,7 +184,7 @@ fn last_part(name: &str) -> &str {
 }
 
 /// "Error during planning: x" says "error" twice.
-fn strip_prefix(text: &str) -> String {
+pub(crate) fn strip_prefix(text: &str) -> String {
     const PREFIXES: [&str; 7] = [
         "Error during planning: ", "Execution error: ", "SQL error: ", "Schema error: ", "Arrow error: ",
         "Parser error: ", "Cast error: ",
