@@ -402,3 +402,14 @@ fn a_broker_that_is_not_there_is_told_and_tried_again_until_the_program_is_stopp
     log.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
 }
+
+#[test]
+fn a_row_that_cannot_be_computed_ends_the_program_and_names_the_expression() {
+    let readings = b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n";
+    let sql =
+        program("r.csv", "format = 'csv'").replace("machine, x FROM", "CAST(machine AS BIGINT) AS m FROM");
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(3);
+    let said = said.tells("a row could not be computed: CAST(machine AS Int64):");
+    said.tells("Cannot cast string 'a' to value of Int64 type");
+}

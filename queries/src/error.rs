@@ -10,7 +10,7 @@ use lineshaft_engine::declaration::OptionError;
 use crate::span::Span;
 
 pub use planning::from_datafusion;
-pub(crate) use planning::reword;
+pub(crate) use planning::{reword, strip_prefix};
 
 /// One thing that is wrong with a program.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

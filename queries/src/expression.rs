@@ -19,7 +19,7 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
 use lineshaft_engine::{Error, Result};
 
-use crate::error::QueryError;
+use crate::error::{QueryError, strip_prefix};
 use crate::window_function::external;
 
 /// The expression of the engine for a logical one over rows with the columns of `schema`.
@@ -110,6 +110,14 @@ fn failed(error: &DataFusionError) -> Error {
     Error::operator("expression", error.strip_backtrace())
 }
 
+/// An expression without the places of its columns: `x` for `x@2`.
+fn shown(physical: &Arc<dyn PhysicalExpr>) -> String {
+    let text = physical.to_string();
+    let mut parts = text.split('@');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |shown, part| shown + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
 struct Computed {
     physical: Arc<dyn PhysicalExpr>,
     data_type: DataType,
@@ -123,8 +131,12 @@ impl fmt::Debug for Computed {
 
 impl Expression for Computed {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        let value = self.physical.evaluate(rows).map_err(|error| failed(&error))?;
-        value.into_array(rows.num_rows()).map_err(|error| failed(&error))
+        let failed = |error: DataFusionError| {
+            let cause = strip_prefix(&error.strip_backtrace());
+            Error::operator("a row could not be computed", format!("{}: {cause}", shown(&self.physical)))
+        };
+        let value = self.physical.evaluate(rows).map_err(failed)?;
+        value.into_array(rows.num_rows()).map_err(failed)
     }
 
     fn data_type(&self) -> &DataType {

@@ -194,7 +194,7 @@ fn last_part(name: &str) -> &str {
 }
 
 /// "Error during planning: x" says "error" twice.
-fn strip_prefix(text: &str) -> String {
+pub(crate) fn strip_prefix(text: &str) -> String {
     const PREFIXES: [&str; 7] = [
         "Error during planning: ",
         "Execution error: ",
