@@ -64,7 +64,11 @@ fn line(metrics: &Metrics, rate: f64) -> String {
     let mut parts = vec![format!("{} rows/s", number(rate))];
     parts.push(done(metrics));
     let now = Clock::system().now();
-    let lag = metrics.sources.iter().filter_map(|source| source.lag(now)).max();
+    // Of files the age of the rows says nothing of how the engine gets on.
+    let is_live = |source: &&SourceMetrics| {
+        source.total_rows.load(Ordering::Relaxed) + source.total_bytes.load(Ordering::Relaxed) == 0
+    };
+    let lag = metrics.sources.iter().filter(is_live).filter_map(|source| source.lag(now)).max();
     if let Some(lag) = lag {
         parts.push(format!("watermark {} behind", span(lag)));
     }

@@ -53,9 +53,9 @@ const TUMBLING_BATCH: &str = "SELECT device_id, date_bin(INTERVAL '10 seconds', 
 const HOPPING: &str = "SELECT device_id, window_start, avg(temperature) AS t_avg, max(temperature) AS t_max
     FROM HOP(readings, ts, INTERVAL '5' SECOND, INTERVAL '60' SECOND) GROUP BY device_id, window_start, window_end";
 /// The cheap plan that a batch user would write: panes of 5 s, then each into its 12 windows.
-const HOPPING_BATCH: &str = "WITH pane AS (SELECT device_id, date_bin(INTERVAL '5 seconds', ts) AS p,
+const HOPPING_BATCH: &str = "WITH pane AS (SELECT device_id, CAST(ts AS BIGINT) / 5000000 AS p,
         sum(temperature) AS s, count(*) AS c, max(temperature) AS m FROM readings GROUP BY device_id, 2)
-    SELECT device_id, p - k * INTERVAL '5 seconds' AS w, sum(s) / sum(c) AS t_avg, max(m) AS t_max
+    SELECT device_id, p - k AS w, sum(s) / sum(c) AS t_avg, max(m) AS t_max
     FROM pane CROSS JOIN (VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9),(10),(11)) AS o(k) GROUP BY device_id, 2";
 const FILTER: &str = "SELECT ts, device_id, temperature + 273.15 AS kelvin, vibration, pressure
     FROM readings WHERE status = 0 AND vibration > 1.5";

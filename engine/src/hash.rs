@@ -2,9 +2,11 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray, downcast_primitive_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray, UInt32Array, downcast_primitive_array,
+};
 use arrow::compute::take;
-use arrow::datatypes::{ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice, UInt32Type};
+use arrow::datatypes::{ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice};
 use arrow::row::{RowConverter, SortField};
 
 use crate::error::Result;
@@ -111,13 +113,22 @@ fn word(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Row numbers per worker, each ascending.
-pub fn partition(hashes: &[u64], workers: usize) -> Vec<PrimitiveArray<UInt32Type>> {
-    let mut rows = vec![Vec::with_capacity(hashes.len() / workers + hashes.len() / 8); workers];
-    for (row, hash) in (0_u32..).zip(hashes) {
-        rows[owner(*hash, workers)].push(row);
+/// Row numbers per worker, each ascending: slices of one array, filled by a counting sort.
+pub fn partition(hashes: &[u64], workers: usize) -> Vec<UInt32Array> {
+    let owners: Vec<usize> = hashes.iter().map(|hash| owner(*hash, workers)).collect();
+    let mut counts = vec![0; workers];
+    for owner in &owners {
+        counts[*owner] += 1;
     }
-    rows.into_iter().map(Into::into).collect()
+    let starts: Vec<usize> =
+        counts.iter().scan(0, |end, count| Some(std::mem::replace(end, *end + count))).collect();
+    let (mut next, mut rows) = (starts.clone(), vec![0; hashes.len()]);
+    for (row, owner) in (0_u32..).zip(owners) {
+        rows[next[owner]] = row;
+        next[owner] += 1;
+    }
+    let rows = UInt32Array::from(rows);
+    starts.into_iter().zip(counts).map(|(start, count)| rows.slice(start, count)).collect()
 }
 
 /// The worker that owns a key: the high bits, so that a hash table on the worker still gets all of the low ones.

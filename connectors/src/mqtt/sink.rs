@@ -131,11 +131,9 @@ impl Sink for MqttSink {
         let left = self.publisher.outbox.wait_until_empty(LAST_PATIENCE);
         // The workers share the connection: one of them tells.
         if left > 0 && !self.publisher.has_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "sink {:?}: {left} messages were not acknowledged by {} and may be lost",
-                self.name,
-                self.options.client.url
-            );
+            let url = &self.options.client.url;
+            let reason = format!("{left} messages were not acknowledged by {url} and may be lost");
+            return Err(Error::connector("mqtt sink", &self.name, reason));
         }
         Ok(())
     }

@@ -216,13 +216,14 @@ pub(super) fn terminal<'scope>(
             if control.has_failed() {
                 return;
             }
-            let mut worked = epochs.work(frontiers, &mut outputs);
-            if worked.is_ok() && frontiers[0].is_empty() && !has_ended {
-                has_ended = true;
-                worked = end();
-            }
-            if let Err(error) = worked {
+            if let Err(error) = epochs.work(frontiers, &mut outputs) {
                 control.fail(error);
+            } else if frontiers[0].is_empty() && !has_ended {
+                has_ended = true;
+                // The other ends are still brought to theirs.
+                if let Err(error) = end() {
+                    control.fail_in_order(error, false);
+                }
             }
         }
     });

@@ -22,8 +22,8 @@ use crate::plan::quarantine_rows;
 use crate::source::{Decoded, Payload};
 use crate::time::Epoch;
 
-/// Batches that a worker decodes before their turn, at most. A Parquet row group of a million rows has 16.
-const AHEAD: usize = 24;
+/// Batches that a worker decodes before their turn, at most. A Parquet row group of a million rows has 32.
+const AHEAD: usize = 64;
 
 /// The streams of a source; `late` and `quarantine` are empty unless somebody reads them.
 pub(super) struct SourceStreams<'scope> {

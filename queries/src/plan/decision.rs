@@ -233,9 +233,7 @@ impl Lowering<'_> {
             let mut options = statement.options.to_map();
             options.remove("mode");
             // So that a connector that keeps rows back (a broker that is away) neither repeats nor delays a command.
-            if let Some(ttl) = &statement.time_to_live_us {
-                options.insert("ttl".to_owned(), format!("{} us", ttl.value));
-            }
+            options.insert("ttl".to_owned(), format!("{} us", time_to_live(statement)));
             self.add_sink(name, Origin::Node(node, 0), options);
         }
         self.done.insert(log, Origin::Node(node, 1));
@@ -254,6 +252,14 @@ pub(crate) fn command_schema(statement: &CreateActuator) -> SchemaRef {
 /// Columns of `<actuator>.log`.
 pub(crate) fn log_schema(statement: &CreateActuator) -> SchemaRef {
     GateOptions::default().log_schema(&command_schema(statement))
+}
+
+/// A command without a `TTL` lives for 10 s: none is so urgent that it should come later, and a sink of commands sends
+/// each at most once.
+const DEFAULT_TIME_TO_LIVE_US: i64 = 10_000_000;
+
+fn time_to_live(statement: &CreateActuator) -> i64 {
+    statement.time_to_live_us.as_ref().map_or(DEFAULT_TIME_TO_LIVE_US, |ttl| ttl.value)
 }
 
 fn gate_options(statement: &CreateActuator, closed: bool) -> Result<GateOptions> {
@@ -289,7 +295,7 @@ fn gate_options(statement: &CreateActuator, closed: bool) -> Result<GateOptions>
             interval: rate.per_us,
         }),
         interlock_keys: Vec::new(),
-        ttl: statement.time_to_live_us.as_ref().map(|ttl| ttl.value),
+        ttl: Some(time_to_live(statement)),
         event_time: None,
         failsafe: failsafe.collect::<Result<_>>()?,
         closed,

@@ -30,7 +30,7 @@ use convert::{convert, fits};
 use rows::{Batches, Shape};
 
 /// Rows of a batch; each batch is an epoch.
-const BATCH_ROWS: usize = 65_536;
+const BATCH_ROWS: usize = 32_768;
 
 /// A source of Parquet files.
 pub(super) struct ParquetSource {
