@@ -96,6 +96,9 @@ fn number(sql: &str, data: &Path) -> f64 {
     numbers(&rows, rows.schema().field(0).name())[0]
 }
 
+/// A figure of a series, computed without the engine.
+type Formula = fn(&Series) -> f64;
+
 /// Values with their times, and what is to be known of them: the plain formulas, apart from the code under test.
 #[derive(Clone, Debug, Default)]
 struct Series {

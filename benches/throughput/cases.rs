@@ -13,19 +13,19 @@ use lineshaft::Engine;
 use crate::measure::{Timer, report};
 
 /// A question, and who answers it besides us.
-pub struct Case {
-    pub name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     /// Which rows: `1k` or `100k` devices.
-    pub devices: &'static str,
-    pub input: Input,
+    pub(crate) devices: &'static str,
+    pub(crate) input: Input,
     /// Our query.
-    pub ours: &'static str,
+    pub(crate) ours: &'static str,
     /// The other side.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum Input {
     Parquet,
     Csv,
     Json,
@@ -33,7 +33,7 @@ pub enum Input {
 
 /// What a case is compared with.
 #[derive(Clone, Copy)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// DataFusion, batch, with this SQL, writing its result as Parquet.
     DataFusion(&'static str),
     /// The Arrow reader of the format alone, one thread a file half.
@@ -71,7 +71,7 @@ const SESSION_BATCH: &str = "WITH g AS (SELECT device_id, ts, temperature,
 const SCAN: &str =
     "SELECT ts, device_id, temperature, vibration, pressure, status FROM readings WHERE vibration > 1e9";
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case("tumbling", "1k", Input::Parquet, TUMBLING, Limit::DataFusion(TUMBLING_BATCH)),
     case("hopping", "1k", Input::Parquet, HOPPING, Limit::DataFusion(HOPPING_BATCH)),
     case("filter", "1k", Input::Parquet, FILTER, Limit::DataFusion(FILTER)),
@@ -92,7 +92,7 @@ const fn case(
 }
 
 /// One run in a process of its own: `ours|limit CASE FOLDER WORKERS`.
-pub fn child(arguments: &[String]) {
+pub(crate) fn child(arguments: &[String]) {
     let [side, name, folder, workers] = arguments else { panic!("four arguments") };
     let case = CASES.iter().find(|case| case.name == name).expect("a case");
     let (folder, workers) = (Path::new(folder), workers.parse().expect("a number"));

@@ -44,7 +44,7 @@ impl Random {
 }
 
 /// Writes what is not there yet.
-pub fn prepare(folder: &Path, rows: usize) -> Data {
+pub(crate) fn prepare(folder: &Path, rows: usize) -> Data {
     for (tag, devices) in [("1k", 1_000), ("100k", 100_000)] {
         let set = folder.join(format!("{tag}-{rows}"));
         if !set.join("done").exists() {

@@ -38,6 +38,6 @@ fn main() {
 }
 
 /// The files of one set of rows.
-pub struct Data {
-    pub folder: PathBuf,
+pub(crate) struct Data {
+    folder: PathBuf,
 }

@@ -8,11 +8,11 @@ use crate::Data;
 use crate::cases::{Case, Limit};
 
 /// The time since the start of a run.
-pub struct Timer(Instant);
+pub(crate) struct Timer(Instant);
 
 impl Timer {
     #[expect(clippy::disallowed_methods, reason = "a bench measures")]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 }
@@ -27,7 +27,7 @@ struct Run {
 }
 
 /// Prints the figures of the run that ends.
-pub fn report(timer: &Timer, rows: usize) {
+pub(crate) fn report(timer: &Timer, rows: usize) {
     let seconds = timer.0.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status
@@ -48,7 +48,7 @@ fn say(text: &str) {
 }
 
 /// The heading of the table.
-pub fn print_head() {
+pub(crate) fn print_head() {
     say(
         "| case | workers | Mrows/s | Mrows per CPU s | peak MB | limit | Mrows/s | Mrows per CPU s | peak MB | ratio |\n",
     );
@@ -56,7 +56,7 @@ pub fn print_head() {
 }
 
 /// Measures a case with one and with two workers.
-pub fn compare(case: &Case, data: &Data, rows: usize, runs: usize) {
+pub(crate) fn compare(case: &Case, data: &Data, rows: usize, runs: usize) {
     let folder = data.folder.join(format!("{}-{rows}", case.devices));
     for workers in [1, 2] {
         let (mut ours, mut limit) = (Vec::new(), Vec::new());

@@ -14,7 +14,7 @@ use lineshaft::{Batch, Engine};
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 use tokio::sync::mpsc;
 
-use super::{Series, assert_column, example, numbers, query};
+use super::{Formula, Series, assert_column, example, numbers, query};
 use crate::support::shared_data;
 
 /// How often the messages are published, a minute of event time apart.
@@ -212,7 +212,7 @@ fn windows_are_those_of_plain_formulas(messages: &[Message], data: &Path) {
             (*minute as i64, text(&stations), text(&names))
         })
         .collect();
-    let checks: [(&str, fn(&Series) -> f64); 4] = [
+    let checks: [(&str, Formula); 4] = [
         ("n", Series::n),
         ("mean", Series::mean),
         ("deviation", Series::stddev),

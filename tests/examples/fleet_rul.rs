@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use super::{Series, assert_column, example, lineshaft, number, numbers, query};
+use super::{Formula, Series, assert_column, example, lineshaft, number, numbers, query};
 use crate::support::shared_data;
 
 /// Engines of each file; all hundred would take the test a minute.
@@ -73,7 +73,7 @@ fn fleet_rul_learns_from_failures_and_tells_how_long_the_others_last() {
         .zip(numbers(&rows, "cycle"))
         .map(|(unit, cycle)| (*unit as i64, cycle as i64))
         .collect();
-    let checks: [(&str, usize, fn(&Series) -> f64); 3] =
+    let checks: [(&str, usize, Formula); 3] =
         [("mean_s4", 4, Series::mean), ("dev_s9", 9, Series::stddev), ("slope_s11", 11, Series::slope)];
     for (column, sensor, of) in checks {
         let expected: BTreeMap<_, _> =

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lineshaft::connectors::broker::Broker;
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 
-use super::{Series, assert_column, example, lineshaft, number, numbers, query};
+use super::{Formula, Series, assert_column, example, lineshaft, number, numbers, query};
 use crate::support::shared_data;
 
 /// Far above what the test needs, and below the patience of a person.
@@ -147,7 +147,7 @@ fn features_are_those_of_plain_formulas(skab: &Path, data: &Path) {
         .map(|(experiment, start)| (experiment as i64, start as i64))
         .collect();
     assert_eq!(keys, windows.keys().copied().collect::<Vec<_>>(), "a row per experiment and window");
-    let check = |column: &str, source: &str, scale: f64, of: fn(&Series) -> f64| {
+    let check = |column: &str, source: &str, scale: f64, of: Formula| {
         let expected = windows.iter().map(|(key, window)| (*key, of(&window[source]))).collect();
         assert_column(&rows, column, &keys, &expected, scale);
     };
@@ -155,7 +155,7 @@ fn features_are_those_of_plain_formulas(skab: &Path, data: &Path) {
     check("is_faulty", "anomaly", 1.0, |anomaly| f64::from(u8::from(anomaly.values.contains(&1.0))));
     for (name, source) in CHANNELS {
         check(name, source, 1.0, Series::mean);
-        let more: [(&str, fn(&Series) -> f64); 5] = [
+        let more: [(&str, Formula); 5] = [
             ("stddev", Series::stddev),
             ("rms", Series::rms),
             ("kurtosis", Series::kurtosis),

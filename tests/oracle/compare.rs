@@ -34,6 +34,7 @@ pub(super) fn difference(streamed: &[RecordBatch], expected: &[RecordBatch]) -> 
 
 fn sorted(batches: &[RecordBatch]) -> Vec<Row> {
     let mut rows: Vec<Row> = batches.iter().flat_map(rows).collect();
+    #[expect(clippy::cast_possible_truncation, reason = "small numbers, only to put rows side by side")]
     let order = |floats: &[Option<f64>]| {
         floats.iter().map(|x| x.map(|x| (x * 1e6).round() as i64)).collect::<Vec<_>>()
     };

@@ -42,7 +42,7 @@ pub(super) fn with_dictionaries(schema: &SchemaRef, but: &[usize]) -> SchemaRef 
 
 /// The declared columns `named` with the types that the kept columns have.
 pub(super) fn kept(from: &SchemaRef, keep: &[usize], named: &Schema) -> SchemaRef {
-    let types = keep.iter().map(|column| from.field(*column)).map(|field| is_compact(field));
+    let types = keep.iter().map(|column| is_compact(from.field(*column)));
     typed(named, types)
 }
 
