@@ -23,7 +23,9 @@ use crate::source::{Decoded, Payload};
 use crate::time::Epoch;
 
 /// Batches that a worker decodes before their turn, at most. A Parquet row group of a million rows has 32.
-const AHEAD: usize = 64;
+const AHEAD: usize = 40;
+/// Batches that a worker sends before the operators behind it run, if there are other workers.
+const BURST: usize = 16;
 
 /// The streams of a source; `late` and `quarantine` are empty unless somebody reads them.
 pub(super) struct SourceStreams<'scope> {
@@ -120,7 +122,7 @@ impl Reader {
     /// One step of work, then the capabilities follow the feed.
     fn step(&mut self, ports: &mut [Port; 3], capabilities: &mut Vec<Capability<Epoch>>) -> Result<Step> {
         self.claim()?;
-        let worked = self.send_one(ports, capabilities)? || self.decode_ahead()?;
+        let worked = self.send(ports, capabilities)? || self.decode_ahead()?;
         match self.feed.frontier() {
             Some(frontier) => {
                 for capability in capabilities {
@@ -147,6 +149,21 @@ impl Reader {
         Ok(())
     }
 
+    /// Sends what it may. With several workers that is a burst: the others wait for their turn, and what is behind the
+    /// source can go on in parallel. A single worker sends batch by batch, so that the operators
+    /// run while the rows are in the cache. True if there was something to do.
+    fn send(&mut self, ports: &mut [Port; 3], capabilities: &[Capability<Epoch>]) -> Result<bool> {
+        let worked = self.send_one(ports, capabilities)?;
+        if worked && self.workers > 1 {
+            for _ in 1..BURST {
+                if !self.send_one(ports, capabilities)? {
+                    break;
+                }
+            }
+        }
+        Ok(worked)
+    }
+
     /// Sends the next batch, if it is its turn. True if there was something to do.
     fn send_one(&mut self, ports: &mut [Port; 3], capabilities: &[Capability<Epoch>]) -> Result<bool> {
         let Some(first) = self.claimed.front_mut() else {
@@ -161,7 +178,7 @@ impl Reader {
         let ticket = first.ticket;
         if let Some(decoded) = first.ready.pop_front() {
             let turn = self.feed.stamp(&ticket, Some(&decoded))?;
-            self.send(turn, decoded, &ticket, ports, capabilities)?;
+            self.send_rows(turn, decoded, &ticket, ports, capabilities)?;
         } else if first.batches.is_none() {
             if ticket.has_end() || first.only_moves_time {
                 let turn = self.feed.stamp(&ticket, None)?;
@@ -185,7 +202,7 @@ impl Reader {
         Ok(true)
     }
 
-    fn send(
+    fn send_rows(
         &self,
         turn: Turn,
         mut decoded: Decoded,
