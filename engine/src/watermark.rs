@@ -9,7 +9,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use std::ops::Range;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use hashbrown::HashMap;
@@ -48,6 +50,9 @@ pub(crate) struct Stamped {
     pub(crate) late: Option<RecordBatch>,
     pub(crate) rejected: Vec<Rejected>,
 }
+
+/// Rows that are looked at together before each by itself.
+const BLOCK: usize = 1024;
 
 /// What becomes of one row.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -157,21 +162,30 @@ impl SourceClock {
         let latest_allowed = rule.max_future.map_or(EventTime::MAX, |future| now.saturating_add(future));
         let mut largest = if progress.started { progress.largest } else { EventTime::MIN };
         let mut fates = None;
-        for row in 0..times.len() {
-            let fate = if times.is_null(row) {
-                Fate::NullTime
-            } else {
-                let time = times.value(row);
-                if time > latest_allowed {
-                    Fate::Future
-                } else if time < largest.saturating_sub(rule.disorder).max(source) {
-                    Fate::Late
+        for block in (0..times.len()).step_by(BLOCK) {
+            let rows = block..times.len().min(block + BLOCK);
+            if let Some(newest) =
+                all_on_time(times, rows.clone(), largest, rule.disorder, source, latest_allowed)
+            {
+                largest = newest;
+                continue;
+            }
+            for row in rows {
+                let fate = if times.is_null(row) {
+                    Fate::NullTime
                 } else {
-                    largest = largest.max(time);
-                    continue;
-                }
-            };
-            fates.get_or_insert_with(|| vec![Fate::OnTime; times.len()])[row] = fate;
+                    let time = times.value(row);
+                    if time > latest_allowed {
+                        Fate::Future
+                    } else if time < largest.saturating_sub(rule.disorder).max(source) {
+                        Fate::Late
+                    } else {
+                        largest = largest.max(time);
+                        continue;
+                    }
+                };
+                fates.get_or_insert_with(|| vec![Fate::OnTime; times.len()])[row] = fate;
+            }
         }
         if largest > EventTime::MIN {
             progress.largest = largest;
@@ -215,6 +229,27 @@ impl SourceClock {
         self.partitions[partition].started |= rows.num_rows() > 0;
         Ok(fates.iter().any(|fate| *fate != Fate::OnTime).then_some(fates))
     }
+}
+
+/// The largest event time after `rows`, if one look at their least and largest shows that none of them is late or from
+/// the future, in whatever order they are. Nearly all rows of a plant pass here, at a fraction of the cost.
+fn all_on_time(
+    times: &TimestampMicrosecondArray,
+    rows: Range<usize>,
+    largest: EventTime,
+    disorder: i64,
+    source: EventTime,
+    latest_allowed: EventTime,
+) -> Option<EventTime> {
+    if times.null_count() > 0 {
+        return None;
+    }
+    let times = &times.values()[rows];
+    let (least, newest) = times
+        .iter()
+        .fold((EventTime::MAX, largest), |(least, newest), time| (least.min(*time), newest.max(*time)));
+    (newest <= latest_allowed && least >= newest.saturating_sub(disorder).max(source))
+        .then_some(newest)
 }
 
 fn split(rows: &RecordBatch, fates: &[Fate], rule: &WatermarkRule, now: i64) -> Result<Stamped> {
@@ -298,6 +333,32 @@ mod tests {
         let count: usize = all.iter().map(|row| late(&single.stamp(rows(&[*row]), 0, 0).unwrap())).sum();
         assert_eq!(count, 2);
         assert_eq!(single.watermark(0), Watermark(18 * SECOND));
+    }
+
+    #[test]
+    fn many_rows_at_once_are_judged_as_one_by_one() {
+        // Mostly in order; some two seconds back, some far, some from the future.
+        let seconds = (0_i64..5000).map(|row| match row % 997 {
+            13 => row / 10 - 2,
+            500 => row / 10 - 30,
+            700 => row / 10 + 90_000,
+            _ => row / 10,
+        });
+        let all: Vec<(i64, &str)> = seconds.map(|second| (second, "a")).collect();
+        let guarded = WatermarkRule { max_future: Some(10_000 * SECOND), ..rule(vec![]) };
+        let clock = || SourceClock::new(Some(guarded.clone()), &[Partition::default()], 0);
+        let (mut whole, mut single) = (clock(), clock());
+        let together = whole.stamp(rows(&all), 0, 0).unwrap();
+        let mut late_rows = 0;
+        let mut future = 0;
+        for row in &all {
+            let stamped = single.stamp(rows(&[*row]), 0, 0).unwrap();
+            late_rows += late(&stamped);
+            future += stamped.rejected.len();
+        }
+        assert_eq!((late(&together), together.rejected.len()), (late_rows, future));
+        assert!(late_rows > 0 && future > 0);
+        assert_eq!(whole.watermark(0), single.watermark(0));
     }
 
     #[test]
