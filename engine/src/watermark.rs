@@ -248,8 +248,7 @@ fn all_on_time(
     let (least, newest) = times
         .iter()
         .fold((EventTime::MAX, largest), |(least, newest), time| (least.min(*time), newest.max(*time)));
-    (newest <= latest_allowed && least >= newest.saturating_sub(disorder).max(source))
-        .then_some(newest)
+    (newest <= latest_allowed && least >= newest.saturating_sub(disorder).max(source)).then_some(newest)
 }
 
 fn split(rows: &RecordBatch, fates: &[Fate], rule: &WatermarkRule, now: i64) -> Result<Stamped> {
