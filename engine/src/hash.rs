@@ -1,12 +1,15 @@
 //! Hashes of key columns: which worker owns a key. Fixed seed: the same on every machine and at every replay.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray, UInt32Array, downcast_primitive_array,
 };
 use arrow::compute::take;
-use arrow::datatypes::{ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice};
+use arrow::datatypes::{
+    ArrowNativeType, ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice,
+};
 use arrow::row::{RowConverter, SortField};
 
 use crate::error::Result;
@@ -113,22 +116,32 @@ fn word(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Row numbers per worker, each ascending: slices of one array, filled by a counting sort.
-pub fn partition(hashes: &[u64], workers: usize) -> Vec<UInt32Array> {
-    let owners: Vec<usize> = hashes.iter().map(|hash| owner(*hash, workers)).collect();
-    let mut counts = vec![0; workers];
-    for owner in &owners {
-        counts[*owner] += 1;
+/// Row numbers per worker, each ascending: who owns the values of `columns`.
+///
+/// # Errors
+/// If a column has a type that cannot be a key.
+pub fn partition(columns: &[ArrayRef], rows: usize, workers: usize) -> Result<Vec<UInt32Array>> {
+    if let [column] = columns
+        && let Some(dictionary) = column.as_dictionary_opt::<Int32Type>()
+        && dictionary.null_count() == 0
+        && dictionary.values().len() <= rows
+    {
+        // One look a row: the owner of each value is known.
+        let values = hash_rows(&[Arc::clone(dictionary.values())], dictionary.values().len())?;
+        let owners: Vec<usize> = values.iter().map(|hash| owner(*hash, workers)).collect();
+        let codes = dictionary.keys().values().iter();
+        return Ok(scatter(codes.map(|code| owners[code.as_usize()]), rows, workers));
     }
-    let starts: Vec<usize> =
-        counts.iter().scan(0, |end, count| Some(std::mem::replace(end, *end + count))).collect();
-    let (mut next, mut rows) = (starts.clone(), vec![0; hashes.len()]);
+    let hashes = hash_rows(columns, rows)?;
+    Ok(scatter(hashes.iter().map(|hash| owner(*hash, workers)), rows, workers))
+}
+
+fn scatter(owners: impl Iterator<Item = usize>, rows: usize, workers: usize) -> Vec<UInt32Array> {
+    let mut taken: Vec<Vec<u32>> = (0..workers).map(|_| Vec::with_capacity(rows)).collect();
     for (row, owner) in (0_u32..).zip(owners) {
-        rows[next[owner]] = row;
-        next[owner] += 1;
+        taken[owner].push(row);
     }
-    let rows = UInt32Array::from(rows);
-    starts.into_iter().zip(counts).map(|(start, count)| rows.slice(start, count)).collect()
+    taken.into_iter().map(UInt32Array::from).collect()
 }
 
 /// The worker that owns a key: the high bits, so that a hash table on the worker still gets all of the low ones.
@@ -162,5 +175,17 @@ mod tests {
         assert_eq!(hash_rows(&[Arc::new(large)], 4).unwrap(), expected);
         assert_eq!(expected[0], expected[3]);
         assert_ne!(expected[0], expected[2]);
+    }
+
+    #[test]
+    fn a_key_has_the_same_owner_plain_or_in_a_dictionary() {
+        let texts: Vec<String> = (0..50).map(|i| format!("pump {}", i % 7)).collect();
+        let plain: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+        let dictionary: DictionaryArray<Int32Type> = texts.iter().map(String::as_str).collect();
+        let plain = partition(&[plain], 50, 3).unwrap();
+        assert_eq!(partition(&[Arc::new(dictionary)], 50, 3).unwrap(), plain);
+        let mut rows: Vec<u32> = plain.iter().flat_map(|rows| rows.values().to_vec()).collect();
+        rows.sort_unstable();
+        assert_eq!(rows, (0..50).collect::<Vec<_>>());
     }
 }

@@ -9,7 +9,7 @@ use timely::progress::Stamp;
 
 use super::frame::{Frame, Part};
 use crate::batch::Batch;
-use crate::hash::{hash_rows, partition};
+use crate::hash::partition;
 
 /// Distributes the parts of a frame. Rows go by key, to one worker, or where they are addressed to; marks go where
 /// they are addressed to, which past the source is the worker itself.
@@ -53,8 +53,8 @@ impl RowDistributor {
 
 fn split(batch: &Batch, keys: &[usize], workers: usize) -> Vec<Batch> {
     let columns: Vec<_> = keys.iter().map(|key| Arc::clone(batch.rows().column(*key))).collect();
-    let hashes = hash_rows(&columns, batch.num_rows()).expect("the planner chose keys that can be hashed");
-    let taken = partition(&hashes, workers);
+    let taken = partition(&columns, batch.num_rows(), workers);
+    let taken = taken.expect("the planner chose keys that can be hashed");
     taken.iter().map(|rows| batch.take(rows).expect("row numbers of this batch")).collect()
 }
 

@@ -22,10 +22,10 @@ use crate::plan::quarantine_rows;
 use crate::source::{Decoded, Payload};
 use crate::time::Epoch;
 
-/// Batches that a worker decodes before their turn, at most. A Parquet row group of a million rows has 32.
-const AHEAD: usize = 40;
+/// Batches that a worker decodes before their turn, at most. A chunk of a Parquet file has 8.
+const AHEAD: usize = 12;
 /// Batches that a worker sends before the operators behind it run, if there are other workers.
-const BURST: usize = 16;
+const BURST: usize = 8;
 
 /// The streams of a source; `late` and `quarantine` are empty unless somebody reads them.
 pub(super) struct SourceStreams<'scope> {

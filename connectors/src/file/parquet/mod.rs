@@ -1,4 +1,4 @@
-//! Parquet files: a chunk is a row group, which a worker reads and decodes itself, needed columns only.
+//! Parquet files: a chunk is a part of a row group, which a worker reads and decodes itself, needed columns only.
 //!
 //! The footer of each file is read once. Types that differ from the declared ones are cast where every value has its
 //! place: whole numbers to wider ones and to `TIMESTAMP` (by `timestamp_format`), floats to `DOUBLE`, any text to `TEXT`.
@@ -21,7 +21,7 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::PageIndexPolicy;
 
 use super::decoder::{received_at, shown};
 use super::options::{FileOptions, unreadable};
@@ -31,6 +31,8 @@ use rows::{Batches, Shape};
 
 /// Rows of a batch; each batch is an epoch.
 const BATCH_ROWS: usize = 32_768;
+/// Rows of a chunk, at most. A worker keeps a chunk decoded until its turn comes, so this bounds its memory.
+const CHUNK_ROWS: u64 = 8 * BATCH_ROWS as u64;
 
 /// A source of Parquet files.
 pub(super) struct ParquetSource {
@@ -53,10 +55,21 @@ struct ParquetFile {
     mask: ProjectionMask,
     /// For each needed column of the record its place among the columns that are read; `None` if the file has it not.
     places: Vec<(ColumnSpec, Option<usize>)>,
-    /// Least and largest event time of each row group, where the statistics have them.
-    spans: Vec<Span>,
+    pieces: Vec<Piece>,
 }
 
+/// The rows of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    row_group: usize,
+    /// Rows of the row group before it.
+    offset: usize,
+    rows: u64,
+    /// That of the row group.
+    span: Span,
+}
+
+/// Least and largest event time of a row group, where the statistics have them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     earliest: Option<EventTime>,
@@ -104,7 +117,7 @@ impl ParquetFile {
         roots.sort_unstable();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
         let place = |root: Option<usize>| root.and_then(|root| roots.binary_search(&root).ok());
-        let spans = spans(layout, &columns, &metadata);
+        let pieces = pieces(&metadata, &spans(layout, &columns, &metadata));
         Ok(Self {
             name: shown(&path),
             received_at: received_at(&facts),
@@ -116,44 +129,34 @@ impl ParquetFile {
             path,
             metadata,
             mask,
-            spans,
+            pieces,
         })
     }
 
-    fn row_groups(&self) -> &[RowGroupMetaData] {
-        self.metadata.metadata().row_groups()
+    fn span(&self, piece: usize) -> Span {
+        self.pieces.get(piece).map(|piece| piece.span).unwrap_or_default()
     }
 
-    fn rows(&self, row_group: usize) -> u64 {
-        self.row_groups().get(row_group).map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
-    }
-
-    fn span(&self, row_group: usize) -> Span {
-        self.spans.get(row_group).copied().unwrap_or_default()
-    }
-
-    /// The chunk of a row group; `near` is that of the one before.
+    /// The chunk of a piece; `near` is that of the one before. A file without rows is one empty chunk.
     fn chunk(&self, partition: usize, index: usize, near: Option<EventTime>) -> Chunk {
-        let rows = self.rows(index);
+        let rows = self.pieces.get(index).map_or(0, |piece| piece.rows);
         let batches = rows.div_ceil(BATCH_ROWS as u64).max(1);
         Chunk {
             partition,
-            payload: if index < self.row_groups().len() {
-                Payload::Part { index, rows }
-            } else {
-                Payload::Empty
-            },
+            payload: if index < self.pieces.len() { Payload::Part { index, rows } } else { Payload::Empty },
             batches: u32::try_from(batches).unwrap_or(u32::MAX),
             near: self.span(index).latest.max(near),
-            last: index + 1 >= self.row_groups().len(),
+            last: index + 1 >= self.pieces.len(),
         }
     }
 
-    fn reader(&self, row_group: usize) -> Result<ParquetRecordBatchReader> {
+    fn reader(&self, piece: Piece) -> Result<ParquetRecordBatchReader> {
         let file = File::open(&self.path).map_err(|error| Error::file("open", &self.path, error))?;
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_projection(self.mask.clone())
-            .with_row_groups(vec![row_group])
+            .with_row_groups(vec![piece.row_group])
+            .with_offset(piece.offset)
+            .with_limit(usize::try_from(piece.rows).unwrap_or(usize::MAX))
             .with_batch_size(BATCH_ROWS)
             .build()
             .map_err(|error| self.broken(error))
@@ -167,7 +170,9 @@ impl ParquetFile {
 
 /// The footer; text columns that are declared as dictionaries are read as such.
 fn metadata(file: &File, layout: &Layout) -> parquet::errors::Result<ArrowReaderMetadata> {
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    // With the places of the pages the rows before a piece need not be read.
+    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+    let metadata = ArrowReaderMetadata::load(file, options.clone())?;
     let compact = |field: &Arc<Field>| {
         let declared = layout.columns.iter().find(|spec| spec.field.name() == field.name());
         let declared = declared.map(|spec| spec.field.data_type());
@@ -187,10 +192,21 @@ fn metadata(file: &File, layout: &Layout) -> parquet::errors::Result<ArrowReader
         None => Arc::clone(field),
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    ArrowReaderMetadata::try_new(
-        Arc::clone(metadata.metadata()),
-        ArrowReaderOptions::new().with_schema(schema),
-    )
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))
+}
+
+/// The row groups in pieces of at most [`CHUNK_ROWS`].
+fn pieces(metadata: &ArrowReaderMetadata, spans: &[Span]) -> Vec<Piece> {
+    let groups = metadata.metadata().row_groups().iter().zip(spans).enumerate();
+    let pieces = groups.flat_map(|(row_group, (group, span))| {
+        let total = u64::try_from(group.num_rows()).unwrap_or(0);
+        (0..total.div_ceil(CHUNK_ROWS)).map(move |number| {
+            let offset = number * CHUNK_ROWS;
+            let rows = CHUNK_ROWS.min(total - offset);
+            Piece { row_group, offset: usize::try_from(offset).unwrap_or(usize::MAX), rows, span: *span }
+        })
+    });
+    pieces.collect()
 }
 
 /// The column of the file for each declared one, by name.
@@ -269,7 +285,7 @@ impl Source for ParquetSource {
         let mut next = vec![0; files.len()];
         let mut near: Vec<Option<EventTime>> = vec![None; files.len()];
         let mut open: Vec<usize> = (0..files.len()).collect();
-        // The row group that begins first; without statistics, that of the file that is furthest behind.
+        // The piece that begins first; without statistics, that of the file that is furthest behind.
         let begins =
             |file: usize, index: usize, near: Option<EventTime>| files[file].span(index).earliest.or(near);
         while let Some(partition) =
@@ -295,20 +311,15 @@ impl Source for ParquetSource {
     }
 
     fn partitions(&self) -> Vec<Partition> {
-        let earliest = |file: &ParquetFile| file.spans.iter().map(|span| span.earliest).min().flatten();
+        let earliest =
+            |file: &ParquetFile| file.pieces.iter().map(|piece| piece.span.earliest).min().flatten();
         let partition =
             |file: &ParquetFile| Partition { name: file.name.to_string(), earliest: earliest(file) };
         self.decoder.files.iter().map(partition).collect()
     }
 
     fn total_rows(&self) -> Option<u64> {
-        Some(
-            self.decoder
-                .files
-                .iter()
-                .map(|file| (0..file.row_groups().len()).map(|group| file.rows(group)).sum::<u64>())
-                .sum(),
-        )
+        Some(self.decoder.files.iter().flat_map(|file| &file.pieces).map(|piece| piece.rows).sum())
     }
 }
 
@@ -321,11 +332,12 @@ impl Decoder for ParquetDecoder {
         let Payload::Part { index, .. } = chunk.payload else {
             return Ok(Box::new(std::iter::empty()));
         };
-        let Some(file) = self.files.get(chunk.partition) else {
-            return Err(Error::Plan(format!("there is no Parquet file {}", chunk.partition)));
+        let file = self.files.get(chunk.partition);
+        let Some((file, piece)) = file.and_then(|file| Some((file, *file.pieces.get(index)?))) else {
+            return Err(Error::Plan(format!("there is no part {index} of Parquet file {}", chunk.partition)));
         };
         Ok(Box::new(Batches {
-            reader: file.reader(index)?,
+            reader: file.reader(piece)?,
             shape: Shape {
                 layout: self.layout.clone(),
                 places: file.places.clone(),

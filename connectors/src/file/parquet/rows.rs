@@ -1,4 +1,4 @@
-//! The batches of a row group as rows of the source.
+//! The batches of a chunk as rows of the source.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::convert::convert;
 use crate::file::decoder::file_column;
 use crate::format::layout::{ColumnSpec, Layout};
 
-/// The batches of a row group.
+/// The batches of a chunk.
 pub(super) struct Batches {
     pub(super) reader: ParquetRecordBatchReader,
     pub(super) shape: Shape,
