@@ -5,6 +5,7 @@
 mod bad_input;
 mod cli;
 mod examples;
+mod golden;
 mod oracle;
 mod pages;
 mod support;

@@ -1,5 +1,9 @@
 //! What tests share: data that stands beside the checkout, and a program run to its end.
 
+pub(crate) mod compare;
+pub(crate) mod seeded;
+pub(crate) mod views;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -52,7 +52,11 @@ impl Functions {
             for alias in function.aliases() {
                 aggregate.insert(alias.clone(), Arc::clone(&function));
             }
-            aggregate.insert(function.name().to_owned(), function);
+            let replaced = aggregate.insert(function.name().to_owned(), Arc::clone(&function));
+            // Else `stddev` and `stddev_samp` would be two functions of one name.
+            for alias in replaced.iter().flat_map(|replaced| replaced.aliases()) {
+                aggregate.insert(alias.clone(), Arc::clone(&function));
+            }
         }
         let mut expression_planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(crate::functions::ArrayForms)];
         expression_planners.extend(SessionStateDefaults::default_expr_planners());
