@@ -74,6 +74,10 @@ fn line(metrics: &Metrics, rate: f64) -> String {
     }
     parts.push(format!("late {}", total(|source| source.late.get())));
     parts.push(format!("quarantined {}", total(|source| source.quarantined.get())));
+    let deduplicated = total(|source| source.deduplicated.get());
+    if deduplicated > 0 {
+        parts.push(format!("deduplicated {deduplicated}"));
+    }
     parts.join(" | ")
 }
 
@@ -95,17 +99,18 @@ fn done(metrics: &Metrics) -> String {
     format!("{} rows", number(received as f64))
 }
 
-/// What went where, at the end: received = processed + late + quarantined.
+/// What went where, at the end: received = processed + late + quarantined + deduplicated.
 fn summary(metrics: &Metrics) -> String {
     let mut parts = Vec::new();
     for source in &metrics.sources {
         parts.push(format!(
-            "{}: {} received = {} processed + {} late + {} quarantined",
+            "{}: {} received = {} processed + {} late + {} quarantined + {} deduplicated",
             source.name,
             source.received.get(),
             source.processed.get(),
             source.late.get(),
-            source.quarantined.get()
+            source.quarantined.get(),
+            source.deduplicated.get()
         ));
         if source.watermark() == Watermark::START && source.processed.get() == 0 && source.received.get() > 0
         {

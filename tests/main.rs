@@ -8,5 +8,6 @@ mod examples;
 mod golden;
 mod oracle;
 mod pages;
+mod sources;
 mod support;
 mod tidy;

@@ -136,7 +136,7 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
     let mut page = format!(
         "# Metrics\n\n{HOW}\n\n\
          `Running::metrics` gives them while a program runs; the status line and the last log line show them. For every \
-         source, received = processed + late + quarantined, exactly. Counts only grow, and are in rows unless it says \
+         source, received = processed + late + quarantined + deduplicated, exactly. Counts only grow, and are in rows unless it says \
          otherwise.\n"
     );
     for (owner, title) in [("SourceMetrics", "Of each source"), ("SinkMetrics", "Of each sink")] {

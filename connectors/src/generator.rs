@@ -194,6 +194,8 @@ impl Generator {
     fn chunk(&self, first: u64, end: u64) -> Result<Chunk> {
         let mut chunk = Chunk::new(Payload::Rows(self.rows.make(first, end)?));
         chunk.near = Some(self.rows.time(end - 1));
+        let disorder = i64::try_from(self.rows.options.disorder_us).unwrap_or(i64::MAX);
+        chunk.rest = Some(self.rows.time(end).saturating_sub(disorder));
         chunk.last = end == self.end();
         Ok(chunk)
     }

@@ -50,7 +50,8 @@ pub const COMMON_SOURCE_OPTIONS: &[OptionDoc] = &[
         "idle_after",
         "duration",
         "none",
-        "A silence (of a partition or key) after which the watermark no longer waits for it.",
+        "A silence (of a partition or key) after which the watermark no longer waits for it. That of a live source \
+         that is silent as a whole goes on with the clock.",
     ),
     OptionDoc::optional(
         "allowed_lateness",

@@ -14,6 +14,7 @@ pub mod clock;
 mod control;
 mod dataflow;
 pub mod declaration;
+mod deduplicate;
 pub mod error;
 pub mod expression;
 pub mod hash;

@@ -1,4 +1,5 @@
-//! Counts of what went where. For every source, received = processed + late + quarantined, exactly.
+//! Counts of what went where. For every source, received = processed + late + quarantined + deduplicated,
+//! exactly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -56,6 +57,8 @@ pub struct SourceMetrics {
     pub late: Counter,
     /// Records in `<source>.quarantine`.
     pub quarantined: Counter,
+    /// Rows that repeat one before, dropped by `DEDUPLICATE BY`.
+    pub deduplicated: Counter,
     /// Raw input read, bytes.
     pub bytes: Counter,
     /// Rows expected in all, 0 if not known.

@@ -53,6 +53,8 @@ pub struct SourceNode {
     pub schema: SchemaRef,
     /// How its watermark is made; `None` if it declares none.
     pub watermark: Option<WatermarkRule>,
+    /// Rows that came before are dropped.
+    pub deduplicate: Option<DeduplicateRule>,
     /// A table is loaded before the first row of any stream.
     pub is_table: bool,
 }
@@ -70,6 +72,17 @@ pub struct WatermarkRule {
     pub idle_after: Option<i64>,
     /// A row whose event time is further than this ahead of its arrival (microseconds) is kept aside.
     pub max_future: Option<i64>,
+}
+
+/// `DEDUPLICATE BY (keys) WITHIN interval`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeduplicateRule {
+    /// Columns whose values together name a row.
+    pub keys: Vec<usize>,
+    /// The column of event time.
+    pub time: usize,
+    /// How far a repetition may be from its row in event time, microseconds.
+    pub within: i64,
 }
 
 /// A step of the plan.

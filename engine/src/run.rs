@@ -10,6 +10,7 @@ use timely::worker::Worker as TimelyWorker;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::dataflow::{Program, build};
+use crate::deduplicate::Deduplicator;
 use crate::error::{Error, Result};
 use crate::intake::{Feed, Intake, Line, set_totals};
 use crate::metrics::Metrics;
@@ -64,11 +65,12 @@ pub fn start(
     let stops = sources.iter().any(|source| !source.is_bounded());
     for (index, (source, node)) in sources.into_iter().zip(&plan.sources).enumerate() {
         set_totals(&metrics.sources[index], source.total_rows(), source.total_bytes());
-        let (line, chunks) = line(source.as_ref(), node, &settings);
+        let (line, chunks) = line(source.as_ref(), node, &settings)?;
         connectors.push(connect(node.name.clone(), source, chunks, &settings, &control, stops)?);
         lines.push(line);
     }
-    let feeds = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
+    let feeds: Vec<_> = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
+    Feed::introduce(&feeds, &plan);
     let program =
         Program { plan, feeds, sinks, control: Arc::clone(&control), metrics: Arc::clone(&metrics) };
     let intake =
@@ -143,12 +145,15 @@ fn spawn<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) 
     builder.spawn(f).map_err(|error| Error::Plan(format!("could not start a thread: {error}")))
 }
 
-fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> (Line, ChunkSender) {
+fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(Line, ChunkSender)> {
     let partitions = source.partitions();
-    let clock = SourceClock::new(node.watermark.clone(), &partitions, settings.clock.now());
+    let clock =
+        SourceClock::new(node.watermark.clone(), &partitions, source.is_bounded(), settings.clock.now());
+    let rule = node.deduplicate.clone();
+    let deduplicator = rule.map(|rule| Deduplicator::new(rule, &node.schema)).transpose()?;
     let (sender, chunks) = ChunkSender::channel();
     let line = Line {
-        feed: Arc::new(Feed::new(source.decoder(), clock)),
+        feed: Arc::new(Feed::new(source.decoder(), clock, deduplicator)),
         chunks,
         is_bounded: source.is_bounded(),
         is_table: node.is_table,
@@ -157,7 +162,7 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> (Line, C
         head: None,
         has_ended: false,
     };
-    (line, sender)
+    Ok((line, sender))
 }
 
 /// Runs a connector on a thread of its own. Its failure is the failure of the program, after what was read is finished;
@@ -304,6 +309,7 @@ mod tests {
                 name: "readings".into(),
                 schema: Arc::clone(&schema),
                 watermark: Some(watermark),
+                deduplicate: None,
                 is_table: false,
             }],
             nodes: vec![Node {

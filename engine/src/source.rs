@@ -56,6 +56,8 @@ pub struct Partition {
     pub name: String,
     /// The event time of its first row, or its least one, if that can be told without reading it all.
     pub earliest: Option<EventTime>,
+    /// A bound: none of its rows is before it. `None` if nothing is known.
+    pub rest: Option<EventTime>,
 }
 
 /// A piece of raw input of one partition.
@@ -69,6 +71,8 @@ pub struct Chunk {
     pub batches: u32,
     /// An event time near its end, by which several bounded inputs are read in step. No more than a hint.
     pub near: Option<EventTime>,
+    /// A bound: no row of the later chunks of its partition is before it. `None` if nothing is known.
+    pub rest: Option<EventTime>,
     /// True if this is the last chunk of its partition.
     pub last: bool,
 }
@@ -76,7 +80,7 @@ pub struct Chunk {
 impl Chunk {
     /// A chunk of partition 0 that decodes to one batch.
     pub fn new(payload: Payload) -> Self {
-        Self { partition: 0, payload, batches: 1, near: None, last: false }
+        Self { partition: 0, payload, batches: 1, near: None, rest: None, last: false }
     }
 }
 

@@ -6,6 +6,13 @@
 //! watermark of the source         = the least of them, without those that ended or are idle; never going back
 //! late                            = below the watermark of its partition or key, or of the source
 //! ```
+//!
+//! - **Keys of a source that ends.** In a file a key may begin anywhere, such as where the rows are sorted by machine.
+//!   Until then nothing is known of it, so the watermark of the source is not made of the keys but of what is known of
+//!   the rest of each file (the statistics of Parquet); where nothing is, windows close at the end of the file.
+//! - **Silence.** Once all of a live source is idle, its watermark goes on with the clock, `idle_after` behind it, and
+//!   with the watermarks of the other sources. So a session of the last machine closes, and who reads two sources
+//!   does not wait for the one that is silent.
 
 use std::sync::Arc;
 
@@ -16,6 +23,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use hashbrown::HashMap;
 
+use crate::deduplicate::Deduplicator;
 use crate::error::Result;
 use crate::hash::hash_rows;
 use crate::plan::WatermarkRule;
@@ -30,6 +38,9 @@ pub(crate) struct SourceClock {
     /// By partition and hash of the key: a key that stands in two files has a watermark in each.
     keys: HashMap<(usize, u64), Progress>,
     watermark: Watermark,
+    /// Its input ends by itself.
+    is_bounded: bool,
+    started_at: i64,
 }
 
 /// How far a partition or key has come.
@@ -42,6 +53,8 @@ struct Progress {
     ended: bool,
     /// Event times of a partition not read yet are bounds, not rows: the disorder does not apply.
     started: bool,
+    /// What is not read yet of a partition of a source that ends is not before it.
+    rest: EventTime,
 }
 
 /// Rows of one batch, told apart.
@@ -49,6 +62,23 @@ pub(crate) struct Stamped {
     pub(crate) on_time: RecordBatch,
     pub(crate) late: Option<RecordBatch>,
     pub(crate) rejected: Vec<Rejected>,
+    /// Rows that were on time and are dropped.
+    pub(crate) repeated: usize,
+}
+
+impl Stamped {
+    fn all(on_time: RecordBatch) -> Self {
+        Self { on_time, late: None, rejected: Vec::new(), repeated: 0 }
+    }
+
+    /// Drops the rows that came before.
+    pub(crate) fn deduplicate(&mut self, of: &mut Deduplicator, watermark: Watermark) -> Result<()> {
+        if let Some(passes) = of.first_seen(&self.on_time, watermark)? {
+            self.repeated = passes.false_count();
+            self.on_time = filter_record_batch(&self.on_time, &passes)?;
+        }
+        Ok(())
+    }
 }
 
 /// Rows that are looked at together before each by itself.
@@ -68,35 +98,51 @@ impl Progress {
         if self.started { self.largest.saturating_sub(disorder) } else { self.largest }
     }
 
+    fn of_key(now: i64) -> Self {
+        let (largest, rest) = (EventTime::MIN, EventTime::MIN);
+        Self { largest, seen_at: now, ended: false, started: true, rest }
+    }
+
     fn counts(&self, idle_before: Option<i64>) -> bool {
         !self.ended && idle_before.is_none_or(|before| self.seen_at >= before)
     }
 }
 
 impl SourceClock {
-    pub(crate) fn new(rule: Option<WatermarkRule>, partitions: &[Partition], now: i64) -> Self {
+    pub(crate) fn new(
+        rule: Option<WatermarkRule>,
+        partitions: &[Partition],
+        is_bounded: bool,
+        now: i64,
+    ) -> Self {
         let unread = |partition: &Partition| Progress {
             largest: partition.earliest.unwrap_or(EventTime::MIN),
             seen_at: now,
             ended: false,
             started: false,
+            rest: partition.rest.unwrap_or(EventTime::MIN),
         };
+        // How fast a file is read says nothing of its machines.
+        let idle_after = |rule: &WatermarkRule| rule.idle_after.filter(|_| !is_bounded);
         Self {
-            rule,
+            rule: rule.map(|rule| WatermarkRule { idle_after: idle_after(&rule), ..rule }),
             partitions: partitions.iter().map(unread).collect(),
             keys: HashMap::new(),
             watermark: Watermark::START,
+            is_bounded,
+            started_at: now,
         }
     }
 
     /// Tells the rows of a batch of `partition` apart and moves the clock by them.
     pub(crate) fn stamp(&mut self, rows: RecordBatch, partition: usize, now: i64) -> Result<Stamped> {
         let Some(rule) = self.rule.clone() else {
-            return Ok(Stamped { on_time: rows, late: None, rejected: Vec::new() });
+            return Ok(Stamped::all(rows));
         };
         while self.partitions.len() <= partition {
             let largest = EventTime::MIN;
-            self.partitions.push(Progress { largest, seen_at: now, ended: false, started: false });
+            let (ended, started) = (false, false);
+            self.partitions.push(Progress { largest, seen_at: now, ended, started, rest: largest });
         }
         let fates = if rule.per_key.is_empty() {
             self.fates_by_partition(&rule, &rows, partition, now)
@@ -104,8 +150,15 @@ impl SourceClock {
             self.fates_by_key(&rule, &rows, partition, now)?
         };
         match fates {
-            None => Ok(Stamped { on_time: rows, late: None, rejected: Vec::new() }),
+            None => Ok(Stamped::all(rows)),
             Some(fates) => split(&rows, &fates, &rule, now),
+        }
+    }
+
+    /// A chunk of the partition has been taken; no later one has a row before `rest`.
+    pub(crate) fn set_rest(&mut self, partition: usize, rest: Option<EventTime>) {
+        if let (Some(progress), Some(rest)) = (self.partitions.get_mut(partition), rest) {
+            progress.rest = rest;
         }
     }
 
@@ -124,25 +177,51 @@ impl SourceClock {
 
     /// The watermark as of wall clock `now`. Without a rule nothing is promised before the end.
     pub(crate) fn watermark(&mut self, now: i64) -> Watermark {
-        if let Some(rule) = &self.rule {
-            let idle_before = rule.idle_after.map(|idle| now.saturating_sub(idle));
-            let disorder = rule.disorder;
-            let least = |all: &mut dyn Iterator<Item = &Progress>| {
-                all.filter(|p| p.counts(idle_before)).map(|p| p.watermark(disorder)).min()
-            };
-            // The keys say more than their partition, but only once there are any.
-            let reached = if self.keys.is_empty() {
-                least(&mut self.partitions.iter())
-            } else {
-                let unread = least(&mut self.partitions.iter().filter(|p| !p.started));
-                let keys = least(&mut self.keys.values());
-                [unread, keys].into_iter().flatten().min()
-            };
-            if let Some(reached) = reached {
-                self.watermark = self.watermark.max(Watermark(reached));
-            }
+        if let Some(reached) = self.rule.as_ref().and_then(|rule| self.reached(rule, now)) {
+            self.watermark = self.watermark.max(Watermark(reached));
         }
         self.watermark
+    }
+
+    fn reached(&self, rule: &WatermarkRule, now: i64) -> Option<EventTime> {
+        if self.is_bounded && !rule.per_key.is_empty() {
+            return self.partitions.iter().filter(|p| !p.ended).map(|p| p.rest).min();
+        }
+        let idle_before = rule.idle_after.map(|idle| now.saturating_sub(idle));
+        let least = |all: &mut dyn Iterator<Item = &Progress>| {
+            all.filter(|p| p.counts(idle_before)).map(|p| p.watermark(rule.disorder)).min()
+        };
+        // The keys say more than their partition, but only once there are any.
+        let reached = if self.keys.is_empty() {
+            least(&mut self.partitions.iter())
+        } else {
+            let unread = least(&mut self.partitions.iter().filter(|p| !p.started));
+            let keys = least(&mut self.keys.values());
+            [unread, keys].into_iter().flatten().min()
+        };
+        reached.or_else(|| self.gone_on(rule, now))
+    }
+
+    /// The watermark of a source that is silent: it goes on with the clock from its last row.
+    fn gone_on(&self, rule: &WatermarkRule, now: i64) -> Option<EventTime> {
+        let silent = || self.partitions.iter().chain(self.keys.values()).filter(|p| p.started && !p.ended);
+        let reached = silent().filter(|p| p.largest > EventTime::MIN).map(|p| p.watermark(rule.disorder));
+        let passed = now.saturating_sub(silent().map(|p| p.seen_at).max()?).saturating_sub(rule.idle_after?);
+        Some(reached.max()?.saturating_add(passed.max(0)))
+    }
+
+    /// True if nothing has come for so long that nobody waits for this source.
+    pub(crate) fn is_idle(&self, now: i64) -> bool {
+        let Some(idle) = self.rule.as_ref().and_then(|rule| rule.idle_after) else { return false };
+        let seen = self.partitions.iter().map(|p| p.seen_at).max().unwrap_or(self.started_at);
+        seen < now.saturating_sub(idle)
+    }
+
+    /// The watermarks of the other sources, if they go on while this one is silent.
+    pub(crate) fn follow(&mut self, others: Watermark, now: i64) {
+        if self.is_idle(now) && others != Watermark::END {
+            self.watermark = self.watermark.max(others);
+        }
     }
 
     /// `None` means that all rows are on time, the common case.
@@ -217,8 +296,7 @@ impl SourceClock {
                 fates[row] = Fate::Future;
                 continue;
             }
-            let fresh = Progress { largest: EventTime::MIN, seen_at: now, ended: false, started: true };
-            let progress = self.keys.entry((partition, key)).or_insert(fresh);
+            let progress = self.keys.entry((partition, key)).or_insert_with(|| Progress::of_key(now));
             progress.seen_at = now;
             if time < progress.watermark(rule.disorder).max(source) {
                 fates[row] = Fate::Late;
@@ -226,7 +304,10 @@ impl SourceClock {
                 progress.largest = progress.largest.max(time);
             }
         }
-        self.partitions[partition].started |= rows.num_rows() > 0;
+        if rows.num_rows() > 0 {
+            let progress = &mut self.partitions[partition];
+            (progress.started, progress.seen_at) = (true, now);
+        }
         Ok(fates.iter().any(|fate| *fate != Fate::OnTime).then_some(fates))
     }
 }
@@ -263,7 +344,8 @@ fn split(rows: &RecordBatch, fates: &[Fate], rule: &WatermarkRule, now: i64) -> 
             rejected.push(reject(rows, row, *fate, rule, now)?);
         }
     }
-    Ok(Stamped { on_time: only(Fate::OnTime)?, late: (late.num_rows() > 0).then_some(late), rejected })
+    let late = (late.num_rows() > 0).then_some(late);
+    Ok(Stamped { on_time: only(Fate::OnTime)?, late, rejected, repeated: 0 })
 }
 
 /// The row as it is kept in the quarantine: `column=value` for each column.
@@ -324,11 +406,11 @@ mod tests {
     #[test]
     fn a_row_is_late_by_the_rows_before_it_however_they_are_batched() {
         let all = [(10, "a"), (13, "a"), (10, "a"), (11, "a"), (20, "a"), (17, "a"), (18, "a")];
-        let mut whole = SourceClock::new(Some(rule(vec![])), &[Partition::default()], 0);
+        let mut whole = SourceClock::new(Some(rule(vec![])), &[Partition::default()], false, 0);
         let stamped = whole.stamp(rows(&all), 0, 0).unwrap();
         assert_eq!(late(&stamped), 2);
         assert_eq!(stamped.on_time.num_rows(), 5);
-        let mut single = SourceClock::new(Some(rule(vec![])), &[Partition::default()], 0);
+        let mut single = SourceClock::new(Some(rule(vec![])), &[Partition::default()], false, 0);
         let count: usize = all.iter().map(|row| late(&single.stamp(rows(&[*row]), 0, 0).unwrap())).sum();
         assert_eq!(count, 2);
         assert_eq!(single.watermark(0), Watermark(18 * SECOND));
@@ -345,7 +427,7 @@ mod tests {
         });
         let all: Vec<(i64, &str)> = seconds.map(|second| (second, "a")).collect();
         let guarded = WatermarkRule { max_future: Some(10_000 * SECOND), ..rule(vec![]) };
-        let clock = || SourceClock::new(Some(guarded.clone()), &[Partition::default()], 0);
+        let clock = || SourceClock::new(Some(guarded.clone()), &[Partition::default()], false, 0);
         let (mut whole, mut single) = (clock(), clock());
         let together = whole.stamp(rows(&all), 0, 0).unwrap();
         let mut late_rows = 0;
@@ -362,8 +444,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_read_yet_holds_the_watermark_at_its_earliest_row() {
-        let file = |earliest: i64| Partition { name: String::new(), earliest: Some(earliest * SECOND) };
-        let mut clock = SourceClock::new(Some(rule(vec![])), &[file(0), file(50)], 0);
+        let file = |earliest: i64| Partition { earliest: Some(earliest * SECOND), ..Partition::default() };
+        let mut clock = SourceClock::new(Some(rule(vec![])), &[file(0), file(50)], true, 0);
         assert_eq!(late(&clock.stamp(rows(&[(100, "a")]), 0, 0).unwrap()), 0);
         assert_eq!(clock.watermark(0), Watermark(50 * SECOND));
         assert_eq!(late(&clock.stamp(rows(&[(50, "a"), (60, "a")]), 1, 0).unwrap()), 0);
@@ -373,7 +455,7 @@ mod tests {
 
     #[test]
     fn with_per_key_a_fast_clock_of_one_machine_makes_no_other_late() {
-        let mut clock = SourceClock::new(Some(rule(vec![1])), &[Partition::default()], 0);
+        let mut clock = SourceClock::new(Some(rule(vec![1])), &[Partition::default()], false, 0);
         let stamped =
             clock.stamp(rows(&[(10, "slow"), (9000, "fast"), (11, "slow"), (8000, "fast")]), 0, 0).unwrap();
         assert_eq!(late(&stamped), 1);
@@ -383,7 +465,7 @@ mod tests {
     #[test]
     fn with_per_key_a_machine_in_two_files_is_late_in_neither_and_a_file_that_ended_holds_nothing_back() {
         let files = [Partition::default(), Partition::default()];
-        let mut clock = SourceClock::new(Some(rule(vec![1])), &files, 0);
+        let mut clock = SourceClock::new(Some(rule(vec![1])), &files, false, 0);
         assert_eq!(late(&clock.stamp(rows(&[(100, "press")]), 0, 0).unwrap()), 0);
         assert_eq!(late(&clock.stamp(rows(&[(10, "press"), (50, "press")]), 1, 0).unwrap()), 0);
         assert_eq!(clock.watermark(0), Watermark(48 * SECOND));
@@ -392,9 +474,40 @@ mod tests {
     }
 
     #[test]
+    fn with_per_key_a_machine_may_begin_anywhere_in_a_file() {
+        let mut clock = SourceClock::new(Some(rule(vec![1])), &[Partition::default()], true, 0);
+        assert_eq!(late(&clock.stamp(rows(&[(10, "a"), (9000, "a")]), 0, 0).unwrap()), 0);
+        assert_eq!(clock.watermark(0), Watermark::START);
+        // Here the file says what else is in it.
+        clock.set_rest(0, Some(5 * SECOND));
+        assert_eq!(clock.watermark(0), Watermark(5 * SECOND));
+        assert_eq!(late(&clock.stamp(rows(&[(5, "b"), (80, "b"), (70, "b")]), 0, 0).unwrap()), 1);
+        clock.end_partition(0);
+        clock.end();
+        assert_eq!(clock.watermark(0), Watermark::END);
+    }
+
+    #[test]
+    fn a_silent_source_goes_on_with_the_clock_and_with_the_others() {
+        for keys in [vec![], vec![1]] {
+            let idle = WatermarkRule { idle_after: Some(5 * SECOND), ..rule(keys) };
+            let mut clock = SourceClock::new(Some(idle), &[Partition::default()], false, 0);
+            clock.follow(Watermark(50 * SECOND), 4 * SECOND);
+            assert_eq!(clock.watermark(4 * SECOND), Watermark::START);
+            clock.follow(Watermark(60 * SECOND), 6 * SECOND);
+            assert_eq!(clock.watermark(6 * SECOND), Watermark(60 * SECOND), "it has never said anything");
+            clock.stamp(rows(&[(100, "a")]), 0, 7 * SECOND).unwrap();
+            assert_eq!(clock.watermark(12 * SECOND), Watermark(98 * SECOND));
+            assert_eq!(clock.watermark(20 * SECOND), Watermark((98 + 20 - 7 - 5) * SECOND));
+            clock.follow(Watermark(200 * SECOND), 20 * SECOND);
+            assert_eq!(late(&clock.stamp(rows(&[(199, "a"), (205, "a")]), 0, 21 * SECOND).unwrap()), 1);
+        }
+    }
+
+    #[test]
     fn a_silent_key_lets_go_of_the_watermark_after_its_idle_time() {
         let idle = WatermarkRule { idle_after: Some(5 * SECOND), ..rule(vec![1]) };
-        let mut clock = SourceClock::new(Some(idle), &[Partition::default()], 0);
+        let mut clock = SourceClock::new(Some(idle), &[Partition::default()], false, 0);
         clock.stamp(rows(&[(10, "silent"), (10, "alive")]), 0, 0).unwrap();
         clock.stamp(rows(&[(30, "alive")]), 0, 4 * SECOND).unwrap();
         assert_eq!(clock.watermark(4 * SECOND), Watermark(8 * SECOND));
@@ -406,7 +519,7 @@ mod tests {
     #[test]
     fn a_row_from_the_future_is_kept_aside_and_moves_no_watermark() {
         let guarded = WatermarkRule { max_future: Some(300 * SECOND), ..rule(vec![]) };
-        let mut clock = SourceClock::new(Some(guarded), &[Partition::default()], 0);
+        let mut clock = SourceClock::new(Some(guarded), &[Partition::default()], false, 0);
         let stamped = clock.stamp(rows(&[(10, "a"), (86_400, "mad"), (11, "a")]), 0, 12 * SECOND).unwrap();
         assert_eq!(stamped.on_time.num_rows(), 2);
         assert_eq!(stamped.rejected[0].reason, "future");

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration};
 
 use crate::error::{NameKind, QueryError};
-use crate::statement::CreateSource;
+use crate::statement::{CreateSource, Deduplicate};
 
 /// What the planner asks of the connectors; the catalog is handed in, so that this crate knows none of them.
 pub trait Connectors {
@@ -64,7 +64,7 @@ impl SourceEntry {
         errors.extend(connectors.check_source(&declaration).into_iter().map(|e| statement.options.error(e)));
         check_watermark(statement, errors);
         if let Some(deduplicate) = &statement.deduplicate {
-            errors.push(QueryError::not_supported("DEDUPLICATE BY", deduplicate.span));
+            check_deduplicate(statement, deduplicate, errors);
         }
         for later in ["allowed_lateness"] {
             if let Some(entry) = statement.options.get(later) {
@@ -104,6 +104,14 @@ fn check_watermark(statement: &CreateSource, errors: &mut Vec<QueryError>) {
             found: column.data_type.to_string(),
             span: Some(watermark.span),
         });
+    }
+}
+
+fn check_deduplicate(statement: &CreateSource, rule: &Deduplicate, errors: &mut Vec<QueryError>) {
+    if statement.watermark.is_none() {
+        let message = "DEDUPLICATE BY needs a watermark, which tells when a row can be forgotten";
+        let help = "add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND, where ts is the event time";
+        errors.push(QueryError::invalid(message, rule.span).with_help(help));
     }
 }
 

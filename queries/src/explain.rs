@@ -22,6 +22,14 @@ pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
         if let Some(rule) = &source.watermark {
             line(&mut text, format_args!("    watermark  {}", watermark(rule, &columns)));
         }
+        if let Some(rule) = &source.deduplicate {
+            let keys: Vec<&str> = rule.keys.iter().map(|key| columns[*key]).collect();
+            let (keys, within) = (keys.join(", "), show(rule.within));
+            line(
+                &mut text,
+                format_args!("    repeated   rows with equal {keys} within {within} are dropped"),
+            );
+        }
     }
     for (number, node) in plan.nodes.iter().enumerate() {
         let state = if node.is_stateless { "no state" } else { state(&node.name) };

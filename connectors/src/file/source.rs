@@ -185,7 +185,7 @@ impl TextSource {
         let near = self.near(partition, &block.bytes);
         self.files[partition].near = near;
         let payload = Payload::Bytes { bytes: block.bytes, first_line: block.first_line };
-        Ok(chunks.send(Chunk { partition, payload, batches: 1, near, last })?)
+        Ok(chunks.send(Chunk { partition, near, last, ..Chunk::new(payload) })?)
     }
 
     /// The file to read next.
@@ -258,8 +258,11 @@ impl Source for TextSource {
     }
 
     fn partitions(&self) -> Vec<Partition> {
-        let partition =
-            |file: &TextFile| Partition { name: shown(&file.path).to_string(), earliest: file.earliest };
+        let partition = |file: &TextFile| Partition {
+            name: shown(&file.path).to_string(),
+            earliest: file.earliest,
+            rest: None,
+        };
         self.files.iter().map(partition).collect()
     }
 

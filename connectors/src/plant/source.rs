@@ -251,6 +251,7 @@ impl PlantSource {
         let columns = self.columns.iter().map(|kind| column(*kind, &readings)).collect();
         let mut chunk = Chunk::new(Payload::Rows(batch(&self.schema, readings.len(), columns)?));
         chunk.near = readings.last().map(|reading| reading.ts);
+        chunk.rest = chunk.near;
         chunk.last = self.has_ended();
         Ok(chunk)
     }

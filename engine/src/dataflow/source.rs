@@ -169,8 +169,9 @@ impl Reader {
         let Some(first) = self.claimed.front_mut() else {
             return Ok(false);
         };
-        if !self.feed.is_turn(first.ticket.number) {
-            return Ok(false);
+        if !self.feed.is_turn(&first.ticket) {
+            // Another source wakes only its own operators.
+            return Ok(first.ticket.waits_for_others());
         }
         if first.ready.is_empty() {
             first.decode_one()?;
@@ -185,7 +186,7 @@ impl Reader {
                 self.send_marks(&turn, &ticket, ports, capabilities);
             }
             self.claimed.pop_front();
-            self.feed.finish();
+            self.feed.finish(&ticket);
         }
         Ok(true)
     }
@@ -216,6 +217,7 @@ impl Reader {
             decoded.rejected.extend_from_slice(&stamped.rejected);
             metrics.processed.add(stamped.on_time.num_rows());
             metrics.late.add(stamped.late.as_ref().map_or(0, |late| late.num_rows()));
+            metrics.deduplicated.add(stamped.repeated);
             let late = stamped.late.clone();
             let quarantine = match decoded.rejected.is_empty() {
                 true => None,

@@ -5,14 +5,16 @@
 //! that both are the same for any number of workers.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use timely::scheduling::SyncActivator;
 
 use crate::control::lock;
+use crate::deduplicate::Deduplicator;
 use crate::error::Result;
-use crate::source::{Chunk, Decoded, Decoder};
-use crate::time::{Epoch, Watermark};
+use crate::plan::Plan;
+use crate::source::{Chunk, Decoded, Decoder, Payload};
+use crate::time::{Epoch, EventTime, Watermark};
 use crate::watermark::{SourceClock, Stamped};
 
 /// A chunk with its place in the order of the program.
@@ -39,10 +41,13 @@ impl Work {
 pub(crate) struct Feed {
     pub(crate) decoder: Arc<dyn Decoder>,
     state: Mutex<State>,
+    /// The other sources that have a watermark.
+    others: OnceLock<Vec<Weak<Feed>>>,
 }
 
 struct State {
     clock: SourceClock,
+    deduplicator: Option<Deduplicator>,
     /// Not claimed yet.
     queue: VecDeque<Work>,
     /// Claimed or not: the next epoch and the end of each chunk that is not done, in order.
@@ -66,9 +71,18 @@ pub(crate) struct Ticket {
     /// The last one of its partition.
     pub(crate) ends_partition: bool,
     pub(crate) ends_source: bool,
+    /// See [`Chunk::rest`].
+    rest: Option<EventTime>,
+    /// Its first epoch, if it is only there to let time pass.
+    tick: Option<Epoch>,
 }
 
 impl Ticket {
+    /// True if its turn depends on the other sources.
+    pub(crate) fn waits_for_others(&self) -> bool {
+        self.tick.is_some()
+    }
+
     /// True if an epoch is set apart after the rows, in which the watermark moves because something ended.
     pub(crate) fn has_end(&self) -> bool {
         self.ends_partition || self.ends_source
@@ -83,9 +97,14 @@ pub(crate) struct Turn {
 }
 
 impl Feed {
-    pub(crate) fn new(decoder: Arc<dyn Decoder>, clock: SourceClock) -> Self {
+    pub(crate) fn new(
+        decoder: Arc<dyn Decoder>,
+        clock: SourceClock,
+        deduplicator: Option<Deduplicator>,
+    ) -> Self {
         let state = State {
             clock,
+            deduplicator,
             queue: VecDeque::new(),
             open: VecDeque::new(),
             claimed: 0,
@@ -94,7 +113,21 @@ impl Feed {
             closed: false,
             workers: Vec::new(),
         };
-        Self { decoder, state: Mutex::new(state) }
+        Self { decoder, state: Mutex::new(state), others: OnceLock::new() }
+    }
+
+    /// Tells each source of the others whose watermarks it follows while it is silent.
+    pub(crate) fn introduce(feeds: &[Arc<Self>], plan: &Plan) {
+        let streams =
+            || feeds.iter().zip(&plan.sources).filter(|(_, node)| node.watermark.is_some() && !node.is_table);
+        for (feed, _) in streams() {
+            let others = streams().filter(|(other, _)| !Arc::ptr_eq(other, feed));
+            feed.others.get_or_init(|| others.map(|(other, _)| Arc::downgrade(other)).collect());
+        }
+    }
+
+    fn others(&self) -> impl Iterator<Item = Arc<Self>> {
+        self.others.get().into_iter().flatten().filter_map(Weak::upgrade)
     }
 
     pub(crate) fn add_worker(&self, activator: SyncActivator) {
@@ -133,34 +166,58 @@ impl Feed {
         let mut state = lock(&self.state);
         let work = state.queue.pop_front()?;
         state.claimed += 1;
+        let is_end = work.chunk.last || work.ends_source;
+        let is_tick = matches!(work.chunk.payload, Payload::Empty) && !is_end;
         let ticket = Ticket {
             number: state.claimed - 1,
             partition: work.chunk.partition,
             wall_clock: work.wall_clock,
             ends_partition: work.chunk.last,
             ends_source: work.ends_source,
+            rest: work.chunk.rest,
+            tick: is_tick.then_some(work.epoch),
         };
         Some((ticket, work.chunk))
     }
 
-    /// True if the batches of chunk `number` are next.
-    pub(crate) fn is_turn(&self, number: u64) -> bool {
-        lock(&self.state).done == number
+    /// True if the batches of this chunk are next. Where only time passes, the other sources must have come to the same
+    /// epoch, so that what their watermarks are does not depend on which worker is faster.
+    pub(crate) fn is_turn(&self, ticket: &Ticket) -> bool {
+        let is_there = |tick: Epoch| self.others().all(|o| o.frontier().is_none_or(|at| at > tick));
+        lock(&self.state).done == ticket.number && ticket.tick.is_none_or(is_there)
+    }
+
+    /// The watermark, unless the source has ended or nobody waits for it.
+    fn counted_watermark(&self, now: i64) -> Option<Watermark> {
+        let mut state = lock(&self.state);
+        (!state.clock.is_idle(now)).then(|| state.clock.watermark(now))
     }
 
     /// Gives the next batch of the chunk whose turn it is its epoch, tells late rows apart and moves the watermark.
     /// The last batch of a partition or source is followed by a call without rows.
     pub(crate) fn stamp(&self, ticket: &Ticket, decoded: Option<&Decoded>) -> Result<Turn> {
-        let mut state = lock(&self.state);
         let (partition, now) = (ticket.partition, ticket.wall_clock);
+        let others = || self.others().filter_map(|other| other.counted_watermark(now)).min();
+        let others = ticket.tick.and_then(|_| others());
+        let mut state = lock(&self.state);
         let stamped = match decoded {
-            Some(decoded) => Some(state.clock.stamp(decoded.rows.clone(), partition, now)?),
+            Some(decoded) => {
+                let State { clock, deduplicator, .. } = &mut *state;
+                let mut stamped = clock.stamp(decoded.rows.clone(), partition, now)?;
+                if let Some(deduplicator) = deduplicator {
+                    stamped.deduplicate(deduplicator, clock.watermark(now))?;
+                }
+                Some(stamped)
+            }
             None => {
                 if ticket.ends_partition {
                     state.clock.end_partition(partition);
                 }
                 if ticket.ends_source {
                     state.clock.end();
+                }
+                if let Some(others) = others {
+                    state.clock.follow(others, now);
                 }
                 None
             }
@@ -175,8 +232,9 @@ impl Feed {
     }
 
     /// The chunk whose turn it is is done; the turn passes on.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(&self, ticket: &Ticket) {
         let mut state = lock(&self.state);
+        state.clock.set_rest(ticket.partition, ticket.rest);
         state.open.pop_front();
         state.done += 1;
         state.wake();

@@ -29,6 +29,8 @@ const MAX_RECORDS: usize = 4096;
 const MAX_BYTES: usize = 1 << 20;
 /// How often an idle engine looks whether a source or key has become idle.
 const TICK: Duration = Duration::from_millis(500);
+/// The same, for an engine that is busy with other sources.
+const TICK_US: i64 = 500_000;
 
 /// One source, as the intake sees it.
 pub(crate) struct Line {
@@ -53,6 +55,7 @@ pub(crate) struct Intake {
     max_open: usize,
     next_epoch: Epoch,
     wall_clock: i64,
+    ticked_at: i64,
     /// The end of each open chunk.
     open: VecDeque<Epoch>,
 }
@@ -85,6 +88,7 @@ impl Intake {
             max_open: 4 + 2 * workers,
             next_epoch: 0,
             wall_clock: i64::MIN,
+            ticked_at: i64::MIN,
             open: VecDeque::new(),
         }
     }
@@ -110,7 +114,12 @@ impl Intake {
         loop {
             self.wait_for_room().await;
             match self.next(lines).await {
-                Event::Chunk(line) => self.give_head(line),
+                Event::Chunk(line) => {
+                    self.give_head(line);
+                    if self.wall_clock.saturating_sub(self.ticked_at) >= TICK_US {
+                        self.tick();
+                    }
+                }
                 Event::Tick => self.tick(),
                 Event::End | Event::Stop => return,
             }
@@ -219,12 +228,15 @@ impl Intake {
         self.lines[line].feed.push(work);
     }
 
+    /// Lets time pass for the sources of which nothing waits to be read.
     fn tick(&mut self) {
-        for line in 0..self.lines.len() {
-            if self.lines[line].can_idle && !self.lines[line].has_ended {
-                self.give(line, Chunk::new(Payload::Empty), false);
+        for index in 0..self.lines.len() {
+            let line = &self.lines[index];
+            if line.can_idle && !line.has_ended && line.head.is_none() && line.chunks.is_empty() {
+                self.give(index, Chunk::new(Payload::Empty), false);
             }
         }
+        self.ticked_at = self.clock.now();
     }
 
     /// After a stop: what the connectors have handed over is still given to the workers.

@@ -21,7 +21,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::plan::{
-    Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule,
+    DeduplicateRule, Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule,
 };
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
@@ -276,7 +276,9 @@ impl<'a> Lowering<'a> {
             let mut declaration = source.declaration.clone();
             let watermark = source.statement.watermark.as_ref();
             let mut needed: BTreeSet<usize> = columns.clone();
+            let deduplicate = source.statement.deduplicate.as_ref();
             needed.extend(watermark.iter().flat_map(|w| w.per.iter().copied().chain([w.column])));
+            needed.extend(deduplicate.iter().flat_map(|deduplicate| &deduplicate.columns));
             if source.is_table {
                 needed.extend(source.statement.primary_key.iter());
             }
@@ -300,9 +302,14 @@ impl<'a> Lowering<'a> {
                 idle_after: source.idle_after,
                 max_future: source.max_future,
             });
+            let deduplicate = deduplicate.zip(watermark.as_ref()).map(|(rule, watermark)| DeduplicateRule {
+                keys: rule.columns.iter().map(|column| place(*column)).collect(),
+                time: watermark.column,
+                within: rule.within_us,
+            });
             self.sources.insert(name.clone(), self.plan.sources.len());
-            let is_table = source.is_table;
-            self.plan.sources.push(SourceNode { name: name.clone(), schema, watermark, is_table });
+            let (name, is_table) = (name.clone(), source.is_table);
+            self.plan.sources.push(SourceNode { name, schema, watermark, deduplicate, is_table });
             self.declarations.push(declaration);
         }
     }

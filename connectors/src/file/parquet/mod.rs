@@ -137,6 +137,11 @@ impl ParquetFile {
         self.pieces.get(piece).map(|piece| piece.span).unwrap_or_default()
     }
 
+    /// The least event time from a piece on, if the statistics of all of them have it.
+    fn rest(&self, from: usize) -> Option<EventTime> {
+        self.pieces.get(from..)?.iter().map(|piece| piece.span.earliest).min().flatten()
+    }
+
     /// The chunk of a piece; `near` is that of the one before. A file without rows is one empty chunk.
     fn chunk(&self, partition: usize, index: usize, near: Option<EventTime>) -> Chunk {
         let rows = self.pieces.get(index).map_or(0, |piece| piece.rows);
@@ -146,6 +151,7 @@ impl ParquetFile {
             payload: if index < self.pieces.len() { Payload::Part { index, rows } } else { Payload::Empty },
             batches: u32::try_from(batches).unwrap_or(u32::MAX),
             near: self.span(index).latest.max(near),
+            rest: self.rest(index + 1),
             last: index + 1 >= self.pieces.len(),
         }
     }
@@ -313,8 +319,11 @@ impl Source for ParquetSource {
     fn partitions(&self) -> Vec<Partition> {
         let earliest =
             |file: &ParquetFile| file.pieces.iter().map(|piece| piece.span.earliest).min().flatten();
-        let partition =
-            |file: &ParquetFile| Partition { name: file.name.to_string(), earliest: earliest(file) };
+        let partition = |file: &ParquetFile| Partition {
+            name: file.name.to_string(),
+            earliest: earliest(file),
+            rest: file.rest(0),
+        };
         self.decoder.files.iter().map(partition).collect()
     }
 
