@@ -5,6 +5,7 @@ mod compare;
 mod files;
 mod queries;
 mod rows;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -171,6 +172,31 @@ fn features_over_tumbling_windows_equal_batch() {
 #[test]
 fn hopping_session_and_count_windows_equal_batch() {
     check(queries::WINDOWS);
+}
+
+#[test]
+fn cumulating_and_state_windows_equal_batch() {
+    check(windows::KINDS);
+}
+
+#[test]
+fn distinct_ordered_and_filtered_aggregates_of_every_kind_of_window_equal_batch() {
+    check(windows::AGGREGATES);
+}
+
+#[test]
+fn grouping_sets_over_windows_equal_batch() {
+    check(windows::GROUPING_SETS);
+}
+
+#[test]
+fn functions_per_window_equal_batch() {
+    check(windows::PER_WINDOW);
+}
+
+#[test]
+fn windows_of_windows_of_every_kind_equal_batch() {
+    check(windows::NESTED);
 }
 
 #[test]

@@ -40,6 +40,16 @@ impl Expression for Column {
     }
 }
 
+/// Something that is computed of many rows together, such as their ranks. Deterministic: the same rows in the same
+/// order give the same rows.
+pub trait RowsFunction: Send + Sync + fmt::Debug {
+    /// The rows with further columns.
+    ///
+    /// # Errors
+    /// If a value cannot be computed.
+    fn compute(&self, rows: RecordBatch) -> Result<RecordBatch>;
+}
+
 /// An aggregate function with its arguments: makes an accumulator for any number of groups.
 pub trait Aggregate: Send + Sync + fmt::Debug {
     /// A new accumulator without groups.

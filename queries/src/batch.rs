@@ -135,12 +135,17 @@ fn assigned(
     let times = time.as_primitive::<TimestampMicrosecondType>();
     let places = match assign.kind {
         WindowKind::Hop { slide, size } => hop(times, slide, size),
+        WindowKind::Cumulate { step, size } => cumulate(times, step, size),
         kind => {
             let keys = assign
                 .keys
                 .iter()
                 .map(|key| Ok(Arc::clone(rows.column(input.schema().index_of_column(key)?))));
-            by_key(times, &keys.collect::<Result<Vec<_>>>()?, kind)?
+            let state = match &assign.state {
+                Some(state) => Some(rows.column(input.schema().index_of_column(state)?)),
+                None => None,
+            };
+            by_key(times, &keys.collect::<Result<Vec<_>>>()?, state, kind)?
         }
     };
     let taken = take_record_batch(rows, &places.iter().map(|place| place.0).collect::<UInt32Array>())?;
@@ -166,7 +171,23 @@ fn hop(times: &TimestampMicrosecondArray, slide: i64, size: i64) -> Places {
     places
 }
 
-fn by_key(times: &TimestampMicrosecondArray, keys: &[ArrayRef], kind: WindowKind) -> Result<Places> {
+fn cumulate(times: &TimestampMicrosecondArray, step: i64, size: i64) -> Places {
+    let mut places = Vec::new();
+    for (row, time) in (0..).zip(times) {
+        let Some(time) = time else { continue };
+        let start = time.div_euclid(size) * size;
+        let ends = (1..=size / step).map(|steps| start + steps * step);
+        places.extend(ends.filter(|end| *end > time).map(|end| (row, start, end)));
+    }
+    places
+}
+
+fn by_key(
+    times: &TimestampMicrosecondArray,
+    keys: &[ArrayRef],
+    state: Option<&ArrayRef>,
+    kind: WindowKind,
+) -> Result<Places> {
     let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
     let converter = RowConverter::new(fields)?;
     let mut groups: HashMap<Option<OwnedRow>, Vec<(i64, u32)>> = HashMap::new();
@@ -185,7 +206,8 @@ fn by_key(times: &TimestampMicrosecondArray, keys: &[ArrayRef], kind: WindowKind
         match kind {
             WindowKind::Session { gap } => sessions(&rows, gap, &mut places),
             WindowKind::Count { slide, size } => counts(&rows, slide, size, &mut places),
-            WindowKind::Hop { .. } => {}
+            WindowKind::State => states(&rows, state, &mut places)?,
+            WindowKind::Hop { .. } | WindowKind::Cumulate { .. } => {}
         }
     }
     places.sort_unstable();
@@ -197,6 +219,19 @@ fn sessions(rows: &[(i64, u32)], gap: i64, places: &mut Places) {
         let (start, end) = (session[0].0, session[session.len() - 1].0 + gap);
         places.extend(session.iter().map(|(_, row)| (*row, start, end)));
     }
+}
+
+fn states(rows: &[(i64, u32)], state: Option<&ArrayRef>, places: &mut Places) -> Result<()> {
+    let Some(state) = state else { return Ok(()) };
+    let converter = RowConverter::new(vec![SortField::new(state.data_type().clone())])?;
+    let encoded = converter.convert_columns(std::slice::from_ref(state))?;
+    let known: Vec<(i64, u32)> =
+        rows.iter().copied().filter(|(_, row)| state.is_valid(*row as usize)).collect();
+    for run in known.chunk_by(|a, b| encoded.row(a.1 as usize) == encoded.row(b.1 as usize)) {
+        let (start, end) = (run[0].0, run[run.len() - 1].0);
+        places.extend(run.iter().map(|(_, row)| (*row, start, end)));
+    }
+    Ok(())
 }
 
 fn counts(rows: &[(i64, u32)], slide: usize, size: usize, places: &mut Places) {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 
 use crate::context::RelationSource;
 use crate::functions::with_event_time;
-use crate::window_function::{AssignWindow, WindowKind};
+use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind};
 
 /// The lag of each column, microseconds; `None` for a column that is no event time. `times_of` tells that of a
 /// relation by name.
@@ -57,13 +57,29 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
             both
         }
         LogicalPlan::Aggregate(aggregate) => {
-            let window = windows_of(&aggregate.input);
-            let lag = |expr: &Expr| {
-                let window = window.as_ref()?;
-                window.lag_of(&window.substituted(expr, &aggregate.input).ok()?, times_of)
+            let groups = match aggregate.group_expr.as_slice() {
+                [Expr::GroupingSet(sets)] => sets.distinct_expr().into_iter().cloned().collect(),
+                groups => groups.to_vec(),
             };
-            let mut lags: Vec<_> = aggregate.group_expr.iter().map(lag).collect();
+            let mut lags = group_times(&aggregate.input, &groups, times_of);
             lags.resize(width, None);
+            lags
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => {
+            let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+            group_times(input, &columns, times_of)
+        }
+        LogicalPlan::Window(window) => {
+            let partition = common_partition(&window.window_expr);
+            let input = window.input.schema();
+            let mut lags = vec![None; width];
+            for (expr, lag) in partition.iter().zip(held_times(&window.input, &partition, times_of)) {
+                if let Expr::Column(column) = expr
+                    && let Ok(index) = input.index_of_column(column)
+                {
+                    lags[index] = lag;
+                }
+            }
             lags
         }
         LogicalPlan::Extension(_) => match AssignWindow::of(plan) {
@@ -71,7 +87,7 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
                 let mut lags = times(&assign.input, times_of);
                 let base = lag_of_time(assign, times_of);
                 lags.push(base.and_then(|base| Some(base + size_of(assign)?)));
-                lags.push(base);
+                lags.push(base.and_then(|base| end_lag(assign, base)));
                 lags
             }
             None => Vec::new(),
@@ -79,6 +95,75 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
         _ => Vec::new(),
     };
     if found.len() == width { found } else { vec![None; width] }
+}
+
+/// The lags of the groups of an aggregate over `input`.
+fn group_times(
+    input: &LogicalPlan,
+    groups: &[Expr],
+    times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
+) -> Vec<Option<i64>> {
+    if let Some(windows) = windows_of(input) {
+        let lag = |expr: &Expr| windows.lag_of(&windows.substituted(expr, input).ok()?, times_of);
+        return groups.iter().map(lag).collect();
+    }
+    held_times(input, groups, times_of)
+}
+
+/// The lags of groups whose rows are kept until [`instant`] has passed: of that column, and of the other bound of its
+/// window. How far other times are behind then is not known.
+fn held_times(
+    input: &LogicalPlan,
+    groups: &[Expr],
+    times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
+) -> Vec<Option<i64>> {
+    let mut lags = vec![None; groups.len()];
+    let Some((place, lag)) = instant(input, groups, times_of) else { return lags };
+    lags[place] = Some(lag);
+    let column = |expr: &Expr| match expr.clone().unalias() {
+        Expr::Column(column) => Some(column),
+        _ => None,
+    };
+    let Some(end) = column(&groups[place]).filter(|column| column.name == WINDOW_END) else { return lags };
+    let all = times(input, times_of);
+    for (group, found) in groups.iter().zip(&mut lags) {
+        let start = column(group).filter(|c| c.name == WINDOW_START && c.relation == end.relation);
+        let index = start.and_then(|start| input.schema().index_of_column(&start).ok());
+        if let Some(index) = index {
+            *found = all.get(index).copied().flatten();
+        }
+    }
+    lags
+}
+
+/// What all of these window functions are partitioned by.
+pub(crate) fn common_partition(functions: &[Expr]) -> Vec<Expr> {
+    let mut partitions = functions.iter().map(|function| match function.clone().unalias() {
+        Expr::WindowFunction(function) => function.params.partition_by,
+        _ => Vec::new(),
+    });
+    let first = partitions.next().unwrap_or_default();
+    partitions.fold(first, |common, other| common.into_iter().filter(|expr| other.contains(expr)).collect())
+}
+
+/// Which of these groups is an event time, with its lag: rows that share its value are complete when the watermark
+/// is that far above it. Of several it is the one that is complete first.
+pub(crate) fn instant(
+    input: &LogicalPlan,
+    groups: &[Expr],
+    times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
+) -> Option<(usize, i64)> {
+    let lags = times(input, times_of);
+    let lag = |(place, expr): (usize, &Expr)| {
+        let Expr::Column(column) = expr.clone().unalias() else { return None };
+        let index = input.schema().index_of_column(&column).ok()?;
+        // A row without a time would be in no window.
+        if input.schema().field(index).is_nullable() {
+            return None;
+        }
+        Some((place, lags.get(index).copied().flatten()?))
+    };
+    groups.iter().enumerate().filter_map(lag).min_by_key(|(place, lag)| (*lag, *place))
 }
 
 /// Windows that the rows of a plan are in: a window function with only projections, filters and aliases above it.
@@ -144,7 +229,7 @@ impl Windows<'_> {
     fn lag_of(&self, expr: &Expr, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Option<i64> {
         let base = lag_of_time(self.assign, times_of)?;
         match self.bound(expr)? {
-            Bound::End => Some(base),
+            Bound::End => end_lag(self.assign, base),
             Bound::Start => Some(base + size_of(self.assign)?),
         }
     }
@@ -165,11 +250,17 @@ pub(crate) fn lag_of_time(assign: &AssignWindow, times_of: &dyn Fn(&str) -> Vec<
     times(&assign.input, times_of).get(index).copied().flatten()
 }
 
+/// The lag of the end of a window. A run of a state ends with its last row, which may be long ago when the next one
+/// begins.
+fn end_lag(assign: &AssignWindow, base: i64) -> Option<i64> {
+    (assign.kind != WindowKind::State).then_some(base)
+}
+
 /// How long before its end a window begins, if that is fixed.
 fn size_of(assign: &AssignWindow) -> Option<i64> {
     match assign.kind {
-        WindowKind::Hop { size, .. } => Some(size),
-        WindowKind::Session { .. } | WindowKind::Count { .. } => None,
+        WindowKind::Hop { size, .. } | WindowKind::Cumulate { size, .. } => Some(size),
+        WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => None,
     }
 }
 

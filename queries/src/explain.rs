@@ -77,8 +77,12 @@ fn watermark(rule: &WatermarkRule, columns: &[&str]) -> String {
 /// What an operator remembers, by its kind.
 fn state(name: &str) -> &'static str {
     match name.rsplit(": ").next().unwrap_or(name) {
-        "TUMBLE aggregate" | "HOP aggregate" => "state: a partial result per key and open pane",
+        "TUMBLE aggregate" | "HOP aggregate" | "CUMULATE aggregate" | "event time aggregate" => {
+            "state: a partial result per key and open pane"
+        }
         "SESSION aggregate" => "state: a partial result per key, and the rows above the watermark",
+        "STATE_WINDOW aggregate" => "state: a partial result per key, and the rows above the watermark",
+        "functions per window" => "state: the rows of the windows that are open",
         "COUNT_WINDOW aggregate" => "state: the rows of the windows that are not full",
         "lookup join" => "state: the table",
         "optimize" => "state: the newest row and the last choice per key",

@@ -8,7 +8,8 @@
 //! - [`parse`]: text to [`statement`]s, each with its place ([`span`]); [`error`]: what can be wrong with them
 //! - `bind`: what every name stands for, as a [`Program`]; `catalog`: sources; `context`: what DataFusion's planner asks us
 //! - [`window_function`]: `TUMBLE` and its like in `FROM`; `event_time`: which columns are event time
-//! - [`plan`]: logical plan to engine plan; [`expression`]: DataFusion's expressions as the engine's
+//! - [`plan`]: logical plan to engine plan; [`expression`]: DataFusion's expressions as the engine's; `partitions`: its
+//!   window functions
 //! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL
 //! - [`batch`]: batch execution; [`explain`]: a plan as text
 
@@ -23,6 +24,7 @@ pub mod expression;
 pub mod functions;
 mod optimize;
 pub mod parse;
+mod partitions;
 pub mod plan;
 pub mod predict;
 mod program;

@@ -1,5 +1,5 @@
-//! `TUMBLE`, `HOP`, `SESSION` and `COUNT_WINDOW` in `FROM`: a relation with two columns more, `window_start` and
-//! `window_end`. In a logical plan they are an [`AssignWindow`].
+//! `TUMBLE`, `HOP`, `CUMULATE`, `SESSION`, `COUNT_WINDOW` and `STATE_WINDOW` in `FROM`: a relation with two columns more,
+//! `window_start` and `window_end`. In a logical plan they are an [`AssignWindow`].
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -39,6 +39,13 @@ pub enum WindowKind {
         /// From start to end.
         size: i64,
     },
+    /// `CUMULATE(relation, time, step, size)`: windows that begin at every multiple of the size and grow by the step.
+    Cumulate {
+        /// From one end to the next.
+        step: i64,
+        /// From start to the last end.
+        size: i64,
+    },
     /// `SESSION(relation, time, gap, keys...)`.
     Session {
         /// The longest silence within a session.
@@ -51,6 +58,8 @@ pub enum WindowKind {
         /// Rows of a window.
         size: usize,
     },
+    /// `STATE_WINDOW(relation, time, state, keys...)`.
+    State,
 }
 
 /// A window function applied to a relation.
@@ -60,20 +69,33 @@ pub struct AssignWindow {
     pub(crate) kind: WindowKind,
     /// The event time.
     pub(crate) time: Column,
-    /// What a session or count window is kept per.
+    /// What a session, count or state window is kept per.
     pub(crate) keys: Vec<Column>,
+    /// What is equal in all rows of a state window.
+    pub(crate) state: Option<Column>,
     schema: DFSchemaRef,
 }
 
 impl AssignWindow {
-    fn new(input: LogicalPlan, kind: WindowKind, time: Column, keys: Vec<Column>) -> Result<Self> {
+    fn new(
+        input: LogicalPlan,
+        kind: WindowKind,
+        time: Column,
+        keys: Vec<Column>,
+        state: Option<Column>,
+    ) -> Result<Self> {
         let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
             input.schema().iter().map(|(table, field)| (table.cloned(), Arc::clone(field))).collect();
         for name in [WINDOW_START, WINDOW_END] {
             fields.push((None, Arc::new(Field::new(name, TIMESTAMP, false))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
-        Ok(Self { input, kind, time, keys, schema })
+        Ok(Self { input, kind, time, keys, state, schema })
+    }
+
+    /// The columns that say which windows a row is in.
+    fn columns(&self) -> impl Iterator<Item = &Column> {
+        std::iter::once(&self.time).chain(&self.state).chain(&self.keys)
     }
 
     /// The window function of `plan`, if it is one.
@@ -87,8 +109,10 @@ impl AssignWindow {
         match self.kind {
             WindowKind::Hop { slide, size } if slide == size => "TUMBLE",
             WindowKind::Hop { .. } => "HOP",
+            WindowKind::Cumulate { .. } => "CUMULATE",
             WindowKind::Session { .. } => "SESSION",
             WindowKind::Count { .. } => "COUNT_WINDOW",
+            WindowKind::State => "STATE_WINDOW",
         }
     }
 }
@@ -119,7 +143,7 @@ impl UserDefinedLogicalNodeCore for AssignWindow {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        std::iter::once(&self.time).chain(&self.keys).cloned().map(Expr::Column).collect()
+        self.columns().cloned().map(Expr::Column).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,8 +157,9 @@ impl UserDefinedLogicalNodeCore for AssignWindow {
         });
         let missing = || DataFusionError::Internal("a window without time or input".into());
         let time = columns.next().ok_or_else(missing)??;
+        let state = self.state.as_ref().and_then(|_| columns.next()).transpose()?;
         let keys = columns.collect::<Result<_>>()?;
-        Self::new(inputs.pop().ok_or_else(missing)?, self.kind, time, keys)
+        Self::new(inputs.pop().ok_or_else(missing)?, self.kind, time, keys, state)
     }
 
     /// A row's windows depend on its time and keys only.
@@ -142,7 +167,7 @@ impl UserDefinedLogicalNodeCore for AssignWindow {
         let width = self.input.schema().fields().len();
         let mut needed: Vec<usize> =
             output_columns.iter().copied().filter(|column| *column < width).collect();
-        for column in std::iter::once(&self.time).chain(&self.keys) {
+        for column in self.columns() {
             needed.push(self.input.schema().index_of_column(column).ok()?);
         }
         needed.sort_unstable();
@@ -166,12 +191,10 @@ impl RelationPlanner for WindowFunctions {
         };
         let call = Call { function: name.to_string().to_ascii_uppercase(), arguments: &arguments.args };
         let plan = match call.function.as_str() {
-            "TUMBLE" | "HOP" | "SESSION" | "COUNT_WINDOW" => {
+            "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" | "COUNT_WINDOW" | "STATE_WINDOW" => {
                 call.plan(context).map_err(|error| at(name, error))?
             }
-            later @ ("CUMULATE" | "STATE_WINDOW" | "RESAMPLE") => {
-                return Err(at(name, external(QueryError::not_supported(later, None))));
-            }
+            "RESAMPLE" => return Err(at(name, external(QueryError::not_supported("RESAMPLE", None)))),
             _ => {
                 let error = QueryError::unknown(NameKind::Function, &name.to_string(), None, FUNCTIONS);
                 return Err(at(name, external(error)));
@@ -182,7 +205,7 @@ impl RelationPlanner for WindowFunctions {
 }
 
 /// What can be called in `FROM`.
-const FUNCTIONS: [&str; 4] = ["TUMBLE", "HOP", "SESSION", "COUNT_WINDOW"];
+const FUNCTIONS: [&str; 6] = ["TUMBLE", "HOP", "CUMULATE", "SESSION", "COUNT_WINDOW", "STATE_WINDOW"];
 
 /// Gives an error of ours the place of `node`, if none is known nearer to it.
 fn at(node: &impl Spanned, error: DataFusionError) -> DataFusionError {
@@ -210,8 +233,12 @@ impl Call<'_> {
         let keys = (keys_at..self.arguments.len())
             .map(|at| self.column(at, "a column of the key", &input, context))
             .collect::<Result<Vec<_>>>()?;
+        let state = match kind {
+            WindowKind::State => Some(self.column(2, "the column of the state", &input, context)?),
+            _ => None,
+        };
         let (time, keys) = (inner(&time), keys.iter().map(inner).collect());
-        let node = AssignWindow::new(without_window(input)?, kind, time, keys)?;
+        let node = AssignWindow::new(without_window(input)?, kind, time, keys, state.as_ref().map(inner))?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 
@@ -227,16 +254,14 @@ impl Call<'_> {
                 Ok((WindowKind::Hop { slide: size, size }, 3))
             }
             "HOP" => {
-                self.no_more_than(4)?;
-                let (slide, size) = (self.interval(2, input, context)?, self.interval(3, input, context)?);
-                if size % slide != 0 {
-                    let message =
-                        format!("window size {} is not a multiple of its slide {}", show(size), show(slide));
-                    let help = format!("choose a slide that divides {}", show(size));
-                    return Err(self.at(2, external(QueryError::invalid(message, None).with_help(help))));
-                }
+                let (slide, size) = self.step_and_size("slide", input, context)?;
                 Ok((WindowKind::Hop { slide, size }, 4))
             }
+            "CUMULATE" => {
+                let (step, size) = self.step_and_size("step", input, context)?;
+                Ok((WindowKind::Cumulate { step, size }, 4))
+            }
+            "STATE_WINDOW" => Ok((WindowKind::State, 3)),
             "SESSION" => Ok((WindowKind::Session { gap: self.interval(2, input, context)? }, 3)),
             _ => {
                 let first = self.count(2, input, context)?;
@@ -254,11 +279,31 @@ impl Call<'_> {
         }
     }
 
+    /// Two intervals, of which the second is a multiple of the first.
+    fn step_and_size(
+        &self,
+        step_name: &str,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(i64, i64)> {
+        self.no_more_than(4)?;
+        let (step, size) = (self.interval(2, input, context)?, self.interval(3, input, context)?);
+        if size % step != 0 {
+            let message =
+                format!("window size {} is not a multiple of its {step_name} {}", show(size), show(step));
+            let help = format!("choose a {step_name} that divides {}", show(size));
+            return Err(self.at(2, external(QueryError::invalid(message, None).with_help(help))));
+        }
+        Ok((step, size))
+    }
+
     fn usage(&self) -> &'static str {
         match self.function.as_str() {
             "TUMBLE" => "TUMBLE(relation, time, INTERVAL '10' SECOND)",
             "HOP" => "HOP(relation, time, INTERVAL '5' SECOND, INTERVAL '60' SECOND): slide, then size",
+            "CUMULATE" => "CUMULATE(relation, time, INTERVAL '1' HOUR, INTERVAL '1' DAY): step, then size",
             "SESSION" => "SESSION(relation, time, INTERVAL '30' SECOND, key)",
+            "STATE_WINDOW" => "STATE_WINDOW(relation, time, state, key)",
             _ => "COUNT_WINDOW(relation, time, 1024, key)",
         }
     }

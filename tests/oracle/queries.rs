@@ -9,7 +9,7 @@ pub(super) struct Query {
     pub(super) is_approximate: bool,
 }
 
-const fn query(name: &'static str, sql: &'static str) -> Query {
+pub(super) const fn query(name: &'static str, sql: &'static str) -> Query {
     Query { name, sql, is_approximate: false }
 }
 

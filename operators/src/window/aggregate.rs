@@ -1,8 +1,9 @@
-//! Aggregates of the rows of each key in windows of a fixed length: `TUMBLE` and `HOP`.
+//! Aggregates of the rows of each key in windows of a fixed length: `TUMBLE`, `HOP` and `CUMULATE`.
 //!
 //! A window is emitted when the watermark passes its end, with a row for each key that has a row in it; without key
 //! columns there is no row for an empty window. Hopping windows begin at every multiple of the slide: those that
-//! begin before the first row count too.
+//! begin before the first row count too. Windows that cumulate begin at every multiple of their size and come once for
+//! each step by which they grow, from the step on in which the first row is.
 //!
 //! - Rows: append-only in and out. Output: the key, `window_start`, `window_end`, the results.
 //! - State: per key and pane (tumbling: window) the partial results; for hopping windows of the panes of one window.
@@ -21,14 +22,16 @@ use lineshaft_engine::time::Watermark;
 use lineshaft_engine::{Error, Result};
 
 use super::arguments::Aggregates;
+use super::cumulating::Cumulating;
 use super::groups::{Groups, Partial, Results};
+use super::overlap::{OPEN, Overlap, Part};
 use super::sliding::Sliding;
 use super::split::Split;
 use super::state::{StateTable, slice, stack};
 use super::{Panes, Window, columns_at, panes_of, send_all, timed_rows, times};
 use crate::keys::KeyInterner;
 
-/// Arguments of `TUMBLE` and `HOP` with `GROUP BY`.
+/// Arguments of `TUMBLE`, `HOP` and `CUMULATE` with `GROUP BY`.
 #[derive(Clone, Debug)]
 pub struct WindowOptions {
     /// The column of event time.
@@ -37,6 +40,8 @@ pub struct WindowOptions {
     pub slide: i64,
     /// How long a window is, microseconds; a multiple of the slide, and equal to it for `TUMBLE`.
     pub size: i64,
+    /// Windows begin at every multiple of the size and grow by the slide: `CUMULATE`.
+    pub grows: bool,
     /// Columns of the key.
     pub keys: Vec<usize>,
     /// What is computed; arguments that are one object are computed once.
@@ -45,7 +50,7 @@ pub struct WindowOptions {
     pub schema: SchemaRef,
 }
 
-/// `GROUP BY window, key` over `TUMBLE` or `HOP`.
+/// `GROUP BY window, key` over `TUMBLE`, `HOP` or `CUMULATE`.
 pub struct WindowAggregate {
     options: WindowOptions,
     aggregates: Aggregates,
@@ -54,7 +59,7 @@ pub struct WindowAggregate {
     /// Panes that may still get rows.
     open: BTreeMap<i64, Groups>,
     /// Complete panes; `None` if windows do not overlap.
-    sliding: Option<Sliding>,
+    overlap: Option<Box<dyn Overlap>>,
     /// Panes before this one are complete.
     complete: i64,
     ignored: u64,
@@ -69,11 +74,6 @@ const FEW_SLOTS: usize = 1024;
 /// slot, although it has no state between two windows.
 const IDLE_SHARE: usize = 4;
 
-/// Kinds of rows of the snapshot's table.
-const OPEN: i64 = 0;
-const COMPLETE: i64 = 1;
-const SUFFIX: i64 = 2;
-
 impl WindowAggregate {
     /// The operator.
     ///
@@ -82,9 +82,10 @@ impl WindowAggregate {
     pub fn new(options: WindowOptions) -> Result<Self> {
         let aggregates = Aggregates::new(&options.aggregates);
         let count = panes_of(options.size, options.slide)?;
-        let sliding = match count {
+        let overlap: Option<Box<dyn Overlap>> = match count {
             1 => None,
-            _ => Some(Sliding::new(count, &aggregates)?),
+            _ if options.grows => Some(Box::new(Cumulating::new(count, &aggregates)?)),
+            _ => Some(Box::new(Sliding::new(count, &aggregates)?)),
         };
         let fields = options.schema.fields().iter().take(options.keys.len());
         let types: Vec<_> = fields.map(|field| field.data_type().clone()).collect();
@@ -94,7 +95,7 @@ impl WindowAggregate {
             aggregates,
             options,
             open: BTreeMap::new(),
-            sliding,
+            overlap,
             complete: i64::MIN,
             ignored: 0,
             slots: Vec::new(),
@@ -112,31 +113,29 @@ impl WindowAggregate {
         let still_open = self.open.split_off(&end);
         let mut results = Vec::new();
         for (pane, mut groups) in std::mem::replace(&mut self.open, still_open) {
-            match &mut self.sliding {
-                Some(sliding) => {
-                    sliding.panes.insert(pane, groups.state()?);
-                }
+            match &mut self.overlap {
+                Some(overlap) => overlap.add(pane, groups.state()?),
                 None => {
                     let closed = groups.evaluate(&self.aggregates)?;
                     results.push(self.rows(self.panes.window(pane, 1), closed)?);
                 }
             }
         }
-        while let Some((window, closed)) = self.close_sliding(end)? {
+        while let Some((window, closed)) = self.close_overlapping(end)? {
             results.push(self.rows(window, closed)?);
         }
         Ok(results)
     }
 
-    fn close_sliding(&mut self, end: i64) -> Result<Option<(Window, Results)>> {
-        let Some(sliding) = &mut self.sliding else {
+    fn close_overlapping(&mut self, end: i64) -> Result<Option<(Window, Results)>> {
+        let Some(overlap) = &mut self.overlap else {
             return Ok(None);
         };
-        let Some(first) = sliding.close_next(end) else {
+        let Some(window) = overlap.close_next(end) else {
             return Ok(None);
         };
-        let closed = sliding.evaluate(first, &self.aggregates, self.interner.len())?;
-        let count = self.options.size / self.options.slide;
+        let closed = overlap.evaluate(window, &self.aggregates, self.interner.len())?;
+        let (first, count) = overlap.span(window);
         Ok(Some((self.panes.window(first, count), closed)))
     }
 
@@ -157,15 +156,15 @@ impl WindowAggregate {
             return Ok(());
         }
         let mut live: HashSet<u32> = self.open.values().flat_map(Groups::slots).copied().collect();
-        if let Some(sliding) = &mut self.sliding {
-            live.extend(sliding.slots());
+        if let Some(overlap) = &self.overlap {
+            live.extend(overlap.slots());
         }
         let moved = self.interner.retain(|slot| live.contains(&slot))?;
         for groups in self.open.values_mut() {
             groups.renumber(&moved);
         }
-        if let Some(sliding) = &mut self.sliding {
-            sliding.renumber(&moved);
+        if let Some(overlap) = &mut self.overlap {
+            overlap.renumber(&moved);
         }
         self.busiest = live.len();
         Ok(())
@@ -210,17 +209,16 @@ impl Operator for WindowAggregate {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
-        let mut parts: Vec<(i64, i64, Partial)> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
         for (pane, groups) in &mut self.open {
             let partial = groups.state()?;
             groups.merge(&self.aggregates, &partial, self.interner.len())?;
             parts.push((OPEN, *pane, partial));
         }
         let mut next = i64::MIN;
-        if let Some(sliding) = &self.sliding {
-            next = sliding.next();
-            parts.extend(sliding.panes.iter().map(|(pane, partial)| (COMPLETE, *pane, partial.clone())));
-            parts.extend(sliding.suffixes.iter().map(|(pane, partial)| (SUFFIX, *pane, partial.clone())));
+        if let Some(overlap) = &self.overlap {
+            next = overlap.next();
+            parts.extend(overlap.parts());
         }
         let mut snapshot = Snapshot::default();
         let progress = StateTable {
@@ -240,8 +238,8 @@ impl Operator for WindowAggregate {
         let progress = progress.ok_or_else(|| Error::operator("window", "a snapshot of another operator"))?;
         let progress = StateTable::from_batch(&progress, 2, 0)?;
         self.complete = progress.numbers[0][0];
-        if let Some(sliding) = &mut self.sliding {
-            sliding.restart_at(progress.numbers[1][0]);
+        if let Some(overlap) = &mut self.overlap {
+            overlap.restart_at(progress.numbers[1][0]);
         }
         match snapshot.take("panes") {
             Some(panes) => self.restore_panes(&panes),
@@ -251,8 +249,8 @@ impl Operator for WindowAggregate {
 }
 
 impl WindowAggregate {
-    fn pane_table(&self, parts: &[(i64, i64, Partial)]) -> Result<RecordBatch> {
-        let repeated = |of: &dyn Fn(&(i64, i64, Partial)) -> i64| -> Vec<i64> {
+    fn pane_table(&self, parts: &[Part]) -> Result<RecordBatch> {
+        let repeated = |of: &dyn Fn(&Part) -> i64| -> Vec<i64> {
             parts.iter().flat_map(|part| std::iter::repeat_n(of(part), part.2.slots.len())).collect()
         };
         let slots: Vec<u32> =
@@ -276,9 +274,8 @@ impl WindowAggregate {
             let len = (start..table.rows()).take_while(|row| place(*row) == (kind, pane)).count();
             let partial =
                 Partial { slots: all[start..start + len].to_vec(), states: slice(&table.values, start, len) };
-            match (kind, &mut self.sliding) {
-                (COMPLETE, Some(sliding)) => drop(sliding.panes.insert(pane, partial)),
-                (SUFFIX, Some(sliding)) => drop(sliding.suffixes.insert(pane, partial)),
+            match &mut self.overlap {
+                Some(overlap) if kind != OPEN => overlap.restore((kind, pane, partial)),
                 _ => {
                     let mut groups = Groups::new(&self.aggregates)?;
                     groups.merge(&self.aggregates, &partial, self.interner.len())?;

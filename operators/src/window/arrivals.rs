@@ -1,5 +1,7 @@
 //! What windows over ordered rows share: rows come in, wait, and come out final.
 
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::{filter_record_batch, is_not_null};
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::operator::Snapshot;
@@ -42,14 +44,20 @@ impl Arrivals {
         })
     }
 
-    pub(super) fn add(&mut self, batch: Batch, aggregates: &Aggregates) -> Result<()> {
-        let rows = timed_rows(batch, self.time)?;
+    /// Adds rows; with a `state` column, those that have a state, and that column behind those of the arguments.
+    pub(super) fn add(&mut self, batch: Batch, aggregates: &Aggregates, state: Option<usize>) -> Result<()> {
+        let mut rows = timed_rows(batch, self.time)?;
+        if let Some(state) = state.filter(|state| rows.column(*state).logical_null_count() > 0) {
+            rows = filter_record_batch(&rows, &is_not_null(rows.column(state))?)?;
+        }
         let keys = columns_at(&rows, &self.keys);
         self.interner.intern(&keys, rows.num_rows(), &mut self.slots)?;
+        let mut columns = aggregates.evaluate(&rows)?;
+        columns.extend(state.map(|state| ArrayRef::clone(rows.column(state))));
         let late = self.waiting.push(Rows {
             times: times(&rows, self.time)?.to_vec(),
             slots: self.slots.clone(),
-            columns: aggregates.evaluate(&rows)?,
+            columns,
         })?;
         self.ignored += late as u64;
         Ok(())
@@ -111,6 +119,11 @@ impl Arrivals {
         };
         self.waiting.restore(Watermark(progress.numbers[0][0]), rows);
         Ok(())
+    }
+
+    /// Number of key columns.
+    pub(super) fn key_count(&self) -> usize {
+        self.keys.len()
     }
 
     /// The slots of the keys of a table.

@@ -1,6 +1,6 @@
-//! Adds `window_start` and `window_end` to each row: `TUMBLE` and `HOP` without a `GROUP BY` of the window.
+//! Adds `window_start` and `window_end` to each row: `TUMBLE`, `HOP` and `CUMULATE` without a `GROUP BY` of the window.
 //!
-//! - Rows: append-only in and out. A row is in `size / slide` windows and comes out once for each, the earliest
+//! - Rows: append-only in and out. A row is in up to `size / slide` windows and comes out once for each, the earliest
 //!   first. Rows without event time are left out. State: none.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use lineshaft_engine::operator::{Operator, Output};
 
 use super::{Panes, Window, panes_of, timed_rows, times};
 
-/// Arguments of `TUMBLE` and `HOP`.
+/// Arguments of `TUMBLE`, `HOP` and `CUMULATE`.
 #[derive(Clone, Debug)]
 pub struct AssignOptions {
     /// The column of event time.
@@ -23,11 +23,13 @@ pub struct AssignOptions {
     pub slide: i64,
     /// How long a window is, microseconds; a multiple of the slide.
     pub size: i64,
+    /// Windows begin at every multiple of the size and grow by the slide: `CUMULATE`.
+    pub grows: bool,
     /// The columns of the input, `window_start`, `window_end`.
     pub schema: SchemaRef,
 }
 
-/// The table functions `TUMBLE` and `HOP`.
+/// The table functions `TUMBLE`, `HOP` and `CUMULATE`.
 #[derive(Debug)]
 pub struct AssignWindows {
     options: AssignOptions,
@@ -45,8 +47,16 @@ impl AssignWindows {
     }
 
     fn windows(&self, time: i64) -> impl Iterator<Item = Window> {
-        let (panes, count, last) = (self.panes, self.count, self.panes.of(time));
-        (0..count).rev().map(move |before| panes.window(last.saturating_sub(before), count))
+        let (panes, count, pane) = (self.panes, self.count, self.panes.of(time));
+        let grows = self.options.grows;
+        let before = if grows { pane.rem_euclid(count) } else { 0 };
+        (before..count).map(move |number| {
+            if grows {
+                panes.window(pane.saturating_sub(before), number + 1)
+            } else {
+                panes.window(pane.saturating_sub(count - 1 - number), count)
+            }
+        })
     }
 }
 
@@ -62,6 +72,7 @@ impl Operator for AssignWindows {
             }
         }
         let rows = match self.count {
+            // The only window of each row.
             1 => rows,
             _ => take_record_batch(&rows, &UInt32Array::from(row_numbers))?,
         };
@@ -81,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    fn assigned(size: i64, slide: i64) -> Vec<String> {
+    fn assigned(size: i64, slide: i64, grows: bool) -> Vec<String> {
         let rows = table("ts:ts x:i \n -3 1 \n - 2 \n 12 3");
         let schema = Schema::new(vec![
             Field::new("ts", TIMESTAMP, true),
@@ -93,6 +104,7 @@ mod tests {
             time: 0,
             slide: slide * 1_000_000,
             size: size * 1_000_000,
+            grows,
             schema: Arc::new(schema),
         })
         .unwrap();
@@ -103,11 +115,16 @@ mod tests {
 
     #[test]
     fn a_row_gets_its_window_and_one_without_time_gets_none() {
-        assert_eq!(assigned(10, 10), ["-57 1 -50 00", "12 3 10 20"]);
+        assert_eq!(assigned(10, 10, false), ["-57 1 -50 00", "12 3 10 20"]);
     }
 
     #[test]
     fn a_row_comes_out_once_for_each_hopping_window() {
-        assert_eq!(assigned(20, 10), ["-57 1 -40 00", "-57 1 -50 10", "12 3 00 20", "12 3 10 30"]);
+        assert_eq!(assigned(20, 10, false), ["-57 1 -40 00", "-57 1 -50 10", "12 3 00 20", "12 3 10 30"]);
+    }
+
+    #[test]
+    fn a_row_comes_out_once_for_each_window_that_grows_past_it() {
+        assert_eq!(assigned(30, 10, true), ["-57 1 -30 00", "12 3 00 20", "12 3 00 30"]);
     }
 }

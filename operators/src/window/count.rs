@@ -181,7 +181,7 @@ impl Full {
 
 impl Operator for CountAggregate {
     fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
-        self.arrivals.add(batch, &self.aggregates)
+        self.arrivals.add(batch, &self.aggregates, None)
     }
 
     fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {

@@ -1,12 +1,15 @@
 //! Windows: spans of event time, `[start, end)`, that a result is about.
 //!
 //! ```text
-//! aggregate.rs  WindowAggregate: TUMBLE and HOP by panes    sliding.rs    panes merged to hopping windows
-//!                                                           split.rs      rows of a batch by pane
-//! session.rs    SessionAggregate: SESSION                   arrivals.rs   what these two share: rows come in,
-//! count.rs      CountAggregate: COUNT_WINDOW                waiting.rs    wait for the watermark,
-//!                                                           row_store.rs  and are picked when their window closes
+//! aggregate.rs  WindowAggregate: TUMBLE, HOP, CUMULATE      split.rs      rows of a batch by pane
+//! overlap.rs    panes that several windows share            sliding.rs    merged to hopping windows
+//!                                                           cumulating.rs and to windows that grow
+//! session.rs    SessionAggregate: SESSION                   arrivals.rs   what these share: rows come in,
+//! state_window.rs  StateAggregate: STATE_WINDOW             waiting.rs    wait for the watermark,
+//! count.rs      CountAggregate: COUNT_WINDOW                row_store.rs  and are picked when their window closes
+//! spans.rs      what sessions and state windows share
 //! assign.rs     AssignWindows: the window columns of each row, without a GROUP BY
+//! complete.rs   CompleteWindows: what is computed of all rows of a window together
 //! arguments.rs  the aggregates of a window, each argument computed once
 //! moments.rs     count, sum, extremes and variance of a column in one pass
 //! groups.rs     the keys of a pane and their partial results
@@ -33,22 +36,30 @@ mod aggregate;
 mod arguments;
 mod arrivals;
 mod assign;
+mod complete;
 mod count;
+mod cumulating;
 mod groups;
 mod moments;
 #[cfg(test)]
 mod oracle;
+mod overlap;
 mod row_store;
 mod session;
 mod sliding;
+mod spans;
 mod split;
 mod state;
+mod state_window;
 mod waiting;
 
 pub use aggregate::{WindowAggregate, WindowOptions};
 pub use assign::{AssignOptions, AssignWindows};
+pub use complete::{CompleteOptions, CompleteWindows};
 pub use count::{CountAggregate, CountOptions};
-pub use session::{FOLD_ROWS, SessionAggregate, SessionOptions};
+pub use session::{SessionAggregate, SessionOptions};
+pub use spans::FOLD_ROWS;
+pub use state_window::{StateAggregate, StateOptions};
 
 /// A span of event time, `[start, end)`, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

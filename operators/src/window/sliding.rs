@@ -17,6 +17,7 @@ use lineshaft_engine::Result;
 
 use super::arguments::Aggregates;
 use super::groups::{Groups, Partial, Results, renumber};
+use super::overlap::{COMPLETE, Overlap, Part, SUFFIX};
 
 /// Windows of so many panes are merged directly: that takes no more merges.
 const DIRECT: i64 = 6;
@@ -27,9 +28,9 @@ pub(super) struct Sliding {
     /// The first pane of the next window; panes before it are gone.
     next: i64,
     /// Panes that are complete.
-    pub(super) panes: BTreeMap<i64, Partial>,
+    panes: BTreeMap<i64, Partial>,
     /// From a pane to the end of its block; they take the place of the panes.
-    pub(super) suffixes: BTreeMap<i64, Partial>,
+    suffixes: BTreeMap<i64, Partial>,
     prefix: Option<Prefix>,
     /// Empty between two merges.
     merged: Groups,
@@ -54,49 +55,6 @@ impl Sliding {
             prefix: None,
             merged: Groups::new(of)?,
         })
-    }
-
-    /// The first pane of the next window.
-    pub(super) fn next(&self) -> i64 {
-        self.next
-    }
-
-    pub(super) fn restart_at(&mut self, next: i64) {
-        self.next = next;
-    }
-
-    /// The first pane of the next window with rows, if all its panes are before `end`; that window is then closed.
-    pub(super) fn close_next(&mut self, end: i64) -> Option<i64> {
-        let first = |partials: &BTreeMap<i64, Partial>| partials.keys().next().copied();
-        let first = [first(&self.panes), first(&self.suffixes)].into_iter().flatten().min()?;
-        let window = first.saturating_sub(self.count - 1).max(self.next);
-        (window.saturating_add(self.count) <= end).then_some(window)
-    }
-
-    /// Slots and results of the window that begins with pane `window`.
-    pub(super) fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Results> {
-        let end = window.saturating_add(self.count);
-        if self.count <= DIRECT {
-            for (_, pane) in self.panes.range(window..end) {
-                self.merged.merge(of, pane, slot_count)?;
-            }
-            return self.finish(window, of);
-        }
-        let block = window.div_euclid(self.count);
-        let block_end = (block + 1).saturating_mul(self.count);
-        if window == block.saturating_mul(self.count) {
-            self.extend_prefix(window, end, of, slot_count)?;
-        } else {
-            self.build_suffixes(window, block_end, of, slot_count)?;
-            self.extend_prefix(block_end, end, of, slot_count)?;
-            if let Some((_, suffix)) = self.suffixes.range(window..block_end).next() {
-                self.merged.merge(of, suffix, slot_count)?;
-            }
-        }
-        if let Some(prefix) = self.prefix.as_ref().and_then(|prefix| prefix.partial.as_ref()) {
-            self.merged.merge(of, prefix, slot_count)?;
-        }
-        self.finish(window, of)
     }
 
     fn finish(&mut self, window: i64, of: &Aggregates) -> Result<Results> {
@@ -156,15 +114,80 @@ impl Sliding {
         let prefix = self.prefix.iter_mut().filter_map(|prefix| prefix.partial.as_mut());
         self.panes.values_mut().chain(self.suffixes.values_mut()).chain(prefix)
     }
+}
 
-    /// Slots that partial results are kept of, with repetitions.
-    pub(super) fn slots(&mut self) -> impl Iterator<Item = u32> {
-        self.partials().flat_map(|partial| partial.slots.iter().copied())
+/// A window is named by its first pane.
+impl Overlap for Sliding {
+    fn add(&mut self, pane: i64, partial: Partial) {
+        self.panes.insert(pane, partial);
     }
 
-    pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
+    fn close_next(&mut self, end: i64) -> Option<i64> {
+        let first = |partials: &BTreeMap<i64, Partial>| partials.keys().next().copied();
+        let first = [first(&self.panes), first(&self.suffixes)].into_iter().flatten().min()?;
+        let window = first.saturating_sub(self.count - 1).max(self.next);
+        (window.saturating_add(self.count) <= end).then_some(window)
+    }
+
+    fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Results> {
+        let end = window.saturating_add(self.count);
+        if self.count <= DIRECT {
+            for (_, pane) in self.panes.range(window..end) {
+                self.merged.merge(of, pane, slot_count)?;
+            }
+            return self.finish(window, of);
+        }
+        let block = window.div_euclid(self.count);
+        let block_end = (block + 1).saturating_mul(self.count);
+        if window == block.saturating_mul(self.count) {
+            self.extend_prefix(window, end, of, slot_count)?;
+        } else {
+            self.build_suffixes(window, block_end, of, slot_count)?;
+            self.extend_prefix(block_end, end, of, slot_count)?;
+            if let Some((_, suffix)) = self.suffixes.range(window..block_end).next() {
+                self.merged.merge(of, suffix, slot_count)?;
+            }
+        }
+        if let Some(prefix) = self.prefix.as_ref().and_then(|prefix| prefix.partial.as_ref()) {
+            self.merged.merge(of, prefix, slot_count)?;
+        }
+        self.finish(window, of)
+    }
+
+    fn span(&self, window: i64) -> (i64, i64) {
+        (window, self.count)
+    }
+
+    fn slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        let prefix = self.prefix.iter().filter_map(|prefix| prefix.partial.as_ref());
+        let partials = self.panes.values().chain(self.suffixes.values()).chain(prefix);
+        Box::new(partials.flat_map(|partial| partial.slots.iter().copied()))
+    }
+
+    fn renumber(&mut self, moved: &[Option<u32>]) {
         for partial in self.partials() {
             renumber(&mut partial.slots, moved);
+        }
+    }
+
+    fn next(&self) -> i64 {
+        self.next
+    }
+
+    fn restart_at(&mut self, next: i64) {
+        self.next = next;
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let panes = self.panes.iter().map(|(pane, partial)| (COMPLETE, *pane, partial.clone()));
+        panes.chain(self.suffixes.iter().map(|(pane, partial)| (SUFFIX, *pane, partial.clone()))).collect()
+    }
+
+    fn restore(&mut self, (kind, pane, partial): Part) {
+        if kind == SUFFIX {
+            self.suffixes.insert(pane, partial);
+        } else {
+            self.panes.insert(pane, partial);
         }
     }
 }

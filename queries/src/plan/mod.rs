@@ -1,12 +1,14 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: `window`, `join`, `decision`.
+//! family: `window`, `grouping_sets`, `per_window`, `join`, `decision`.
 
 mod compact;
 mod decision;
+mod grouping_sets;
 mod join;
 mod operators;
+mod per_window;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::plan::{
@@ -389,6 +391,10 @@ impl<'a> Lowering<'a> {
                 self.map(from, filter.input.schema(), Some(&filter.predicate), None, arrow_schema(plan))
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                self.distinct(input)?.ok_or_else(|| unsupported(plan))
+            }
+            LogicalPlan::Window(window) => self.per_window(window)?.ok_or_else(|| unsupported(plan)),
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => {
                 let schema = arrow_schema(plan);

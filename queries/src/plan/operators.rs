@@ -7,56 +7,52 @@ use lineshaft_engine::expression::{Aggregate, Expression};
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
 use lineshaft_engine::sink::Worker;
 use lineshaft_engine::time::{EpochHeader, Watermark};
-use lineshaft_engine::{Batch, Result};
+use lineshaft_engine::{Batch, Error, Result};
 use lineshaft_operators::join::{LookupJoin, LookupKind, LookupOptions, Side};
 use lineshaft_operators::window::{
     AssignOptions, AssignWindows, CountAggregate, CountOptions, SessionAggregate, SessionOptions,
-    WindowAggregate, WindowOptions,
+    StateAggregate, StateOptions, WindowAggregate, WindowOptions,
 };
+
+use super::window::Shape;
 
 use crate::window_function::WindowKind;
 
 type Make = Box<dyn Fn() -> Result<Box<dyn Operator>> + Send + Sync>;
 
-/// The operator of a window; column 0 of its input is the event time, which stays `lag` behind the watermark.
-pub(super) fn window(
-    kind: WindowKind,
-    lag: i64,
-    keys: Vec<usize>,
-    aggregates: Vec<Arc<dyn Aggregate>>,
-    schema: SchemaRef,
-) -> Make {
+/// The operator of a window; column 0 of its input is the event time.
+pub(super) fn window(shape: Shape, aggregates: Vec<Arc<dyn Aggregate>>, schema: SchemaRef) -> Make {
     Box::new(move || {
-        let (keys, aggregates, schema) = (keys.clone(), aggregates.clone(), Arc::clone(&schema));
-        let operator: Box<dyn Operator> = match kind {
-            WindowKind::Hop { slide, size } => Box::new(WindowAggregate::new(WindowOptions {
-                time: 0,
-                slide,
-                size,
-                keys,
-                aggregates,
-                schema,
-            })?),
-            WindowKind::Session { gap } => {
-                Box::new(SessionAggregate::new(SessionOptions { time: 0, gap, keys, aggregates, schema })?)
-            }
-            WindowKind::Count { slide, size } => Box::new(CountAggregate::new(CountOptions {
-                time: 0,
-                slide,
-                size,
-                keys,
-                aggregates,
-                schema,
-            })?),
+        let (keys, aggregates, schema) = (shape.keys.clone(), aggregates.clone(), Arc::clone(&schema));
+        let time = 0;
+        let fixed = |slide, size, grows, keys, aggregates, schema| {
+            WindowAggregate::new(WindowOptions { time, slide, size, grows, keys, aggregates, schema })
         };
-        Ok(lagged(lag, operator))
+        let operator: Box<dyn Operator> = match shape.kind {
+            WindowKind::Hop { slide, size } => Box::new(fixed(slide, size, false, keys, aggregates, schema)?),
+            WindowKind::Cumulate { step, size } => {
+                Box::new(fixed(step, size, true, keys, aggregates, schema)?)
+            }
+            WindowKind::Session { gap } => {
+                Box::new(SessionAggregate::new(SessionOptions { time, gap, keys, aggregates, schema })?)
+            }
+            WindowKind::Count { slide, size } => {
+                Box::new(CountAggregate::new(CountOptions { time, slide, size, keys, aggregates, schema })?)
+            }
+            WindowKind::State => {
+                let state = shape.state.ok_or_else(|| Error::Plan("a state window without state".into()))?;
+                Box::new(StateAggregate::new(StateOptions { time, state, keys, aggregates, schema })?)
+            }
+        };
+        Ok(lagged(shape.lag, operator))
     })
 }
 
-/// Adds the bounds of its windows to each row.
-pub(super) fn assign(time: usize, slide: i64, size: i64, schema: SchemaRef) -> Make {
+/// Adds the bounds of its windows to each row: `(slide, size, grows)`.
+pub(super) fn assign(time: usize, windows: (i64, i64, bool), schema: SchemaRef) -> Make {
+    let (slide, size, grows) = windows;
     Box::new(move || {
-        let options = AssignOptions { time, slide, size, schema: Arc::clone(&schema) };
+        let options = AssignOptions { time, slide, size, grows, schema: Arc::clone(&schema) };
         Ok(Box::new(AssignWindows::new(options)?))
     })
 }

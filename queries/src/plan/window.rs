@@ -10,14 +10,15 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
 use lineshaft_engine::batch::event_time_field;
 use lineshaft_engine::expression::Aggregate as EngineAggregate;
 use lineshaft_engine::plan::{Input, Origin, Route};
 
+use super::grouping_sets::sets_of;
 use super::{Lowering, Result};
 use crate::error::QueryError;
-use crate::event_time::{Bound, Windows, windows_of};
+use crate::event_time::{Bound, Windows, instant, windows_of};
 use crate::expression::{Arguments, aggregate};
 use crate::program::arrow_schema;
 use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind, external};
@@ -72,45 +73,157 @@ fn prepared_name(place: usize) -> String {
     format!("c{place}")
 }
 
+fn prepared_column(place: usize) -> Expr {
+    Expr::Column(Column::new_unqualified(prepared_name(place)))
+}
+
+/// The windows of an operator over prepared rows.
+pub(super) struct Shape {
+    pub(super) kind: WindowKind,
+    /// For its name.
+    pub(super) function: &'static str,
+    /// How far event time stays behind the watermark.
+    pub(super) lag: i64,
+    pub(super) keys: Vec<usize>,
+    /// What a state window is a run of.
+    pub(super) state: Option<usize>,
+}
+
 impl Lowering<'_> {
-    /// `GROUP BY` with the columns of a window.
+    /// `GROUP BY` with the columns of a window, or with an event time.
     pub(super) fn aggregate(&mut self, query: &Aggregate) -> Result<Origin> {
-        let Some(windows) = windows_of(&query.input) else {
+        if !self.is_windowed(query) {
             let error = QueryError::not_supported("GROUP BY without a window", None);
             let help = "select FROM TUMBLE(relation, time, INTERVAL '1' MINUTE) and group by window_start, window_end";
             return Err(external(error.with_help(help)));
+        }
+        let from = match windows_of(&query.input) {
+            Some(windows) => {
+                self.lag(windows.assign)?;
+                self.lower_compact(&windows.assign.input)?
+            }
+            None => self.lower_compact(&query.input)?,
         };
+        match query.group_expr.as_slice() {
+            [Expr::GroupingSet(sets)] => self.grouping_sets(query, sets, from),
+            _ => self.grouped(query, from),
+        }
+    }
+
+    /// `SELECT DISTINCT`: each row once, which is grouping by all columns. `None` if there is no window among them.
+    pub(super) fn distinct(&mut self, input: &Arc<LogicalPlan>) -> Result<Option<Origin>> {
+        let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let names_window = windows_of(input).is_none_or(|windows| {
+            windows.columns.iter().any(|column| windows.bound(&column.clone().unalias()).is_some())
+        });
+        let query = Aggregate::try_new(Arc::clone(input), columns, Vec::new())?;
+        if names_window && self.is_windowed(&query) { self.aggregate(&query).map(Some) } else { Ok(None) }
+    }
+
+    /// True if every group is complete at some watermark.
+    fn is_windowed(&self, query: &Aggregate) -> bool {
+        let has_instant =
+            |groups: &[Expr]| instant(&query.input, groups, &|name| self.program.times_of(name)).is_some();
+        windows_of(&query.input).is_some()
+            || match query.group_expr.as_slice() {
+                [Expr::GroupingSet(sets)] => sets_of(sets).iter().all(|set| has_instant(set)),
+                groups => has_instant(groups),
+            }
+    }
+
+    /// An aggregate without grouping sets over the rows of `from`, which are those below the window function if there
+    /// is one.
+    pub(super) fn grouped(&mut self, query: &Aggregate, from: Origin) -> Result<Origin> {
+        match windows_of(&query.input) {
+            Some(windows) => self.by_window(query, &windows, from),
+            None => self.by_instant(query, from),
+        }
+    }
+
+    fn by_window(&mut self, query: &Aggregate, windows: &Windows<'_>, from: Origin) -> Result<Origin> {
         let assign = windows.assign;
         let lag = self.lag(assign)?;
-        let input = assign.input.schema();
         let time = Expr::Column(assign.time.clone());
-        let mut prepared = Prepared { input, columns: vec![time] };
+        let mut prepared = Prepared { input: assign.input.schema(), columns: vec![time] };
+        let state = assign.state.clone().map(|state| prepared.place(&Expr::Column(state)));
         let mut keys = Vec::new();
-        let groups = groups(query, &windows, &mut prepared, &mut keys)?;
+        let groups = groups(query, windows, &mut prepared, &mut keys)?;
         check_keys(assign, &prepared, &keys)?;
-        let (before, after) = filters(&windows)?;
+        let (before, after) = filters(windows)?;
+        let after = after.map(|filter| over_result(filter, windows)).transpose()?;
         let mut calls = Vec::with_capacity(query.aggr_expr.len());
         for call in &query.aggr_expr {
             let call = windows.substituted(call, &query.input)?;
-            if uses_window(&call, &windows) {
+            if uses_window(&call, windows) {
                 let what = "an aggregate of window_start or window_end";
                 return Err(external(QueryError::not_supported(what, None)));
             }
-            calls.push(prepared.over(call)?);
+            calls.push(call);
         }
-        let schema = prepared.schema()?;
-        let mut from = self.lower_compact(&assign.input)?;
+        let shape = Shape { kind: assign.kind, function: assign.function(), lag, keys, state };
+        let (from, result) = self.window_rows(from, prepared, calls, before.as_ref(), shape)?;
+        let groups = groups.into_iter().map(|group| match group {
+            Group::Key(key) => Ok(prepared_column(key)),
+            Group::Window(expr) => over_result(expr, windows),
+        });
+        self.finish(query, groups.collect::<Result<_>>()?, after.as_ref(), from, &result)
+    }
+
+    /// Rows of one event time are a window of their own.
+    fn by_instant(&mut self, query: &Aggregate, from: Origin) -> Result<Origin> {
+        let times = |name: &str| self.program.times_of(name);
+        let Some((place, lag)) = instant(&query.input, &query.group_expr, &times) else {
+            return Err(super::internal("a group without an event time"));
+        };
+        let time = query.group_expr[place].clone().unalias();
+        let mut prepared = Prepared { input: query.input.schema(), columns: vec![time.clone()] };
+        let (mut keys, mut groups) = (Vec::new(), Vec::new());
+        for expr in &query.group_expr {
+            let expr = expr.clone().unalias();
+            if expr == time {
+                groups.push(Expr::Column(Column::new_unqualified(WINDOW_START)));
+                continue;
+            }
+            let key = prepared.place(&expr);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+            groups.push(prepared_column(key));
+        }
+        let calls = query.aggr_expr.iter().map(|call| call.clone().unalias()).collect();
+        let kind = WindowKind::Hop { slide: 1, size: 1 };
+        let shape = Shape { kind, function: "event time", lag, keys, state: None };
+        let (from, result) = self.window_rows(from, prepared, calls, None, shape)?;
+        self.finish(query, groups, None, from, &result)
+    }
+
+    /// Adds the window operator behind what prepares its rows; gives its rows and their columns.
+    fn window_rows(
+        &mut self,
+        from: Origin,
+        mut prepared: Prepared<'_>,
+        calls: Vec<Expr>,
+        filter: Option<&Expr>,
+        shape: Shape,
+    ) -> Result<(Origin, SchemaRef)> {
+        let calls = calls.into_iter().map(|call| prepared.over(call)).collect::<Result<Vec<_>>>()?;
+        let (input, schema) = (prepared.input, prepared.schema()?);
+        let mut from = from;
         if calls.iter().any(|call| names_text(call, &schema)) {
-            from = self.plain(from, &arrow_schema(&assign.input));
+            from = self.plain(from, &Arc::new(input.as_arrow().clone()));
         }
-        let from = self.map(from, input, before.as_ref(), Some(&prepared.columns), Arc::clone(&schema))?;
+        let from = self.map(from, input, filter, Some(&prepared.columns), Arc::clone(&schema))?;
         let named = DFSchema::try_from(schema.as_ref().clone())?;
         let mut shared = Arguments::default();
         let aggregates =
             calls.iter().map(|call| aggregate(call, &named, &mut shared)).collect::<Result<Vec<_>>>()?;
-        let result = result_schema(&schema, &keys, &aggregates);
-        let from = self.window_node(assign, from, lag, &keys, aggregates, &result)?;
-        self.finish(query, &windows, &groups, after.as_ref(), from, &result)
+        let result = result_schema(&schema, &shape, &aggregates);
+        let route = if shape.keys.is_empty() { Route::Gather } else { Route::ByKey(shape.keys.clone()) };
+        let name = format!("{} aggregate", shape.function);
+        let make = super::operators::window(shape, aggregates, Arc::clone(&result));
+        let outputs = vec![Arc::clone(&result)];
+        let from = self.node(&name, vec![Input { from, route }], outputs, false, move |_| make());
+        Ok((from, result))
     }
 
     /// How far the time of a window stays behind the watermark.
@@ -130,54 +243,31 @@ impl Lowering<'_> {
         })
     }
 
-    fn window_node(
-        &mut self,
-        assign: &AssignWindow,
-        from: Origin,
-        lag: i64,
-        keys: &[usize],
-        aggregates: Vec<Arc<dyn EngineAggregate>>,
-        schema: &SchemaRef,
-    ) -> Result<Origin> {
-        let route = if keys.is_empty() { Route::Gather } else { Route::ByKey(keys.to_vec()) };
-        let (keys, schema) = (keys.to_vec(), Arc::clone(schema));
-        let make = super::operators::window(assign.kind, lag, keys, aggregates, Arc::clone(&schema));
-        let name = format!("{} aggregate", assign.function());
-        Ok(self.node(&name, vec![Input { from, route }], vec![schema], false, move |_| make()))
-    }
-
-    /// From keys, window and results to the columns of the query.
+    /// From keys, window and results to the columns of the query; `groups` are over the columns of the operator.
     fn finish(
         &mut self,
         query: &Aggregate,
-        windows: &Windows<'_>,
-        groups: &[Group],
+        mut columns: Vec<Expr>,
         filter: Option<&Expr>,
         from: Origin,
         result: &SchemaRef,
     ) -> Result<Origin> {
         let named = DFSchema::try_from(result.as_ref().clone())?;
-        let keys = result.fields().len() - 2 - query.aggr_expr.len();
-        let mut columns = Vec::new();
-        for group in groups {
-            columns.push(match group {
-                Group::Key(key) => Expr::Column(Column::new_unqualified(prepared_name(*key))),
-                Group::Window(expr) => over_result(expr.clone(), windows)?,
-            });
-        }
-        for place in 0..query.aggr_expr.len() {
-            columns.push(Expr::Column(Column::new_unqualified(result.field(keys + 2 + place).name())));
-        }
-        let filter = filter.map(|filter| over_result(filter.clone(), windows)).transpose()?;
+        let results = &result.fields()[result.fields().len() - query.aggr_expr.len()..];
+        columns.extend(results.iter().map(|field| Expr::Column(Column::new_unqualified(field.name()))));
         let schema = Arc::new(query.schema.as_arrow().clone());
-        self.map(from, &named, filter.as_ref(), Some(&columns), schema)
+        self.map(from, &named, filter, Some(&columns), schema)
     }
 
     /// A window function without an aggregate: each row with the bounds of its windows.
     pub(super) fn assign(&mut self, assign: &AssignWindow) -> Result<Origin> {
-        let WindowKind::Hop { slide, size } = assign.kind else {
-            let what = format!("{} without GROUP BY", assign.function());
-            return Err(external(QueryError::not_supported(what, None)));
+        let (slide, size, grows) = match assign.kind {
+            WindowKind::Hop { slide, size } => (slide, size, false),
+            WindowKind::Cumulate { step, size } => (step, size, true),
+            WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => {
+                let what = format!("{} without GROUP BY", assign.function());
+                return Err(external(QueryError::not_supported(what, None)));
+            }
         };
         let input = &assign.input;
         let time = input.schema().index_of_column(&assign.time)?;
@@ -185,7 +275,7 @@ impl Lowering<'_> {
         let mut fields = arrow_schema(input).fields().to_vec();
         fields.extend([WINDOW_START, WINDOW_END].map(|name| Arc::new(event_time_field(name))));
         let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let make = super::operators::assign(time, slide, size, Arc::clone(&schema));
+        let make = super::operators::assign(time, (slide, size, grows), Arc::clone(&schema));
         let input = Input { from, route: Route::Local };
         Ok(self.node(assign.function(), vec![input], vec![schema], true, move |_| make()))
     }
@@ -201,9 +291,6 @@ fn groups(
     let mut groups = Vec::with_capacity(query.group_expr.len());
     let mut has_window = false;
     for expr in &query.group_expr {
-        if matches!(expr, Expr::GroupingSet(_)) {
-            return Err(external(QueryError::not_supported("GROUPING SETS", None)));
-        }
         let expr = windows.substituted(expr, &query.input)?;
         if uses_window(&expr, windows) {
             if expr
@@ -218,8 +305,10 @@ fn groups(
             groups.push(Group::Window(expr));
         } else {
             let place = prepared.place(&expr);
-            // The time itself may be a key; keys are columns of their own.
-            if !keys.contains(&place) {
+            // The time itself may be a key; keys are columns of their own. A state is one of its window.
+            let is_state =
+                windows.assign.state.as_ref().is_some_and(|state| expr == Expr::Column(state.clone()));
+            if !is_state && !keys.contains(&place) {
                 keys.push(place);
             }
             groups.push(Group::Key(place));
@@ -234,9 +323,9 @@ fn groups(
     Ok(groups)
 }
 
-/// A session or count window is kept per key, and that key must be what is grouped by.
+/// A session, count or state window is kept per key, and that key must be what is grouped by.
 fn check_keys(assign: &AssignWindow, prepared: &Prepared<'_>, keys: &[usize]) -> Result<()> {
-    if matches!(assign.kind, WindowKind::Hop { .. }) {
+    if matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. }) {
         return Ok(());
     }
     let grouped: Vec<&Expr> = keys.iter().map(|key| &prepared.columns[*key]).collect();
@@ -297,9 +386,10 @@ fn names_text(call: &Expr, prepared: &SchemaRef) -> bool {
     call.column_refs().into_iter().any(is_text)
 }
 
-/// Keys, window, then a column a result.
-fn result_schema(prepared: &SchemaRef, keys: &[usize], aggregates: &[Arc<dyn EngineAggregate>]) -> SchemaRef {
-    let mut fields: Vec<Field> = keys.iter().map(|key| prepared.field(*key).clone()).collect();
+/// Keys, the state of a state window, the window, then a column a result.
+fn result_schema(prepared: &SchemaRef, shape: &Shape, aggregates: &[Arc<dyn EngineAggregate>]) -> SchemaRef {
+    let keys = shape.keys.iter().chain(&shape.state);
+    let mut fields: Vec<Field> = keys.map(|key| prepared.field(*key).clone()).collect();
     fields.extend([WINDOW_START, WINDOW_END].map(event_time_field));
     let results = aggregates.iter().enumerate();
     fields.extend(results.map(|(place, call)| call.result().clone().with_name(format!("r{place}"))));

@@ -19,6 +19,7 @@ fn windows(size: i64, slide: i64) -> WindowAggregate {
         time: 0,
         slide,
         size,
+        grows: false,
         keys: vec![1],
         aggregates: all_of(2),
         schema: window_schema(&machine(), 4),
@@ -56,6 +57,7 @@ fn without_a_key_an_empty_window_gives_no_row() {
         time: 0,
         slide: SECOND,
         size: SECOND,
+        grows: false,
         keys: vec![],
         aggregates: vec![aggregate(Statistic::Count, 0, None)],
         schema: window_schema(&[], 1),
@@ -129,6 +131,38 @@ fn brute_force(stream: &Stream, size: i64, slide: i64) -> Vec<String> {
     lines
 }
 
+fn cumulating(size: i64, step: i64) -> WindowAggregate {
+    WindowAggregate::new(WindowOptions { slide: step, grows: true, ..windows(size, step).options }).unwrap()
+}
+
+#[test]
+fn cumulating_windows_come_step_by_step_from_the_first_row_of_a_key_on() {
+    let mut operator = cumulating(30 * SECOND, 10 * SECOND);
+    let rows = table("ts:ts m:s x:f \n 5 a 1 \n 12 b 8 \n 35 a 2");
+    let closed = given(&mut operator, vec![Step::Rows(0, rows), Step::Watermark(30.0)]);
+    assert_eq!(
+        closed,
+        ["a 0 10 1 1 1 1", "a 0 20 1 1 1 1", "a 0 30 1 1 1 1", "b 0 20 1 8 8 8", "b 0 30 1 8 8 8"]
+    );
+    assert_eq!(given(&mut operator, vec![Step::Watermark(40.0)]), ["a 30 40 1 2 2 2"]);
+    assert_eq!(given(&mut operator, vec![Step::End]), ["a 30 50 1 2 2 2", "a 30 60 1 2 2 2"]);
+}
+
+/// Every row added to every window of its block that ends after it.
+fn brute_force_cumulating(stream: &Stream, size: i64, step: i64) -> Vec<String> {
+    let mut windows: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    for (time, key, value) in stream.rows() {
+        let start = time.div_euclid(size) * size;
+        for end in (1..=size / step).map(|steps| start + steps * step).filter(|end| *end > time) {
+            windows.entry((key, start, end)).or_default().push(number(value));
+        }
+    }
+    let mut lines: Vec<_> =
+        windows.iter().map(|((key, start, end), values)| line(*key, *start, *end, values)).collect();
+    lines.sort();
+    lines
+}
+
 /// Sums that are merged from panes differ in the last bits from one that runs through.
 fn assert_close(found: &[String], expected: &[String]) {
     assert_eq!(found.len(), expected.len(), "{found:?} {expected:?}");
@@ -162,6 +196,18 @@ proptest! {
         prop_assert_eq!(&found, &results(&stream, Some(restart), || windows(size, slide)));
         let at_once = Stream { epochs: vec![(vec![stream.rows().collect()], i64::MIN)] };
         prop_assert_eq!(found, results(&at_once, None, || windows(size, slide)), "whatever the batches");
+    }
+
+    #[test]
+    fn cumulating_windows_are_those_of_brute_force(
+        stream in streams(60, 6, 15), step in 1_i64..10, count in 2_i64..15, restart in 0_usize..20,
+    ) {
+        let size = step * count;
+        let found = results(&stream, None, || cumulating(size, step));
+        assert_close(&found, &brute_force_cumulating(&stream, size, step));
+        prop_assert_eq!(&found, &results(&stream, Some(restart), || cumulating(size, step)));
+        let at_once = Stream { epochs: vec![(vec![stream.rows().collect()], i64::MIN)] };
+        prop_assert_eq!(found, results(&at_once, None, || cumulating(size, step)), "whatever the batches");
     }
 
     #[test]

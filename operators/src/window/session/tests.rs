@@ -2,7 +2,9 @@ use arrow::datatypes::{DataType, Field};
 use lineshaft_engine::testing::{Step, run, table};
 use proptest::prelude::*;
 
+use super::super::FOLD_ROWS;
 use super::super::oracle::{Stream, batch, line, results, streams};
+
 use super::*;
 use crate::testing::{all_of, window_rows, window_schema};
 
@@ -79,9 +81,9 @@ fn a_session_that_does_not_end_keeps_a_bounded_number_of_rows() {
     for rows in long_sessions(40_000).chunks(700) {
         operator.on_batch(0, batch(rows).into(), &mut output).unwrap();
         operator.on_watermark(Watermark(rows[0].0), &mut output).unwrap();
-        assert!(operator.live_rows < 2 * FOLD_ROWS, "{} rows", operator.live_rows);
-        assert!(!operator.rows.is_sparse(operator.live_rows));
-        assert!(!operator.partials.is_sparse(2));
+        assert!(operator.spans.live_rows < 2 * FOLD_ROWS, "{} rows", operator.spans.live_rows);
+        assert!(!operator.spans.rows.is_sparse(operator.spans.live_rows));
+        assert!(!operator.spans.partials.is_sparse(2));
     }
     operator.on_watermark(Watermark::END, &mut output).unwrap();
     let closed: Vec<_> = output.take(0).into_iter().map(Batch::into_rows).collect();
