@@ -178,6 +178,25 @@ fn windows_that_make_no_sense_are_told_at_the_argument() {
 }
 
 #[test]
+fn functions_over_rows_need_the_event_time() {
+    let needs = "OVER needs ORDER BY the event time";
+    let help = "write OVER (PARTITION BY key ORDER BY ts)";
+    refused("SELECT sum(x) OVER (PARTITION BY machine) FROM readings", &format!("sum {needs}"), 15, help);
+    refused(
+        "SELECT row_number() OVER (ORDER BY x) FROM readings",
+        &format!("row_number {needs}: readings.x is none"),
+        21,
+        help,
+    );
+    refused(
+        "SELECT sum(x) OVER (ORDER BY ts RANGE INTERVAL '1' MONTH PRECEDING) FROM readings",
+        "RANGE in OVER needs an interval of fixed length",
+        33,
+        "write RANGE BETWEEN INTERVAL '10' SECOND PRECEDING",
+    );
+}
+
+#[test]
 fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
     let refused =
         |query: &str, what: &str, column| refused(query, &format!("not supported yet: {what}"), column, "");
@@ -195,7 +214,20 @@ fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
     refused("SELECT DISTINCT machine FROM readings", "DISTINCT without a window", 8);
     refused("SELECT x FROM readings UNION SELECT x FROM readings", "DISTINCT without a window", 24);
     refused("SELECT x FROM readings ORDER BY x LIMIT 3", "ORDER BY and LIMIT in a view", 24);
-    refused("SELECT lag(x) OVER (ORDER BY ts) FROM readings", "OVER in a view", 15);
+    refused("SELECT ntile(4) OVER (ORDER BY ts) FROM readings", "ntile OVER", 17);
+    refused("SELECT sum(x) OVER (ORDER BY ts DESC) FROM readings", "ORDER BY ... DESC in OVER", 21);
+    refused("SELECT sum(x) OVER (ORDER BY ts GROUPS 2 PRECEDING) FROM readings", "GROUPS in OVER", 33);
+    refused(
+        "SELECT sum(x) OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND UNBOUNDED FOLLOWING) FROM readings",
+        "UNBOUNDED FOLLOWING",
+        62,
+    );
+    refused("SELECT lead(x) IGNORE NULLS OVER (ORDER BY ts) FROM readings", "LEAD with IGNORE NULLS", 8);
+    refused(
+        "SELECT lead(x) OVER (ORDER BY ts), lead(x) OVER (PARTITION BY machine ORDER BY ts) FROM readings",
+        "LEAD or ROWS ... FOLLOWING twice, sorted or partitioned in different ways",
+        8,
+    );
     refused(
         "SELECT a.x FROM readings a JOIN untimed b ON a.machine = b.machine",
         "a join of two streams",

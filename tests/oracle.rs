@@ -3,6 +3,7 @@
 
 mod compare;
 mod files;
+mod over;
 mod queries;
 mod rows;
 mod windows;
@@ -212,6 +213,11 @@ fn nested_views_diamonds_and_unions_equal_batch() {
 #[test]
 fn joins_of_a_stream_with_a_table_equal_batch() {
     check(queries::JOINS);
+}
+
+#[test]
+fn functions_over_the_rows_around_a_row_equal_batch() {
+    check(over::OVER);
 }
 
 /// Runs a program of one file over the rows of an input; gives its rows and what went where.

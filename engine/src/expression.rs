@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A column computed from the columns of a batch. Deterministic: the same rows give the same column.
 pub trait Expression: Send + Sync + fmt::Debug {
@@ -69,6 +69,14 @@ pub trait Aggregate: Send + Sync + fmt::Debug {
 
     /// Names and types of the columns of [`Accumulator::state`].
     fn state(&self) -> &[Field];
+
+    /// A new accumulator whose results are read again and again while rows are added.
+    ///
+    /// # Errors
+    /// If the function has none.
+    fn running(&self) -> Result<Box<dyn RunningAccumulator>> {
+        Err(Error::Plan(format!("{} is not computed row by row", self.result().name())))
+    }
 
     /// Which moment of its only argument, a `DOUBLE` column, it is, if it is one. Moments of one argument may be
     /// computed together.
@@ -139,4 +147,39 @@ pub trait Accumulator {
 
     /// Memory in use, bytes.
     fn size(&self) -> usize;
+}
+
+/// The results of one aggregate for groups `0..n`, each over the rows of its group so far.
+pub trait RunningAccumulator {
+    /// Adds the rows `from..` of the arguments to `group`; keeps the result after the rows before each of `ends`, which
+    /// never go back. Rows for which `filter` is not true are left out.
+    ///
+    /// # Errors
+    /// If a value cannot be added or a result cannot be computed.
+    fn advance(
+        &mut self,
+        group: usize,
+        arguments: &[ArrayRef],
+        filter: Option<&arrow::array::BooleanArray>,
+        from: usize,
+        ends: &[usize],
+    ) -> Result<()>;
+
+    /// All results since the last call, in order.
+    ///
+    /// # Errors
+    /// If they are no column.
+    fn results(&mut self) -> Result<ArrayRef>;
+
+    /// The state of `groups` groups as columns, a row for each; the groups stay.
+    ///
+    /// # Errors
+    /// If the state cannot be put into columns.
+    fn state(&mut self, groups: usize) -> Result<Vec<ArrayRef>>;
+
+    /// Puts back what [`RunningAccumulator::state`] gave, into a new accumulator.
+    ///
+    /// # Errors
+    /// If it is of another plan.
+    fn restore(&mut self, state: &[ArrayRef]) -> Result<()>;
 }

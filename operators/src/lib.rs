@@ -10,6 +10,7 @@
 //! - [`map`]: filter and projection; [`union`]: several inputs as one
 //! - [`window`]: tumbling, hopping, session and count windows
 //! - [`join`]: a stream with a table
+//! - [`over`]: functions over the rows around a row
 //! - [`decision`]: the optimiser, and the gate that a command must pass
 //! - [`signal`]: numeric kernels as plain functions over slices, which the SQL functions wrap
 //! - [`model`]: training, artefacts and scoring; the one place that stores files
@@ -20,6 +21,7 @@ pub mod join;
 pub mod keys;
 pub mod map;
 pub mod model;
+pub mod over;
 pub mod signal;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,8 @@
 //! DataFusion's own batch execution: of ad-hoc queries over the history, of training queries, and of any view over
 //! whole tables, where it is what a streamed result must equal.
 
+mod sliding;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,7 +53,7 @@ impl Program {
     async fn run_batch(&self, plan: LogicalPlan, tables: &Tables) -> Result<Vec<RecordBatch>> {
         let context = context();
         let plan = self.with_tables(plan, tables)?;
-        let plan = with_windows(&context, plan).await?;
+        let plan = sliding::with_sliding(with_windows(&context, plan).await?)?;
         context.execute_logical_plan(plan).await?.collect().await
     }
 
@@ -277,7 +279,8 @@ pub async fn query(
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
         context.register_table(reference(&name), Arc::new(table))?;
     }
-    let frame = context.sql(sql).await?;
+    let plan = sliding::with_sliding(context.sql(sql).await?.into_unoptimized_plan())?;
+    let frame = context.execute_logical_plan(plan).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok((schema, frame.collect().await?))
 }

@@ -73,6 +73,14 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
             let partition = common_partition(&window.window_expr);
             let input = window.input.schema();
             let mut lags = vec![None; width];
+            if instant(&window.input, &partition, times_of).is_none() {
+                // A frame that ends after its row holds it back.
+                let delay = crate::plan::delay(&window.window_expr);
+                let delayed = |lag: Option<i64>| Some(lag?.saturating_add(delay?));
+                let rows = times(&window.input, times_of);
+                lags.iter_mut().zip(rows).for_each(|(lag, row)| *lag = delayed(row));
+                return lags;
+            }
             for (expr, lag) in partition.iter().zip(held_times(&window.input, &partition, times_of)) {
                 if let Expr::Column(column) = expr
                     && let Ok(index) = input.index_of_column(column)

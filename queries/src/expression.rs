@@ -16,8 +16,10 @@ use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggrega
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
-use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
+use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment, RunningAccumulator};
 use lineshaft_engine::{Error, Result};
+
+mod running;
 
 use crate::error::{QueryError, strip_prefix};
 use crate::window_function::external;
@@ -163,6 +165,10 @@ impl Aggregate for Lowered {
             Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))
         };
         Ok(Box::new(Groups(groups)))
+    }
+
+    fn running(&self) -> Result<Box<dyn RunningAccumulator>> {
+        Ok(Box::new(running::Running::new(Arc::clone(&self.function))))
     }
 
     fn arguments(&self) -> &[Arc<dyn Expression>] {

@@ -40,18 +40,18 @@ mod complete;
 mod count;
 mod cumulating;
 mod groups;
-mod moments;
+pub(crate) mod moments;
 #[cfg(test)]
 mod oracle;
 mod overlap;
-mod row_store;
+pub(crate) mod row_store;
 mod session;
 mod sliding;
 mod spans;
 mod split;
-mod state;
+pub(crate) mod state;
 mod state_window;
-mod waiting;
+pub(crate) mod waiting;
 
 pub use aggregate::{WindowAggregate, WindowOptions};
 pub use assign::{AssignOptions, AssignWindows};
@@ -111,7 +111,7 @@ fn panes_of(size: i64, slide: i64) -> Result<i64> {
 }
 
 /// The rows of a batch that have an event time.
-fn timed_rows(batch: Batch, time: usize) -> Result<RecordBatch> {
+pub(crate) fn timed_rows(batch: Batch, time: usize) -> Result<RecordBatch> {
     if batch.weights().is_some() {
         return Err(Error::operator("window", "it takes append-only rows, not a changelog"));
     }
@@ -123,7 +123,7 @@ fn timed_rows(batch: Batch, time: usize) -> Result<RecordBatch> {
 }
 
 /// The event times of rows that all have one.
-fn times(rows: &RecordBatch, column: usize) -> Result<&[EventTime]> {
+pub(crate) fn times(rows: &RecordBatch, column: usize) -> Result<&[EventTime]> {
     let column = rows.column(column);
     match column.as_primitive_opt::<TimestampMicrosecondType>() {
         Some(times) => Ok(times.values()),
@@ -134,7 +134,7 @@ fn times(rows: &RecordBatch, column: usize) -> Result<&[EventTime]> {
     }
 }
 
-fn columns_at(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
+pub(crate) fn columns_at(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
     columns.iter().map(|column| ArrayRef::clone(rows.column(*column))).collect()
 }
 

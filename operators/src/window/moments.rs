@@ -19,12 +19,12 @@ use lineshaft_engine::expression::Moment;
 use lineshaft_engine::{Error, Result};
 
 /// Columns of [`Moments::state`].
-pub(super) const STATE_COLUMNS: usize = 8;
+pub(crate) const STATE_COLUMNS: usize = 8;
 
 /// The state of one group: 64 bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Group {
+pub(crate) struct Group {
     /// Values that are not NULL.
     count: i64,
     /// Of them NaN.
@@ -39,11 +39,12 @@ struct Group {
     s2: f64,
 }
 
-const EMPTY: Group = Group { count: 0, nans: 0, sum: 0.0, min: 0.0, max: 0.0, shift: 0.0, s1: 0.0, s2: 0.0 };
+pub(crate) const EMPTY: Group =
+    Group { count: 0, nans: 0, sum: 0.0, min: 0.0, max: 0.0, shift: 0.0, s1: 0.0, s2: 0.0 };
 
 impl Group {
     #[inline]
-    fn add(&mut self, x: f64) {
+    pub(crate) fn add(&mut self, x: f64) {
         if self.count == self.nans {
             self.shift = x;
         }
@@ -93,6 +94,37 @@ impl Group {
             self.s2 += other.s2 + 2.0 * d * other.s1 + n * d * d;
             self.s1 += other.s1 + n * d;
         }
+    }
+
+    /// How many values there are.
+    pub(crate) fn count(&self) -> i64 {
+        self.count
+    }
+
+    /// A moment that is a `DOUBLE`; NULL if there is no value. The counts are in [`Group::count`].
+    pub(crate) fn value(&self, moment: Moment) -> Option<f64> {
+        let known = |value: f64| (self.count > 0).then_some(value);
+        match moment {
+            Moment::Rows | Moment::Count => Some(number(self.count)),
+            Moment::Sum => known(self.sum),
+            Moment::Mean => known(self.sum / number(self.count)),
+            Moment::Min => known(self.min),
+            Moment::Max => known(self.max),
+            Moment::Variance { sample } => self.variance(i64::from(sample)),
+            Moment::Deviation { sample } => Some(self.variance(i64::from(sample))?.sqrt()),
+        }
+    }
+
+    /// The numbers of the group, and a group of such numbers.
+    pub(crate) fn numbers(&self) -> [f64; STATE_COLUMNS] {
+        [number(self.count), number(self.nans), self.sum, self.min, self.max, self.shift, self.s1, self.s2]
+    }
+
+    /// See [`Group::numbers`].
+    #[expect(clippy::cast_possible_truncation, reason = "the counts were whole numbers")]
+    pub(crate) fn from_numbers(numbers: [f64; STATE_COLUMNS]) -> Self {
+        let [count, nans, sum, min, max, shift, s1, s2] = numbers;
+        Self { count: count as i64, nans: nans as i64, sum, min, max, shift, s1, s2 }
     }
 
     /// The variance with divisor `n - less`; NULL with too few values or if it is not finite.
@@ -193,20 +225,11 @@ impl Moments {
 
     /// One result of all groups.
     pub(super) fn result(&self, moment: Moment) -> ArrayRef {
-        let numbers = |of: &dyn Fn(&Group) -> Option<f64>| -> ArrayRef {
-            Arc::new(self.groups.iter().map(of).collect::<Float64Array>())
-        };
-        let known = |group: &Group, value: f64| (group.count > 0).then_some(value);
         match moment {
             Moment::Rows | Moment::Count => {
-                Arc::new(Int64Array::from(self.groups.iter().map(|group| group.count).collect::<Vec<_>>()))
+                Arc::new(Int64Array::from(self.groups.iter().map(Group::count).collect::<Vec<_>>()))
             }
-            Moment::Sum => numbers(&|group| known(group, group.sum)),
-            Moment::Mean => numbers(&|group| known(group, group.sum / number(group.count))),
-            Moment::Min => numbers(&|group| known(group, group.min)),
-            Moment::Max => numbers(&|group| known(group, group.max)),
-            Moment::Variance { sample } => numbers(&|group| group.variance(i64::from(sample))),
-            Moment::Deviation { sample } => numbers(&|group| Some(group.variance(i64::from(sample))?.sqrt())),
+            _ => Arc::new(self.groups.iter().map(|group| group.value(moment)).collect::<Float64Array>()),
         }
     }
 

@@ -8,14 +8,14 @@ use super::state::StateTable;
 
 /// Where a row is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     block: u32,
     row: u32,
 }
 
 /// Blocks of rows of the same columns. The owner knows which places are live, and compacts when most are not.
 #[derive(Debug, Default)]
-pub(super) struct RowStore {
+pub(crate) struct RowStore {
     blocks: Vec<Vec<ArrayRef>>,
     rows: usize,
 }
@@ -27,7 +27,7 @@ const FEW_BLOCKS: usize = 64;
 
 impl RowStore {
     /// Adds a block of `rows` rows; gives their places, in order.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         columns: Vec<ArrayRef>,
         rows: usize,
@@ -42,7 +42,7 @@ impl RowStore {
     }
 
     /// The columns of the rows at `places`, in that order.
-    pub(super) fn pick(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn pick(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
         let indices: Vec<_> = places.iter().map(|place| (place.block as usize, place.row as usize)).collect();
         let width = self.blocks.first().map_or(0, Vec::len);
         let column = |at: usize| {
@@ -53,12 +53,12 @@ impl RowStore {
     }
 
     /// True if at most half of the rows are live, or there are many blocks for their number.
-    pub(super) fn is_sparse(&self, live: usize) -> bool {
+    pub(crate) fn is_sparse(&self, live: usize) -> bool {
         self.rows > FEW_ROWS.max(live * 2) || self.blocks.len() > FEW_BLOCKS.max(live / 256)
     }
 
     /// Keeps the rows at `live` and gives them new places.
-    pub(super) fn compact<'a>(&mut self, live: impl Iterator<Item = &'a mut Place>) -> Result<()> {
+    pub(crate) fn compact<'a>(&mut self, live: impl Iterator<Item = &'a mut Place>) -> Result<()> {
         let live: Vec<_> = live.collect();
         let places: Vec<_> = live.iter().map(|place| **place).collect();
         let columns = self.pick(&places)?;
@@ -72,13 +72,13 @@ impl RowStore {
 
 impl RowStore {
     /// The rows at `places` as a table of a snapshot.
-    pub(super) fn table(&self, places: &[Place]) -> Result<RecordBatch> {
+    pub(crate) fn table(&self, places: &[Place]) -> Result<RecordBatch> {
         StateTable { numbers: vec![vec![0; places.len()]], keys: Vec::new(), values: self.pick(places)? }
             .into_batch()
     }
 
     /// Puts back what [`RowStore::table`] gave, into a new store; gives the places in their order.
-    pub(super) fn restore(&mut self, table: &RecordBatch) -> Result<impl Iterator<Item = Place> + use<>> {
+    pub(crate) fn restore(&mut self, table: &RecordBatch) -> Result<impl Iterator<Item = Place> + use<>> {
         let columns = StateTable::from_batch(table, 1, 0)?.values;
         Ok(self.push(columns, table.num_rows()))
     }

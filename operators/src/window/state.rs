@@ -8,22 +8,22 @@ use arrow::datatypes::Int64Type;
 use lineshaft_engine::{Error, Result};
 
 /// A table of a snapshot, taken apart.
-pub(super) struct StateTable {
+pub(crate) struct StateTable {
     /// Columns of numbers.
-    pub(super) numbers: Vec<Vec<i64>>,
+    pub(crate) numbers: Vec<Vec<i64>>,
     /// Columns of the key.
-    pub(super) keys: Vec<ArrayRef>,
+    pub(crate) keys: Vec<ArrayRef>,
     /// Whatever else is kept.
-    pub(super) values: Vec<ArrayRef>,
+    pub(crate) values: Vec<ArrayRef>,
 }
 
 impl StateTable {
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.numbers.first().map_or(0, Vec::len)
     }
 
     /// As one batch. There is at least one column of numbers.
-    pub(super) fn into_batch(self) -> Result<RecordBatch> {
+    pub(crate) fn into_batch(self) -> Result<RecordBatch> {
         let numbers = self.numbers.into_iter().map(|n| Arc::new(Int64Array::from(n)) as ArrayRef);
         let named = |name: &'static str| move |(i, column)| (format!("{name}_{i}"), column, true);
         let columns = (numbers.enumerate().map(named("number")))
@@ -33,7 +33,7 @@ impl StateTable {
     }
 
     /// Takes a table apart that has so many columns of numbers and of the key.
-    pub(super) fn from_batch(batch: &RecordBatch, numbers: usize, keys: usize) -> Result<Self> {
+    pub(crate) fn from_batch(batch: &RecordBatch, numbers: usize, keys: usize) -> Result<Self> {
         let other_plan = || Error::operator("window", "a snapshot of another plan");
         let columns = batch.columns();
         let (number_columns, rest) = columns.split_at_checked(numbers).ok_or_else(other_plan)?;
@@ -51,7 +51,7 @@ impl StateTable {
 }
 
 /// The columns of several lists of columns below each other.
-pub(super) fn stack<'a>(parts: impl IntoIterator<Item = &'a [ArrayRef]>) -> Result<Vec<ArrayRef>> {
+pub(crate) fn stack<'a>(parts: impl IntoIterator<Item = &'a [ArrayRef]>) -> Result<Vec<ArrayRef>> {
     let parts: Vec<_> = parts.into_iter().collect();
     let width = parts.first().map_or(0, |columns| columns.len());
     let column = |at: usize| {
@@ -62,6 +62,6 @@ pub(super) fn stack<'a>(parts: impl IntoIterator<Item = &'a [ArrayRef]>) -> Resu
 }
 
 /// Rows `start..start + len` of columns.
-pub(super) fn slice(columns: &[ArrayRef], start: usize, len: usize) -> Vec<ArrayRef> {
+pub(crate) fn slice(columns: &[ArrayRef], start: usize, len: usize) -> Vec<ArrayRef> {
     columns.iter().map(|column| column.slice(start, len)).collect()
 }

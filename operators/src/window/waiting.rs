@@ -10,18 +10,18 @@ use super::state::stack;
 
 /// Rows: time, slot of the key, and the columns of the arguments.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
-    pub(super) times: Vec<EventTime>,
-    pub(super) slots: Vec<u32>,
-    pub(super) columns: Vec<ArrayRef>,
+pub(crate) struct Rows {
+    pub(crate) times: Vec<EventTime>,
+    pub(crate) slots: Vec<u32>,
+    pub(crate) columns: Vec<ArrayRef>,
 }
 
 impl Rows {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.times.len()
     }
 
-    fn take(&self, rows: Vec<u32>) -> Result<Self> {
+    pub(crate) fn take(&self, rows: Vec<u32>) -> Result<Self> {
         let times = rows.iter().map(|row| self.times[*row as usize]).collect();
         let slots = rows.iter().map(|row| self.slots[*row as usize]).collect();
         let rows = UInt32Array::from(rows);
@@ -54,7 +54,7 @@ impl Rows {
 
 /// Rows in order of arrival, of which none is final yet.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     parts: Vec<Rows>,
     /// Rows below it are late.
     watermark: Watermark,
@@ -68,7 +68,7 @@ impl Default for Waiting {
 
 impl Waiting {
     /// Adds rows; tells how many were late and so left out.
-    pub(super) fn push(&mut self, rows: Rows) -> Result<usize> {
+    pub(crate) fn push(&mut self, rows: Rows) -> Result<usize> {
         let on_time: Vec<u32> = self.rows_where(&rows, |time| !self.is_final(time));
         let late = rows.len() - on_time.len();
         let rows = if late == 0 { rows } else { rows.take(on_time)? };
@@ -87,7 +87,7 @@ impl Waiting {
     }
 
     /// Takes out the rows that are final now, by key and then in event-time order, ties in order of arrival.
-    pub(super) fn settle(&mut self, watermark: Watermark) -> Result<Rows> {
+    pub(crate) fn settle(&mut self, watermark: Watermark) -> Result<Rows> {
         self.watermark = self.watermark.max(watermark);
         let (mut settled, mut waiting) = (Vec::new(), Vec::new());
         for part in std::mem::take(&mut self.parts) {
@@ -106,28 +106,28 @@ impl Waiting {
         Rows::stacked(settled)?.sorted()
     }
 
-    pub(super) fn watermark(&self) -> Watermark {
+    pub(crate) fn watermark(&self) -> Watermark {
         self.watermark
     }
 
     /// Slots of the rows, with repetitions.
-    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
         self.parts.iter().flat_map(|part| part.slots.iter().copied())
     }
 
-    pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
+    pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
         for part in &mut self.parts {
             renumber(&mut part.slots, moved);
         }
     }
 
     /// All rows, in order of arrival.
-    pub(super) fn all(&self) -> Result<Rows> {
+    pub(crate) fn all(&self) -> Result<Rows> {
         Rows::stacked(self.parts.clone())
     }
 
     /// Puts back what [`Waiting::all`] and [`Waiting::watermark`] gave.
-    pub(super) fn restore(&mut self, watermark: Watermark, rows: Option<Rows>) {
+    pub(crate) fn restore(&mut self, watermark: Watermark, rows: Option<Rows>) {
         self.watermark = watermark;
         self.parts.extend(rows);
     }

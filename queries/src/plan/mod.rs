@@ -1,13 +1,14 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: `window`, `grouping_sets`, `per_window`, `join`, `decision`.
+//! family: `window`, `grouping_sets`, `per_window`, `over`, `join`, `decision`.
 
 mod compact;
 mod decision;
 mod grouping_sets;
 mod join;
 mod operators;
+mod over;
 mod per_window;
 mod window;
 
@@ -37,6 +38,7 @@ use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, external};
 
 pub(crate) use decision::{command_schema, log_schema, optimizer_columns};
+pub(crate) use over::delay;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
@@ -394,7 +396,10 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 self.distinct(input)?.ok_or_else(|| unsupported(plan))
             }
-            LogicalPlan::Window(window) => self.per_window(window)?.ok_or_else(|| unsupported(plan)),
+            LogicalPlan::Window(window) => match self.per_window(window)? {
+                Some(origin) => Ok(origin),
+                None => self.over(window),
+            },
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => {
                 let schema = arrow_schema(plan);
@@ -614,7 +619,6 @@ fn is_identity(keep: &[usize], input: &DFSchema) -> bool {
 /// What cannot be run as a stream yet, in the words of SQL.
 fn unsupported(plan: &LogicalPlan) -> DataFusionError {
     let (what, help) = match plan {
-        LogicalPlan::Window(_) => ("OVER in a view", "aggregate over a window such as HOP instead"),
         LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
             ("ORDER BY and LIMIT in a view", "sort when the rows are read")
         }

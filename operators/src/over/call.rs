@@ -1,0 +1,143 @@
+//! What is computed over the frames of rows, and what each function needs for it.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use lineshaft_engine::Result;
+use lineshaft_engine::expression::{Aggregate, Expression, Moment};
+
+use super::aggregate::{Running, Sliding};
+use super::frame::Frame;
+use super::moments::{CountRows, RunningMoment, SlidingMoment, Taken};
+use super::rank::{DenseRank, Rank, RowNumber};
+use super::rows::Rows;
+use super::value::{Carried, Value, Within};
+use crate::window::state::StateTable;
+
+/// A function with the frame that it sees.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The function.
+    pub function: Function,
+    /// The frame; functions that number rows have one of their own.
+    pub frame: Frame,
+}
+
+/// What is computed of a frame.
+#[derive(Clone, Debug)]
+pub enum Function {
+    /// An aggregate of its rows.
+    Aggregate(Arc<dyn Aggregate>),
+    /// One of its values.
+    Value(Value),
+    /// The number of the row in its partition.
+    RowNumber,
+    /// One more than the number of rows before its peers.
+    Rank,
+    /// The number of different values of `ORDER BY` so far.
+    DenseRank,
+}
+
+/// Computes one function for the rows of all partitions.
+pub(super) trait Evaluate: Debug {
+    /// A value for each row that is computed; `spans` are their frames.
+    fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef>;
+
+    /// The first row of a partition that it has not taken in: only asked where the frame has no start.
+    fn needed_from(&self, _slot: usize) -> u64 {
+        u64::MAX
+    }
+
+    /// What it remembers of the first `slots` partitions.
+    fn state(&mut self, _slots: usize) -> Result<Option<StateTable>> {
+        Ok(None)
+    }
+
+    /// Puts back what [`Evaluate::state`] gave.
+    fn restore(&mut self, _table: &RecordBatch) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A function that is ready to be computed.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) frame: Frame,
+    pub(super) function: Box<dyn Evaluate>,
+    /// True if what it remembers of a partition is never out of date.
+    pub(super) remembers: bool,
+}
+
+/// Where the arguments of functions are among the columns that are computed for them.
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    pub(super) expressions: Vec<Arc<dyn Expression>>,
+}
+
+impl Arguments {
+    /// The place of an argument; arguments that are one object are computed once.
+    pub(super) fn place(&mut self, expression: &Arc<dyn Expression>) -> usize {
+        let known = self.expressions.iter().position(|other| Arc::ptr_eq(other, expression));
+        known.unwrap_or_else(|| {
+            self.expressions.push(Arc::clone(expression));
+            self.expressions.len() - 1
+        })
+    }
+}
+
+impl Call {
+    pub(super) fn prepare(&self, arguments: &mut Arguments) -> Result<Prepared> {
+        let has_start = self.frame.start.is_some();
+        let (frame, function): (Frame, Box<dyn Evaluate>) = match &self.function {
+            Function::RowNumber => (Frame::row(0), Box::new(RowNumber)),
+            Function::Rank => (Frame::peers(), Box::new(Rank)),
+            Function::DenseRank => (Frame::row(0), Box::<DenseRank>::default()),
+            Function::Value(value) => {
+                let argument = arguments.place(&value.argument);
+                let value = value.clone();
+                let function: Box<dyn Evaluate> = match has_start {
+                    true => Box::new(Within { value, argument }),
+                    false => Box::new(Carried::new(value, argument)),
+                };
+                (self.frame, function)
+            }
+            Function::Aggregate(aggregate) => (self.frame, prepare(aggregate, has_start, arguments)?),
+        };
+        let numbers = matches!(self.function, Function::RowNumber | Function::Rank | Function::DenseRank);
+        Ok(Prepared { frame, function, remembers: numbers || !frame.forgets() })
+    }
+}
+
+fn prepare(
+    aggregate: &Arc<dyn Aggregate>,
+    has_start: bool,
+    arguments: &mut Arguments,
+) -> Result<Box<dyn Evaluate>> {
+    if aggregate.moment() == Some(Moment::Rows) {
+        return Ok(Box::new(CountRows { has_start, taken: Taken::default() }));
+    }
+    let places: Vec<usize> = aggregate.arguments().iter().map(|argument| arguments.place(argument)).collect();
+    if let (Some(moment), [argument]) = (aggregate.moment(), places.as_slice()) {
+        return Ok(match has_start {
+            true => Box::new(SlidingMoment { moment, argument: *argument }),
+            false => Box::new(RunningMoment::new(moment, *argument)),
+        });
+    }
+    let filter = aggregate.filter().map(|filter| arguments.place(filter));
+    Ok(match has_start {
+        true => Box::new(Sliding { aggregate: Arc::clone(aggregate), arguments: places, filter }),
+        false => Box::new(Running::new(aggregate.running()?, places, filter)),
+    })
+}
+
+/// For columns of numbers.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// See [`signed`].
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::from_ne_bytes(number.to_ne_bytes())
+}

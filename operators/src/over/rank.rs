@@ -1,0 +1,75 @@
+//! `ROW_NUMBER`, `RANK`, `DENSE_RANK`: where a row stands in its partition.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use lineshaft_engine::Result;
+
+use super::call::{Evaluate, signed, unsigned};
+use super::rows::Rows;
+use crate::window::state::StateTable;
+
+/// `ROW_NUMBER`.
+#[derive(Debug)]
+pub(super) struct RowNumber;
+
+impl Evaluate for RowNumber {
+    fn evaluate(&mut self, rows: &Rows, _spans: &[Range<usize>]) -> Result<ArrayRef> {
+        let numbers = rows
+            .segments
+            .iter()
+            .flat_map(|segment| segment.computed.clone().map(|at| segment.number(at) + 1));
+        Ok(Arc::new(UInt64Array::from_iter_values(numbers)))
+    }
+}
+
+/// `RANK`: one more than the rows before the peers of a row.
+#[derive(Debug)]
+pub(super) struct Rank;
+
+impl Evaluate for Rank {
+    /// The frame of a row is its peers.
+    fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
+        let ranks = rows
+            .by_segment(spans)
+            .flat_map(|(segment, spans)| spans.iter().map(|span| segment.number(span.start) + 1));
+        Ok(Arc::new(UInt64Array::from_iter_values(ranks)))
+    }
+}
+
+/// `DENSE_RANK`: the number of groups of peers so far.
+#[derive(Debug, Default)]
+pub(super) struct DenseRank {
+    /// Groups of each partition, with the last row that was computed.
+    groups: Vec<u64>,
+}
+
+impl Evaluate for DenseRank {
+    fn evaluate(&mut self, rows: &Rows, _spans: &[Range<usize>]) -> Result<ArrayRef> {
+        let mut ranks = Vec::with_capacity(rows.computed());
+        for segment in &rows.segments {
+            let slot = segment.slot as usize;
+            if self.groups.len() <= slot {
+                self.groups.resize(slot + 1, 0);
+            }
+            for at in segment.computed.clone() {
+                self.groups[slot] += u64::from(rows.begins_peers[at]);
+                ranks.push(self.groups[slot]);
+            }
+        }
+        Ok(Arc::new(UInt64Array::from(ranks)))
+    }
+
+    fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {
+        self.groups.resize(slots, 0);
+        let numbers = vec![self.groups.iter().map(|groups| signed(*groups)).collect()];
+        Ok(Some(StateTable { numbers, keys: Vec::new(), values: Vec::new() }))
+    }
+
+    fn restore(&mut self, table: &RecordBatch) -> Result<()> {
+        let table = StateTable::from_batch(table, 1, 0)?;
+        self.groups = table.numbers[0].iter().map(|groups| unsigned(*groups)).collect();
+        Ok(())
+    }
+}
