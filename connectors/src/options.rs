@@ -193,7 +193,10 @@ impl<'a> OptionReader<'a> {
                 OptionError::of(name, format!("{what} has no option {name:?}")).help(suggestion(name, &known))
             })
             .collect();
-        errors.extend(missing(&what, options, docs));
+        // What is misspelt is not missing as well.
+        let misspelt = options.keys().filter(|name| !known.contains(&name.as_str()));
+        let meant: Vec<&str> = misspelt.filter_map(|name| nearest(name, &known)).collect();
+        errors.extend(missing(&what, options, docs, &meant));
         if role == "source" {
             errors.extend(COMMON_SOURCE_OPTIONS.iter().filter_map(|doc| bad_duration(options, doc.name)));
         }
@@ -263,8 +266,9 @@ pub fn wrong_value(name: &str, found: &str, expected: &str) -> OptionError {
     OptionError::of(name, format!("option {name:?} is {found:?}")).help(format!("write {expected}"))
 }
 
-fn missing(what: &str, options: &Options, docs: &[OptionDoc]) -> Vec<OptionError> {
-    let missing = docs.iter().filter(|doc| doc.default.is_none() && !options.contains_key(doc.name));
+fn missing(what: &str, options: &Options, docs: &[OptionDoc], meant: &[&str]) -> Vec<OptionError> {
+    let is_there = |name: &str| options.contains_key(name) || meant.contains(&name);
+    let missing = docs.iter().filter(|doc| doc.default.is_none() && !is_there(doc.name));
     missing
         .map(|doc| {
             let error = OptionError::general(format!("{what} needs the option {:?}", doc.name));
@@ -278,15 +282,20 @@ fn bad_duration(options: &Options, name: &str) -> Option<OptionError> {
     Duration::parse(text).is_none().then(|| wrong_value(name, text, Duration::EXPECTED))
 }
 
-/// "did you mean ..." if one of `known` is near to `name`, else all of them.
-pub fn suggestion(name: &str, known: &[&str]) -> String {
+/// The one of `known` that `name` may be a misspelling of.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(&name.to_lowercase(), candidate), candidate))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, candidate)| *distance <= 1.max(candidate.len() / 3));
-    match near {
-        Some((_, candidate)) => format!("did you mean {candidate:?}?"),
+    near.map(|(_, candidate)| *candidate)
+}
+
+/// "did you mean ..." if one of `known` is near to `name`, else all of them.
+pub fn suggestion(name: &str, known: &[&str]) -> String {
+    match nearest(name, known) {
+        Some(candidate) => format!("did you mean {candidate:?}?"),
         None => format!("choose one of {}", known.join(", ")),
     }
 }
@@ -327,7 +336,6 @@ mod tests {
             told,
             [
                 "file source has no option \"pth\"",
-                "file source needs the option \"path\"",
                 "option \"idle_after\" is \"soon\"",
                 "option \"follow\" is \"perhaps\"",
             ]

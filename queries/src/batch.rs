@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondAr
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
@@ -272,7 +273,12 @@ pub async fn query(
         add_schema(&context, name)?;
         let files = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
         let table = context.read_parquet(files, ParquetReadOptions::default()).await?;
-        context.register_table(reference(name), table.into_view())?;
+        let table = table.into_view();
+        if name.contains('.') {
+            // Also as one name: "readings.late".
+            context.register_table(TableReference::bare(name.as_str()), Arc::clone(&table))?;
+        }
+        context.register_table(reference(name), table)?;
     }
     for (name, rows) in extra {
         add_schema(&context, &name)?;
@@ -286,10 +292,10 @@ pub async fn query(
 }
 
 /// `readings.late` is a table of schema `readings`.
-fn reference(name: &str) -> datafusion::common::TableReference {
+fn reference(name: &str) -> TableReference {
     match name.rsplit_once('.') {
-        Some((schema, table)) => datafusion::common::TableReference::partial(schema, table),
-        None => datafusion::common::TableReference::bare(name),
+        Some((schema, table)) => TableReference::partial(schema, table),
+        None => TableReference::bare(name),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lineshaft_engine::declaration::OptionError;
 use lineshaft_engine::{Error, Result};
-use rumqttc::{Packet, Publish, QoS};
+use rumqttc::{Packet, Publish, QoS, SubAck, SubscribeReasonCode};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::interval;
@@ -53,7 +53,10 @@ impl Listener {
         connection.subscribe(&[self.topic.filter()], QoS::AtLeastOnce).await?;
         loop {
             match connection.next().await? {
-                Packet::SubAck(_) => retry.succeeded(),
+                Packet::SubAck(answer) => {
+                    self.topic.accepted(&answer)?;
+                    retry.succeeded();
+                }
                 Packet::Publish(message) => {
                     if let Some(set_point) = self.topic.set_point(&message)
                         && set_points.try_send(set_point).is_err()
@@ -108,7 +111,10 @@ async fn publish_on(
         tokio::select! {
             biased;
             packet = connection.next() => match packet? {
-                Packet::SubAck(_) => retry.succeeded(),
+                Packet::SubAck(answer) => {
+                    topic.accepted(&answer)?;
+                    retry.succeeded();
+                }
                 Packet::Publish(message) => {
                     if let Some(set_point) = topic.set_point(&message) {
                         plant.command(&set_point);
@@ -155,6 +161,15 @@ struct Command {
 }
 
 impl CommandTopic {
+    /// A broker may refuse a subscription and keep the connection: nothing would ever come.
+    fn accepted(&self, answer: &SubAck) -> Result<(), Lost> {
+        if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
+            let filter = self.filter();
+            return Err(Lost::Protocol(format!("the broker refused the subscription to {filter:?}")));
+        }
+        Ok(())
+    }
+
     fn parse(text: &str) -> Result<Self, OptionError> {
         let levels: Vec<String> = text.split('/').map(str::to_owned).collect();
         match levels.iter().position(|level| level == "{line}") {

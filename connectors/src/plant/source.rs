@@ -96,6 +96,12 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
         read.error(error);
         None
     });
+    if let (Some(seconds), false) = (duration, declaration.options.contains_key("speedup")) {
+        tracing::info!(
+            "source {}: {seconds} s of the plant take {seconds} s; with speedup = '100' a hundredth",
+            declaration.name
+        );
+    }
     let kinds = kinds(declaration, &mut read);
     let schema = needed_schema(declaration).map_err(|error| vec![OptionError::general(error.to_string())])?;
     let columns = read.finish(kinds)?;
