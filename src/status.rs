@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arrow::array::TimestampSecondArray;
+use arrow::util::display::array_value_to_string;
 use indicatif::{ProgressBar, ProgressStyle};
 use lineshaft::Running;
 use lineshaft::engine::clock::Clock;
@@ -24,12 +26,12 @@ pub(crate) fn watch(running: &Running, quiet: bool) {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
-    let mut rate = Rate::default();
+    let (mut rate, mut progress) = (Rate::default(), Progress::default());
     let mut round = 0_u32;
     while !running.is_finished() {
         std::thread::sleep(LIVE);
         round += 1;
-        let line = line(&metrics, rate.update(&metrics));
+        let line = line(&metrics, rate.update(&metrics), progress.update(&metrics));
         if live {
             bar.set_message(line);
             bar.tick();
@@ -59,10 +61,10 @@ impl Rate {
     }
 }
 
-fn line(metrics: &Metrics, rate: f64) -> String {
+fn line(metrics: &Metrics, rate: f64, progress: String) -> String {
     let total = |count: fn(&SourceMetrics) -> u64| metrics.sources.iter().map(count).sum::<u64>();
     let mut parts = vec![format!("{} rows/s", number(rate))];
-    parts.push(done(metrics));
+    parts.push(progress);
     let now = Clock::system().now();
     // Of files the age of the rows says nothing of how the engine gets on.
     let is_live = |source: &&SourceMetrics| {
@@ -78,25 +80,77 @@ fn line(metrics: &Metrics, rate: f64) -> String {
     if deduplicated > 0 {
         parts.push(format!("deduplicated {deduplicated}"));
     }
+    let failed = metrics.failed.get();
+    if failed > 0 {
+        parts.push(format!("failed {failed}"));
+    }
     parts.join(" | ")
 }
 
-/// Rows read, of how many where that is known.
+/// How much of an input that ends has been read, and when the rest will be.
+#[derive(Default)]
+struct Progress {
+    /// Since the first look.
+    elapsed: Duration,
+    /// The part that had been read at the first look.
+    begun_at: Option<f64>,
+}
+
+impl Progress {
+    /// Rows read, of how many and for how long still where that is known, and the event time reached.
+    fn update(&mut self, metrics: &Metrics) -> String {
+        let received: u64 = metrics.sources.iter().map(|source| source.received.get()).sum();
+        let mut parts = vec![match read(metrics) {
+            Some((part, Some(total))) => {
+                format!("{} of {} rows, {:.0} %", count(received), count(total), 100.0 * part)
+            }
+            Some((part, None)) => format!("{} rows, {:.0} %", count(received), 100.0 * part),
+            None => format!("{} rows", count(received)),
+        }];
+        if let Some((part, _)) = read(metrics) {
+            parts.extend(self.left(part).map(|left| format!("{} left", span(left))));
+            parts.extend(reached(metrics).map(|time| format!("at {time}")));
+        }
+        self.elapsed += LIVE;
+        parts.join(" | ")
+    }
+
+    /// Time left, microseconds, if it goes on as so far.
+    #[expect(clippy::cast_possible_truncation, reason = "a figure for a person")]
+    fn left(&mut self, part: f64) -> Option<i64> {
+        let done = part - *self.begun_at.get_or_insert(part);
+        // Of the first moments nothing can be said.
+        let is_known = done > 0.001 && self.elapsed >= 4 * LIVE;
+        is_known.then(|| (self.elapsed.as_secs_f64() * (1.0 - part) / done * 1e6) as i64)
+    }
+}
+
+/// The part of the input that has been read, and its rows if they are known.
 #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
-fn done(metrics: &Metrics) -> String {
+fn read(metrics: &Metrics) -> Option<(f64, Option<u64>)> {
     let sum = |of: &dyn Fn(&SourceMetrics) -> u64| metrics.sources.iter().map(of).sum::<u64>();
-    let received = sum(&|source| source.received.get());
-    let total = sum(&|source| source.total_rows.load(Ordering::Relaxed));
-    let (bytes, total_bytes) =
-        (sum(&|source| source.bytes.get()), sum(&|source| source.total_bytes.load(Ordering::Relaxed)));
-    if total > 0 {
-        return format!("{} of {} rows", number(received as f64), number(total as f64));
+    let total = |source: &SourceMetrics| source.total_rows.load(Ordering::Relaxed);
+    let total_bytes = |source: &SourceMetrics| source.total_bytes.load(Ordering::Relaxed);
+    let part = |done: u64, all: u64| (done as f64 / all as f64).min(1.0);
+    if sum(&total) > 0 {
+        let received = sum(&|source| if total(source) > 0 { source.received.get() } else { 0 });
+        return Some((part(received, sum(&total)), Some(sum(&total))));
     }
-    if total_bytes > 0 {
-        let percent = 100.0 * bytes as f64 / total_bytes as f64;
-        return format!("{} rows, {:.0} %", number(received as f64), percent.min(100.0));
-    }
-    format!("{} rows", number(received as f64))
+    let bytes = sum(&|source| source.bytes.get());
+    (sum(&total_bytes) > 0).then(|| (part(bytes, sum(&total_bytes)), None))
+}
+
+/// The event time that all sources have come to.
+fn reached(metrics: &Metrics) -> Option<String> {
+    let reached = metrics.sources.iter().map(SourceMetrics::watermark);
+    let reached = reached.filter(|at| !matches!(*at, Watermark::START | Watermark::END)).min()?;
+    let time = TimestampSecondArray::from(vec![reached.0.div_euclid(1_000_000)]);
+    array_value_to_string(&time, 0).ok()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
+fn count(value: u64) -> String {
+    number(value as f64)
 }
 
 /// What went where, at the end: received = processed + late + quarantined + deduplicated.
@@ -116,6 +170,10 @@ fn summary(metrics: &Metrics) -> String {
         {
             parts.push(format!("look at {}.quarantine for the reasons", source.name));
         }
+    }
+    let failed = metrics.failed.get();
+    if failed > 0 {
+        parts.push(format!("{failed} rows could not be computed: look at lineshaft.failed"));
     }
     for sink in metrics.sinks.iter().filter(|sink| sink.rows.get() > 0) {
         parts.push(format!("{}: {} rows written", sink.name, sink.rows.get()));
@@ -138,5 +196,25 @@ fn span(micros: i64) -> String {
         s if s < 7200 => format!("{} min", s / 60),
         s if s < 172_800 => format!("{} h", s / 3600),
         s => format!("{} days", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_the_part_that_is_read_and_the_time_left() {
+        let metrics = Metrics::new(["r".to_owned()], [], Arc::default());
+        let source = &metrics.sources[0];
+        let mut progress = Progress::default();
+        assert_eq!(progress.update(&metrics), "0 rows");
+        source.total_rows.store(4000, Ordering::Relaxed);
+        progress.update(&metrics);
+        source.received.add(1000);
+        for _ in 0..2 {
+            progress.update(&metrics);
+        }
+        assert_eq!(progress.update(&metrics), "1000 of 4000 rows, 25 % | 3 s left");
     }
 }

@@ -450,12 +450,44 @@ fn a_broker_that_is_not_there_is_told_and_tried_again_until_the_program_is_stopp
 }
 
 #[test]
-fn a_row_that_cannot_be_computed_ends_the_program_and_names_the_expression() {
-    let readings = b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n";
-    let sql =
-        program("r.csv", "format = 'csv'").replace("machine, x FROM", "CAST(machine AS BIGINT) AS m FROM");
-    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
-    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(3);
-    let said = said.tells("a row could not be computed: CAST(machine AS Int64):");
-    said.tells("Cannot cast string 'a' to value of Int64 type");
+fn a_row_that_cannot_be_computed_goes_aside_with_the_expression_and_the_others_go_on() {
+    let readings =
+        b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n2026-01-01T00:00:01Z,7,2\n2026-01-01T00:00:02Z,,3\n\
+        2026-01-01T00:00:03Z,0,4\n";
+    let sql = program("r.csv", "format = 'csv'").replace(
+        "machine, x FROM r;",
+        "CAST(machine AS BIGINT) AS m FROM r;
+CREATE SINK parts WITH (connector = 'stdout') AS SELECT 70 / m AS parts FROM (SELECT TRY_CAST(machine AS BIGINT) AS m FROM r);
+CREATE SINK sums WITH (connector = 'stdout') AS
+    SELECT sum(CAST(machine AS BIGINT)) AS sum, count(*) AS n FROM TUMBLE(r, ts, INTERVAL '10' SECOND)
+    WHERE CAST(machine AS DOUBLE) < 100 OR machine IS NULL GROUP BY window_start;",
+    );
+    for workers in ["1", "2", "4"] {
+        let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
+        let said =
+            lineshaft(folder.path(), &["run", "p.sql", "--data", "data", "--workers", workers]).exits(0);
+        let said = said
+            .tells("shown: a row could not be computed: CAST(machine AS Int64):")
+            .tells("Cannot cast string 'a' to value of Int64 type")
+            .tells("3 rows could not be computed: look at lineshaft.failed");
+        let mut rows: Vec<&str> = said.out.lines().collect();
+        rows.sort_unstable();
+        let expected = [
+            r#"{"m":0}"#,
+            r#"{"m":7}"#,
+            r#"{"m":null}"#,
+            r#"{"parts":10}"#,
+            r#"{"parts":null}"#,
+            r#"{"parts":null}"#,
+            r#"{"sum":7,"n":3}"#,
+        ];
+        assert_eq!(rows, expected, "{}", said.err);
+        let sql = "SELECT relation, \"row\" FROM lineshaft.failed ORDER BY relation";
+        let failed =
+            lineshaft(folder.path(), &["query", sql, "--data", "data", "--format", "json"]).exits(0).out;
+        let failed: Vec<&str> = failed.lines().collect();
+        assert!(failed[0].starts_with(r#"{"relation":"parts","row":"{"#), "{failed:?}");
+        assert!(failed[1].contains(r#"\"machine\":\"a\""#), "{failed:?}");
+        assert_eq!(failed.len(), 3);
+    }
 }

@@ -139,7 +139,9 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
          source, received = processed + late + quarantined + deduplicated, exactly. Counts only grow, and are in rows unless it says \
          otherwise.\n"
     );
-    for (owner, title) in [("SourceMetrics", "Of each source"), ("SinkMetrics", "Of each sink")] {
+    for (owner, title) in
+        [("SourceMetrics", "Of each source"), ("SinkMetrics", "Of each sink"), ("Metrics", "Of the program")]
+    {
         let body =
             code.split_once(&format!("pub struct {owner} {{\n")).unwrap().1.split_once("\n}").unwrap().0;
         write!(page, "\n## {title}\n\n| metric | |\n|---|---|\n").unwrap();
@@ -148,7 +150,7 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
             if let Some(text) = line.strip_prefix("/// ") {
                 meaning = text;
             } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':'))
-                && name != "name"
+                && !["name", "sources", "sinks"].contains(&name)
             {
                 writeln!(page, "| `{name}` | {} |", escape(meaning)).unwrap();
             }

@@ -59,6 +59,7 @@ CREATE SINK said_late WITH (connector = 'parquet', path = 'said_late') AS SELECT
         assert_eq!(passed, ["1.0}", "2.0}", "9.0}", "10.0}", "11.0}"], "{}", said.out);
         assert_eq!(query(folder.path(), "SELECT x FROM r.late ORDER BY x"), "x\n4.0\n5.0\n");
         assert_eq!(query(folder.path(), "SELECT x FROM said_late ORDER BY x"), "x\n4.0\n5.0\n");
+        assert_eq!(query(folder.path(), "SELECT x FROM \"r.late\" ORDER BY x LIMIT 1"), "x\n4.0\n");
         let reasons = query(folder.path(), "SELECT reason FROM r.quarantine ORDER BY reason");
         assert_eq!(reasons, "reason\nfuture\nnull_time\ntype\n");
     }

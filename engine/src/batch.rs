@@ -1,7 +1,7 @@
 //! A `Batch`: the Arrow columns of many rows of one epoch, and for a changelog a weight column.
 
-use arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{filter, filter_record_batch, take, take_record_batch};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 
 use crate::error::Result;
@@ -55,6 +55,32 @@ impl Batch {
         self.rows.schema()
     }
 
+    /// `length` rows from `offset` on; shares the columns.
+    #[must_use]
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        let weights = self.weights.as_ref().map(|weights| weights.slice(offset, length));
+        Self { rows: self.rows.slice(offset, length), weights }
+    }
+
+    /// All rows of batches of one schema, of which all or none have weights; `None` if there is no batch.
+    ///
+    /// # Errors
+    /// If the columns differ.
+    pub fn concat(batches: &[Self]) -> Result<Option<Self>> {
+        let Some(first) = batches.first() else { return Ok(None) };
+        if batches.len() == 1 {
+            return Ok(Some(first.clone()));
+        }
+        let rows = concat_batches(&first.schema(), batches.iter().map(Self::rows))?;
+        let weights = batches.iter().filter_map(Self::weights).map(|weights| weights as &dyn Array);
+        let weights: Vec<&dyn Array> = weights.collect();
+        let weights = match weights.is_empty() {
+            true => None,
+            false => Some(int64(concat(&weights)?.as_ref())),
+        };
+        Ok(Some(Self { rows, weights }))
+    }
+
     /// The rows for which `keep` is true (NULL counts as false).
     ///
     /// # Errors
@@ -86,7 +112,7 @@ impl From<RecordBatch> for Batch {
     }
 }
 
-fn int64(array: &dyn arrow::array::Array) -> Int64Array {
+fn int64(array: &dyn Array) -> Int64Array {
     use arrow::array::AsArray;
     array.as_primitive::<arrow::datatypes::Int64Type>().clone()
 }

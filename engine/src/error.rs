@@ -40,6 +40,14 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// An expression has no value for a row: a cast that fails, a whole number divided by zero.
+    #[error("a row could not be computed: {expression}: {reason}")]
+    Row {
+        /// The expression, as SQL.
+        expression: String,
+        /// Why it has no value.
+        reason: String,
+    },
     /// A worker thread panicked: a bug.
     #[error("worker {worker} panicked: {message}")]
     Panic {

@@ -13,17 +13,21 @@ pub struct Metrics {
     pub sources: Vec<SourceMetrics>,
     /// One entry per sink, in the order of the plan.
     pub sinks: Vec<SinkMetrics>,
+    /// Rows that an expression had no value for, in `lineshaft.failed`.
+    pub failed: Arc<Counter>,
 }
 
 impl Metrics {
-    /// Metrics for sources and sinks of these names, all zero.
+    /// Metrics for sources and sinks of these names, all zero; `failed` is what the operators count on.
     pub fn new(
         sources: impl IntoIterator<Item = String>,
         sinks: impl IntoIterator<Item = String>,
+        failed: Arc<Counter>,
     ) -> Arc<Self> {
         Arc::new(Self {
             sources: sources.into_iter().map(SourceMetrics::new).collect(),
             sinks: sinks.into_iter().map(SinkMetrics::new).collect(),
+            failed,
         })
     }
 }

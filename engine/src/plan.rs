@@ -15,6 +15,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::batch::TIMESTAMP;
 use crate::error::Result;
+use crate::metrics::Counter;
 use crate::operator::Operator;
 use crate::sink::Worker;
 use crate::source::Rejected;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// Where rows leave. Connectors are attached by position.
     pub sinks: Vec<SinkNode>,
+    /// Counts the rows that could not be computed.
+    pub failed: Arc<Counter>,
 }
 
 /// Where the rows of an input come from.

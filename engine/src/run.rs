@@ -58,7 +58,8 @@ pub fn start(
     }
     let control = Arc::new(Control::default());
     let names = plan.sources.iter().map(|source| source.name.clone());
-    let metrics = Metrics::new(names, plan.sinks.iter().map(|sink| sink.name.clone()));
+    let sink_names = plan.sinks.iter().map(|sink| sink.name.clone());
+    let metrics = Metrics::new(names, sink_names, Arc::clone(&plan.failed));
     let mut lines = Vec::with_capacity(sources.len());
     let mut connectors = Vec::with_capacity(sources.len());
     // A program that ends by itself reads its other files to the end when one cannot be read.
@@ -320,6 +321,7 @@ mod tests {
                 make: Arc::new(move |_| Ok(node())),
             }],
             sinks: vec![SinkNode { name: "out".into(), from: Origin::Node(0, 0), schema }],
+            failed: Arc::default(),
         }
     }
 

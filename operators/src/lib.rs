@@ -7,7 +7,7 @@
 //! Each is an ordinary state machine behind the engine's trait `Operator`: the same rows in the same order give the same
 //! result. None does I/O, reads a clock, waits or spawns.
 //!
-//! - [`map`]: filter and projection; [`union`]: several inputs as one
+//! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one
 //! - [`window`]: tumbling, hopping, session and count windows
 //! - [`join`]: a stream with a table
 //! - [`over`]: functions over the rows around a row
@@ -17,6 +17,7 @@
 //! - [`keys`]: keys of any type as dense slots, which windows share
 
 pub mod decision;
+pub mod failed;
 pub mod join;
 pub mod keys;
 pub mod map;

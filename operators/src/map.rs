@@ -2,6 +2,8 @@
 //!
 //! - Rows: any, also of a changelog, which keep their weights. State: none.
 //! - Where every row passes, and where a column is taken as it is, nothing is copied.
+//! - A row that an expression has no value for goes to the second output. It is found by halving the batch, so that a
+//!   batch without such rows costs nothing.
 
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::operator::{Operator, Output};
 use lineshaft_engine::{Error, Result};
+
+use crate::failed::{Failure, Failures};
 
 /// What [`Map`] does, in this order.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub struct MapOptions {
     pub columns: Option<Vec<Arc<dyn Expression>>>,
     /// Names and types of the output.
     pub schema: SchemaRef,
+    /// Whose rows go to the second output if they cannot be computed; `None` if they end the program.
+    pub failures: Option<Failures>,
 }
 
 /// `SELECT columns WHERE predicate`.
@@ -35,6 +41,41 @@ impl Map {
     /// The operator.
     pub fn new(options: MapOptions) -> Self {
         Self { options }
+    }
+
+    /// The rows of a batch; `None` if none passes.
+    fn mapped(&self, batch: Batch) -> Result<Option<Batch>> {
+        let Some(batch) = self.filtered(batch)? else {
+            return Ok(None);
+        };
+        let rows = batch.rows();
+        let columns = match &self.options.columns {
+            Some(columns) => columns.iter().map(|column| column.evaluate(rows)).collect::<Result<_>>()?,
+            None => rows.columns().to_vec(),
+        };
+        let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let schema = Arc::clone(&self.options.schema);
+        let mapped = RecordBatch::try_new_with_options(schema, columns, &count)?;
+        Ok(Some(with_rows(&batch, mapped)))
+    }
+
+    /// The same, in halves, until each row that cannot be computed is alone. Whether it can does not depend on the rows
+    /// beside it.
+    fn mapped_in_parts(&self, batch: Batch, parts: &mut Vec<Batch>, failed: &mut Vec<Failure>) -> Result<()> {
+        let count = batch.num_rows();
+        match self.mapped(batch.clone()) {
+            Ok(mapped) => parts.extend(mapped),
+            Err(Error::Row { .. }) if count > 1 => {
+                let (first, second) = (batch.slice(0, count / 2), batch.slice(count / 2, count - count / 2));
+                self.mapped_in_parts(first, parts, failed)?;
+                self.mapped_in_parts(second, parts, failed)?;
+            }
+            Err(Error::Row { expression, reason }) => {
+                failed.push(Failure { row: batch.into_rows(), expression, error: reason });
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
     }
 
     fn filtered(&self, batch: Batch) -> Result<Option<Batch>> {
@@ -70,18 +111,18 @@ fn with_rows(batch: &Batch, rows: RecordBatch) -> Batch {
 
 impl Operator for Map {
     fn on_batch(&mut self, _input: usize, batch: Batch, output: &mut Output) -> Result<()> {
-        let Some(batch) = self.filtered(batch)? else {
+        let Some(failures) = &self.options.failures else {
+            self.mapped(batch)?.into_iter().for_each(|mapped| output.send(mapped));
             return Ok(());
         };
-        let rows = batch.rows();
-        let columns = match &self.options.columns {
-            Some(columns) => columns.iter().map(|column| column.evaluate(rows)).collect::<Result<_>>()?,
-            None => rows.columns().to_vec(),
-        };
-        let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let schema = Arc::clone(&self.options.schema);
-        let mapped = RecordBatch::try_new_with_options(schema, columns, &count)?;
-        output.send(with_rows(&batch, mapped));
+        let (mut parts, mut failed) = (Vec::new(), Vec::new());
+        self.mapped_in_parts(batch, &mut parts, &mut failed)?;
+        if let Some(mapped) = Batch::concat(&parts)? {
+            output.send(mapped);
+        }
+        if !failed.is_empty() {
+            output.send_to(1, failures.rows(&failed)?);
+        }
         Ok(())
     }
 }
@@ -110,6 +151,7 @@ mod tests {
             keep: Some(vec![1, 0]),
             columns: None,
             schema: schema(&[("bar", DataType::Float64), ("machine", DataType::Utf8)]),
+            failures: None,
         })
     }
 
@@ -141,6 +183,7 @@ mod tests {
             keep: Some(vec![0]),
             columns: Some(vec![column(0, DataType::Int64), column(0, DataType::Int64)]),
             schema: schema(&[("a", DataType::Int64), ("b", DataType::Int64)]),
+            failures: None,
         });
         let rows = table("x:i keep:b \n 7 true \n 8 false \n 9 true");
         let mut output = Output::new(1);
@@ -158,8 +201,55 @@ mod tests {
             keep: Some(vec![]),
             columns: Some(vec![]),
             schema: schema(&[]),
+            failures: None,
         });
         let passed = run(&mut map, 1, vec![Step::Rows(0, table("x:i \n 7 \n 8"))]).unwrap();
         assert_eq!(passed[0].num_rows(), 2);
+    }
+
+    /// Odd numbers have no half, and the batch as a whole has none if it has one of them.
+    #[derive(Debug)]
+    struct Half;
+
+    impl Expression for Half {
+        fn evaluate(&self, rows: &RecordBatch) -> Result<arrow::array::ArrayRef> {
+            let numbers = rows.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+            let half = |n: i64| match n % 2 {
+                0 => Ok(n / 2),
+                _ => Err(Error::Row { expression: "half(x)".into(), reason: format!("{n} is odd") }),
+            };
+            let halves = numbers.values().iter().map(|n| half(*n)).collect::<Result<Vec<_>>>()?;
+            Ok(Arc::new(Int64Array::from(halves)))
+        }
+
+        fn data_type(&self) -> &DataType {
+            &DataType::Int64
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_computed_goes_aside_and_the_others_pass_in_order() {
+        let counter = Arc::<lineshaft_engine::metrics::Counter>::default();
+        let failures =
+            Failures { relation: "v".into(), counter: Arc::clone(&counter), is_told: Arc::default() };
+        let mut map = Map::new(MapOptions {
+            predicate: None,
+            keep: None,
+            columns: Some(vec![Arc::new(Half)]),
+            schema: schema(&[("half", DataType::Int64)]),
+            failures: Some(failures),
+        });
+        let numbers = [0, 2, 3, 4, 6, 8, 9, 11, 12];
+        let weights: Vec<i64> = numbers.iter().map(|n| n % 5 - 2).collect();
+        let rows = table(&format!("x:i \n {}", numbers.map(|n: i64| n.to_string()).join("\n")));
+        let mut output = Output::new(2);
+        map.on_batch(0, Batch::with_weights(rows, weights.into()), &mut output).unwrap();
+        let passed = output.take(0).remove(0);
+        assert_eq!(lines([passed.rows()]), ["0", "1", "2", "3", "4", "6"]);
+        assert_eq!(passed.weights().unwrap().values(), &[-2, 0, 2, -1, 1, 0]);
+        let told: Vec<RecordBatch> = output.take(1).into_iter().map(Batch::into_rows).collect();
+        let half = |n: i64| format!("v half(x) {n} is odd {{\"x\":{n}}}");
+        assert_eq!(lines(&told), [3, 9, 11].map(half));
+        assert_eq!(counter.get(), 3);
     }
 }

@@ -135,7 +135,7 @@ impl Expression for Computed {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
         let failed = |error: DataFusionError| {
             let cause = strip_prefix(&error.strip_backtrace());
-            Error::operator("a row could not be computed", format!("{}: {cause}", shown(&self.physical)))
+            Error::Row { expression: shown(&self.physical), reason: cause.to_string() }
         };
         let value = self.physical.evaluate(rows).map_err(failed)?;
         value.into_array(rows.num_rows()).map_err(failed)

@@ -15,6 +15,7 @@
 
 pub mod batch;
 mod bind;
+mod can_fail;
 mod catalog;
 mod context;
 pub mod error;

@@ -92,7 +92,7 @@ impl<'scope> Built<'_, 'scope> {
         let mut inputs: Vec<_> = node.inputs.iter().map(|input| self.input(input)).collect();
         let streams = match inputs.pop() {
             Some(input) if node.is_stateless && inputs.is_empty() => {
-                vec![render::stateless(self.scope, &node.name, input, operator, control)]
+                render::stateless(self.scope, &node.name, input, node.outputs.len(), operator, control)
             }
             last => {
                 inputs.extend(last);

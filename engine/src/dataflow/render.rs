@@ -109,45 +109,56 @@ pub(super) fn stateless<'scope>(
     scope: Scope<'scope, Epoch>,
     name: &str,
     input: RoutedInput<'scope>,
+    ports: usize,
     mut operator: Box<dyn Operator>,
     control: &Arc<Control>,
-) -> Stream<'scope, Epoch, Frame> {
+) -> Vec<Stream<'scope, Epoch, Frame>> {
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let mut input = builder.new_input(routed(input.stream, &input.route), Pipeline);
-    let (output, rows) = builder.new_output();
-    let mut port = Port::from(output);
+    let (mut outputs, streams): (Vec<Port>, Vec<_>) = (0..ports)
+        .map(|_| {
+            let (output, stream) = builder.new_output();
+            (Port::from(output), stream)
+        })
+        .unzip();
     let control = Arc::clone(control);
-    let mut buffer = Output::new(1);
+    let mut buffer = Output::new(ports);
     builder.build(move |_capabilities| {
         move |_frontiers: &[MutableAntichain<Epoch>]| {
             input.for_each(|capability, frame| {
                 match pass(operator.as_mut(), &mut buffer, std::mem::take(frame)) {
-                    Ok(parts) => send(&mut port, &capability, parts),
+                    Ok(parts) => send(&mut outputs, &capability, parts),
                     Err(error) => control.fail(error),
                 }
             });
         }
     });
-    rows
+    streams
 }
 
-fn pass(operator: &mut dyn Operator, buffer: &mut Output, frame: Frame) -> Result<Vec<Part>> {
-    let mut parts = Vec::with_capacity(frame.parts.len());
+/// The parts for each port.
+fn pass(operator: &mut dyn Operator, buffer: &mut Output, frame: Frame) -> Result<Vec<Vec<Part>>> {
+    let mut ports = vec![Vec::with_capacity(frame.parts.len()); buffer.ports.len()];
     for part in frame.parts {
         match part {
-            Part::Mark { .. } => parts.push(part),
+            Part::Mark { .. } => ports.iter_mut().for_each(|parts| parts.push(part.clone())),
             Part::Rows { order, to, batch } => {
                 operator.on_batch(0, batch, buffer)?;
-                parts.extend(buffer.take(0).into_iter().map(|batch| Part::Rows { order, to, batch }));
+                for (port, parts) in ports.iter_mut().enumerate() {
+                    let rows = buffer.take(port).into_iter();
+                    parts.extend(rows.map(|batch| Part::Rows { order, to, batch }));
+                }
             }
         }
     }
-    Ok(parts)
+    Ok(ports)
 }
 
-fn send(port: &mut Port, capability: &InputCapability<Epoch>, parts: Vec<Part>) {
-    if let Some(capability) = capability.retain_least(0).filter(|_| !parts.is_empty()) {
-        port.activate().session(&capability).give_container(&mut Frame::new(parts));
+fn send(outputs: &mut [Port], capability: &InputCapability<Epoch>, parts: Vec<Vec<Part>>) {
+    for (number, (port, parts)) in outputs.iter_mut().zip(parts).enumerate() {
+        if let Some(capability) = capability.retain_least(number).filter(|_| !parts.is_empty()) {
+            port.activate().session(&capability).give_container(&mut Frame::new(parts));
+        }
     }
 }
 

@@ -81,7 +81,8 @@ impl Lowering<'_> {
             if is_compact(compact) { Arc::new(Text(column)) } else { Arc::new(column) }
         });
         let columns = Some(columns.collect());
-        let options = MapOptions { predicate: None, keep: None, columns, schema: Arc::clone(schema) };
+        let options =
+            MapOptions { predicate: None, keep: None, columns, schema: Arc::clone(schema), failures: None };
         self.map_node("text", from, options)
     }
 

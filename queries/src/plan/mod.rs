@@ -15,6 +15,7 @@ mod window;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -23,12 +24,15 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::expression::Expression;
+use lineshaft_engine::operator::Operator as EngineOperator;
 use lineshaft_engine::plan::{
     DeduplicateRule, Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule,
 };
+use lineshaft_operators::failed::{FailedRows, Failures, failed_schema, failures_schema};
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
+use crate::can_fail::can_fail;
 use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
 use crate::event_time;
@@ -167,7 +171,14 @@ struct Lowering<'a> {
     done: HashMap<String, Origin>,
     /// The name of what is being lowered, for the names of nodes.
     view: String,
+    /// Outputs with rows that could not be computed.
+    failed: Vec<Origin>,
+    /// By view: whether its first such row has been told.
+    told: HashMap<String, Arc<AtomicBool>>,
 }
+
+/// The relation of the rows that could not be computed.
+const FAILED: &str = "lineshaft.failed";
 
 impl<'a> Lowering<'a> {
     fn new(program: &'a Program, data: &Path, outputs: &'a Outputs) -> Self {
@@ -181,6 +192,8 @@ impl<'a> Lowering<'a> {
             sources: BTreeMap::new(),
             done: HashMap::new(),
             view: String::new(),
+            failed: Vec::new(),
+            told: HashMap::new(),
         }
     }
 
@@ -232,6 +245,7 @@ impl<'a> Lowering<'a> {
         }
         if runs && self.outputs.keep_history {
             self.keep_what_went_aside(errors);
+            self.keep_failed();
         }
     }
 
@@ -462,8 +476,7 @@ impl<'a> Lowering<'a> {
 
     /// Keeps some columns, in that order.
     fn columns(&mut self, from: Origin, keep: Vec<usize>, schema: SchemaRef) -> Origin {
-        let options =
-            MapOptions { predicate: None, keep: Some(keep), columns: None, schema: Arc::clone(&schema) };
+        let options = MapOptions { predicate: None, keep: Some(keep), columns: None, schema, failures: None };
         self.map_node("columns", from, options)
     }
 
@@ -490,6 +503,9 @@ impl<'a> Lowering<'a> {
             return Ok(from);
         }
         let compute = |columns: &[Expr]| columns.iter().map(|column| expression(column, input)).collect();
+        let may_fail = |expr: &Expr| can_fail(expr, input);
+        let may_fail = predicate.is_some_and(may_fail)
+            || keep.is_none() && columns.is_some_and(|columns| columns.iter().any(may_fail));
         let computed: Option<Result<Vec<Arc<dyn Expression>>>> =
             if keep.is_some() { None } else { columns.map(compute) };
         let options = MapOptions {
@@ -497,6 +513,7 @@ impl<'a> Lowering<'a> {
             keep,
             columns: computed.transpose()?,
             schema,
+            failures: may_fail.then(|| self.failures()),
         };
         let name = match (predicate.is_some(), columns.is_some()) {
             (true, true) => "filter and project",
@@ -507,9 +524,38 @@ impl<'a> Lowering<'a> {
     }
 
     fn map_node(&mut self, name: &str, from: Origin, options: MapOptions) -> Origin {
-        let schema = Arc::clone(&options.schema);
+        let mut outputs = vec![Arc::clone(&options.schema)];
+        if options.failures.is_some() {
+            outputs.push(failures_schema());
+            self.failed.push(Origin::Node(self.plan.nodes.len(), 1));
+        }
         let input = Input { from, route: Route::Local };
-        self.node(name, vec![input], vec![schema], true, move |_| Ok(Box::new(Map::new(options.clone()))))
+        self.node(name, vec![input], outputs, true, move |_| Ok(Box::new(Map::new(options.clone()))))
+    }
+
+    /// What is told of rows of the view in work that cannot be computed.
+    fn failures(&mut self) -> Failures {
+        let is_told = self.told.entry(self.view.clone()).or_default();
+        Failures {
+            relation: self.view.clone(),
+            counter: Arc::clone(&self.plan.failed),
+            is_told: Arc::clone(is_told),
+        }
+    }
+
+    /// `lineshaft.failed`: the rows of all views that could not be computed.
+    fn keep_failed(&mut self) {
+        let failed = std::mem::take(&mut self.failed);
+        if failed.is_empty() {
+            return;
+        }
+        FAILED.clone_into(&mut self.view);
+        let inputs = failed.into_iter().map(|from| Input { from, route: Route::Gather }).collect();
+        let make = |_| Ok(Box::new(FailedRows::default()) as Box<dyn EngineOperator>);
+        let from = self.node("rows", inputs, vec![failed_schema()], false, make);
+        let path = format!("aside/{FAILED}");
+        let options = [("connector", "parquet"), ("path", path.as_str())];
+        self.add_sink(FAILED, from, options.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     }
 
     /// Adds a node; its first port is what is read.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -17,6 +17,7 @@ use lineshaft_engine::plan::{Input, Origin, Route};
 
 use super::grouping_sets::sets_of;
 use super::{Lowering, Result};
+use crate::can_fail::can_fail;
 use crate::error::QueryError;
 use crate::event_time::{Bound, Windows, instant, windows_of};
 use crate::expression::{Arguments, aggregate};
@@ -50,12 +51,19 @@ impl Prepared<'_> {
 
     /// `expr` over the prepared columns.
     fn over(&mut self, expr: Expr) -> Result<Expr> {
-        let placed = expr.transform_up(|part| match part {
-            Expr::Column(_) => {
-                let name = prepared_name(self.place(&part));
-                Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+        // What may fail for a row is computed before, where the row can go aside.
+        let is_placed = |part: &Expr| match part {
+            Expr::Column(_) => true,
+            Expr::AggregateFunction(_) | Expr::Alias(_) => false,
+            other => can_fail(other, self.input) && !other.column_refs().is_empty(),
+        };
+        let placed = expr.transform_down(|part| {
+            if !is_placed(&part) {
+                return Ok(Transformed::no(part));
             }
-            other => Ok(Transformed::no(other)),
+            let name = prepared_name(self.place(&part));
+            let column = Expr::Column(Column::new_unqualified(name));
+            Ok::<_, DataFusionError>(Transformed::new(column, true, TreeNodeRecursion::Jump))
         })?;
         Ok(placed.data)
     }
