@@ -197,6 +197,45 @@ fn functions_over_rows_need_the_event_time() {
 }
 
 #[test]
+fn a_resampling_that_makes_no_sense_is_told_at_the_argument() {
+    let wrong = |argument: &str, message: &str, column, help: &str| {
+        let query = format!("SELECT * FROM RESAMPLE(readings, ts, INTERVAL '1' SECOND, machine, {argument})");
+        refused(&query, message, column, help);
+    };
+    wrong(
+        "CUBIC(x)",
+        "RESAMPLE: CUBIC is no filling",
+        68,
+        "the fillings are LINEAR(a, b), PREVIOUS(c) and NONE(d)",
+    );
+    wrong(
+        "LINEAR(machine)",
+        "column \"machine\" of LINEAR must be a number, but is Utf8",
+        68,
+        "use PREVIOUS or NONE for it",
+    );
+    wrong(
+        "GAP => INTERVAL '1' MINUTE",
+        "RESAMPLE has no argument \"GAP\"",
+        68,
+        "there are MAX_GAP and SKIP_GAPS",
+    );
+    wrong(
+        "PREVIOUS(machine)",
+        "RESAMPLE: \"machine\" is the time or a key and is not filled",
+        15,
+        "write RESAMPLE(",
+    );
+    wrong("SKIP_GAPS => true", "RESAMPLE: SKIP_GAPS needs MAX_GAP", 15, "write RESAMPLE(");
+    refused(
+        "SELECT * FROM RESAMPLE(untimed, ts, INTERVAL '1' SECOND, machine, LINEAR(x))",
+        "RESAMPLE needs a watermark: column \"ts\" has none",
+        15,
+        "add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND",
+    );
+}
+
+#[test]
 fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
     let refused =
         |query: &str, what: &str, column| refused(query, &format!("not supported yet: {what}"), column, "");
@@ -239,7 +278,6 @@ fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
         28,
     );
     refused("SELECT machine, avg(x) FROM readings GROUP BY machine", "GROUP BY without a window", 38);
-    refused("SELECT * FROM RESAMPLE(readings, ts, INTERVAL '1' SECOND, machine)", "RESAMPLE", 15);
     refused(
         "WITH RECURSIVE q AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM q) SELECT * FROM q",
         "WITH RECURSIVE",

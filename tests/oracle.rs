@@ -220,6 +220,11 @@ fn functions_over_the_rows_around_a_row_equal_batch() {
     check(over::OVER);
 }
 
+#[test]
+fn rows_at_fixed_times_equal_batch() {
+    check(over::RESAMPLE);
+}
+
 /// Runs a program of one file over the rows of an input; gives its rows and what went where.
 fn from_file(sql: &str, folder: &std::path::Path) -> Vec<String> {
     let mut engine = Engine::from_sql(sql).unwrap();

@@ -10,7 +10,7 @@
 //! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one
 //! - [`window`]: tumbling, hopping, session and count windows
 //! - [`join`]: a stream with a table
-//! - [`over`]: functions over the rows around a row
+//! - [`over`]: functions over the rows around a row; [`resample`]: rows at fixed times
 //! - [`decision`]: the optimiser, and the gate that a command must pass
 //! - [`signal`]: numeric kernels as plain functions over slices, which the SQL functions wrap
 //! - [`model`]: training, artefacts and scoring; the one place that stores files
@@ -23,6 +23,7 @@ pub mod keys;
 pub mod map;
 pub mod model;
 pub mod over;
+pub mod resample;
 pub mod signal;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,7 @@
 //! DataFusion's own batch execution: of ad-hoc queries over the history, of training queries, and of any view over
 //! whole tables, where it is what a streamed result must equal.
 
+mod resample;
 mod sliding;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +21,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
 use crate::context::RelationSource;
 use crate::program::{Kind, Program, arrow_schema};
-use crate::window_function::{AssignWindow, WindowKind};
+use crate::window_function::{AssignWindow, Resample, WindowKind};
 
 /// Rows by the name of their source.
 pub type Tables = BTreeMap<String, Vec<RecordBatch>>;
@@ -106,14 +107,19 @@ async fn with_windows(context: &SessionContext, plan: LogicalPlan) -> Result<Log
     for input in plan.inputs() {
         inputs.push(Box::pin(with_windows(context, input.clone())).await?);
     }
-    if let Some(assign) = AssignWindow::of(&plan) {
+    let (assign, resample) = (AssignWindow::of(&plan), Resample::of(&plan));
+    if assign.is_some() || resample.is_some() {
         let input = inputs.pop().ok_or_else(|| DataFusionError::Internal("a window without input".into()))?;
         let qualified = plan.schema().columns();
         let rows = context.execute_logical_plan(input.clone()).await?.collect().await?;
         let rows =
             concat_batches(&rows.first().map_or_else(|| arrow_schema(&input), RecordBatch::schema), &rows)?;
         let schema = arrow_schema(&plan);
-        let rows = assigned(assign, &input, &rows, &schema)?;
+        let rows = match (assign, resample) {
+            (Some(assign), _) => assigned(assign, &input, &rows, &schema)?,
+            (None, Some(resample)) => resample::resampled(resample, &rows, &schema)?,
+            (None, None) => rows,
+        };
         let scan = scan_of("windows", schema, vec![rows])?;
         let columns = scan.schema().columns().into_iter().zip(qualified).map(|(column, name)| {
             datafusion::logical_expr::Expr::Column(column).alias_qualified(name.relation, name.name)

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 
 use crate::context::RelationSource;
 use crate::functions::with_event_time;
-use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind};
+use crate::window_function::{AssignWindow, Resample, WINDOW_END, WINDOW_START, WindowKind};
 
 /// The lag of each column, microseconds; `None` for a column that is no event time. `times_of` tells that of a
 /// relation by name.
@@ -98,11 +98,25 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
                 lags.push(base.and_then(|base| end_lag(assign, base)));
                 lags
             }
-            None => Vec::new(),
+            None => {
+                Resample::of(plan).map(|resample| times_of_points(resample, times_of)).unwrap_or_default()
+            }
         },
         _ => Vec::new(),
     };
     if found.len() == width { found } else { vec![None; width] }
+}
+
+/// The lags of a `RESAMPLE`: a point comes out with the row after it, whenever that comes, unless gaps are skipped.
+fn times_of_points(resample: &Resample, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Vec<Option<i64>> {
+    let input = resample.input.schema();
+    let mut lags = vec![None; input.fields().len()];
+    if let Ok(time) = input.index_of_column(&resample.time)
+        && let Some(Some(lag)) = times(&resample.input, times_of).get(time)
+    {
+        lags[time] = resample.delay().map(|delay| lag.saturating_add(delay));
+    }
+    lags
 }
 
 /// The lags of the groups of an aggregate over `input`.

@@ -24,6 +24,10 @@ use lineshaft_engine::TIMESTAMP;
 
 use crate::error::{NameKind, QueryError};
 
+mod resample;
+
+pub use resample::Resample;
+
 /// The columns that a window adds.
 pub const WINDOW_START: &str = "window_start";
 /// See [`WINDOW_START`].
@@ -194,7 +198,7 @@ impl RelationPlanner for WindowFunctions {
             "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" | "COUNT_WINDOW" | "STATE_WINDOW" => {
                 call.plan(context).map_err(|error| at(name, error))?
             }
-            "RESAMPLE" => return Err(at(name, external(QueryError::not_supported("RESAMPLE", None)))),
+            "RESAMPLE" => call.resample(context).map_err(|error| at(name, error))?,
             _ => {
                 let error = QueryError::unknown(NameKind::Function, &name.to_string(), None, FUNCTIONS);
                 return Err(at(name, external(error)));
@@ -205,7 +209,8 @@ impl RelationPlanner for WindowFunctions {
 }
 
 /// What can be called in `FROM`.
-const FUNCTIONS: [&str; 6] = ["TUMBLE", "HOP", "CUMULATE", "SESSION", "COUNT_WINDOW", "STATE_WINDOW"];
+const FUNCTIONS: [&str; 7] =
+    ["TUMBLE", "HOP", "CUMULATE", "SESSION", "COUNT_WINDOW", "STATE_WINDOW", "RESAMPLE"];
 
 /// Gives an error of ours the place of `node`, if none is known nearer to it.
 fn at(node: &impl Spanned, error: DataFusionError) -> DataFusionError {
@@ -304,6 +309,8 @@ impl Call<'_> {
             "CUMULATE" => "CUMULATE(relation, time, INTERVAL '1' HOUR, INTERVAL '1' DAY): step, then size",
             "SESSION" => "SESSION(relation, time, INTERVAL '30' SECOND, key)",
             "STATE_WINDOW" => "STATE_WINDOW(relation, time, state, key)",
+            "RESAMPLE" => "RESAMPLE(relation, time, INTERVAL '1' SECOND, key, LINEAR(x))",
+            "MAX_GAP" => "MAX_GAP => INTERVAL '10' SECOND",
             _ => "COUNT_WINDOW(relation, time, 1024, key)",
         }
     }
@@ -412,10 +419,9 @@ impl Call<'_> {
                 i64::from(i.days) * 86_400_000_000 + i.nanoseconds / 1_000
             }
             ScalarValue::IntervalMonthDayNano(_) | ScalarValue::IntervalYearMonth(_) => {
-                return Err(self.at(
-                    at,
-                    self.wrong(format!("{}: a window of months has no fixed length", self.function)),
-                ));
+                return Err(
+                    self.at(at, self.wrong(format!("{}: months have no fixed length", self.function)))
+                );
             }
             ScalarValue::IntervalDayTime(Some(i)) => {
                 i64::from(i.days) * 86_400_000_000 + i64::from(i.milliseconds) * 1_000

@@ -1,4 +1,4 @@
-//! Functions over the rows around a row.
+//! Functions over the rows around a row, and rows at fixed times.
 
 use super::queries::{Query, query};
 
@@ -131,5 +131,41 @@ pub(super) const OVER: &[Query] = &[
         "SELECT window_end, machine, rank() OVER (PARTITION BY window_end ORDER BY a DESC, machine) AS place, \
          a - lag(a) OVER (PARTITION BY machine ORDER BY window_end) AS rise FROM (SELECT window_end, machine, \
          avg(x) AS a FROM TUMBLE(readings, ts, INTERVAL '3' SECOND) GROUP BY window_end, machine)",
+    ),
+];
+
+/// `RESAMPLE`.
+pub(super) const RESAMPLE: &[Query] = &[
+    query(
+        "every_second",
+        "SELECT * FROM RESAMPLE(readings, ts, INTERVAL '1' SECOND, machine, LINEAR(x, n), PREVIOUS(line, y, ok))",
+    ),
+    query(
+        "with_a_largest_gap",
+        "SELECT ts, line, x, y, id FROM RESAMPLE(others, ts, INTERVAL '500' MILLISECOND, line, LINEAR(x), \
+         previous(y), NONE(id), MAX_GAP => INTERVAL '2' SECOND)",
+    ),
+    query(
+        "all_together",
+        "SELECT r.ts, r.x + 1 AS x FROM RESAMPLE(readings, ts, INTERVAL '3' SECOND, LINEAR(x)) r",
+    ),
+    query(
+        "two_keys",
+        "SELECT upper(line) AS line, ts, n FROM RESAMPLE((SELECT ts, machine, line, n FROM readings WHERE ok), ts, \
+         INTERVAL '700' MILLISECOND, machine, line, PREVIOUS(n)) WHERE n > 0",
+    ),
+    query(
+        "even",
+        "SELECT * FROM RESAMPLE(readings, ts, INTERVAL '250' MILLISECOND, machine, LINEAR(x), \
+         MAX_GAP => INTERVAL '3' SECOND, SKIP_GAPS => true)",
+    ),
+    query(
+        "window_of_even",
+        "SELECT window_start, machine, count(*) AS a, avg(x) AS b FROM TUMBLE(even, ts, INTERVAL '2' SECOND) \
+         GROUP BY window_start, machine",
+    ),
+    query(
+        "over_even",
+        "SELECT ts, machine, avg(x) OVER (PARTITION BY machine ORDER BY ts ROWS 3 PRECEDING) AS a FROM even",
     ),
 ];

@@ -1,7 +1,7 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: `window`, `grouping_sets`, `per_window`, `over`, `join`, `decision`.
+//! family: `window`, `grouping_sets`, `per_window`, `over`, `resample`, `join`, `decision`.
 
 mod compact;
 mod decision;
@@ -10,6 +10,7 @@ mod join;
 mod operators;
 mod over;
 mod per_window;
+mod resample;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -39,7 +40,7 @@ use crate::event_time;
 use crate::expression::expression;
 use crate::program::{Kind, Program, View, arrow_schema};
 use crate::span::{Span, StatementText};
-use crate::window_function::{AssignWindow, external};
+use crate::window_function::{AssignWindow, Resample, external};
 
 pub(crate) use decision::{command_schema, log_schema, optimizer_columns};
 pub(crate) use over::delay;
@@ -424,9 +425,10 @@ impl<'a> Lowering<'a> {
                     .collect::<Result<Vec<_>>>()?;
                 Ok(self.union(inputs, schema))
             }
-            LogicalPlan::Extension(_) => match AssignWindow::of(plan) {
-                Some(assign) => self.assign(assign),
-                None => Err(unsupported(plan)),
+            LogicalPlan::Extension(_) => match (AssignWindow::of(plan), Resample::of(plan)) {
+                (Some(assign), _) => self.assign(assign),
+                (None, Some(resample)) => self.resample(resample),
+                (None, None) => Err(unsupported(plan)),
             },
             other => Err(unsupported(other)),
         }
