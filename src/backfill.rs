@@ -3,17 +3,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_connectors::memory::Registry;
 use lineshaft_connectors::{Context, file, is_bounded};
+use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_queries::error::QueryError;
-use lineshaft_queries::plan::Outputs;
+use lineshaft_queries::plan::{Outputs, PlannedProgram};
 
 use crate::embed::{Engine, Running, new_runtime, open_source};
 use crate::error::{Error, ProgramErrors};
@@ -30,7 +32,15 @@ pub struct Backfill {
     pub from: Option<EventTime>,
     /// Only rows before it.
     pub to: Option<EventTime>,
+    /// How often a checkpoint is written, from which the same backfill goes on after a stop or a crash; every 30 s
+    /// without it.
+    pub checkpoint_every: Option<Duration>,
 }
+
+/// Waiting for the workers and writing their state takes little of that.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// The folder of the checkpoints, in that of the output.
+const CHECKPOINTS: &str = ".checkpoint";
 
 /// Options of a source that say how its records are written, which history written by hand may share.
 const KEPT: [&str; 4] = ["timestamp_format", "delimiter", "header", "null"];
@@ -90,7 +100,47 @@ impl Engine {
             write_history(sink);
         }
         let handle = runtime.handle().clone();
-        self.start_planned(planned, handle, Some(runtime))
+        let checkpoints = self.checkpoints(backfill, &planned)?;
+        self.start_planned(planned, handle, Some(runtime), checkpoints)
+    }
+
+    /// Where checkpoints are written; nowhere if a sink cannot take back what it was given.
+    fn checkpoints(
+        &self,
+        backfill: &Backfill,
+        planned: &PlannedProgram,
+    ) -> Result<Option<CheckpointSettings>, Error> {
+        let is_parquet = |sink: &SinkDeclaration| {
+            !self.sinks.contains_key(&sink.name)
+                && sink.options.get("connector").is_some_and(|name| name == "parquet")
+        };
+        if !planned.sinks.iter().all(is_parquet) {
+            return Ok(None);
+        }
+        let outputs = backfill.output.clone();
+        std::fs::create_dir_all(&outputs).map_err(|error| Error::file("create", &outputs, error))?;
+        Ok(Some(CheckpointSettings {
+            folder: outputs.join(CHECKPOINTS),
+            outputs,
+            every: backfill.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
+            identity: self.identity(backfill, planned)?,
+        }))
+    }
+
+    /// What the rows of a backfill depend on: statements, span, and the files with their lengths.
+    fn identity(&self, backfill: &Backfill, planned: &PlannedProgram) -> Result<String, Error> {
+        let mut identity = format!("{} {:?} {:?}", env!("CARGO_PKG_VERSION"), backfill.from, backfill.to);
+        for file in self.program.files() {
+            identity += &format!("\n{}", file.text());
+        }
+        for source in &planned.sources {
+            identity += &format!("\n-- {}: {:?}", source.name, source.options);
+            for file in file::inputs(source) {
+                let facts = std::fs::metadata(&file).map_err(|error| Error::file("read", &file, error))?;
+                identity += &format!("\n-- {} {}", file.display(), facts.len());
+            }
+        }
+        Ok(identity)
     }
 }
 

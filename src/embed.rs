@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lineshaft_connectors::memory::{Input, Registry};
 use lineshaft_connectors::{self as connectors, Context};
+use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::metrics::Metrics;
@@ -43,7 +44,7 @@ pub struct Engine {
     runtime: Option<Handle>,
     memory: Registry,
     sources: HashMap<String, Box<dyn Source>>,
-    sinks: HashMap<String, Arc<dyn SinkFactory>>,
+    pub(crate) sinks: HashMap<String, Arc<dyn SinkFactory>>,
 }
 
 impl Engine {
@@ -179,7 +180,7 @@ impl Engine {
         };
         train::train(&self.program, &self.data, self.workers, &runtime)?;
         let planned = self.plan(&Outputs { compact: self.columnar_sources(), ..self.outputs.clone() })?;
-        self.start_planned(planned, runtime, owned)
+        self.start_planned(planned, runtime, owned, None)
     }
 
     /// Starts a plan of this program.
@@ -188,6 +189,7 @@ impl Engine {
         planned: PlannedProgram,
         runtime: Handle,
         owned: Option<Runtime>,
+        checkpoints: Option<CheckpointSettings>,
     ) -> Result<Running, Error> {
         let context = Context { runtime: runtime.clone(), memory: self.memory.clone() };
         let mut errors = Vec::new();
@@ -215,7 +217,7 @@ impl Engine {
         if !errors.is_empty() {
             return Err(ProgramErrors::new(self.program.files(), errors).into());
         }
-        let settings = Settings { workers: self.workers, clock: self.clock, runtime };
+        let settings = Settings { workers: self.workers, clock: self.clock, runtime, checkpoints };
         let running = run::start(planned.plan, sources, sinks, settings)?;
         Ok(Running { running, runtime: owned })
     }

@@ -47,6 +47,8 @@ enum Command {
         workers: Option<usize>,
     },
     /// Runs the same program over history; nothing is sent anywhere.
+    ///
+    /// After a stop or a crash the same command goes on from its last checkpoint (in OUTPUT/.checkpoint).
     Backfill {
         /// Query files; they form one program.
         #[arg(required = true)]
@@ -173,7 +175,7 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
         Command::Backfill { files, sources, output, from, to, workers } => {
             let mut engine = Engine::from_files(&files)?;
             engine.workers(workers.unwrap_or_else(cores));
-            finish(engine.backfill(&Backfill { sources, output, from, to })?, quiet)
+            finish(engine.backfill(&Backfill { sources, output, from, to, checkpoint_every: None })?, quiet)
         }
         Command::Check { files } => {
             Engine::from_files(&files)?;

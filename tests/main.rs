@@ -8,6 +8,7 @@ mod examples;
 mod golden;
 mod oracle;
 mod pages;
+mod resume;
 mod sources;
 mod support;
 mod tidy;

@@ -46,6 +46,10 @@ impl Control {
         lock(&self.failure).get_or_insert(error);
         self.failed.store(true, Ordering::Release);
         self.stop();
+        self.wake_workers();
+    }
+
+    pub(crate) fn wake_workers(&self) {
         for worker in lock(&self.workers).iter() {
             // A worker that is gone already needs no waking.
             worker.activate().ok();

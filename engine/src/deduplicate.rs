@@ -6,11 +6,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Int64Array, RecordBatch,
+};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashTable;
 
+use crate::checkpoint::{column, damaged};
 use crate::error::Result;
 use crate::hash::hash_rows;
 use crate::plan::DeduplicateRule;
@@ -80,6 +83,30 @@ impl Deduplicator {
         true
     }
 
+    /// The rows that have passed and can still be repeated.
+    pub(crate) fn snapshot(&self) -> Result<RecordBatch> {
+        let mut passed: Vec<&Passed> = self.passed.iter().collect();
+        passed.sort_by(|a, b| (a.time, &a.key).cmp(&(b.time, &b.key)));
+        let times = Int64Array::from_iter_values(passed.iter().map(|passed| passed.time));
+        let hashes = Int64Array::from_iter_values(passed.iter().map(|passed| passed.hash.cast_signed()));
+        let keys = BinaryArray::from_iter_values(passed.iter().map(|passed| &passed.key));
+        let columns: [(&str, ArrayRef); 3] =
+            [("time", Arc::new(times)), ("hash", Arc::new(hashes)), ("key", Arc::new(keys))];
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
+
+    /// Puts back what [`Deduplicator::snapshot`] gave.
+    pub(crate) fn restore(&mut self, table: &RecordBatch) -> Result<()> {
+        let (times, hashes) = (column(table, "time")?, column(table, "hash")?);
+        let keys = table.column_by_name("key").and_then(|keys| keys.as_binary_opt::<i32>());
+        for ((time, hash), key) in times.iter().zip(hashes).zip(keys.ok_or_else(damaged)?) {
+            let hash = hash.cast_unsigned();
+            let passed = Passed { hash, time: *time, key: key.ok_or_else(damaged)?.into() };
+            self.passed.insert_unique(hash, passed, |passed| passed.hash);
+        }
+        Ok(())
+    }
+
     /// Forgets what no row above the watermark can repeat, once that may be half of all.
     fn forget(&mut self, watermark: Watermark) {
         if self.passed.len() < self.sweep_at {
@@ -94,7 +121,7 @@ impl Deduplicator {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{StringArray, TimestampMicrosecondArray};
 
     use super::*;
 
@@ -131,6 +158,16 @@ mod tests {
     #[test]
     fn a_repetition_that_comes_before_its_row_in_event_time_is_one_too() {
         assert_eq!(passes(&mut within(10), &[(20, Some("a"), 1), (12, Some("a"), 1)]), [true, false]);
+    }
+
+    #[test]
+    fn a_checkpoint_remembers_what_has_passed() {
+        let mut ten = within(10);
+        passes(&mut ten, &[(0, Some("a"), 1), (5, Some("b"), 2)]);
+        let mut restored = within(10);
+        restored.restore(&ten.snapshot().unwrap()).unwrap();
+        let again = [(6, Some("b"), 2), (6, Some("b"), 3), (10, Some("a"), 1)];
+        assert_eq!(passes(&mut restored, &again), [false, true, false]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! - `intake` forms epochs, `watermark` decides what is late, `dataflow` renders a plan on timely
 
 pub mod batch;
+pub mod checkpoint;
 pub mod clock;
 mod control;
 mod dataflow;

@@ -77,6 +77,18 @@ impl SourceMetrics {
         Self { name, watermark: AtomicI64::new(Watermark::START.0), ..Self::default() }
     }
 
+    /// The counts that a checkpoint keeps.
+    pub(crate) fn counters(&self) -> [(&'static str, &Counter); 6] {
+        [
+            ("received", &self.received),
+            ("processed", &self.processed),
+            ("late", &self.late),
+            ("quarantined", &self.quarantined),
+            ("deduplicated", &self.deduplicated),
+            ("bytes", &self.bytes),
+        ]
+    }
+
     /// The watermark has moved.
     pub(crate) fn set_watermark(&self, watermark: Watermark) {
         self.watermark.store(watermark.0, Ordering::Relaxed);

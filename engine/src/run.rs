@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use timely::communication::Config as Communication;
 use timely::worker::Worker as TimelyWorker;
 
+use crate::checkpoint::{CheckpointSettings, Checkpoints};
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::dataflow::{Program, build};
@@ -33,6 +34,9 @@ pub struct Settings {
     pub clock: Clock,
     /// Where connectors run their async tasks.
     pub runtime: tokio::runtime::Handle,
+    /// Where and when checkpoints are taken, for a program whose sources all end; the number of workers is then that of
+    /// the checkpoint from which it goes on.
+    pub checkpoints: Option<CheckpointSettings>,
 }
 
 /// A program that runs. Dropping it stops the program without waiting for it.
@@ -51,11 +55,16 @@ pub fn start(
     plan: Plan,
     sources: Vec<Box<dyn Source>>,
     sinks: Vec<Arc<dyn SinkFactory>>,
-    settings: Settings,
+    mut settings: Settings,
 ) -> Result<Running> {
     if sources.len() != plan.sources.len() || sinks.len() != plan.sinks.len() {
         return Err(Error::Plan("every source and sink of a plan needs its connector".into()));
     }
+    let checkpoints = match settings.checkpoints.take() {
+        Some(wanted) => Some(Checkpoints::open(wanted, &mut settings.workers)?),
+        None => None,
+    };
+    let restored = checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
     let control = Arc::new(Control::default());
     let names = plan.sources.iter().map(|source| source.name.clone());
     let sink_names = plan.sinks.iter().map(|sink| sink.name.clone());
@@ -66,16 +75,32 @@ pub fn start(
     let stops = sources.iter().any(|source| !source.is_bounded());
     for (index, (source, node)) in sources.into_iter().zip(&plan.sources).enumerate() {
         set_totals(&metrics.sources[index], source.total_rows(), source.total_bytes());
-        let (line, chunks) = line(source.as_ref(), node, &settings)?;
+        let (mut line, chunks) = line(source.as_ref(), node, &settings)?;
+        if let Some(restored) = &restored {
+            line.restore(&restored.source(&node.name), &metrics.sources[index])?;
+        }
         connectors.push(connect(node.name.clone(), source, chunks, &settings, &control, stops)?);
         lines.push(line);
     }
     let feeds: Vec<_> = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
     Feed::introduce(&feeds, &plan);
-    let program =
-        Program { plan, feeds, sinks, control: Arc::clone(&control), metrics: Arc::clone(&metrics) };
-    let intake =
-        Intake::new(lines, settings.clock, Arc::clone(&control), Arc::clone(&metrics), settings.workers);
+    let program = Program {
+        plan,
+        feeds,
+        sinks,
+        control: Arc::clone(&control),
+        metrics: Arc::clone(&metrics),
+        restored,
+        checkpoints: checkpoints.clone(),
+    };
+    let intake = Intake::new(
+        lines,
+        settings.clock,
+        Arc::clone(&control),
+        Arc::clone(&metrics),
+        settings.workers,
+        checkpoints.clone(),
+    )?;
     let intake = settings.runtime.spawn(intake.run());
     let supervisor = {
         let control = Arc::clone(&control);
@@ -83,7 +108,15 @@ pub fn start(
             run_workers(Arc::new(program), settings.workers);
             intake.abort();
             wait_for(&connectors);
-            control.take_failure().map_or(Ok(()), Err)
+            match (control.take_failure(), checkpoints) {
+                (Some(failure), _) => Err(failure),
+                (None, Some(checkpoints)) if !control.is_stopping() => checkpoints.store.delete(),
+                (None, Some(_)) => {
+                    tracing::info!("stopped before the end: the same command goes on from here");
+                    Ok(())
+                }
+                (None, None) => Ok(()),
+            }
         })?
     };
     Ok(Running { control, metrics, supervisor: Some(supervisor) })
@@ -162,6 +195,8 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(
             && node.watermark.as_ref().is_some_and(|rule| rule.idle_after.is_some()),
         head: None,
         has_ended: false,
+        given: 0,
+        skip: 0,
     };
     Ok((line, sender))
 }
@@ -220,9 +255,17 @@ fn run_workers(program: Arc<Program>, workers: usize) {
 }
 
 fn run_worker(program: &Program, worker: &mut TimelyWorker) -> Result<()> {
-    let probe = worker.dataflow(|scope| build(program, scope))?;
+    let (probe, stateful) = worker.dataflow(|scope| build(program, scope))?;
+    let mut answered = 0;
     while !probe.done() && !program.control.has_failed() {
         worker.step_or_park(None);
+        if let Some(checkpoints) = &program.checkpoints {
+            let new = checkpoints.answer(answered, worker.index(), &stateful)?;
+            answered += new;
+            if new > 0 {
+                program.control.changed.notify_one();
+            }
+        }
         if worker.index() == 0 {
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
             program.control.complete(frontier.unwrap_or(u64::MAX));
@@ -329,7 +372,12 @@ mod tests {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let collected = Collected::default();
-        let settings = Settings { workers, clock: Clock::fixed(0), runtime: runtime.handle().clone() };
+        let settings = Settings {
+            workers,
+            clock: Clock::fixed(0),
+            runtime: runtime.handle().clone(),
+            checkpoints: None,
+        };
         let sink: Arc<dyn SinkFactory> = Arc::new(collected.clone());
         let running = start(plan, vec![Rows::new(readings())], vec![sink], settings).unwrap();
         let metrics = running.metrics();

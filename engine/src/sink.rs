@@ -45,6 +45,14 @@ pub trait Sink {
         Ok(())
     }
 
+    /// All rows so far are made visible and durable: a checkpoint is taken, and they do not come again.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    fn commit(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The program has ended: everything is made visible and closed.
     ///
     /// # Errors

@@ -23,9 +23,11 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use hashbrown::HashMap;
 
+use crate::checkpoint::{column, damaged, number, numbers};
 use crate::deduplicate::Deduplicator;
 use crate::error::Result;
 use crate::hash::hash_rows;
+use crate::operator::Snapshot;
 use crate::plan::WatermarkRule;
 use crate::source::{Partition, Rejected};
 use crate::time::{EventTime, Watermark};
@@ -80,6 +82,9 @@ impl Stamped {
         Ok(())
     }
 }
+
+/// A partition or key in a checkpoint.
+type Row<'a> = (usize, Option<u64>, &'a Progress);
 
 /// Rows that are looked at together before each by itself.
 const BLOCK: usize = 1024;
@@ -160,6 +165,57 @@ impl SourceClock {
         if let (Some(progress), Some(rest)) = (self.partitions.get_mut(partition), rest) {
             progress.rest = rest;
         }
+    }
+
+    /// All that it knows, as tables.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        let partitions = self.partitions.iter().enumerate().map(|(at, progress)| (at, None, progress));
+        let keys = self.keys.iter().map(|((at, key), progress)| (*at, Some(*key), progress));
+        let mut all: Vec<Row<'_>> = partitions.chain(keys).collect();
+        all.sort_by_key(|(at, key, _)| (*at, *key));
+        let of = |value: fn(&Row<'_>) -> i64| -> Vec<i64> { all.iter().map(value).collect() };
+        let mut snapshot = Snapshot::default();
+        let progress = numbers([
+            ("partition", of(|row| i64::try_from(row.0).unwrap_or(i64::MAX))),
+            ("is_key", of(|row| i64::from(row.1.is_some()))),
+            ("key", of(|row| row.1.unwrap_or_default().cast_signed())),
+            ("largest", of(|row| row.2.largest)),
+            ("seen_at", of(|row| row.2.seen_at)),
+            ("ended", of(|row| i64::from(row.2.ended))),
+            ("started", of(|row| i64::from(row.2.started))),
+            ("rest", of(|row| row.2.rest)),
+        ])?;
+        snapshot.put("progress", progress);
+        snapshot.put("watermark", numbers([("watermark", vec![self.watermark.0])])?);
+        Ok(snapshot)
+    }
+
+    /// Puts back what [`SourceClock::snapshot`] gave.
+    pub(crate) fn restore(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        let watermark = snapshot.take("watermark").ok_or_else(damaged)?;
+        self.watermark = Watermark(number(&watermark, "watermark")?);
+        let table = snapshot.take("progress").ok_or_else(damaged)?;
+        let column = |name: &str| column(&table, name);
+        let (partitions, is_key, keys) = (column("partition")?, column("is_key")?, column("key")?);
+        let (largest, seen_at, rest) = (column("largest")?, column("seen_at")?, column("rest")?);
+        let (ended, started) = (column("ended")?, column("started")?);
+        self.partitions.clear();
+        for row in 0..table.num_rows() {
+            let progress = Progress {
+                largest: largest[row],
+                seen_at: seen_at[row],
+                ended: ended[row] != 0,
+                started: started[row] != 0,
+                rest: rest[row],
+            };
+            if is_key[row] == 0 {
+                self.partitions.push(progress);
+            } else {
+                let partition = usize::try_from(partitions[row]).map_err(|_| damaged())?;
+                self.keys.insert((partition, keys[row].cast_unsigned()), progress);
+            }
+        }
+        Ok(())
     }
 
     /// The partition has no more rows.

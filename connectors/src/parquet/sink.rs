@@ -186,6 +186,10 @@ impl Sink for ParquetSink {
         due.iter().try_for_each(|folder| self.end(folder))
     }
 
+    fn commit(&mut self) -> Result<()> {
+        self.end_all()
+    }
+
     fn finish(&mut self) -> Result<()> {
         self.end_all()
     }

@@ -18,13 +18,15 @@ use timely::dataflow::operators::Probe;
 use timely::dataflow::{ProbeHandle, Scope, Stream};
 
 use self::frame::Frame;
+pub(crate) use self::render::Epochs;
 use self::render::RoutedInput;
 use crate::batch::Batch;
+use crate::checkpoint::{Checkpoints, Parts, Restored};
 use crate::control::Control;
 use crate::error::Result;
 use crate::intake::Feed;
 use crate::metrics::Metrics;
-use crate::operator::{Operator, Output};
+use crate::operator::{Operator, Output, Snapshot};
 use crate::plan::{Input, Origin, Plan, Route};
 use crate::sink::{Sink, SinkFactory, Worker};
 use crate::time::{Epoch, EpochHeader};
@@ -36,12 +38,30 @@ pub(crate) struct Program {
     pub(crate) sinks: Vec<Arc<dyn SinkFactory>>,
     pub(crate) control: Arc<Control>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where the program goes on from.
+    pub(crate) restored: Option<Arc<Restored>>,
+    pub(crate) checkpoints: Option<Arc<Checkpoints>>,
 }
 
+/// The operators of a worker that have a state, by name.
+pub(crate) type Stateful = Vec<(String, Rc<RefCell<Epochs>>)>;
+
 /// Builds the dataflow of `program` on this worker. The probe tells which epochs are complete everywhere.
-pub(crate) fn build<'scope>(program: &Program, scope: Scope<'scope, Epoch>) -> Result<ProbeHandle<Epoch>> {
+pub(crate) fn build<'scope>(
+    program: &Program,
+    scope: Scope<'scope, Epoch>,
+) -> Result<(ProbeHandle<Epoch>, Stateful)> {
     let worker = Worker { index: scope.worker().index(), count: scope.worker().peers() };
-    let mut built = Built { program, scope, worker, streams: HashMap::new(), probe: ProbeHandle::new() };
+    let restored = program.restored.as_ref().map(|restored| restored.worker(worker.index));
+    let mut built = Built {
+        program,
+        scope,
+        worker,
+        streams: HashMap::new(),
+        probe: ProbeHandle::new(),
+        stateful: Vec::new(),
+        restored: restored.unwrap_or_default(),
+    };
     for source in 0..program.plan.sources.len() {
         built.source(source);
     }
@@ -55,7 +75,7 @@ pub(crate) fn build<'scope>(program: &Program, scope: Scope<'scope, Epoch>) -> R
     for stream in built.streams.into_values() {
         stream.probe_with(&built.probe);
     }
-    Ok(built.probe)
+    Ok((built.probe, built.stateful))
 }
 
 struct Built<'a, 'scope> {
@@ -64,6 +84,8 @@ struct Built<'a, 'scope> {
     worker: Worker,
     streams: HashMap<Origin, Stream<'scope, Epoch, Frame>>,
     probe: ProbeHandle<Epoch>,
+    stateful: Stateful,
+    restored: Parts,
 }
 
 impl<'scope> Built<'_, 'scope> {
@@ -96,7 +118,10 @@ impl<'scope> Built<'_, 'scope> {
             }
             last => {
                 inputs.extend(last);
-                render::stateful(self.scope, &node.name, inputs, node.outputs.len(), operator, control)
+                let (streams, epochs) =
+                    render::stateful(self.scope, &node.name, inputs, node.outputs.len(), operator, control);
+                self.keep(format!("node {index}"), epochs)?;
+                streams
             }
         };
         for (port, stream) in streams.into_iter().enumerate() {
@@ -118,8 +143,17 @@ impl<'scope> Built<'_, 'scope> {
             move || sink.borrow_mut().finish()
         };
         let operator = Box::new(Writer(sink));
-        let done = render::terminal(self.scope, &node.name, input, operator, end, control);
+        let (done, epochs) = render::terminal(self.scope, &node.name, input, operator, end, control);
         done.probe_with(&self.probe);
+        self.keep(format!("sink {index}"), epochs)
+    }
+
+    /// Keeps an operator for the checkpoints, with the state that it had at the last one.
+    fn keep(&mut self, name: String, epochs: Rc<RefCell<Epochs>>) -> Result<()> {
+        if let Some(snapshot) = self.restored.remove(&name) {
+            epochs.borrow_mut().restore(snapshot)?;
+        }
+        self.stateful.push((name, epochs));
         Ok(())
     }
 }
@@ -149,5 +183,11 @@ impl Operator for Writer {
 
     fn on_epoch_end(&mut self, header: EpochHeader, _output: &mut Output) -> Result<()> {
         self.0.borrow_mut().sink.as_mut().map_or(Ok(()), |sink| sink.end_epoch(header))
+    }
+
+    /// What a sink has written is its state.
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.0.borrow_mut().sink.as_mut().map_or(Ok(()), |sink| sink.commit())?;
+        Ok(Snapshot::default())
     }
 }

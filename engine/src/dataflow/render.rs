@@ -3,7 +3,9 @@
 //! A stateless node handles batches as they come. Any other keeps what arrives for an epoch and works when the
 //! epoch is complete on all its inputs: batches in a fixed order, then the watermark, then the end of the epoch.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::compute::concat_batches;
@@ -20,11 +22,15 @@ use timely::progress::frontier::MutableAntichain;
 use super::exchange::{RowDistributor, Rule};
 use super::frame::{Frame, Part};
 use crate::batch::Batch;
+use crate::checkpoint::{column, damaged, numbers};
 use crate::control::Control;
 use crate::error::Result;
-use crate::operator::{Operator, Output};
+use crate::operator::{Operator, Output, Snapshot};
 use crate::plan::Route;
 use crate::time::{Epoch, EpochHeader, Watermark};
+
+/// The table of a snapshot with the watermarks of the inputs and that of the operator.
+const WATERMARKS: &str = "watermarks of the inputs";
 
 type Port = OutputBuilder<Epoch, CapacityContainerBuilder<Frame>>;
 
@@ -170,10 +176,11 @@ pub(super) fn stateful<'scope>(
     ports: usize,
     operator: Box<dyn Operator>,
     control: &Arc<Control>,
-) -> Vec<Stream<'scope, Epoch, Frame>> {
+) -> (Vec<Stream<'scope, Epoch, Frame>>, Rc<RefCell<Epochs>>) {
     let here = scope.worker().index();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
-    let mut epochs = Epochs::new(&inputs, here, operator, ports);
+    let kept = Rc::new(RefCell::new(Epochs::new(&inputs, here, operator, ports)));
+    let epochs = Rc::clone(&kept);
     let mut handles: Vec<_> = inputs
         .into_iter()
         .map(|input| builder.new_input(routed(input.stream, &input.route), Pipeline))
@@ -188,6 +195,7 @@ pub(super) fn stateful<'scope>(
     let control = Arc::clone(control);
     builder.build(move |_capabilities| {
         move |frontiers: &[MutableAntichain<Epoch>]| {
+            let mut epochs = epochs.borrow_mut();
             for (input, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, frame| epochs.keep(input, &capability, std::mem::take(frame)));
             }
@@ -199,7 +207,7 @@ pub(super) fn stateful<'scope>(
             }
         }
     });
-    streams
+    (streams, kept)
 }
 
 /// Renders the end of a path: the same, without outputs. `end` is called once no epoch can come any more.
@@ -210,11 +218,12 @@ pub(super) fn terminal<'scope>(
     operator: Box<dyn Operator>,
     mut end: impl FnMut() -> Result<()> + 'static,
     control: &Arc<Control>,
-) -> Stream<'scope, Epoch, Frame> {
+) -> (Stream<'scope, Epoch, Frame>, Rc<RefCell<Epochs>>) {
     let here = scope.worker().index();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let inputs = [input];
-    let mut epochs = Epochs::new(&inputs, here, operator, 1);
+    let kept = Rc::new(RefCell::new(Epochs::new(&inputs, here, operator, 1)));
+    let epochs = Rc::clone(&kept);
     let [input] = inputs;
     let mut handle = builder.new_input(routed(input.stream, &input.route), Pipeline);
     let (output, done) = builder.new_output();
@@ -223,6 +232,7 @@ pub(super) fn terminal<'scope>(
     let mut has_ended = false;
     builder.build(move |_capabilities| {
         move |frontiers: &[MutableAntichain<Epoch>]| {
+            let mut epochs = epochs.borrow_mut();
             handle.for_each(|capability, frame| epochs.keep(0, &capability, std::mem::take(frame)));
             if control.has_failed() {
                 return;
@@ -238,11 +248,11 @@ pub(super) fn terminal<'scope>(
             }
         }
     });
-    done
+    (done, kept)
 }
 
 /// What has arrived for epochs that are not complete, and the operator that waits for it.
-struct Epochs {
+pub(crate) struct Epochs {
     operator: Box<dyn Operator>,
     inputs: Vec<InputState>,
     pending: BTreeMap<Epoch, Pending>,
@@ -300,6 +310,27 @@ impl Epochs {
                 }
             }
         }
+    }
+
+    /// The state of the operator and the watermarks, while nothing is on its way.
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot> {
+        assert!(self.pending.is_empty(), "a checkpoint is taken between two epochs");
+        let mut snapshot = self.operator.snapshot()?;
+        let inputs = self.inputs.iter().map(|input| input.watermark.0);
+        let watermarks = inputs.chain([self.watermark.0]).collect();
+        snapshot.put(WATERMARKS, numbers([(WATERMARKS, watermarks)])?);
+        Ok(snapshot)
+    }
+
+    /// Puts back what [`Epochs::snapshot`] gave.
+    pub(super) fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
+        let table = snapshot.take(WATERMARKS).ok_or_else(damaged)?;
+        let (own, inputs) = column(&table, WATERMARKS)?.split_last().ok_or_else(damaged)?;
+        self.watermark = Watermark(*own);
+        for (input, watermark) in self.inputs.iter_mut().zip(inputs) {
+            input.watermark = Watermark(*watermark);
+        }
+        if snapshot.tables.is_empty() { Ok(()) } else { self.operator.restore(snapshot) }
     }
 
     /// Works on all epochs that are complete.

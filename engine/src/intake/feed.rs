@@ -12,6 +12,7 @@ use timely::scheduling::SyncActivator;
 use crate::control::lock;
 use crate::deduplicate::Deduplicator;
 use crate::error::Result;
+use crate::operator::Snapshot;
 use crate::plan::Plan;
 use crate::source::{Chunk, Decoded, Decoder, Payload};
 use crate::time::{Epoch, EventTime, Watermark};
@@ -150,6 +151,26 @@ impl Feed {
         let mut state = lock(&self.state);
         state.floor = floor;
         state.wake();
+    }
+
+    /// What it knows of time and of the rows before, while nothing is on its way.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        let state = lock(&self.state);
+        let mut snapshot = state.clock.snapshot()?;
+        if let Some(deduplicator) = &state.deduplicator {
+            snapshot.put("passed", deduplicator.snapshot()?);
+        }
+        Ok(snapshot)
+    }
+
+    /// Puts back what [`Feed::snapshot`] gave.
+    pub(crate) fn restore(&self, snapshot: &mut Snapshot) -> Result<()> {
+        let mut state = lock(&self.state);
+        state.clock.restore(snapshot)?;
+        match (&mut state.deduplicator, snapshot.take("passed")) {
+            (Some(deduplicator), Some(passed)) => deduplicator.restore(&passed),
+            _ => Ok(()),
+        }
     }
 
     /// Nothing will come any more.

@@ -4,6 +4,7 @@
 //! behind, so the order is the same at every run. Live sources are read as they come: while the workers are busy,
 //! messages gather to larger chunks, so a burst costs few epochs and a quiet line waits for nothing.
 
+mod checkpoint;
 mod feed;
 
 use std::collections::VecDeque;
@@ -17,8 +18,10 @@ use tokio::sync::mpsc;
 
 pub(crate) use feed::{Feed, Ticket, Turn, Work};
 
+use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::source::{Chunk, Payload};
 use crate::time::Epoch;
@@ -43,6 +46,10 @@ pub(crate) struct Line {
     /// The next chunk, looked at but not given to the workers.
     pub(crate) head: Option<Chunk>,
     pub(crate) has_ended: bool,
+    /// Chunks of the connector that have been given to the workers.
+    pub(crate) given: u64,
+    /// Chunks that had been given before the checkpoint from which the program goes on.
+    pub(crate) skip: u64,
 }
 
 /// The task that forms epochs.
@@ -58,6 +65,9 @@ pub(crate) struct Intake {
     ticked_at: i64,
     /// The end of each open chunk.
     open: VecDeque<Epoch>,
+    checkpoints: Option<Arc<Checkpoints>>,
+    checkpoint_at: i64,
+    workers: usize,
 }
 
 /// What comes next.
@@ -79,8 +89,10 @@ impl Intake {
         control: Arc<Control>,
         metrics: Arc<Metrics>,
         workers: usize,
-    ) -> Self {
-        Self {
+        checkpoints: Option<Arc<Checkpoints>>,
+    ) -> Result<Self> {
+        let mut intake = Self {
+            checkpoint_at: clock.now(),
             lines,
             clock,
             control,
@@ -90,7 +102,14 @@ impl Intake {
             wall_clock: i64::MIN,
             ticked_at: i64::MIN,
             open: VecDeque::new(),
+            checkpoints,
+            workers,
+        };
+        let restored = intake.checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
+        if let Some(restored) = restored {
+            intake.restore(&restored)?;
         }
+        Ok(intake)
     }
 
     /// Runs until all sources have ended or the program stops.
@@ -100,6 +119,9 @@ impl Intake {
         let all: Vec<usize> = self.lines_where(|_| true);
         self.read(&all).await;
         self.drain().await;
+        if self.control.is_stopping() && !self.control.has_failed() {
+            self.checkpoint().await;
+        }
         for line in &self.lines {
             line.feed.close();
         }
@@ -116,6 +138,7 @@ impl Intake {
             match self.next(lines).await {
                 Event::Chunk(line) => {
                     self.give_head(line);
+                    self.checkpoint_if_due().await;
                     if self.wall_clock.saturating_sub(self.ticked_at) >= TICK_US {
                         self.tick();
                     }
@@ -169,7 +192,7 @@ impl Intake {
         for line in lines {
             let line = &mut self.lines[*line];
             if line.head.is_none() && !line.has_ended {
-                match line.chunks.poll_recv(context) {
+                match line.next_chunk(context) {
                     Poll::Ready(Some(chunk)) => line.head = Some(chunk),
                     Poll::Ready(None) => {
                         line.has_ended = true;
@@ -209,6 +232,8 @@ impl Intake {
             gather(&mut chunk, state);
         }
         let ends_source = state.has_ended;
+        // The end itself was no chunk of the connector.
+        state.given += u64::from(!ends_source);
         self.give(line, chunk, ends_source);
     }
 
@@ -251,9 +276,14 @@ impl Intake {
             }
             let head = self.lines[line].head.take();
             if let Some(chunk) = head {
+                self.lines[line].given += 1;
                 self.give(line, chunk, false);
             }
             while let Some(chunk) = self.lines[line].chunks.recv().await {
+                if self.lines[line].skips() {
+                    continue;
+                }
+                self.lines[line].given += 1;
                 self.give(line, chunk, false);
             }
         }

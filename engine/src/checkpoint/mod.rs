@@ -1,0 +1,170 @@
+//! Checkpoints of a program whose sources all end, such as a backfill: after a stop or a crash the same program goes on
+//! from the newest one.
+//!
+//! A checkpoint is taken between two epochs while nothing is on its way. The intake waits until all epochs are complete;
+//! then every worker writes the snapshots of its operators, and every sink makes visible what it has. Last come the
+//! position of each source, what it knows of time, and the names of the files that are written so far: a later file is of
+//! work that is done again, and is deleted.
+//!
+//! ```text
+//! folder/current      the number of the newest checkpoint that is whole, written last
+//! folder/<number>/    program, worker-0, worker-1, ...
+//! ```
+
+mod store;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
+
+use crate::control::lock;
+use crate::dataflow::Stateful;
+use crate::error::{Error, Result};
+use crate::operator::Snapshot;
+
+pub(crate) use store::Store;
+
+/// Where and when checkpoints are taken.
+#[derive(Clone, Debug)]
+pub struct CheckpointSettings {
+    /// The folder of the checkpoints; it is gone when the program has come to its end.
+    pub folder: PathBuf,
+    /// Below it the sinks write; Parquet files that a checkpoint does not know are deleted when it is gone on from.
+    pub outputs: PathBuf,
+    /// How long after a checkpoint the next one is taken.
+    pub every: Duration,
+    /// What the program and its input are: a checkpoint of another program is refused.
+    pub identity: String,
+}
+
+/// The snapshots of one worker or of the intake, by the name of their owner.
+pub(crate) type Parts = BTreeMap<String, Snapshot>;
+
+/// What the workers are asked for, and what they have done.
+#[derive(Debug, Default)]
+pub(crate) struct Round(Mutex<RoundState>);
+
+#[derive(Debug, Default)]
+struct RoundState {
+    number: u64,
+    folder: PathBuf,
+    missing: usize,
+}
+
+impl Round {
+    /// Asks `workers` workers for a checkpoint in `folder`.
+    pub(crate) fn begin(&self, folder: PathBuf, workers: usize) {
+        let mut state = lock(&self.0);
+        state.number += 1;
+        (state.folder, state.missing) = (folder, workers);
+    }
+
+    /// The folder of the checkpoint that is wanted of a worker that has answered `answered` so far.
+    pub(crate) fn wanted(&self, answered: u64) -> Option<PathBuf> {
+        let state = lock(&self.0);
+        (state.number > answered).then(|| state.folder.clone())
+    }
+
+    /// One more worker is done.
+    pub(crate) fn answer(&self) {
+        let mut state = lock(&self.0);
+        state.missing = state.missing.saturating_sub(1);
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        lock(&self.0).missing == 0
+    }
+}
+
+/// What a program goes on from.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    /// The snapshots of each worker. The state of a key lies on its worker, so there are as many again.
+    pub(crate) workers: Vec<Mutex<Parts>>,
+    /// Those of the sources and of the program.
+    pub(crate) program: Parts,
+}
+
+impl Restored {
+    /// The snapshots of a worker, once.
+    pub(crate) fn worker(&self, index: usize) -> Parts {
+        self.workers.get(index).map(|parts| std::mem::take(&mut *lock(parts))).unwrap_or_default()
+    }
+}
+
+/// Shared by all that take part in checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    pub(crate) store: Store,
+    pub(crate) round: Round,
+    pub(crate) restored: Option<Arc<Restored>>,
+}
+
+impl Checkpoints {
+    /// Opens the checkpoints of a program; with one to go on from, there are as many workers as it has.
+    ///
+    /// # Errors
+    /// If they are of another program, or cannot be read or written.
+    pub(crate) fn open(settings: CheckpointSettings, workers: &mut usize) -> Result<Arc<Self>> {
+        let (store, restored) = Store::open(settings, *workers)?;
+        if let Some(restored) = &restored {
+            *workers = restored.workers.len();
+            tracing::info!("goes on from where it was stopped, with {workers} workers");
+        }
+        Ok(Arc::new(Self { store, round: Round::default(), restored: restored.map(Arc::new) }))
+    }
+
+    /// Writes the state of a worker, if that is wanted; gives the number of checkpoints that it has answered more.
+    pub(crate) fn answer(&self, answered: u64, worker: usize, operators: &Stateful) -> Result<u64> {
+        let Some(folder) = self.round.wanted(answered) else { return Ok(0) };
+        let mut parts = Parts::new();
+        for (name, operator) in operators {
+            parts.insert(name.clone(), operator.borrow_mut().snapshot()?);
+        }
+        store::write_worker(&folder, worker, &parts)?;
+        self.round.answer();
+        Ok(1)
+    }
+}
+
+/// A table of whole numbers.
+pub(crate) fn numbers<'a>(columns: impl IntoIterator<Item = (&'a str, Vec<i64>)>) -> Result<RecordBatch> {
+    let columns =
+        columns.into_iter().map(|(name, values)| (name, Arc::new(Int64Array::from(values)) as ArrayRef));
+    Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+/// A column of such a table.
+///
+/// # Errors
+/// If the table is another one.
+pub(crate) fn column<'a>(table: &'a RecordBatch, name: &str) -> Result<&'a [i64]> {
+    let found = table.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    found.map(|column| &column.values()[..]).ok_or_else(damaged)
+}
+
+/// The first value of a column.
+pub(crate) fn number(table: &RecordBatch, name: &str) -> Result<i64> {
+    column(table, name)?.first().copied().ok_or_else(damaged)
+}
+
+/// A table of one column of text.
+pub(crate) fn texts(values: impl IntoIterator<Item = String>) -> Result<RecordBatch> {
+    let values: ArrayRef = Arc::new(StringArray::from_iter_values(values));
+    Ok(RecordBatch::try_from_iter([("text", values)])?)
+}
+
+/// The values of such a table.
+pub(crate) fn text_values(table: &RecordBatch) -> Result<Vec<String>> {
+    let texts =
+        table.columns().first().and_then(|column| column.as_string_opt::<i32>()).ok_or_else(damaged)?;
+    Ok((0..texts.len()).map(|row| texts.value(row).to_owned()).collect())
+}
+
+pub(crate) fn damaged() -> Error {
+    Error::Plan("a checkpoint is damaged; delete its folder to begin anew".into())
+}

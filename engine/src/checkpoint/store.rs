@@ -1,0 +1,276 @@
+//! Checkpoints on the disk: whole or not at all.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+
+use super::{CheckpointSettings, Parts, Restored, damaged, number, numbers, text_values, texts};
+use crate::error::{Error, Result};
+use crate::operator::Snapshot;
+
+const CURRENT: &str = "current";
+const PROGRAM: &str = "program";
+/// The owner of what the store itself keeps.
+const STORE: &str = "store";
+
+/// The folder of the checkpoints of one program.
+#[derive(Debug)]
+pub(crate) struct Store {
+    settings: CheckpointSettings,
+}
+
+impl Store {
+    /// Opens the folder; gives what is to be gone on from. A folder that is new notes which files are there already.
+    ///
+    /// # Errors
+    /// If the folder is of another program, or it cannot be read or written.
+    pub(crate) fn open(settings: CheckpointSettings, workers: usize) -> Result<(Self, Option<Restored>)> {
+        let store = Self { settings };
+        let Some(newest) = store.current()? else {
+            let folder = store.create(0)?;
+            (0..workers).try_for_each(|worker| write_worker(&folder, worker, &Parts::new()))?;
+            store.finish(0, workers, Parts::new())?;
+            return Ok((store, None));
+        };
+        let restored = store.read(newest)?;
+        Ok((store, restored))
+    }
+
+    pub(crate) fn every_us(&self) -> i64 {
+        i64::try_from(self.settings.every.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// The folder of a new checkpoint.
+    pub(crate) fn create(&self, number: u64) -> Result<PathBuf> {
+        let folder = self.settings.folder.join(number.to_string());
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(|error| Error::file("delete", &folder, error))?;
+        }
+        fs::create_dir_all(&folder).map_err(|error| Error::file("create", &folder, error))?;
+        Ok(folder)
+    }
+
+    /// The workers have written theirs: the checkpoint becomes the newest one, and older ones are deleted.
+    pub(crate) fn finish(&self, number: u64, workers: usize, mut program: Parts) -> Result<()> {
+        let folder = self.settings.folder.join(number.to_string());
+        let mut own = Snapshot::default();
+        own.put("workers", numbers([("workers", vec![i64::try_from(workers).unwrap_or(i64::MAX)])])?);
+        own.put("identity", texts([self.settings.identity.clone()])?);
+        own.put("files", texts(self.outputs()?)?);
+        program.insert(STORE.to_owned(), own);
+        write(&folder.join(PROGRAM), &program)?;
+        let (temporary, current) =
+            (self.settings.folder.join("current.new"), self.settings.folder.join(CURRENT));
+        write_bytes(&temporary, number.to_string().as_bytes())?;
+        fs::rename(&temporary, &current).map_err(|error| Error::file("write", &current, error))?;
+        sync(&self.settings.folder)?;
+        self.delete_others(number)
+    }
+
+    /// The program has come to its end: nothing is to be gone on from.
+    pub(crate) fn delete(&self) -> Result<()> {
+        let folder = &self.settings.folder;
+        fs::remove_dir_all(folder).map_err(|error| Error::file("delete", folder, error))
+    }
+
+    /// The number of the newest checkpoint.
+    pub(crate) fn current(&self) -> Result<Option<u64>> {
+        let path = self.settings.folder.join(CURRENT);
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map(Some).map_err(|_| damaged()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read", &path, error)),
+        }
+    }
+
+    fn delete_others(&self, keep: u64) -> Result<()> {
+        let failed = |error| Error::file("delete", &self.settings.folder, error);
+        for entry in fs::read_dir(&self.settings.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let is_kept = path.file_name().is_some_and(|name| *name == *keep.to_string());
+            if path.is_dir() && !is_kept {
+                fs::remove_dir_all(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` if it is the one that was written before anything had been read.
+    fn read(&self, newest: u64) -> Result<Option<Restored>> {
+        let folder = self.settings.folder.join(newest.to_string());
+        let mut program = read(&folder.join(PROGRAM))?;
+        let mut own = program.remove(STORE).ok_or_else(damaged)?;
+        let mut table = |name: &str| own.take(name).ok_or_else(damaged);
+        if text_values(&table("identity")?)? != [self.settings.identity.as_str()] {
+            let folder = self.settings.folder.display();
+            let message = format!(
+                "{folder} is of a run with other statements, options or files that was not finished; \
+                 take another output folder, or delete this one to begin anew"
+            );
+            return Err(Error::Plan(message));
+        }
+        let workers = number(&table("workers")?, "workers")?;
+        self.delete_unknown(&text_values(&table("files")?)?.into_iter().collect())?;
+        if newest == 0 {
+            return Ok(None);
+        }
+        let worker = |index: i64| Ok(Mutex::new(read(&folder.join(format!("worker-{index}")))?));
+        Ok(Some(Restored { workers: (0..workers).map(worker).collect::<Result<_>>()?, program }))
+    }
+
+    /// Deletes files of work that is done again.
+    fn delete_unknown(&self, known: &BTreeSet<String>) -> Result<()> {
+        for name in self.outputs()?.into_iter().filter(|name| !known.contains(name)) {
+            let path = self.settings.outputs.join(name);
+            fs::remove_file(&path).map_err(|error| Error::file("delete", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// The Parquet files that the sinks have made visible, relative to the folder of all outputs.
+    fn outputs(&self) -> Result<Vec<String>> {
+        let root = &self.settings.outputs;
+        let (mut files, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            let failed = |error| Error::file("read", &folder, error);
+            for entry in fs::read_dir(&folder).map_err(failed)? {
+                let path = entry.map_err(failed)?.path();
+                let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+                if is_hidden {
+                    continue;
+                }
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "parquet") {
+                    let relative = path.strip_prefix(root).unwrap_or(&path);
+                    files.push(relative.to_string_lossy().into_owned());
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Writes what one worker has.
+pub(super) fn write_worker(folder: &Path, worker: usize, parts: &Parts) -> Result<()> {
+    write(&folder.join(format!("worker-{worker}")), parts)
+}
+
+/// Each table as owner, name and length, and then an Arrow IPC stream.
+fn write(path: &Path, parts: &Parts) -> Result<()> {
+    let mut bytes = Vec::new();
+    for (owner, snapshot) in parts {
+        for (name, table) in &snapshot.tables {
+            let mut writer = StreamWriter::try_new(Vec::new(), &table.schema())?;
+            writer.write(table)?;
+            let stream = writer.into_inner()?;
+            for part in [owner.as_bytes(), name.as_bytes(), &stream] {
+                bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(part);
+            }
+        }
+    }
+    write_bytes(path, &bytes)
+}
+
+fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|error| Error::file("write", path, error))
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|error| Error::file("write", folder, error))
+}
+
+fn read(path: &Path) -> Result<Parts> {
+    let bytes = fs::read(path).map_err(|error| Error::file("read", path, error))?;
+    let (mut rest, mut parts) = (bytes.as_slice(), Parts::new());
+    while !rest.is_empty() {
+        let owner = text(&mut rest)?;
+        let name = text(&mut rest)?;
+        let stream = next(&mut rest)?;
+        let table: Option<RecordBatch> = StreamReader::try_new(stream, None)?.next().transpose()?;
+        parts.entry(owner).or_default().put(&name, table.ok_or_else(damaged)?);
+    }
+    Ok(parts)
+}
+
+fn next<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk().ok_or_else(damaged)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
+    let (part, after) = after.split_at_checked(length).ok_or_else(damaged)?;
+    *rest = after;
+    Ok(part)
+}
+
+fn text(rest: &mut &[u8]) -> Result<String> {
+    String::from_utf8(next(rest)?.to_vec()).map_err(|_| damaged())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::table;
+
+    fn settings(root: &Path, identity: &str) -> CheckpointSettings {
+        CheckpointSettings {
+            folder: root.join(".checkpoint"),
+            outputs: root.to_owned(),
+            every: Duration::from_secs(1),
+            identity: identity.into(),
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_gives_back_what_was_put_in_and_deletes_later_files() {
+        let root = tempfile_folder();
+        fs::write(root.join("before.parquet"), "").unwrap();
+        let (store, restored) = Store::open(settings(&root, "a"), 1).unwrap();
+        assert!(restored.is_none());
+        fs::write(root.join("crashed.parquet"), "").unwrap();
+        let (store, restored) = {
+            drop(store);
+            Store::open(settings(&root, "a"), 1).unwrap()
+        };
+        assert!(restored.is_none() && !root.join("crashed.parquet").exists());
+        let mut parts = Parts::new();
+        let mut snapshot = Snapshot::default();
+        snapshot.put("rows", table("n:i m:s \n 1 a \n 2 -"));
+        snapshot.put("none", table("n:i"));
+        parts.insert("node 3".into(), snapshot);
+        let folder = store.create(1).unwrap();
+        write_worker(&folder, 0, &parts).unwrap();
+        write_worker(&folder, 1, &Parts::new()).unwrap();
+        store.finish(1, 2, Parts::new()).unwrap();
+        fs::create_dir(root.join("later")).unwrap();
+        fs::write(root.join("later/x.parquet"), "").unwrap();
+        let restored = Store::open(settings(&root, "a"), 4).unwrap().1.unwrap();
+        assert_eq!(restored.workers.len(), 2);
+        assert_eq!(restored.worker(0), parts);
+        assert!(root.join("before.parquet").exists() && !root.join("later/x.parquet").exists());
+        let other = Store::open(settings(&root, "b"), 1).unwrap_err();
+        assert!(other.to_string().contains("other statements"), "{other}");
+        store.delete().unwrap();
+        assert!(!root.join(".checkpoint").exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    /// The engine has no crate for temporary folders.
+    fn tempfile_folder() -> PathBuf {
+        let root = std::env::temp_dir().join(format!("lineshaft-checkpoint-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        root
+    }
+}

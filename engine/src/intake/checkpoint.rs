@@ -1,0 +1,144 @@
+//! The part of the intake in a checkpoint: it waits until nothing is on its way, and knows where each source stands.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::{Intake, Line};
+use crate::checkpoint::{Checkpoints, Parts, Restored, damaged, number, numbers};
+use crate::error::Result;
+use crate::metrics::SourceMetrics;
+use crate::operator::Snapshot;
+use crate::source::Chunk;
+
+/// The owner of what is known of the program as a whole.
+const INTAKE: &str = "intake";
+
+impl Restored {
+    /// The snapshot of a source.
+    pub(crate) fn source(&self, name: &str) -> Snapshot {
+        self.program.get(&owner(name)).cloned().unwrap_or_default()
+    }
+}
+
+fn owner(source: &str) -> String {
+    format!("source {source}")
+}
+
+impl Line {
+    /// The next chunk of the connector that has not been worked on before the checkpoint.
+    pub(super) fn next_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        loop {
+            match self.chunks.poll_recv(context) {
+                Poll::Ready(Some(_)) if self.skips() => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Counts a chunk; true if it has been worked on before.
+    pub(super) fn skips(&mut self) -> bool {
+        let is_known = self.skip > 0;
+        self.skip -= u64::from(is_known);
+        is_known
+    }
+
+    fn snapshot(&self, metrics: &SourceMetrics) -> Result<Snapshot> {
+        let mut snapshot = self.feed.snapshot()?;
+        let given = ("given", vec![self.given.cast_signed()]);
+        let counts = metrics.counters().map(|(name, count)| (name, vec![count.get().cast_signed()]));
+        snapshot.put("position", numbers([given].into_iter().chain(counts))?);
+        Ok(snapshot)
+    }
+
+    /// Puts back what it had at the checkpoint. Connectors give the same chunks again, of which the first are skipped.
+    pub(crate) fn restore(&mut self, snapshot: &Snapshot, metrics: &SourceMetrics) -> Result<()> {
+        let mut snapshot = snapshot.clone();
+        let position = snapshot.take("position").ok_or_else(damaged)?;
+        self.given = number(&position, "given")?.cast_unsigned();
+        self.skip = self.given;
+        for (name, count) in metrics.counters() {
+            count.add(usize::try_from(number(&position, name)?).map_err(|_| damaged())?);
+        }
+        self.feed.restore(&mut snapshot)
+    }
+}
+
+impl Intake {
+    pub(super) fn restore(&mut self, restored: &Restored) -> Result<()> {
+        let mut own = restored.program.get(INTAKE).cloned().ok_or_else(damaged)?;
+        let own = own.take("progress").ok_or_else(damaged)?;
+        self.next_epoch = number(&own, "next_epoch")?.cast_unsigned();
+        self.wall_clock = number(&own, "wall_clock")?;
+        for (number, sink) in self.metrics.sinks.iter().enumerate() {
+            let rows = crate::checkpoint::number(&own, &format!("sink {number}"))?;
+            sink.rows.add(usize::try_from(rows).map_err(|_| damaged())?);
+        }
+        self.metrics.failed.add(usize::try_from(number(&own, "failed")?).map_err(|_| damaged())?);
+        for line in &self.lines {
+            line.feed.advance(self.next_epoch);
+        }
+        Ok(())
+    }
+
+    /// Takes a checkpoint if it is time for the next one.
+    pub(super) async fn checkpoint_if_due(&mut self) {
+        let Some(checkpoints) = &self.checkpoints else { return };
+        if self.clock.now().saturating_sub(self.checkpoint_at) >= checkpoints.store.every_us() {
+            self.checkpoint().await;
+        }
+    }
+
+    /// Takes a checkpoint, if there are any for this program. A failure of it is one of the program.
+    pub(super) async fn checkpoint(&mut self) {
+        let Some(checkpoints) = self.checkpoints.clone() else { return };
+        if let Err(error) = self.take_checkpoint(&checkpoints).await {
+            self.control.fail(error);
+        }
+        self.checkpoint_at = self.clock.now();
+    }
+
+    async fn take_checkpoint(&mut self, checkpoints: &Arc<Checkpoints>) -> Result<()> {
+        let end = self.next_epoch;
+        self.wait_until(|intake| intake.control.completed() >= end).await;
+        let number = checkpoints.store.current()?.unwrap_or(0) + 1;
+        checkpoints.round.begin(checkpoints.store.create(number)?, self.workers);
+        self.control.wake_workers();
+        self.wait_until(|_| checkpoints.round.is_done()).await;
+        if self.control.has_failed() {
+            return Ok(());
+        }
+        checkpoints.store.finish(number, self.workers, self.parts()?)?;
+        tracing::debug!("checkpoint {number} before epoch {end}");
+        Ok(())
+    }
+
+    /// Waits for `done`, or for a failure.
+    async fn wait_until(&self, done: impl Fn(&Self) -> bool) {
+        loop {
+            let changed = self.control.changed.notified();
+            if done(self) || self.control.has_failed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn parts(&self) -> Result<Parts> {
+        let mut parts = Parts::new();
+        for (line, metrics) in self.lines.iter().zip(&self.metrics.sources) {
+            parts.insert(owner(&metrics.name), line.snapshot(metrics)?);
+        }
+        let sinks: Vec<String> = (0..self.metrics.sinks.len()).map(|sink| format!("sink {sink}")).collect();
+        let rows = sinks.iter().map(String::as_str).zip(&self.metrics.sinks);
+        let rows = rows.map(|(name, sink)| (name, vec![sink.rows.get().cast_signed()]));
+        let own = [
+            ("next_epoch", vec![self.next_epoch.cast_signed()]),
+            ("wall_clock", vec![self.wall_clock]),
+            ("failed", vec![self.metrics.failed.get().cast_signed()]),
+        ];
+        let mut snapshot = Snapshot::default();
+        snapshot.put("progress", numbers(own.into_iter().chain(rows))?);
+        parts.insert(INTAKE.to_owned(), snapshot);
+        Ok(parts)
+    }
+}
