@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{AsArray, BooleanArray};
+use arrow::array::{AsArray, BooleanArray, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_connectors::memory::Registry;
 use lineshaft_connectors::{Context, file, is_bounded};
 use lineshaft_engine::checkpoint::CheckpointSettings;
-use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
+use lineshaft_engine::declaration::{Comparison, Condition, Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_queries::error::QueryError;
@@ -83,6 +83,7 @@ impl Engine {
                 None => errors.push(no_history(&self, declaration)),
             }
             let column = node.watermark.as_ref().map(|rule| rule.column);
+            want_span(declaration, backfill);
             if let (Some(column), true) = (column, backfill.from.is_some() || backfill.to.is_some()) {
                 match open_source(&self.program, declaration, &context) {
                     Ok(source) => {
@@ -159,6 +160,24 @@ impl Engine {
         }
         columnar
     }
+}
+
+/// Only the span of the backfill is wanted, of which a connector may know what lies outside.
+fn want_span(declaration: &mut SourceDeclaration, backfill: &Backfill) {
+    let Some(column) = declaration.event_time else { return };
+    let condition = |comparison, time: EventTime| -> Condition {
+        Condition { column, comparison, value: Arc::new(TimestampMicrosecondArray::from(vec![time])) }
+    };
+    let from = backfill.from.map(|time| condition(Comparison::GreaterOrEqual, time));
+    let to = backfill.to.map(|time| condition(Comparison::Less, time));
+    let span: Vec<Condition> = from.into_iter().chain(to).collect();
+    if span.is_empty() {
+        return;
+    }
+    if declaration.wanted.is_empty() {
+        declaration.wanted.push(Vec::new());
+    }
+    declaration.wanted.iter_mut().for_each(|conditions| conditions.extend(span.iter().cloned()));
 }
 
 fn no_history(engine: &Engine, declaration: &SourceDeclaration) -> QueryError {

@@ -228,3 +228,63 @@ fn a_session_closes_when_its_machine_falls_silent_though_nothing_else_comes() {
     running.stop();
     running.wait().unwrap();
 }
+
+/// History of 28 hours in a file an hour, and what a program over it says.
+fn history() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let sql = "CREATE SOURCE made (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts)
+        WITH (connector = 'generator', rows = 100800, keys = 10, interval = '1 s', start = '2026-01-01T00:00:00Z');
+    CREATE SINK readings FROM made WITH (connector = 'parquet', path = 'readings', partition_by = 'hour');";
+    fs::write(folder.path().join("record.sql"), sql).unwrap();
+    lineshaft(folder.path(), &["run", "record.sql", "--data", "history"]).exits(0);
+    folder
+}
+
+const HISTORY: &str = "CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts)
+    WITH (connector = 'file', path = 'history/readings', format = 'parquet');
+CREATE VIEW recent AS SELECT * FROM readings WHERE ts >= '2026-01-02T00:00:00' AND x > -1000;
+CREATE SINK counts WITH (connector = 'parquet', path = 'counts') AS
+    SELECT window_start, count(*) AS n FROM TUMBLE(recent, ts, INTERVAL '1' HOUR) GROUP BY window_start;
+CREATE SINK one WITH (connector = 'parquet', path = 'one') AS SELECT ts, x FROM recent WHERE machine = 'dev-00003';
+";
+
+#[test]
+fn a_backfill_of_a_span_reads_the_row_groups_of_that_span_only() {
+    let folder = history();
+    let sql = HISTORY.replace("2026-01-02T00:00:00", "2026-01-01T00:00:00");
+    fs::write(folder.path().join("p.sql"), sql).unwrap();
+    let span = ["--from", "2026-01-01T10:30:00Z", "--to", "2026-01-01T12:00:00Z"];
+    let arguments = ["backfill", "p.sql", "--source", "readings=history/readings", "--output", "out"];
+    let said = lineshaft(folder.path(), &[&arguments[..], &span].concat()).exits(0);
+    // The rows of the first half hour are read, as they lie in a row group with others, and then left out.
+    said.tells("readings: 5400 received = 5400 processed");
+    let counts = lineshaft(
+        folder.path(),
+        &["query", "SELECT n FROM counts ORDER BY 1", "--data", "out", "--format", "csv"],
+    );
+    assert_eq!(counts.exits(0).out, "n\n1800\n3600\n");
+}
+
+#[test]
+fn what_no_view_wants_is_not_read_from_parquet() {
+    let folder = history();
+    fs::write(folder.path().join("p.sql"), HISTORY).unwrap();
+    lineshaft(folder.path(), &["run", "p.sql", "--data", "data"])
+        .exits(0)
+        .tells("readings: 14400 received = 14400 processed");
+    assert_eq!(query(folder.path(), "SELECT count(*) AS n FROM counts WHERE n = 3600"), "n\n4\n");
+    assert_eq!(query(folder.path(), "SELECT count(*) AS n FROM one"), "n\n1440\n");
+    let explained = lineshaft(folder.path(), &["explain", "p.sql"]).exits(0).out;
+    assert!(explained.contains("reads      rows with ts >= 2026-01-02T00:00:00"), "{explained}");
+    // Another reader wants other rows, and a third all of them.
+    let other = "CREATE SINK early WITH (connector = 'parquet', path = 'early') AS SELECT x FROM readings
+        WHERE ts < '2026-01-01T01:00:00' AND machine = 'dev-00001';";
+    fs::write(folder.path().join("p.sql"), format!("{HISTORY}{other}")).unwrap();
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data2"]).exits(0);
+    said.tells("readings: 18000 received").tells("early: 360 rows written");
+    let whole = "CREATE SINK early WITH (connector = 'parquet', path = 'early') AS SELECT x FROM readings;";
+    fs::write(folder.path().join("p.sql"), format!("{HISTORY}{whole}")).unwrap();
+    lineshaft(folder.path(), &["run", "p.sql", "--data", "data3"])
+        .exits(0)
+        .tells("readings: 100800 received");
+}

@@ -391,6 +391,7 @@ mod tests {
             schema: Arc::new(schema),
             metadata: Vec::new(),
             needed: (0..5).collect(),
+            wanted: Vec::new(),
             event_time: Some(0),
             options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             folder: ".".into(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 /// The options of `WITH (...)`: name and text, with `${env:...}` already replaced.
@@ -21,12 +22,41 @@ pub struct SourceDeclaration {
     /// A format of typed columns need not read the others; one that parses text checks them all the same, so that
     /// which rows are good does not depend on the query.
     pub needed: Vec<usize>,
+    /// Rows are wanted that meet all conditions of one of these; empty: all rows. A connector may leave out others that
+    /// it can tell without reading them, and need not.
+    pub wanted: Vec<Vec<Condition>>,
     /// Column of `schema` that is the event time, if a watermark is declared.
     pub event_time: Option<usize>,
     /// `WITH (...)`.
     pub options: Options,
     /// The folder of the query file, where relative paths of sources begin.
     pub folder: PathBuf,
+}
+
+/// A condition on a column of a source. A row with NULL in it does not meet it.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// Its place in the schema of the source.
+    pub column: usize,
+    /// How its value compares with `value`.
+    pub comparison: Comparison,
+    /// One value of the type of the column.
+    pub value: ArrayRef,
+}
+
+/// How the value of a column compares with a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `=`
+    Equal,
+    /// `>=`
+    GreaterOrEqual,
+    /// `>`
+    Greater,
 }
 
 /// `CREATE SINK` or the target of an actuator.

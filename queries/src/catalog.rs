@@ -57,6 +57,7 @@ impl SourceEntry {
             needed: (0..schema.fields().len()).collect(),
             schema,
             metadata: statement.metadata(),
+            wanted: Vec::new(),
             event_time: statement.watermark.as_ref().map(|watermark| watermark.column),
             options: statement.options.to_map(),
             folder: folder.to_owned(),

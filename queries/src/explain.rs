@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use arrow::util::display::array_value_to_string;
+use lineshaft_engine::declaration::{Comparison, Condition, SourceDeclaration};
 use lineshaft_engine::plan::{Input, Origin, Plan, Route, SinkNode, WatermarkRule};
 
 use crate::plan::PlannedProgram;
@@ -19,6 +21,9 @@ pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
         let columns: Vec<&str> = source.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let all = declaration.schema.fields().len();
         line(&mut text, format_args!("    columns    {} of {all}: {}", columns.len(), columns.join(", ")));
+        if !declaration.wanted.is_empty() {
+            line(&mut text, format_args!("    reads      rows with {}", wanted(declaration)));
+        }
         if let Some(rule) = &source.watermark {
             line(&mut text, format_args!("    watermark  {}", watermark(rule, &columns)));
         }
@@ -57,6 +62,24 @@ pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     writeln!(text, "{arguments}").ok();
+}
+
+/// The conditions by which rows need not be read.
+fn wanted(declaration: &SourceDeclaration) -> String {
+    let one = |condition: &Condition| {
+        let name = declaration.schema.field(condition.column).name();
+        let value = array_value_to_string(&condition.value, 0).unwrap_or_default();
+        let comparison = match condition.comparison {
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Equal => "=",
+            Comparison::GreaterOrEqual => ">=",
+            Comparison::Greater => ">",
+        };
+        format!("{name} {comparison} {value}")
+    };
+    let all = |conditions: &Vec<Condition>| conditions.iter().map(one).collect::<Vec<_>>().join(" and ");
+    declaration.wanted.iter().map(all).collect::<Vec<_>>().join(", or ")
 }
 
 fn watermark(rule: &WatermarkRule, columns: &[&str]) -> String {

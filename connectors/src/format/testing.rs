@@ -23,6 +23,7 @@ pub(crate) fn declaration(columns: &str) -> SourceDeclaration {
         name: "readings".into(),
         metadata: (0..fields.len()).filter(is_metadata).collect(),
         needed: (0..fields.len()).collect(),
+        wanted: Vec::new(),
         event_time: fields.iter().position(|field| *field.data_type() == TIMESTAMP),
         schema: Arc::new(Schema::new(fields)),
         options: BTreeMap::new(),

@@ -55,6 +55,7 @@ impl Running {
             schema: Arc::new(Schema::new(fields)),
             metadata: vec![1, 2],
             needed: vec![0, 1, 2],
+            wanted: Vec::new(),
             event_time: None,
             options: options(url, topic, more),
             folder: ".".into(),

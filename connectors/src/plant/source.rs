@@ -312,6 +312,7 @@ mod tests {
             schema: Arc::new(Schema::new(fields)),
             metadata: Vec::new(),
             needed: (0..columns.len()).collect(),
+            wanted: Vec::new(),
             event_time: Some(0),
             options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             folder: ".".into(),

@@ -10,6 +10,7 @@ mod join;
 mod operators;
 mod over;
 mod per_window;
+mod prune;
 mod resample;
 mod window;
 
@@ -33,6 +34,7 @@ use lineshaft_operators::failed::{FailedRows, Failures, failed_schema, failures_
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
+use self::prune::Readers;
 use crate::can_fail::can_fail;
 use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
@@ -114,7 +116,7 @@ impl Program {
         views().for_each(|(name, _)| wanted.relation(name));
         let outputs = Outputs::default();
         let mut lowering = Lowering::new(self, Path::new(""), &outputs);
-        lowering.add_sources(&wanted);
+        lowering.add_sources(&wanted, &Readers::new(self));
         let trained_on = self.read_from(self.models.iter().map(|model| model.query.as_str()));
         let text = |view: &View| self.files[view.span.file].slice(view.span);
         let mut views: Vec<_> = views().collect();
@@ -200,13 +202,15 @@ impl<'a> Lowering<'a> {
 
     fn all(&mut self, errors: &mut Vec<QueryError>) {
         let program = self.program;
-        let mut wanted = Wanted::new(program);
+        let (mut wanted, mut readers) = (Wanted::new(program), Readers::new(program));
         let runs = !self.outputs.only_subscriptions;
         for sink in program.sinks.iter().filter(|_| runs) {
             wanted.plan(&sink.view.plan);
+            readers.plan(&sink.view.plan);
         }
         for insert in program.actuators.values().filter(|_| runs).flat_map(|actuator| &actuator.inserts) {
             wanted.plan(&insert.plan);
+            readers.plan(&insert.plan);
         }
         let kept: Vec<&String> = match runs && self.outputs.keep_history {
             true => {
@@ -216,8 +220,9 @@ impl<'a> Lowering<'a> {
         };
         for name in kept.iter().copied().chain(&self.outputs.subscriptions) {
             wanted.relation(name);
+            readers.relation(name);
         }
-        self.add_sources(&wanted);
+        self.add_sources(&wanted, &readers);
         for sink in program.sinks.iter().filter(|_| runs) {
             let statement = &sink.statement;
             self.view.clone_from(&statement.name.value);
@@ -289,7 +294,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Adds the sources that are read, tables first, each with the columns that are needed.
-    fn add_sources(&mut self, wanted: &Wanted<'_>) {
+    fn add_sources(&mut self, wanted: &Wanted<'_>, readers: &Readers<'_>) {
         for (name, columns) in &wanted.columns {
             let source = &self.program.sources[name];
             let mut declaration = source.declaration.clone();
@@ -305,6 +310,7 @@ impl<'a> Lowering<'a> {
                 needed.insert(0);
             }
             declaration.needed = needed.into_iter().collect();
+            declaration.wanted = readers.wanted(name);
             if self.outputs.compact.contains(name) {
                 declaration.schema = compact::with_dictionaries(&declaration.schema, &declaration.metadata);
             }

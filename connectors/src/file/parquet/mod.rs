@@ -1,9 +1,11 @@
 //! Parquet files: a chunk is a part of a row group, which a worker reads and decodes itself, needed columns only.
 //!
-//! The footer of each file is read once. Types that differ from the declared ones are cast where every value has its
+//! The footer of each file is read once; row groups that by their statistics have no row that the program wants (its
+//! conditions on columns, or the span of a backfill) are not read. Types that differ from the declared ones are cast where every value has its
 //! place: whole numbers to wider ones and to `TIMESTAMP` (by `timestamp_format`), floats to `DOUBLE`, any text to `TEXT`.
 
 mod convert;
+mod groups;
 mod rows;
 
 use std::fs::File;
@@ -27,6 +29,7 @@ use super::decoder::{received_at, shown};
 use super::options::{FileOptions, unreadable};
 use crate::format::layout::{ColumnSpec, Layout};
 use convert::{convert, fits};
+use groups::wanted_groups;
 use rows::{Batches, Shape};
 
 /// Rows of a batch; each batch is an epoch.
@@ -84,8 +87,10 @@ impl ParquetSource {
         paths: Vec<PathBuf>,
     ) -> Result<Self, Vec<OptionError>> {
         let layout = Layout::new(declaration, options.timestamp.clone());
-        let (files, errors): (Vec<_>, Vec<_>) =
-            paths.into_iter().map(|path| ParquetFile::open(path, &layout)).partition(Result::is_ok);
+        let (files, errors): (Vec<_>, Vec<_>) = paths
+            .into_iter()
+            .map(|path| ParquetFile::open(path, &layout, declaration))
+            .partition(Result::is_ok);
         let errors: Vec<OptionError> = errors.into_iter().filter_map(Result::err).flatten().collect();
         if !errors.is_empty() {
             return Err(errors);
@@ -103,7 +108,11 @@ pub(super) fn column_names(path: &Path) -> Vec<String> {
 }
 
 impl ParquetFile {
-    fn open(path: PathBuf, layout: &Layout) -> Result<Self, Vec<OptionError>> {
+    fn open(
+        path: PathBuf,
+        layout: &Layout,
+        declaration: &SourceDeclaration,
+    ) -> Result<Self, Vec<OptionError>> {
         let one = |error: OptionError| vec![error];
         let file = File::open(&path).map_err(|error| one(unreadable(&path, error)))?;
         let facts = file.metadata().map_err(|error| one(unreadable(&path, error)))?;
@@ -117,7 +126,8 @@ impl ParquetFile {
         roots.sort_unstable();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
         let place = |root: Option<usize>| root.and_then(|root| roots.binary_search(&root).ok());
-        let pieces = pieces(&metadata, &spans(layout, &columns, &metadata));
+        let wanted = wanted_groups(declaration, &layout.timestamp, &metadata);
+        let pieces = pieces(&metadata, &spans(layout, &columns, &metadata), &wanted);
         Ok(Self {
             name: shown(&path),
             received_at: received_at(&facts),
@@ -201,9 +211,10 @@ fn metadata(file: &File, layout: &Layout) -> parquet::errors::Result<ArrowReader
     ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))
 }
 
-/// The row groups in pieces of at most [`CHUNK_ROWS`].
-fn pieces(metadata: &ArrowReaderMetadata, spans: &[Span]) -> Vec<Piece> {
+/// The wanted row groups in pieces of at most [`CHUNK_ROWS`].
+fn pieces(metadata: &ArrowReaderMetadata, spans: &[Span], wanted: &[bool]) -> Vec<Piece> {
     let groups = metadata.metadata().row_groups().iter().zip(spans).enumerate();
+    let groups = groups.zip(wanted).filter_map(|(group, wanted)| wanted.then_some(group));
     let pieces = groups.flat_map(|(row_group, (group, span))| {
         let total = u64::try_from(group.num_rows()).unwrap_or(0);
         (0..total.div_ceil(CHUNK_ROWS)).map(move |number| {
