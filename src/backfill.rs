@@ -12,6 +12,7 @@ use lineshaft_connectors::memory::Registry;
 use lineshaft_connectors::{Context, file, is_bounded};
 use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::declaration::{Comparison, Condition, Options, SinkDeclaration, SourceDeclaration};
+use lineshaft_engine::plan::{Node, Work};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_queries::error::QueryError;
@@ -105,7 +106,8 @@ impl Engine {
         self.start_planned(planned, handle, Some(runtime), checkpoints)
     }
 
-    /// Where checkpoints are written; nowhere if a sink cannot take back what it was given.
+    /// Where checkpoints are written; nowhere if a sink cannot take back what it was given, or if a state is kept on
+    /// differential dataflow, which is not part of a checkpoint.
     fn checkpoints(
         &self,
         backfill: &Backfill,
@@ -115,7 +117,8 @@ impl Engine {
             !self.sinks.contains_key(&sink.name)
                 && sink.options.get("connector").is_some_and(|name| name == "parquet")
         };
-        if !planned.sinks.iter().all(is_parquet) {
+        let is_changelog = |node: &Node| matches!(node.work, Work::Changelog(_));
+        if !planned.sinks.iter().all(is_parquet) || planned.plan.nodes.iter().any(is_changelog) {
             return Ok(None);
         }
         let outputs = backfill.output.clone();

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use crate::catalog::Catalog;
 use crate::declared::Declared;
 use crate::error::{Error, ProgramErrors};
+use crate::view::View;
 use crate::{history, train};
 
 /// Threads for connectors, if the caller brings no runtime.
@@ -137,6 +138,16 @@ impl Engine {
             self.outputs.subscriptions.push(relation.to_owned());
         }
         self.memory.subscribe(relation)
+    }
+
+    /// The rows of a source, view or log, readable at any time while the program runs.
+    pub fn read(&mut self, relation: &str) -> View {
+        if !self.outputs.subscriptions.iter().any(|known| known == relation) {
+            self.outputs.subscriptions.push(relation.to_owned());
+        }
+        let view = View::default();
+        self.add_sink(relation, Arc::new(view.clone()));
+        view
     }
 
     /// The program as text; with `view` only what leads to it.

@@ -8,7 +8,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicr
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::declaration::SinkDeclaration;
 use lineshaft_operators::model::{Artifact, artifact};
-use lineshaft_queries::batch::{self, History};
+use lineshaft_queries::batch::{self, History, Recorded};
+use lineshaft_queries::plan::CHANGES;
 
 use crate::embed::new_runtime;
 use crate::error::Error;
@@ -67,12 +68,12 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
     }
     let (mut history, mut empty) = (History::new(), Vec::new());
     for (name, folder) in catalog(data)? {
-        let files = parquet_files(&data.join(folder))?;
+        let files = parquet_files(&data.join(&folder))?;
         // A table without a row yet has no file, and so no columns.
         if files.is_empty() {
             empty.push(name);
         } else {
-            history.insert(name, files);
+            history.insert(name, Recorded { files, is_changelog: folder.starts_with(CHANGES) });
         }
     }
     let models = ("lineshaft.models".to_owned(), models(data)?);

@@ -37,6 +37,7 @@ mod error;
 pub mod history;
 pub mod report;
 mod train;
+mod view;
 
 pub use lineshaft_connectors as connectors;
 pub use lineshaft_connectors::memory::Input;
@@ -47,3 +48,4 @@ pub use lineshaft_queries as queries;
 
 pub use embed::{Engine, Running};
 pub use error::{Error, ProgramErrors};
+pub use view::View;

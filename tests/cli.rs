@@ -54,6 +54,29 @@ fn two_files_are_one_program_whose_rows_can_be_queried_in_three_formats() {
 }
 
 #[test]
+fn a_changelog_is_kept_as_a_view_and_written_by_sinks_that_say_how() {
+    let folder = folder();
+    let top = "CREATE MATERIALIZED VIEW top AS SELECT machine, x FROM readings ORDER BY x DESC LIMIT 3;
+        CREATE SINK changes FROM top WITH (connector = 'parquet', path = 'changes', changelog = 'rows');
+        CREATE SINK newest WITH (connector = 'parquet', path = 'newest', changelog = 'upsert', key = 'machine') AS
+            SELECT machine, x FROM (SELECT *, row_number() OVER (PARTITION BY machine ORDER BY ts DESC) AS rn FROM readings)
+            WHERE rn = 1;";
+    write(&folder, "top.sql", top);
+    let files = ["run", "top.sql", "source.sql", "--data", "data"];
+    lineshaft(folder.path(), &files).exits(0);
+    let kept = query(folder.path(), "SELECT * FROM top ORDER BY x", "data", "csv");
+    assert_eq!(kept.out, "machine,x\nm1,57.0\nm0,58.0\nm1,59.0\n");
+    let net = "SELECT machine, x FROM changes GROUP BY machine, x \
+               HAVING sum(CASE operation WHEN 'insert' THEN 1 ELSE -1 END) = 1 ORDER BY x";
+    assert_eq!(query(folder.path(), net, "data", "csv").out, kept.out);
+    let newest = "SELECT machine, max(x) AS x, max(operation) AS operation FROM newest GROUP BY machine ORDER BY machine";
+    let newest = query(folder.path(), newest, "data", "csv").out;
+    assert_eq!(newest, "machine,x,operation\nm0,58.0,upsert\nm1,59.0,upsert\n");
+    let explained = lineshaft(folder.path(), &["explain", "top.sql", "source.sql"]).exits(0).out;
+    assert!(explained.contains("top: top-k [changelog, state: all rows by group]"), "{explained}");
+}
+
+#[test]
 fn one_file_alone_lacks_what_the_other_declares() {
     let folder = folder();
     let said = lineshaft(folder.path(), &["check", "sums.sql"]).exits(1);

@@ -225,6 +225,11 @@ fn rows_at_fixed_times_equal_batch() {
     check(over::RESAMPLE);
 }
 
+#[test]
+fn changelogs_add_up_to_batch() {
+    check(queries::CHANGELOGS);
+}
+
 /// Runs a program of one file over the rows of an input; gives its rows and what went where.
 fn from_file(sql: &str, folder: &std::path::Path) -> Vec<String> {
     let mut engine = Engine::from_sql(sql).unwrap();

@@ -17,7 +17,8 @@ use crate::error::Result;
 /// Chosen once; a change moves keys to other workers, which no result depends on.
 const SEED: u64 = 0x6c69_6e65_7368_6166;
 
-fn hash_bytes(bytes: &[u8]) -> u64 {
+/// The hash of some bytes.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut hasher = foldhash::fast::FixedState::with_seed(SEED).build_hasher();
     hasher.write(bytes);
     hasher.finish()

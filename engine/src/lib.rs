@@ -5,11 +5,13 @@
 //! ```
 //!
 //! - [`source`], [`sink`], [`operator`], [`expression`]: the traits that the other crates implement
+//! - [`changelog`]: the second shape of an operator, on differential dataflow
 //! - [`plan`]: the graph of sources, operators and sinks; [`run`] starts it
 //! - [`time`]: epoch, event time, watermark; [`batch`]: what travels
 //! - `intake` forms epochs, `watermark` decides what is late, `dataflow` renders a plan on timely
 
 pub mod batch;
+pub mod changelog;
 pub mod checkpoint;
 pub mod clock;
 mod control;

@@ -14,6 +14,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicr
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::batch::TIMESTAMP;
+use crate::changelog::ChangelogOperator;
 use crate::error::Result;
 use crate::metrics::Counter;
 use crate::operator::Operator;
@@ -99,8 +100,19 @@ pub struct Node {
     /// Rows pass through one by one, in order, and nothing is remembered: the node need not wait for the end of an
     /// epoch.
     pub is_stateless: bool,
-    /// Makes the operator of one worker.
-    pub make: MakeOperator,
+    /// Its rows have weights: what it gave before may be taken back.
+    pub is_changelog: bool,
+    /// What it does.
+    pub work: Work,
+}
+
+/// What a node does.
+#[derive(Clone)]
+pub enum Work {
+    /// An operator on batches, made once per worker.
+    Operator(MakeOperator),
+    /// A changelog operator on differential dataflow.
+    Changelog(Arc<dyn ChangelogOperator>),
 }
 
 /// Makes the operator of one worker.
@@ -155,6 +167,11 @@ impl Plan {
         }
     }
 
+    /// True if the rows of `origin` may be taken back: they have weights.
+    pub fn is_changelog(&self, origin: Origin) -> bool {
+        matches!(origin, Origin::Node(node, _) if self.nodes[node].is_changelog)
+    }
+
     /// True if the rows of `origin` within an epoch are in an order that does not depend on the number of workers.
     /// Otherwise whoever cares for order sorts them.
     pub fn is_ordered(&self, origin: Origin) -> bool {
@@ -162,6 +179,9 @@ impl Plan {
             Origin::Source(_) | Origin::Late(_) | Origin::Quarantine(_) => true,
             Origin::Node(node, _) => {
                 let node = &self.nodes[node];
+                if matches!(node.work, Work::Changelog(_)) {
+                    return false;
+                }
                 if node.is_stateless
                     || node.inputs.len() > 1 && node.inputs.iter().all(|i| i.route == Route::Local)
                 {

@@ -1,5 +1,6 @@
 //! Helpers for tests: batches from text tables, an operator without a dataflow, a source and a sink in memory.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::TimestampMicrosecondArray;
@@ -8,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::util::display::array_value_to_string;
 
 use crate::batch::Batch;
+use crate::changelog::{Row, RowCodec};
 use crate::control::lock;
 use crate::error::Result;
 use crate::operator::{Operator, Output};
@@ -148,11 +150,23 @@ impl Decoder for Undecoded {
 
 /// A sink that keeps all rows in memory.
 #[derive(Clone, Debug, Default)]
-pub struct Collected(Arc<Mutex<Vec<RecordBatch>>>);
+pub struct Collected(Arc<Mutex<Vec<Batch>>>);
 
 impl Collected {
-    /// The rows so far.
+    /// The rows that are there: of a changelog those that were not taken back.
+    ///
+    /// # Panics
+    /// If a row was taken back that was not there.
     pub fn batches(&self) -> Vec<RecordBatch> {
+        let batches = lock(&self.0).clone();
+        match batches.iter().any(|batch| batch.weights().is_some()) {
+            true => added_up(&batches),
+            false => batches.into_iter().map(Batch::into_rows).collect(),
+        }
+    }
+
+    /// What came, with its weights.
+    pub fn changes(&self) -> Vec<Batch> {
         lock(&self.0).clone()
     }
 
@@ -172,7 +186,24 @@ impl SinkFactory for Collected {
 
 impl Sink for Collected {
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        lock(&self.0).push(batch.rows().clone());
+        lock(&self.0).push(batch.clone());
         Ok(())
     }
+}
+
+/// Each row as often as its weights say.
+fn added_up(batches: &[Batch]) -> Vec<RecordBatch> {
+    let schema = batches[0].schema();
+    let codec = RowCodec::new(&schema).expect("columns that can be encoded");
+    let mut counts: BTreeMap<Row, i64> = BTreeMap::new();
+    for batch in batches {
+        let rows = codec.encode(batch.rows().columns(), batch.num_rows()).expect("rows of one schema");
+        for (number, row) in rows.into_iter().enumerate() {
+            *counts.entry(row).or_default() += batch.weights().map_or(1, |weights| weights.value(number));
+        }
+    }
+    let times = |count: i64| usize::try_from(count).expect("no row is taken back that is not there");
+    let rows = counts.iter().flat_map(|(row, count)| std::iter::repeat_n(row.as_slice(), times(*count)));
+    let columns = codec.decode(rows).expect("rows that were encoded");
+    vec![RecordBatch::try_new(schema, columns).expect("columns of the schema")]
 }

@@ -11,11 +11,13 @@
 //! - [`window`]: tumbling, hopping, session and count windows
 //! - [`join`]: a stream with a table
 //! - [`over`]: functions over the rows around a row; [`resample`]: rows at fixed times
+//! - [`changelog`]: rows that may be taken back: joins without a window, top-k, recursion
 //! - [`decision`]: the optimiser, and the gate that a command must pass
 //! - [`signal`]: numeric kernels as plain functions over slices, which the SQL functions wrap
 //! - [`model`]: training, artefacts and scoring; the one place that stores files
 //! - [`keys`]: keys of any type as dense slots, which windows share
 
+pub mod changelog;
 pub mod decision;
 pub mod failed;
 pub mod join;

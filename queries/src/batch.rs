@@ -13,13 +13,17 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::TableReference;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
+use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::functions_nested::range::range_udf as range;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident, lit, when};
+use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig, SessionContext};
+use lineshaft_operators::changelog::operations::OPERATION;
 
-use crate::context::RelationSource;
+use crate::context::{RelationSource, WorkTable};
 use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, Resample, WindowKind};
 
@@ -61,8 +65,13 @@ impl Program {
 
     /// The same plan over tables in memory; views are put in place of their names.
     fn with_tables(&self, plan: LogicalPlan, tables: &Tables) -> Result<LogicalPlan> {
-        let replaced = plan.transform_up(|node| {
+        let replaced = plan.transform_up_with_subqueries(|node| {
             let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
+            if let Some(found) = scan.source.downcast_ref::<WorkTable>() {
+                let table = Arc::new(CteWorkTable::new(&found.name, scan.source.schema()));
+                let scan = TableScan { source: provider_as_source(table), ..scan.clone() };
+                return Ok(Transformed::yes(LogicalPlan::TableScan(scan)));
+            }
             let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
                 return Ok(Transformed::no(node));
             };
@@ -252,8 +261,17 @@ fn counts(rows: &[(i64, u32)], slide: usize, size: usize, places: &mut Places) {
     }
 }
 
-/// Parquet files that an ad-hoc query may read, by the name of the table.
-pub type History = BTreeMap<String, Vec<PathBuf>>;
+/// Tables that an ad-hoc query may read, by name.
+pub type History = BTreeMap<String, Recorded>;
+
+/// The Parquet files of a table.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// In the order in which they were written.
+    pub files: Vec<PathBuf>,
+    /// They have the changes of a view, which are added up.
+    pub is_changelog: bool,
+}
 
 /// Runs a query over the history; `extra` are tables in memory.
 ///
@@ -275,10 +293,13 @@ pub async fn query(
     for function in crate::functions::scalars() {
         context.register_udf(function.as_ref().clone());
     }
-    for (name, files) in history {
+    for (name, recorded) in history {
         add_schema(&context, name)?;
-        let files = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
-        let table = context.read_parquet(files, ParquetReadOptions::default()).await?;
+        let files = recorded.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
+        let mut table = context.read_parquet(files, ParquetReadOptions::default()).await?;
+        if recorded.is_changelog {
+            table = added_up(table)?;
+        }
         let table = table.into_view();
         if name.contains('.') {
             // Also as one name: "readings.late".
@@ -295,6 +316,19 @@ pub async fn query(
     let frame = context.execute_logical_plan(plan).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok((schema, frame.collect().await?))
+}
+
+/// The rows that were not taken back, each as often as it is there.
+fn added_up(changes: DataFrame) -> Result<DataFrame> {
+    const COUNT: &str = "\u{1}count";
+    let names: Vec<String> = changes.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let columns: Vec<Expr> = names.iter().filter(|name| *name != OPERATION).map(ident).collect();
+    let weight = when(ident(OPERATION).eq(lit("insert")), lit(1_i64)).otherwise(lit(-1_i64))?;
+    let counted = changes.aggregate(columns.clone(), vec![sum(weight).alias(COUNT)])?;
+    let present = counted.filter(ident(COUNT).gt(lit(0_i64)))?;
+    let times = range().call(vec![lit(0_i64), ident(COUNT)]).alias(COUNT);
+    let with_times = columns.iter().cloned().chain([times]).collect::<Vec<_>>();
+    present.select(with_times)?.unnest_columns(&[COUNT])?.select(columns)
 }
 
 /// `readings.late` is a table of schema `readings`.

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use lineshaft_engine::declaration::SinkDeclaration;
+use lineshaft_operators::changelog::operations::with_operation;
 use lineshaft_operators::model::{Algorithm, Task, Training};
 
 use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
@@ -23,6 +24,7 @@ use crate::error::{NameKind, QueryError, from_datafusion};
 use crate::event_time::{fill_event_time, windows_of};
 use crate::functions::mark_calls;
 use crate::optimize::optimize;
+use crate::plan::{CHANGELOG, KEY};
 use crate::predict::Predict;
 use crate::program::{Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relations_of};
 use crate::span::{SourceFile, Span, StatementText};
@@ -470,7 +472,11 @@ impl Binder<'_> {
             }
             Statement::CreateSink(sink) => {
                 if let Some((_, view)) = self.plan(&sink.query) {
-                    self.check_sink(&sink.name.value, arrow_schema(&view.plan), &sink.options, &[]);
+                    let mut schema = arrow_schema(&view.plan);
+                    if sink.options.get(CHANGELOG).is_some() {
+                        schema = with_operation(&schema);
+                    }
+                    self.check_sink(&sink.name.value, schema, &sink.options, &[CHANGELOG, KEY]);
                     parts.sinks.push(Sink { statement: sink.clone(), view });
                 }
             }

@@ -92,6 +92,20 @@ impl TableSource for RelationSource {
     }
 }
 
+/// The rows that a recursive query has found so far, as its recursive part sees them.
+#[derive(Debug)]
+pub(crate) struct WorkTable {
+    /// The name of the query.
+    pub(crate) name: String,
+    schema: SchemaRef,
+}
+
+impl TableSource for WorkTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
 /// Finds the relation of a name; the binder is one.
 pub(crate) trait Relations {
     fn relation(&self, name: &TableReference) -> Result<Arc<RelationSource>>;
@@ -106,6 +120,10 @@ pub(crate) struct Context<'a> {
 impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         Ok(self.relations.relation(&name)?)
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(Arc::new(WorkTable { name: name.to_owned(), schema }))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

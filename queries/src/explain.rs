@@ -38,7 +38,8 @@ pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
     }
     for (number, node) in plan.nodes.iter().enumerate() {
         let state = if node.is_stateless { "no state" } else { state(&node.name) };
-        line(&mut text, format_args!("{number:>3} {} [append-only, {state}]", node.name));
+        let rows = if node.is_changelog { "changelog" } else { "append-only" };
+        line(&mut text, format_args!("{number:>3} {} [{rows}, {state}]", node.name));
         for input in &node.inputs {
             line(&mut text, format_args!("      <- {}{}", origin(plan, input.from), route(plan, input)));
         }
@@ -108,6 +109,11 @@ fn state(name: &str) -> &'static str {
         "functions per window" => "state: the rows of the windows that are open",
         "COUNT_WINDOW aggregate" => "state: the rows of the windows that are not full",
         "lookup join" => "state: the table",
+        "join" => "state: all rows of both sides by key",
+        "top-k" => "state: all rows by group",
+        "recursion" => "state: all rows of its inputs and of each round",
+        "table" => "state: the row of each key",
+        "upserts" => "state: the rows of each key",
         "optimize" => "state: the newest row and the last choice per key",
         "gate" => "state: the last command per key",
         _ => "no state",

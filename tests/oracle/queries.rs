@@ -520,3 +520,82 @@ pub(super) const JOINS: &[Query] = &[
         "SELECT r.id, m.hall FROM readings r, machines m WHERE r.machine = m.machine AND r.x > 0",
     ),
 ];
+
+/// What has no window: rows that are taken back, added up at the end.
+pub(super) const CHANGELOGS: &[Query] = &[
+    query(
+        "joined_streams",
+        "SELECT a.id, b.id AS other, a.machine, a.x + b.x AS x FROM readings a JOIN others b \
+         ON a.machine = b.machine AND a.n = b.n",
+    ),
+    query(
+        "left_joined",
+        "SELECT a.id, b.id AS other FROM readings a LEFT JOIN others b ON a.machine = b.machine AND a.x < b.x AND a.n = b.n",
+    ),
+    query(
+        "right_joined",
+        "SELECT a.id, b.id AS other, b.line FROM readings a RIGHT JOIN others b ON a.n = b.n AND a.line = b.line",
+    ),
+    query(
+        "full_joined",
+        "SELECT a.id, b.id AS other FROM readings a FULL JOIN others b ON a.n = b.n AND a.machine = b.machine AND a.ok <> b.ok",
+    ),
+    query(
+        "joined_tables",
+        "SELECT m.machine, m.hall, s.shift FROM machines m JOIN shifts s ON m.hall = s.line",
+    ),
+    query("crossed", "SELECT m.machine, s.shift, s.bonus FROM machines m CROSS JOIN shifts s"),
+    query(
+        "computed_keys",
+        "SELECT a.id, b.id AS other FROM readings a JOIN others b ON a.n + 1 = b.n * 2 AND upper(a.machine) = upper(b.machine)",
+    ),
+    query(
+        "present",
+        "SELECT id, machine FROM readings a WHERE EXISTS (SELECT 1 FROM others b WHERE b.n = a.n AND b.x > a.x)",
+    ),
+    query(
+        "absent",
+        "SELECT id, machine FROM readings a WHERE NOT EXISTS (SELECT 1 FROM others b WHERE b.n = a.n)",
+    ),
+    query("among", "SELECT id FROM readings WHERE n IN (SELECT n FROM others WHERE x > 0)"),
+    query(
+        "not_among",
+        "SELECT id FROM readings WHERE n NOT IN (SELECT n FROM others WHERE n IS NOT NULL AND x > 0)",
+    ),
+    query("not_among_nulls", "SELECT id FROM readings WHERE n NOT IN (SELECT n FROM others WHERE x > 10)"),
+    query("among_or", "SELECT id FROM readings WHERE n IN (SELECT n FROM others) OR x > 100"),
+    query("first_rows", "SELECT id, x FROM readings WHERE x IS NOT NULL ORDER BY x DESC, id LIMIT 5"),
+    query(
+        "next_rows",
+        "SELECT id, machine FROM readings ORDER BY machine NULLS LAST, id DESC LIMIT 4 OFFSET 3",
+    ),
+    query(
+        "latest_of_each",
+        "SELECT id, machine, ts FROM (SELECT *, row_number() OVER (PARTITION BY machine ORDER BY ts DESC, id) AS rn \
+         FROM readings) WHERE rn = 1",
+    ),
+    query(
+        "ranked",
+        "SELECT id, line, r FROM (SELECT id, line, rank() OVER (PARTITION BY line ORDER BY n DESC NULLS LAST) AS r \
+         FROM readings) WHERE r <= 3 AND id > 2",
+    ),
+    query(
+        "densely_ranked",
+        "SELECT * FROM (SELECT id, n, dense_rank() OVER (ORDER BY n) AS r FROM others) WHERE r < 4",
+    ),
+    query(
+        "joined_with_latest",
+        "SELECT a.id, b.id AS latest FROM readings a JOIN latest_of_each b ON a.machine = b.machine WHERE a.x > 0",
+    ),
+    query(
+        "chain",
+        "WITH RECURSIVE chain AS (SELECT n, 0 AS depth FROM readings WHERE n BETWEEN 0 AND 5 \
+         UNION SELECT o.n, c.depth + 1 FROM chain c JOIN others o ON o.n = c.n + 1 WHERE c.depth < 6) \
+         SELECT n, depth FROM chain",
+    ),
+    query(
+        "reachable",
+        "WITH RECURSIVE reach AS (SELECT a.machine AS start, a.machine AS at FROM machines a \
+         UNION SELECT r.start, m.hall FROM reach r JOIN machines m ON r.at = m.machine) SELECT * FROM reach",
+    ),
+];

@@ -3,6 +3,7 @@
 //! [`render`] is the one place that turns an operator into a timely operator; [`exchange`] brings rows to the owner
 //! of their key; [`source`] is where they enter.
 
+mod changelog;
 mod exchange;
 mod frame;
 mod render;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::{ProbeHandle, Scope, Stream};
 
+use self::changelog::Arrangements;
 use self::frame::Frame;
 pub(crate) use self::render::Epochs;
 use self::render::RoutedInput;
@@ -27,7 +29,7 @@ use crate::error::Result;
 use crate::intake::Feed;
 use crate::metrics::Metrics;
 use crate::operator::{Operator, Output, Snapshot};
-use crate::plan::{Input, Origin, Plan, Route};
+use crate::plan::{Input, Node, Origin, Plan, Route, Work};
 use crate::sink::{Sink, SinkFactory, Worker};
 use crate::time::{Epoch, EpochHeader};
 
@@ -58,6 +60,7 @@ pub(crate) fn build<'scope>(
         scope,
         worker,
         streams: HashMap::new(),
+        arrangements: Arrangements::default(),
         probe: ProbeHandle::new(),
         stateful: Vec::new(),
         restored: restored.unwrap_or_default(),
@@ -83,6 +86,7 @@ struct Built<'a, 'scope> {
     scope: Scope<'scope, Epoch>,
     worker: Worker,
     streams: HashMap<Origin, Stream<'scope, Epoch, Frame>>,
+    arrangements: Arrangements<'scope>,
     probe: ProbeHandle<Epoch>,
     stateful: Stateful,
     restored: Parts,
@@ -109,10 +113,30 @@ impl<'scope> Built<'_, 'scope> {
 
     fn node(&mut self, index: usize) -> Result<()> {
         let node = &self.program.plan.nodes[index];
-        let operator = (node.make)(self.worker)?;
+        let streams = match &node.work {
+            Work::Operator(make) => self.operator(index, node, make(self.worker)?)?,
+            Work::Changelog(operator) => {
+                let inputs = node.inputs.iter().map(|input| (input.from, self.input(input))).collect();
+                let control = &self.program.control;
+                let schema = &node.outputs[0];
+                vec![self.arrangements.render(self.scope, operator.as_ref(), inputs, schema, control)?]
+            }
+        };
+        for (port, stream) in streams.into_iter().enumerate() {
+            self.streams.insert(Origin::Node(index, port), stream);
+        }
+        Ok(())
+    }
+
+    fn operator(
+        &mut self,
+        index: usize,
+        node: &Node,
+        operator: Box<dyn Operator>,
+    ) -> Result<Vec<Stream<'scope, Epoch, Frame>>> {
         let control = &self.program.control;
         let mut inputs: Vec<_> = node.inputs.iter().map(|input| self.input(input)).collect();
-        let streams = match inputs.pop() {
+        Ok(match inputs.pop() {
             Some(input) if node.is_stateless && inputs.is_empty() => {
                 render::stateless(self.scope, &node.name, input, node.outputs.len(), operator, control)
             }
@@ -123,11 +147,7 @@ impl<'scope> Built<'_, 'scope> {
                 self.keep(format!("node {index}"), epochs)?;
                 streams
             }
-        };
-        for (port, stream) in streams.into_iter().enumerate() {
-            self.streams.insert(Origin::Node(index, port), stream);
-        }
-        Ok(())
+        })
     }
 
     fn sink(&mut self, index: usize) -> Result<()> {

@@ -35,6 +35,7 @@ const WATERMARKS: &str = "watermarks of the inputs";
 type Port = OutputBuilder<Epoch, CapacityContainerBuilder<Frame>>;
 
 /// An input of a node: its stream and what is known of it.
+#[derive(Clone)]
 pub(super) struct RoutedInput<'scope> {
     pub(super) stream: Stream<'scope, Epoch, Frame>,
     pub(super) route: Route,

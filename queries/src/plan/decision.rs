@@ -194,6 +194,7 @@ impl Lowering<'_> {
         let options = optimizer_options(statement, &input, event_time, &problem)?;
         let outer = std::mem::replace(&mut self.view, name.to_owned());
         let from = self.lower(&view.plan)?;
+        self.only_added(from, "an optimiser")?;
         let output = options.output_schema(&input);
         let route = if options.keys.is_empty() { Route::Gather } else { Route::ByKey(options.keys.clone()) };
         let origin = self.node("optimize", vec![Input { from, route }], vec![output], false, move |_| {
@@ -206,7 +207,7 @@ impl Lowering<'_> {
 
     /// The gate of an actuator; gives its log. The commands go to a sink of the actuator's name.
     pub(super) fn actuator(&mut self, name: &str, actuator: &Actuator) -> Result<Origin> {
-        let log = format!("{name}.log");
+        let log = (format!("{name}.log"), false);
         if let Some(origin) = self.done.get(&log) {
             return Ok(*origin);
         }
@@ -215,7 +216,9 @@ impl Lowering<'_> {
         let outer = std::mem::replace(&mut self.view, name.to_owned());
         let mut inputs = Vec::new();
         for insert in &actuator.inserts {
-            inputs.push(Input { from: self.lower(&insert.plan)?, route: Route::Local });
+            let from = self.lower(&insert.plan)?;
+            self.only_added(from, "commands")?;
+            inputs.push(Input { from, route: Route::Local });
         }
         let input = command_schema(statement);
         let from = match inputs.len() {
@@ -234,7 +237,7 @@ impl Lowering<'_> {
             options.remove("mode");
             // So that a connector that keeps rows back (a broker that is away) neither repeats nor delays a command.
             options.insert("ttl".to_owned(), format!("{} us", time_to_live(statement)));
-            self.add_sink(name, Origin::Node(node, 0), options);
+            self.add_sink(name, Origin::Node(node, 0), options)?;
         }
         self.done.insert(log, Origin::Node(node, 1));
         Ok(Origin::Node(node, 1))

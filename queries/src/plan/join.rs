@@ -10,15 +10,13 @@ use lineshaft_engine::plan::{Input, Origin, Route};
 
 use super::{Lowering, Result};
 use crate::context::RelationSource;
-use crate::error::QueryError;
 use crate::expression::expression;
 use crate::program::Kind;
-use crate::window_function::external;
 
 /// One side of a join, with the columns of its key.
-struct Side {
-    origin: Origin,
-    keys: Vec<usize>,
+pub(super) struct Side {
+    pub(super) origin: Origin,
+    pub(super) keys: Vec<usize>,
 }
 
 impl Lowering<'_> {
@@ -27,22 +25,30 @@ impl Lowering<'_> {
         let table_is_left = match (left_is_table, right_is_table) {
             (false, true) => false,
             (true, false) => true,
-            (true, true) => return Err(not_yet("a join of two tables")),
-            (false, false) => return Err(not_yet("a join of two streams")),
+            (true, true) | (false, false) => return self.changelog_join(join),
         };
         let keeps_stream = match (join.join_type, table_is_left) {
             (JoinType::Inner, _) => false,
             (JoinType::Left, false) | (JoinType::Right, true) => true,
-            (other, _) => return Err(not_yet(&format!("a {other} join of a stream with a table"))),
+            _ => return self.changelog_join(join),
         };
         if join.on.is_empty() {
-            return Err(not_yet("a join of a stream with a table without an equality of columns"));
+            return self.changelog_join(join);
         }
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
-        let left = self.side(&join.left, &left_keys)?;
-        let right = self.side(&join.right, &right_keys)?;
+        let mut side = |plan: &LogicalPlan, keys: &[Expr], is_table: bool| {
+            let outer = std::mem::replace(&mut self.reads_tables, is_table);
+            let side = self.side(plan, keys);
+            self.reads_tables = outer;
+            side
+        };
+        let left = side(&join.left, &left_keys, table_is_left)?;
+        let right = side(&join.right, &right_keys, !table_is_left)?;
         let widths = [join.left.schema().fields().len(), join.right.schema().fields().len()];
         let (stream, table) = if table_is_left { (right, left) } else { (left, right) };
+        if self.plan.is_changelog(stream.origin) {
+            return self.changelog_join(join);
+        }
         let (stream_plan, table_plan) =
             if table_is_left { (&join.right, &join.left) } else { (&join.left, &join.right) };
         let residual = match &join.filter {
@@ -94,7 +100,7 @@ impl Lowering<'_> {
     }
 
     /// Lowers a side; a key that is computed becomes a column after the others.
-    fn side(&mut self, plan: &LogicalPlan, keys: &[Expr]) -> Result<Side> {
+    pub(super) fn side(&mut self, plan: &LogicalPlan, keys: &[Expr]) -> Result<Side> {
         let origin = self.lower(plan)?;
         let input = plan.schema();
         let mut columns: Vec<Expr> = input.columns().into_iter().map(Expr::Column).collect();
@@ -110,17 +116,13 @@ impl Lowering<'_> {
         if columns.len() == width {
             return Ok(Side { origin, keys: places });
         }
-        let mut fields = input.as_arrow().fields().to_vec();
-        for (number, key) in columns[width..].iter().enumerate() {
-            let (_, field) = key.to_field(input)?;
-            fields.push(Arc::new(field.as_ref().clone().with_name(format!("key {number}"))));
-        }
-        let origin = self.map(origin, input, None, Some(&columns), Arc::new(Schema::new(fields)))?;
+        let schema = with_keys(input, &columns[width..])?;
+        let origin = self.map(origin, input, None, Some(&columns), schema)?;
         Ok(Side { origin, keys: places })
     }
 
     /// The columns of a lowered side under the names that the query has for them.
-    fn fields(&self, plan: &LogicalPlan, side: &Side) -> Vec<(Option<TableReference>, FieldRef)> {
+    pub(super) fn fields(&self, plan: &LogicalPlan, side: &Side) -> Vec<(Option<TableReference>, FieldRef)> {
         let lowered = self.plan.schema(side.origin);
         let named = plan.schema().iter().map(|(table, field)| (table.cloned(), Arc::clone(field)));
         let width = plan.schema().fields().len();
@@ -157,7 +159,12 @@ fn table_name(plan: &LogicalPlan) -> Option<String> {
     }
 }
 
-fn not_yet(what: &str) -> datafusion::error::DataFusionError {
-    let help = "join a source or view with a CREATE TABLE by an equality of columns";
-    external(QueryError::not_supported(what, None).with_help(help))
+/// The columns of `input`, and then those of computed keys.
+pub(super) fn with_keys(input: &DFSchema, keys: &[Expr]) -> Result<SchemaRef> {
+    let mut fields = input.as_arrow().fields().to_vec();
+    for (number, key) in keys.iter().enumerate() {
+        let (_, field) = key.to_field(input)?;
+        fields.push(Arc::new(field.as_ref().clone().with_name(format!("key {number}"))));
+    }
+    Ok(Arc::new(Schema::new(fields)))
 }

@@ -1,8 +1,9 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: `window`, `grouping_sets`, `per_window`, `over`, `resample`, `join`, `decision`.
+//! family: `window`, `grouping_sets`, `per_window`, `over`, `resample`, `join`, `changelog`, `recursion`, `decision`.
 
+mod changelog;
 mod compact;
 mod decision;
 mod grouping_sets;
@@ -11,7 +12,9 @@ mod operators;
 mod over;
 mod per_window;
 mod prune;
+mod recursion;
 mod resample;
+mod wanted;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,7 +23,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
@@ -29,12 +31,14 @@ use lineshaft_engine::expression::Expression;
 use lineshaft_engine::operator::Operator as EngineOperator;
 use lineshaft_engine::plan::{
     DeduplicateRule, Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule,
+    Work,
 };
 use lineshaft_operators::failed::{FailedRows, Failures, failed_schema, failures_schema};
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
 use self::prune::Readers;
+use self::wanted::Wanted;
 use crate::can_fail::can_fail;
 use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
@@ -44,6 +48,7 @@ use crate::program::{Kind, Program, View, arrow_schema};
 use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, Resample, external};
 
+pub(crate) use changelog::{CHANGELOG, KEY};
 pub(crate) use decision::{command_schema, log_schema, optimizer_columns};
 pub(crate) use over::delay;
 
@@ -161,6 +166,9 @@ impl Program {
     }
 }
 
+/// In the data directory: where the changes of materialised views are kept.
+pub const CHANGES: &str = "view-changes/";
+
 /// The state of lowering one program.
 struct Lowering<'a> {
     program: &'a Program,
@@ -171,7 +179,10 @@ struct Lowering<'a> {
     sinks: Vec<SinkDeclaration>,
     /// Index in the plan by name.
     sources: BTreeMap<String, usize>,
-    done: HashMap<String, Origin>,
+    /// By name, and whether for a look-up.
+    done: HashMap<(String, bool), Origin>,
+    /// The rows of tables are wanted as they come: a look-up keeps one row per primary key itself.
+    reads_tables: bool,
     /// The name of what is being lowered, for the names of nodes.
     view: String,
     /// Outputs with rows that could not be computed.
@@ -194,6 +205,7 @@ impl<'a> Lowering<'a> {
             sinks: Vec::new(),
             sources: BTreeMap::new(),
             done: HashMap::new(),
+            reads_tables: false,
             view: String::new(),
             failed: Vec::new(),
             told: HashMap::new(),
@@ -228,7 +240,8 @@ impl<'a> Lowering<'a> {
             self.view.clone_from(&statement.name.value);
             let lowered = self.lower(&sink.view.plan);
             if let Some(from) = self.checked(lowered, sink.view.span, errors) {
-                self.add_sink(&statement.name.value, from, statement.options.to_map());
+                let added = self.add_sink(&statement.name.value, from, statement.options.to_map());
+                self.checked(added, statement.span, errors);
             }
         }
         if runs {
@@ -242,16 +255,15 @@ impl<'a> Lowering<'a> {
         }
         for name in &self.outputs.subscriptions {
             let span = program.views.get(name).map(|view| view.span);
-            let lowered = self.relation(name);
-            if let Some(from) =
-                self.checked(lowered, span.unwrap_or(Span { file: 0, start: 0, end: 0 }), errors)
-            {
-                self.add_sink(name, from, Options::from([("connector".into(), "memory".into())]));
-            }
+            let span = span.unwrap_or(Span { file: 0, start: 0, end: 0 });
+            let options = Options::from([("connector".into(), "memory".into())]);
+            let lowered = self.relation(name).and_then(|from| self.add_sink(name, from, options));
+            self.checked(lowered, span, errors);
         }
         if runs && self.outputs.keep_history {
             self.keep_what_went_aside(errors);
-            self.keep_failed();
+            let kept = self.keep_failed();
+            self.checked(kept, Span { file: 0, start: 0, end: 0 }, errors);
         }
     }
 
@@ -270,12 +282,18 @@ impl<'a> Lowering<'a> {
 
     fn keep(&mut self, name: &str, path: &str, errors: &mut Vec<QueryError>) {
         let span = self.program.views.get(name).map_or(Span { file: 0, start: 0, end: 0 }, |view| view.span);
-        let lowered = self.relation(name);
-        if let Some(from) = self.checked(lowered, span, errors) {
-            let options = [("connector", "parquet"), ("path", path)];
-            let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            self.add_sink(name, from, Options::from(options));
-        }
+        let lowered = self.relation(name).and_then(|from| {
+            // A changelog is kept with all its changes, which a reader adds up.
+            let is_changelog = self.plan.is_changelog(from);
+            let path = if is_changelog { path.replace("views/", CHANGES) } else { path.to_owned() };
+            let mut options = vec![("connector", "parquet"), ("path", path.as_str())];
+            if is_changelog {
+                options.push((CHANGELOG, "rows"));
+            }
+            let options = options.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            self.add_sink(name, from, options.collect())
+        });
+        self.checked(lowered, span, errors);
     }
 
     fn checked<T>(&self, result: Result<T>, span: Span, errors: &mut Vec<QueryError>) -> Option<T> {
@@ -339,7 +357,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn add_sink(&mut self, name: &str, from: Origin, options: Options) {
+    fn add_sink(&mut self, name: &str, from: Origin, mut options: Options) -> Result<()> {
+        let from = self.sink_rows(from, &mut options)?;
         let schema = self.plan.schema(from);
         let declaration = SinkDeclaration {
             name: name.to_owned(),
@@ -349,6 +368,7 @@ impl<'a> Lowering<'a> {
         };
         self.plan.sinks.push(SinkNode { name: name.to_owned(), from, schema });
         self.sinks.push(declaration);
+        Ok(())
     }
 
     /// The rows of a relation, all columns that the program needs of it.
@@ -360,7 +380,8 @@ impl<'a> Lowering<'a> {
 
     /// The same; text may come as dictionaries.
     fn compact_relation(&mut self, name: &str) -> Result<Origin> {
-        if let Some(origin) = self.done.get(name) {
+        let place = (name.to_owned(), self.reads_tables);
+        if let Some(origin) = self.done.get(&place) {
             return Ok(*origin);
         }
         let program = self.program;
@@ -371,7 +392,14 @@ impl<'a> Lowering<'a> {
             self.sources.get(name).copied().ok_or_else(|| internal("a source is not in the plan"))
         };
         let origin = match &relation.kind {
-            Kind::Source => Origin::Source(source(&name.to_owned())?),
+            Kind::Source => {
+                let from = Origin::Source(source(&name.to_owned())?);
+                if program.sources[name].is_table && !self.reads_tables {
+                    self.table(name, from)
+                } else {
+                    from
+                }
+            }
             Kind::Late(owner) => Origin::Late(source(owner)?),
             Kind::Quarantine(owner) => Origin::Quarantine(source(owner)?),
             Kind::View => {
@@ -386,7 +414,7 @@ impl<'a> Lowering<'a> {
                 return self.actuator(&name, actuator);
             }
         };
-        self.done.insert(name.to_owned(), origin);
+        self.done.insert(place, origin);
         Ok(origin)
     }
 
@@ -402,14 +430,21 @@ impl<'a> Lowering<'a> {
             LogicalPlan::SubqueryAlias(alias) => self.lower_compact(&alias.input),
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Projection(projection) => {
-                let (input, predicate) = match projection.input.as_ref() {
-                    LogicalPlan::Filter(filter) => (filter.input.as_ref(), Some(&filter.predicate)),
-                    input => (input, None),
-                };
-                let from = self.lower_compact(input)?;
+                let (mut input, mut predicate) = (projection.input.as_ref(), None);
+                let mut from = None;
+                if let LogicalPlan::Filter(filter) = input {
+                    from = self.ranked(filter)?;
+                    if from.is_none() {
+                        (input, predicate) = (filter.input.as_ref(), Some(&filter.predicate));
+                    }
+                }
+                let from = from.map_or_else(|| self.lower_compact(input), Ok)?;
                 self.map(from, input.schema(), predicate, Some(&projection.expr), arrow_schema(plan))
             }
             LogicalPlan::Filter(filter) => {
+                if let Some(ranked) = self.ranked(filter)? {
+                    return Ok(ranked);
+                }
                 let from = self.lower_compact(&filter.input)?;
                 self.map(from, filter.input.schema(), Some(&filter.predicate), None, arrow_schema(plan))
             }
@@ -422,6 +457,9 @@ impl<'a> Lowering<'a> {
                 None => self.over(window),
             },
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Sort(sort) => self.sort(sort),
+            LogicalPlan::RecursiveQuery(recursive) => self.recursive(recursive),
             LogicalPlan::Union(union) => {
                 let schema = arrow_schema(plan);
                 let inputs = union
@@ -443,7 +481,13 @@ impl<'a> Lowering<'a> {
     /// All rows of all inputs, which have the columns of `schema`.
     fn union(&mut self, inputs: Vec<Input>, schema: SchemaRef) -> Origin {
         let outputs = vec![Arc::clone(&schema)];
-        self.node("union", inputs, outputs, false, move |_| Ok(Box::new(Union::new(Arc::clone(&schema)))))
+        let is_changelog = inputs.iter().any(|input| self.plan.is_changelog(input.from));
+        let origin = self
+            .node("union", inputs, outputs, false, move |_| Ok(Box::new(Union::new(Arc::clone(&schema)))));
+        if is_changelog {
+            self.mark_changelog(origin);
+        }
+        origin
     }
 
     fn union_input(&mut self, input: &LogicalPlan, schema: &SchemaRef) -> Result<Input> {
@@ -458,6 +502,13 @@ impl<'a> Lowering<'a> {
         Ok(Input { from, route: Route::Local })
     }
 
+    /// The columns that are read of a source, as they are declared.
+    fn declared_schema(&self, index: usize) -> SchemaRef {
+        let declaration = &self.declarations[index];
+        let all = &self.program.sources[&declaration.name].declaration.schema;
+        all.project(&declaration.needed).map_or_else(|_| Arc::clone(all), Arc::new)
+    }
+
     fn scan(&mut self, scan: &TableScan) -> Result<Origin> {
         let source = scan
             .source
@@ -466,8 +517,9 @@ impl<'a> Lowering<'a> {
         let from = self.compact_relation(&source.name)?;
         let Some(columns) = &scan.projection else { return Ok(from) };
         // A source gives only the columns that somebody needs.
+        let is_source = self.program.relations[&source.name].kind == Kind::Source;
         let given = match self.sources.get(&source.name) {
-            Some(index) if matches!(from, Origin::Source(_)) => self.declarations[*index].needed.clone(),
+            Some(index) if is_source => self.declarations[*index].needed.clone(),
             _ => (0..source.schema.fields().len()).collect(),
         };
         let place = |column: &usize| given.iter().position(|given| given == column);
@@ -552,10 +604,10 @@ impl<'a> Lowering<'a> {
     }
 
     /// `lineshaft.failed`: the rows of all views that could not be computed.
-    fn keep_failed(&mut self) {
+    fn keep_failed(&mut self) -> Result<()> {
         let failed = std::mem::take(&mut self.failed);
         if failed.is_empty() {
-            return;
+            return Ok(());
         }
         FAILED.clone_into(&mut self.view);
         let inputs = failed.into_iter().map(|from| Input { from, route: Route::Gather }).collect();
@@ -563,7 +615,7 @@ impl<'a> Lowering<'a> {
         let from = self.node("rows", inputs, vec![failed_schema()], false, make);
         let path = format!("aside/{FAILED}");
         let options = [("connector", "parquet"), ("path", path.as_str())];
-        self.add_sink(FAILED, from, options.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        self.add_sink(FAILED, from, options.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
     }
 
     /// Adds a node; its first port is what is read.
@@ -585,75 +637,16 @@ impl<'a> Lowering<'a> {
     {
         let make: MakeOperator = Arc::new(make);
         let name = format!("{}: {name}", self.view);
-        self.plan.nodes.push(Node { name, inputs, outputs, is_stateless, make });
+        // What passes rows on one by one keeps their weights.
+        let is_changelog = is_stateless && inputs.iter().any(|input| self.plan.is_changelog(input.from));
+        let work = Work::Operator(make);
+        self.plan.nodes.push(Node { name, inputs, outputs, is_stateless, is_changelog, work });
         Origin::Node(self.plan.nodes.len() - 1, 0)
     }
 
     /// For each column of a plan how far it stays behind the watermark.
     fn times(&self, plan: &LogicalPlan) -> Vec<Option<i64>> {
         event_time::times(plan, &|name| self.program.times_of(name))
-    }
-}
-
-/// What is read of each source by all that runs.
-struct Wanted<'a> {
-    program: &'a Program,
-    columns: BTreeMap<String, BTreeSet<usize>>,
-    seen: BTreeSet<String>,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(program: &'a Program) -> Self {
-        Self { program, columns: BTreeMap::new(), seen: BTreeSet::new() }
-    }
-
-    fn plan(&mut self, plan: &LogicalPlan) {
-        let mut scans = Vec::new();
-        let collected = plan.apply(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && let Some(source) = scan.source.downcast_ref::<RelationSource>()
-            {
-                scans.push((source.name.clone(), scan.projection.clone()));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
-        debug_assert!(collected.is_ok());
-        for (name, projection) in scans {
-            self.scan(&name, projection);
-        }
-    }
-
-    fn scan(&mut self, name: &str, projection: Option<Vec<usize>>) {
-        let program = self.program;
-        let Some(relation) = program.relations.get(name) else { return };
-        let all = || (0..relation.schema.fields().len()).collect();
-        match &relation.kind {
-            Kind::Source => {
-                self.columns.entry(name.to_owned()).or_default().extend(projection.unwrap_or_else(all));
-            }
-            // A late row is kept as a whole.
-            Kind::Late(source) => {
-                let all = 0..program.relations[source].schema.fields().len();
-                self.columns.entry(source.clone()).or_default().extend(all);
-            }
-            Kind::Quarantine(source) => {
-                self.columns.entry(source.clone()).or_default();
-            }
-            Kind::View | Kind::Optimizer => {
-                if self.seen.insert(name.to_owned()) {
-                    self.plan(&program.views[name].plan);
-                }
-            }
-            Kind::Log(actuator) => {
-                for insert in &program.actuators[actuator].inserts {
-                    self.plan(&insert.plan);
-                }
-            }
-        }
-    }
-
-    fn relation(&mut self, name: &str) {
-        self.scan(name, None);
     }
 }
 
@@ -673,9 +666,6 @@ fn is_identity(keep: &[usize], input: &DFSchema) -> bool {
 /// What cannot be run as a stream yet, in the words of SQL.
 fn unsupported(plan: &LogicalPlan) -> DataFusionError {
     let (what, help) = match plan {
-        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
-            ("ORDER BY and LIMIT in a view", "sort when the rows are read")
-        }
         LogicalPlan::Distinct(_) => {
             ("DISTINCT without a window", "group by a window and the columns, or write UNION ALL for UNION")
         }
@@ -683,7 +673,6 @@ fn unsupported(plan: &LogicalPlan) -> DataFusionError {
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
             ("a query without a source", "select from a source, table or view")
         }
-        LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE", ""),
         LogicalPlan::Unnest(_) => ("UNNEST", ""),
         other => {
             let name = other.display().to_string();

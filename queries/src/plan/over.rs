@@ -158,6 +158,7 @@ impl Lowering<'_> {
             steps.push((options, lag.saturating_add(before), places));
         }
         let mut from = self.lower(below)?;
+        self.only_added(from, "OVER")?;
         let prepared = columns.schema(&names)?;
         if columns.all.len() > width {
             from = self.map(from, input, None, Some(&columns.all), prepared)?;

@@ -217,6 +217,7 @@ impl Lowering<'_> {
         let calls = calls.into_iter().map(|call| prepared.over(call)).collect::<Result<Vec<_>>>()?;
         let (input, schema) = (prepared.input, prepared.schema()?);
         let mut from = from;
+        self.only_added(from, shape.function)?;
         if calls.iter().any(|call| names_text(call, &schema)) {
             from = self.plain(from, &Arc::new(input.as_arrow().clone()));
         }
@@ -280,6 +281,7 @@ impl Lowering<'_> {
         let input = &assign.input;
         let time = input.schema().index_of_column(&assign.time)?;
         let from = self.lower(input)?;
+        self.only_added(from, assign.function())?;
         let mut fields = arrow_schema(input).fields().to_vec();
         fields.extend([WINDOW_START, WINDOW_END].map(|name| Arc::new(event_time_field(name))));
         let schema: SchemaRef = Arc::new(Schema::new(fields));

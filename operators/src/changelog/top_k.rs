@@ -1,0 +1,181 @@
+//! The first rows of each group in some order, kept up to date.
+//!
+//! - Rows: a changelog in and out; the columns of the input, and the rank if it is asked for. State: all rows of the
+//!   input, by group. Rows that are equal in the order are told apart by their columns, so the choice is always the same.
+//! - A large group is cut down in stages: its rows are spread over buckets, and each bucket passes on only what may be
+//!   among the first. So a change costs the rows of a bucket or two, not those of the group.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use arrow::row::SortField;
+use differential_dataflow::VecCollection;
+use differential_dataflow::lattice::Lattice;
+use lineshaft_engine::Result;
+use lineshaft_engine::changelog::{ChangelogOperator, Failure, Inputs, Row, RowCodec, Rows};
+use lineshaft_engine::hash::hash_bytes;
+use timely::progress::Timestamp;
+
+use super::steps::computed;
+
+/// Buckets of each stage; the last one has all that is left of a group.
+const STAGES: [u64; 3] = [1 << 16, 1 << 8, 1];
+
+/// How rows are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranking {
+    /// `ROW_NUMBER`, `LIMIT`: every row has a number of its own.
+    RowNumber,
+    /// `RANK`: equal rows have the number of the first of them.
+    Rank,
+    /// `DENSE_RANK`: the same, without gaps.
+    DenseRank,
+}
+
+/// What [`TopK`] does.
+#[derive(Clone, Debug)]
+pub struct TopKOptions {
+    /// The columns of the input.
+    pub schema: SchemaRef,
+    /// The columns of the group.
+    pub partition: Vec<usize>,
+    /// The columns of the order.
+    pub order: Vec<(usize, SortOptions)>,
+    /// How rows are counted.
+    pub ranking: Ranking,
+    /// Rows of each group that are left out first.
+    pub skip: usize,
+    /// The largest number that is kept.
+    pub limit: usize,
+    /// Adds the number as the last column, `BIGINT UNSIGNED` as SQL has it.
+    pub with_rank: bool,
+}
+
+/// `ORDER BY order LIMIT limit` per group.
+#[derive(Debug)]
+pub struct TopK {
+    options: TopKOptions,
+}
+
+impl TopK {
+    /// The operator.
+    pub fn new(options: TopKOptions) -> Self {
+        Self { options }
+    }
+}
+
+/// A row with the bytes of its order; they sort as the rows do.
+type Ordered = (Row, Row);
+
+impl ChangelogOperator for TopK {
+    fn render<'scope>(&self, inputs: &mut dyn Inputs<'scope>) -> Result<Rows<'scope>> {
+        let failure = inputs.failure();
+        top_k(inputs.rows(0)?, self.options.clone(), failure)
+    }
+}
+
+fn top_k<'scope, T>(rows: Rows<'scope, T>, options: TopKOptions, failure: Failure) -> Result<Rows<'scope, T>>
+where
+    T: Timestamp + Lattice,
+{
+    let mut grouped = by_group(rows, &options, failure)?;
+    for buckets in STAGES.into_iter().filter(|buckets| *buckets > 1 && options.ranking == Ranking::RowNumber)
+    {
+        let most = isize::try_from(options.limit).unwrap_or(isize::MAX);
+        let spread = grouped.map(move |(group, ordered): (Row, Ordered)| {
+            let bucket = hash_bytes(&ordered.1) % buckets;
+            ((group, bucket), ordered)
+        });
+        let first = spread.reduce(move |_, rows: &[(&Ordered, isize)], output| {
+            let mut left = most;
+            for (ordered, weight) in rows.iter().filter(|(_, weight)| *weight > 0) {
+                output.push(((*ordered).clone(), left.min(*weight)));
+                left -= *weight;
+                if left <= 0 {
+                    break;
+                }
+            }
+        });
+        grouped = first.map(|((group, _), ordered)| (group, ordered));
+    }
+    let number = RowCodec::of(vec![SortField::new(arrow::datatypes::DataType::UInt64)])?;
+    let numbered = grouped.reduce(move |_, rows: &[(&Ordered, isize)], output| {
+        for (row, rank, weight) in ranked(rows, &options) {
+            output.push((finished(row, rank, &options, &number), weight));
+        }
+    });
+    Ok(numbered.map(|(_, row)| row))
+}
+
+fn by_group<'scope, T>(
+    rows: Rows<'scope, T>,
+    options: &TopKOptions,
+    failure: Failure,
+) -> Result<VecCollection<'scope, T, (Row, Ordered), isize>>
+where
+    T: Timestamp + Lattice,
+{
+    let TopKOptions { schema, partition, order, .. } = options.clone();
+    let field = |column: usize| schema.field(column).data_type().clone();
+    let groups = RowCodec::of(partition.iter().map(|column| SortField::new(field(*column))).collect())?;
+    let orders = order.iter().map(|(column, how)| SortField::new_with_options(field(*column), *how));
+    let (orders, all) = (RowCodec::of(orders.collect())?, RowCodec::new(&schema)?);
+    let encode = move |batch: &RecordBatch| {
+        let columns = |places: &mut dyn Iterator<Item = usize>| -> Vec<ArrayRef> {
+            places.map(|column| Arc::clone(batch.column(column))).collect()
+        };
+        let count = batch.num_rows();
+        let groups = groups.encode(&columns(&mut partition.iter().copied()), count)?;
+        let orders = orders.encode(&columns(&mut order.iter().map(|(column, _)| *column)), count)?;
+        let rows = all.encode(batch.columns(), count)?;
+        Ok(groups.into_iter().zip(orders.into_iter().zip(rows)).collect())
+    };
+    computed(rows, &options.schema, encode, failure)
+}
+
+/// The rows that are kept, each with its number, and how many there are of it.
+fn ranked<'a>(rows: &[(&'a Ordered, isize)], options: &TopKOptions) -> Vec<(&'a Row, u64, isize)> {
+    let (mut kept, mut seen, mut rank, mut before): (Vec<_>, u64, u64, Option<&Row>) =
+        (Vec::new(), 0, 0, None);
+    let (skip, limit) = (options.skip as u64, options.limit as u64);
+    for ((order, row), weight) in rows.iter().filter(|(_, weight)| *weight > 0) {
+        let is_new = before != Some(order);
+        before = Some(order);
+        match options.ranking {
+            Ranking::RowNumber => {
+                // Copies of a row have numbers of their own.
+                for number in seen + 1..=seen + weight.unsigned_abs() as u64 {
+                    if number > limit {
+                        return kept;
+                    }
+                    if number > skip {
+                        kept.push((row, number, 1));
+                    }
+                }
+            }
+            Ranking::Rank if is_new => rank = seen + 1,
+            Ranking::DenseRank if is_new => rank += 1,
+            Ranking::Rank | Ranking::DenseRank => {}
+        }
+        seen += weight.unsigned_abs() as u64;
+        if options.ranking != Ranking::RowNumber {
+            if rank > limit {
+                return kept;
+            }
+            kept.push((row, rank, *weight));
+        }
+    }
+    kept
+}
+
+fn finished(row: &Row, rank: u64, options: &TopKOptions, codec: &RowCodec) -> Row {
+    let mut row = row.clone();
+    if options.with_rank {
+        let rank: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![rank]));
+        let rank = codec.encode(&[rank], 1).expect("a number can be encoded");
+        row.extend_from_slice(&rank[0]);
+    }
+    row
+}
