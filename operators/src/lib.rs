@@ -8,6 +8,7 @@
 //! result. None does I/O, reads a clock, waits or spawns.
 //!
 //! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one
+//! - [`group`]: `GROUP BY` without a window, and `DISTINCT`
 //! - [`window`]: tumbling, hopping, session and count windows
 //! - [`join`]: a stream with a table
 //! - [`over`]: functions over the rows around a row; [`resample`]: rows at fixed times
@@ -20,6 +21,7 @@
 pub mod changelog;
 pub mod decision;
 pub mod failed;
+pub mod group;
 pub mod join;
 pub mod keys;
 pub mod map;

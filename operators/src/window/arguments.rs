@@ -11,7 +11,7 @@ use super::moments::{Moments, STATE_COLUMNS};
 
 /// Aggregates and their distinct arguments.
 #[derive(Debug)]
-pub(super) struct Aggregates {
+pub(crate) struct Aggregates {
     functions: Vec<Function>,
     /// Arguments and filters; expressions are the same if they are one object.
     expressions: Vec<Arc<dyn Expression>>,
@@ -39,7 +39,7 @@ struct Own {
 }
 
 impl Aggregates {
-    pub(super) fn new(aggregates: &[Arc<dyn Aggregate>]) -> Self {
+    pub(crate) fn new(aggregates: &[Arc<dyn Aggregate>]) -> Self {
         let (mut expressions, mut moments) = (Vec::new(), Vec::new());
         let functions =
             aggregates.iter().map(|aggregate| match (aggregate.moment(), aggregate.arguments()) {
@@ -63,11 +63,18 @@ impl Aggregates {
     }
 
     /// The columns of all arguments for `rows`.
-    pub(super) fn evaluate(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
         self.expressions.iter().map(|expression| expression.evaluate(rows)).collect()
     }
 
-    pub(super) fn accumulators(&self) -> Result<Accumulators> {
+    /// Number of columns of [`Accumulators::state`].
+    pub(crate) fn state_width(&self) -> usize {
+        let rows = self.functions.iter().any(|function| matches!(function, Function::Rows));
+        let own: usize = self.own().map(|own| own.aggregate.state().len()).sum();
+        usize::from(rows) + self.moments.len() * STATE_COLUMNS + own
+    }
+
+    pub(crate) fn accumulators(&self) -> Result<Accumulators> {
         let own = self.own().map(|own| own.aggregate.accumulator()).collect::<Result<_>>()?;
         let moments = self.moments.iter().map(|_| Moments::default()).collect();
         let counts_rows = self.functions.iter().any(|function| matches!(function, Function::Rows));
@@ -91,7 +98,7 @@ fn place(expressions: &mut Vec<Arc<dyn Expression>>, expression: &Arc<dyn Expres
 }
 
 /// The accumulators of [`Aggregates`], all for the same groups.
-pub(super) struct Accumulators {
+pub(crate) struct Accumulators {
     own: Vec<Box<dyn Accumulator>>,
     moments: Vec<Moments>,
     /// Rows of each group, if somebody asks for them.
@@ -100,7 +107,7 @@ pub(super) struct Accumulators {
 
 impl Accumulators {
     /// Adds rows whose arguments are `columns`, as [`Aggregates::evaluate`] gave them.
-    pub(super) fn update(
+    pub(crate) fn update(
         &mut self,
         of: &Aggregates,
         columns: &[ArrayRef],
@@ -130,7 +137,7 @@ impl Accumulators {
     }
 
     /// Adds partial results, as [`Accumulators::state`] gave them.
-    pub(super) fn merge(
+    pub(crate) fn merge(
         &mut self,
         of: &Aggregates,
         mut states: &[ArrayRef],
@@ -160,7 +167,7 @@ impl Accumulators {
     }
 
     /// The partial results of all groups, one aggregate's columns after the other's; no group is left.
-    pub(super) fn state(&mut self) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn state(&mut self) -> Result<Vec<ArrayRef>> {
         let mut columns: Vec<ArrayRef> = Vec::new();
         if let Some(rows) = &mut self.rows {
             columns.push(Arc::new(Int64Array::from(std::mem::take(rows))));
@@ -175,7 +182,7 @@ impl Accumulators {
     }
 
     /// The results of all groups, in the order of [`Aggregates`]; no group is left.
-    pub(super) fn evaluate(&mut self, of: &Aggregates) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn evaluate(&mut self, of: &Aggregates) -> Result<Vec<ArrayRef>> {
         let mut own = self.own.iter_mut();
         let mut results = Vec::with_capacity(of.functions.len());
         for function in &of.functions {

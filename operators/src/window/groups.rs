@@ -8,7 +8,7 @@ use crate::keys::ABSENT;
 
 /// Numbers the slots that occur: `0..n` by first appearance.
 #[derive(Debug, Default)]
-pub(super) struct GroupTable {
+pub(crate) struct GroupTable {
     /// The group of each slot, or [`ABSENT`].
     of_slot: Vec<u32>,
     /// The slot of each group.
@@ -16,16 +16,16 @@ pub(super) struct GroupTable {
 }
 
 impl GroupTable {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    pub(super) fn slots(&self) -> &[u32] {
+    pub(crate) fn slots(&self) -> &[u32] {
         &self.slots
     }
 
     /// Writes the group of each slot to `groups`; a new slot gets a new group. Slots are below `slot_count`.
-    pub(super) fn assign(&mut self, slots: &[u32], slot_count: usize, groups: &mut Vec<usize>) {
+    pub(crate) fn assign(&mut self, slots: &[u32], slot_count: usize, groups: &mut Vec<usize>) {
         if self.of_slot.len() < slot_count {
             self.of_slot.resize(slot_count, ABSENT);
         }
@@ -43,7 +43,7 @@ impl GroupTable {
     }
 
     /// Forgets all groups; gives the slot of each.
-    pub(super) fn take(&mut self) -> Vec<u32> {
+    pub(crate) fn take(&mut self) -> Vec<u32> {
         for slot in &self.slots {
             self.of_slot[*slot as usize] = ABSENT;
         }
@@ -51,7 +51,7 @@ impl GroupTable {
     }
 
     /// Slots have new numbers.
-    pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
+    pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
         renumber(&mut self.slots, moved);
         self.of_slot.clear();
         for (group, slot) in (0..).zip(&self.slots) {
@@ -65,7 +65,7 @@ impl GroupTable {
 }
 
 /// New numbers of slots that are all live.
-pub(super) fn renumber(slots: &mut [u32], moved: &[Option<u32>]) {
+pub(crate) fn renumber(slots: &mut [u32], moved: &[Option<u32>]) {
     for slot in slots {
         *slot = moved[*slot as usize].unwrap_or(ABSENT);
     }
@@ -73,34 +73,34 @@ pub(super) fn renumber(slots: &mut [u32], moved: &[Option<u32>]) {
 
 /// Partial results of the keys of a pane, or of several panes together.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Partial {
+pub(crate) struct Partial {
     /// The slot of each row.
-    pub(super) slots: Vec<u32>,
+    pub(crate) slots: Vec<u32>,
     /// The columns of [`Accumulators::state`].
-    pub(super) states: Vec<ArrayRef>,
+    pub(crate) states: Vec<ArrayRef>,
 }
 
 /// Slots of keys, and a column for each aggregate.
-pub(super) type Results = (Vec<u32>, Vec<ArrayRef>);
+pub(crate) type Results = (Vec<u32>, Vec<ArrayRef>);
 
 /// The keys that have a row in a pane or window, and their accumulators.
-pub(super) struct Groups {
+pub(crate) struct Groups {
     table: GroupTable,
     accumulators: Accumulators,
     numbers: Vec<usize>,
 }
 
 impl Groups {
-    pub(super) fn new(of: &Aggregates) -> Result<Self> {
+    pub(crate) fn new(of: &Aggregates) -> Result<Self> {
         Ok(Self { table: GroupTable::default(), accumulators: of.accumulators()?, numbers: Vec::new() })
     }
 
-    pub(super) fn slots(&self) -> &[u32] {
+    pub(crate) fn slots(&self) -> &[u32] {
         self.table.slots()
     }
 
     /// Adds rows; `slots` has the slot of each.
-    pub(super) fn update(
+    pub(crate) fn update(
         &mut self,
         of: &Aggregates,
         columns: &[ArrayRef],
@@ -112,23 +112,23 @@ impl Groups {
     }
 
     /// Adds partial results.
-    pub(super) fn merge(&mut self, of: &Aggregates, partial: &Partial, slot_count: usize) -> Result<()> {
+    pub(crate) fn merge(&mut self, of: &Aggregates, partial: &Partial, slot_count: usize) -> Result<()> {
         self.table.assign(&partial.slots, slot_count, &mut self.numbers);
         self.accumulators.merge(of, &partial.states, &self.numbers, self.table.len())
     }
 
     /// The partial results of all groups; no group is left.
-    pub(super) fn state(&mut self) -> Result<Partial> {
+    pub(crate) fn state(&mut self) -> Result<Partial> {
         Ok(Partial { states: self.accumulators.state()?, slots: self.table.take() })
     }
 
     /// Slots and results of all groups; no group is left.
-    pub(super) fn evaluate(&mut self, of: &Aggregates) -> Result<Results> {
+    pub(crate) fn evaluate(&mut self, of: &Aggregates) -> Result<Results> {
         let results = self.accumulators.evaluate(of)?;
         Ok((self.table.take(), results))
     }
 
-    pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
+    pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
         self.table.renumber(moved);
     }
 }

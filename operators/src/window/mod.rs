@@ -33,13 +33,13 @@ use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result};
 
 mod aggregate;
-mod arguments;
+pub(crate) mod arguments;
 mod arrivals;
 mod assign;
 mod complete;
 mod count;
 mod cumulating;
-mod groups;
+pub(crate) mod groups;
 pub(crate) mod moments;
 #[cfg(test)]
 mod oracle;

@@ -1,5 +1,7 @@
 //! Rows that are kept for a while and picked one by one later, in any order.
 
+use std::ops::Range;
+
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::interleave;
 use lineshaft_engine::Result;
@@ -43,13 +45,17 @@ impl RowStore {
 
     /// The columns of the rows at `places`, in that order.
     pub(crate) fn pick(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        self.pick_columns(places, 0..self.blocks.first().map_or(0, Vec::len))
+    }
+
+    /// Some columns of the rows at `places`, of which there is at least one.
+    pub(crate) fn pick_columns(&self, places: &[Place], columns: Range<usize>) -> Result<Vec<ArrayRef>> {
         let indices: Vec<_> = places.iter().map(|place| (place.block as usize, place.row as usize)).collect();
-        let width = self.blocks.first().map_or(0, Vec::len);
         let column = |at: usize| {
             let blocks: Vec<&dyn Array> = self.blocks.iter().map(|block| block[at].as_ref()).collect();
             Ok(interleave(&blocks, &indices)?)
         };
-        (0..width).map(column).collect()
+        columns.map(column).collect()
     }
 
     /// True if at most half of the rows are live, or there are many blocks for their number.
