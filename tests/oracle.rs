@@ -3,6 +3,7 @@
 
 mod compare;
 mod files;
+mod groups;
 mod over;
 mod queries;
 mod rows;
@@ -230,6 +231,26 @@ fn changelogs_add_up_to_batch() {
     check(queries::CHANGELOGS);
 }
 
+#[test]
+fn groups_that_event_time_closes_equal_batch() {
+    check(groups::CLOSING_GROUPS);
+}
+
+#[test]
+fn groups_without_a_window_add_up_to_batch() {
+    check(groups::GROUPS);
+}
+
+#[test]
+fn groups_among_joins_subqueries_and_top_k_add_up_to_batch() {
+    check(groups::GROUPS_AND_JOINS);
+}
+
+#[test]
+fn groups_of_groups_add_up_to_batch() {
+    check(groups::GROUPS_OF_GROUPS);
+}
+
 /// Runs a program of one file over the rows of an input; gives its rows and what went where.
 fn from_file(sql: &str, folder: &std::path::Path) -> Vec<String> {
     let mut engine = Engine::from_sql(sql).unwrap();
@@ -243,31 +264,35 @@ fn from_file(sql: &str, folder: &std::path::Path) -> Vec<String> {
 fn files_of_every_format_and_compression_give_the_rows_of_memory() {
     let columns = "ts TIMESTAMP NOT NULL, id BIGINT, machine TEXT, line TEXT, x DOUBLE, y DOUBLE, n BIGINT, ok BOOLEAN, \
                    \"room temp\" DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND";
-    let query = Query {
-        name: "sums",
-        sql: "SELECT window_start, machine, count(*) AS a, sum(x) AS b, avg(\"room temp\") AS c, bool_or(ok) AS d, \
-              max(line) AS e, min(n) AS f FROM TUMBLE(readings, ts, INTERVAL '5' SECOND) GROUP BY window_start, machine",
-        is_approximate: false,
-    };
+    let queries = [
+        "SELECT window_start, machine, count(*) AS a, sum(x) AS b, avg(\"room temp\") AS c, bool_or(ok) AS d, \
+         max(line) AS e, min(n) AS f FROM TUMBLE(readings, ts, INTERVAL '5' SECOND) GROUP BY window_start, machine",
+        "SELECT machine, count(*) AS a, sum(x) AS b, max(line) AS c, count(DISTINCT line) AS d FROM readings \
+         GROUP BY machine",
+        "SELECT DISTINCT machine, line FROM readings",
+    ];
+    let queries = queries.map(|sql| Query { name: "sums", sql, is_approximate: false });
     let mut runner = TestRunner::new_with_rng(
         ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() },
         TestRng::deterministic_rng(RngAlgorithm::ChaCha),
     );
     let result = runner.run(&rows::input(), |input| {
-        let queries = [query];
-        let (rows, _) = streamed(&program(&queries), &queries, &input.tables(), 1);
-        let expected = bits(&rows["sums"]);
         let folder = tempfile::tempdir().unwrap();
-        for (file, format) in files::write(folder.path(), &input.readings()) {
-            let path = folder.path().join(&file);
-            let sql = format!(
-                "CREATE SOURCE readings ({columns}) WITH (connector = 'file', path = '{}', format = '{format}');
-                 CREATE VIEW sums AS {};
-                 CREATE SINK sums FROM sums WITH (connector = 'memory');",
-                path.display(),
-                query.sql
-            );
-            proptest::prop_assert_eq!(&from_file(&sql, folder.path()), &expected, "{}", file);
+        let files = files::write(folder.path(), &input.readings());
+        for query in queries {
+            let (rows, _) = streamed(&program(&[query]), &[query], &input.tables(), 1);
+            let expected = bits(&rows["sums"]);
+            for (file, format) in &files {
+                let path = folder.path().join(file);
+                let sql = format!(
+                    "CREATE SOURCE readings ({columns}) WITH (connector = 'file', path = '{}', format = '{format}');
+                     CREATE VIEW sums AS {};
+                     CREATE SINK sums FROM sums WITH (connector = 'memory');",
+                    path.display(),
+                    query.sql
+                );
+                proptest::prop_assert_eq!(&from_file(&sql, folder.path()), &expected, "{}", file);
+            }
         }
         Ok(())
     });

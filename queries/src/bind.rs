@@ -26,7 +26,9 @@ use crate::functions::mark_calls;
 use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
 use crate::predict::Predict;
-use crate::program::{Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relations_of};
+use crate::program::{
+    Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times, relations_of,
+};
 use crate::span::{SourceFile, Span, StatementText};
 use crate::statement::{
     CreateActuator, CreateModel, CreateOptimizer, CreateView, Emit, InsertInto, Options, SelectQuery,
@@ -234,6 +236,13 @@ impl Binder<'_> {
         Ok(bound)
     }
 
+    /// For each column of a relation that is bound how far it stays behind the watermark.
+    fn times_of(&self, name: &str) -> Vec<Option<i64>> {
+        let bound = self.done.borrow().get(name).cloned().flatten();
+        let Some(Bound { relation, view, .. }) = bound else { return Vec::new() };
+        relation_times(name, view.as_ref(), &relation, &self.sources, &|name| self.times_of(name))
+    }
+
     fn bind_relation(&self, name: &str) -> Result<Option<Bound>> {
         let plain =
             |kind, schema| Ok(Some(Bound { relation: Relation { kind, schema }, view: None, inline: None }));
@@ -313,7 +322,7 @@ impl Binder<'_> {
             return None;
         }
         let planned = self.logical(&query.query).and_then(|raw| {
-            let logical = fill_event_time(raw)?;
+            let logical = fill_event_time(raw, &|name| self.times_of(name))?;
             check_deterministic(&logical)?;
             let plan = optimize(logical.clone())?;
             let view = View { logical: logical.clone(), plan, is_materialized: false, span: query.span };

@@ -2,14 +2,16 @@
 //!
 //! A column that is event time stays behind the watermark by a fixed *lag*: a row that comes after watermark `w` has
 //! a value of at least `w - lag` in it. The event time of a source has lag 0; so has `window_end`; `window_start` has
-//! the size of the window. Only such a column can be the time of another window.
+//! the size of the window. Such a column is never NULL: a source keeps rows without event time apart. Only such a
+//! column can be the time of another window, or close a group.
 
 use std::sync::Arc;
 
-use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, JoinType, LogicalPlan, Operator};
+use lineshaft_engine::TIMESTAMP;
 
 use crate::context::RelationSource;
 use crate::functions::with_event_time;
@@ -31,11 +33,7 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
         LogicalPlan::Projection(projection) => {
             let input = times(&projection.input, times_of);
             let schema = projection.input.schema();
-            let lag = |expr: &Expr| {
-                let Expr::Column(column) = expr.clone().unalias_nested().data else { return None };
-                input.get(schema.index_of_column(&column).ok()?).copied().flatten()
-            };
-            projection.expr.iter().map(lag).collect()
+            projection.expr.iter().map(|expr| lag_of_expr(expr, schema, &input)).collect()
         }
         LogicalPlan::Filter(filter) => times(&filter.input, times_of),
         LogicalPlan::SubqueryAlias(alias) => times(&alias.input, times_of),
@@ -48,11 +46,16 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
             };
             (0..width).map(column).collect()
         }
-        // A table has no event time; the rows keep that of the stream.
+        // A table has no event time; the rows keep that of the stream. What may be missing is no event time.
         LogicalPlan::Join(join) => {
-            let mut both = times(&join.left, times_of);
-            if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right) {
-                both.extend(times(&join.right, times_of));
+            let side = |plan, is_there| match (times(plan, times_of), is_there) {
+                (lags, true) => lags,
+                (lags, false) => vec![None; lags.len()],
+            };
+            let kind = join.join_type;
+            let mut both = side(&join.left, !matches!(kind, JoinType::Right | JoinType::Full));
+            if matches!(kind, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) {
+                both.extend(side(&join.right, matches!(kind, JoinType::Inner | JoinType::Right)));
             }
             both
         }
@@ -65,6 +68,8 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
             lags.resize(width, None);
             lags
         }
+        // Without a window a row passes when it first comes.
+        LogicalPlan::Distinct(Distinct::All(input)) if windows_of(input).is_none() => times(input, times_of),
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
             group_times(input, &columns, times_of)
@@ -177,16 +182,85 @@ pub(crate) fn instant(
 ) -> Option<(usize, i64)> {
     let lags = times(input, times_of);
     let lag = |(place, expr): (usize, &Expr)| {
-        let Expr::Column(column) = expr.clone().unalias() else { return None };
-        let index = input.schema().index_of_column(&column).ok()?;
-        // A row without a time would be in no window.
-        if input.schema().field(index).is_nullable() {
-            return None;
-        }
-        Some((place, lags.get(index).copied().flatten()?))
+        let (_, field) = expr.to_field(input.schema().as_ref()).ok()?;
+        let lag = lag_of_expr(expr, input.schema(), &lags)?;
+        (*field.data_type() == TIMESTAMP).then_some((place, lag))
     };
     groups.iter().enumerate().filter_map(lag).min_by_key(|(place, lag)| (*lag, *place))
 }
+
+/// The lag of an expression that follows a column with event time.
+fn lag_of_expr(expr: &Expr, schema: &DFSchema, lags: &[Option<i64>]) -> Option<i64> {
+    let (column, behind) = follows(expr)?;
+    let lag = lags.get(schema.index_of_column(column).ok()?).copied().flatten()?;
+    Some(lag.saturating_add(behind))
+}
+
+/// The column that an expression never falls behind by more than so many microseconds.
+fn follows(expr: &Expr) -> Option<(&Column, i64)> {
+    match expr {
+        Expr::Column(column) => Some((column, 0)),
+        Expr::Alias(alias) => follows(&alias.expr),
+        // The instant after a slice is already in the next one.
+        Expr::ScalarFunction(call) => match (call.name(), call.args.as_slice()) {
+            (
+                "date_bin",
+                [Expr::Literal(stride, _), of] | [Expr::Literal(stride, _), of, Expr::Literal(..)],
+            ) => {
+                let (column, behind) = follows(of)?;
+                Some((column, behind.saturating_add(longest(stride)? - 1)))
+            }
+            ("date_trunc", [Expr::Literal(unit, _), of]) => {
+                let (column, behind) = follows(of)?;
+                Some((column, behind.saturating_add(unit_length(unit)? - 1)))
+            }
+            _ => None,
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
+            let (Expr::Literal(interval, _), (column, behind)) = (right.as_ref(), follows(left)?) else {
+                return None;
+            };
+            Some((column, behind.saturating_add(longest(interval)?)))
+        }
+        _ => None,
+    }
+}
+
+/// The longest time that an interval can be, microseconds; `None` if it is not longer than zero.
+fn longest(interval: &ScalarValue) -> Option<i64> {
+    let micros = match interval {
+        ScalarValue::IntervalMonthDayNano(Some(interval)) => {
+            let days = i64::from(interval.months) * 31 + i64::from(interval.days);
+            days * DAY + interval.nanoseconds.div_euclid(1000)
+        }
+        ScalarValue::IntervalDayTime(Some(interval)) => {
+            i64::from(interval.days) * DAY + i64::from(interval.milliseconds) * 1000
+        }
+        _ => return None,
+    };
+    (micros > 0).then_some(micros)
+}
+
+/// The longest time that a unit of `date_trunc` can be, microseconds.
+fn unit_length(unit: &ScalarValue) -> Option<i64> {
+    let unit = unit.try_as_str().flatten()?.to_ascii_lowercase();
+    Some(match unit.as_str() {
+        "millisecond" => 1000,
+        "second" => SECOND,
+        "minute" => 60 * SECOND,
+        "hour" => 3600 * SECOND,
+        "day" => DAY,
+        "week" => 7 * DAY,
+        "month" => 31 * DAY,
+        "quarter" => 92 * DAY,
+        "year" => 366 * DAY,
+        _ => return None,
+    })
+}
+
+/// Microseconds.
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
 
 /// Windows that the rows of a plan are in: a window function with only projections, filters and aliases above it.
 pub(crate) struct Windows<'a> {
@@ -288,10 +362,13 @@ fn size_of(assign: &AssignWindow) -> Option<i64> {
 
 /// Gives the functions whose result depends on the order of rows the event time as their last argument, where the
 /// query leaves it out. The columns keep their names.
-pub(crate) fn fill_event_time(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn fill_event_time(
+    plan: LogicalPlan,
+    times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
+) -> Result<LogicalPlan> {
     let filled = plan.transform_up(|node| {
         let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
-        let Some(time) = time_column(&aggregate.input) else { return Ok(Transformed::no(node)) };
+        let Some(time) = time_column(&aggregate.input, times_of) else { return Ok(Transformed::no(node)) };
         let filled: Vec<Option<Expr>> =
             aggregate.aggr_expr.iter().map(|expr| with_time(expr, &time)).collect();
         if filled.iter().all(Option::is_none) {
@@ -306,11 +383,19 @@ pub(crate) fn fill_event_time(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(filled.data)
 }
 
-/// The column of `plan` that holds the event time of the window function below it.
-fn time_column(plan: &LogicalPlan) -> Option<Column> {
-    let windows = windows_of(plan)?;
-    let time = Expr::Column(windows.assign.time.clone());
-    let place = windows.columns.iter().position(|column| column.clone().unalias() == time)?;
+/// The column of `plan` that holds the event time of the window function below it; without one, the column of event time
+/// that is closest to the watermark.
+fn time_column(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Option<Column> {
+    let place = match windows_of(plan) {
+        Some(windows) => {
+            let time = Expr::Column(windows.assign.time.clone());
+            windows.columns.iter().position(|column| column.clone().unalias() == time)?
+        }
+        None => {
+            let lags = times(plan, times_of).into_iter().enumerate();
+            lags.filter_map(|(place, lag)| Some((place, lag?))).min_by_key(|(_, lag)| *lag)?.0
+        }
+    };
     plan.schema().columns().into_iter().nth(place)
 }
 
@@ -319,4 +404,49 @@ fn with_time(expr: &Expr, time: &Column) -> Option<Expr> {
     let Expr::AggregateFunction(call) = expr.clone().unalias() else { return None };
     let call = with_event_time(&call, Expr::Column(time.clone()))?;
     Some(Expr::AggregateFunction(call).alias(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::functions::datetime;
+    use datafusion::functions::datetime::expr_fn::date_trunc;
+    use datafusion::logical_expr::{col, lit};
+
+    use super::*;
+
+    fn behind(expr: &Expr) -> Option<i64> {
+        follows(expr).map(|(column, behind)| {
+            assert_eq!(column.name, "ts");
+            behind
+        })
+    }
+
+    fn date_bin<const N: usize>(arguments: [Expr; N]) -> Expr {
+        datetime::date_bin().call(arguments.into())
+    }
+
+    fn interval(days: i32, seconds: i64) -> Expr {
+        lit(ScalarValue::new_interval_mdn(0, days, seconds * 1_000_000_000))
+    }
+
+    #[test]
+    fn a_slice_of_time_is_over_when_the_next_one_begins() {
+        assert_eq!(behind(&col("ts").alias("t")), Some(0));
+        assert_eq!(behind(&date_bin([interval(0, 10), col("ts")])), Some(10 * SECOND - 1));
+        assert_eq!(behind(&date_bin([interval(0, 10), col("ts"), lit("2026-01-01")])), Some(10 * SECOND - 1));
+        assert_eq!(behind(&date_trunc(lit("minute"), col("ts"))), Some(60 * SECOND - 1));
+        assert_eq!(behind(&date_trunc(lit("day"), col("ts") - interval(0, 5))), Some(DAY - 1 + 5 * SECOND));
+    }
+
+    #[test]
+    fn what_may_fall_behind_without_end_is_no_event_time() {
+        let none = [
+            date_bin([interval(0, 0), col("ts")]),
+            date_trunc(lit("eon"), col("ts")),
+            date_bin([col("stride"), col("ts")]),
+            col("ts") + interval(0, 1),
+            lit(1),
+        ];
+        assert_eq!(none.each_ref().map(behind), [None; 5]);
+    }
 }

@@ -108,6 +108,8 @@ fn state(name: &str) -> &'static str {
         "STATE_WINDOW aggregate" => "state: a partial result per key, and the rows above the watermark",
         "functions per window" => "state: the rows of the windows that are open",
         "COUNT_WINDOW aggregate" => "state: the rows of the windows that are not full",
+        "GROUP BY" => "state: a partial result per key, and the row that it gave",
+        "DISTINCT" => "state: every distinct row that may come again",
         "lookup join" => "state: the table",
         "join" => "state: all rows of both sides by key",
         "top-k" => "state: all rows by group",

@@ -162,7 +162,8 @@ impl Program {
     }
 }
 
-fn relation_times(
+/// For each column of a relation how far it stays behind the watermark; see [`crate::event_time`].
+pub(crate) fn relation_times(
     name: &str,
     view: Option<&View>,
     relation: &Relation,

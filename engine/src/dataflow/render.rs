@@ -397,13 +397,15 @@ fn sorted<'a>(schema: &SchemaRef, batches: impl Iterator<Item = &'a Batch>) -> R
     let keys = RowConverter::new(fields)?.convert_columns(rows.columns())?;
     let mut indices: Vec<u32> = (0_u32..).take(rows.num_rows()).collect();
     indices.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
-    let weights = batches.iter().filter_map(|batch| batch.weights()).collect::<Vec<_>>();
-    let batch = if weights.is_empty() {
-        Batch::new(rows)
-    } else {
-        let weights: arrow::array::Int64Array =
-            weights.into_iter().flat_map(|weights| weights.iter()).collect();
-        Batch::with_weights(rows, weights)
+    // Of a union some rows may be append-only.
+    let is_changelog = batches.iter().any(|batch| batch.weights().is_some());
+    let weights = batches.iter().flat_map(|batch| match batch.weights() {
+        Some(weights) => weights.values().to_vec(),
+        None => vec![1; batch.num_rows()],
+    });
+    let batch = match is_changelog {
+        true => Batch::with_weights(rows, weights.collect::<Vec<i64>>().into()),
+        false => Batch::new(rows),
     };
     batch.take(&indices.into())
 }

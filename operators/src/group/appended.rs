@@ -6,9 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{filter_record_batch, take};
-use lineshaft_engine::expression::{Aggregate, Expression};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use lineshaft_engine::expression::{Accumulator, Aggregate, Expression};
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::{Error, Result};
 
@@ -24,14 +23,22 @@ pub(super) struct Appended {
     calls: Vec<(usize, usize)>,
 }
 
-/// Aggregates of the same rows: of all, or of those with a new value.
+/// Aggregates of the same rows.
 struct Lane {
-    aggregates: Aggregates,
-    accumulators: Accumulators,
-    distinct: Option<Distinct>,
-    filter: Option<Arc<dyn Expression>>,
+    work: Work,
     /// Its columns among those that are kept of a group.
     states: Range<usize>,
+}
+
+enum Work {
+    /// Of all rows.
+    Rows { aggregates: Aggregates, accumulators: Accumulators },
+    /// Of the rows that bring a new value.
+    Values {
+        distinct: Distinct,
+        aggregates: Vec<Arc<dyn Aggregate>>,
+        accumulators: Vec<Box<dyn Accumulator>>,
+    },
 }
 
 impl Appended {
@@ -64,19 +71,13 @@ impl Appended {
         self.lanes.last().map_or(0, |lane| lane.states.end)
     }
 
-    /// Brings the partial results of groups that are touched for the first time in the epoch; the first of `slots` has
-    /// the number `first`.
+    /// Brings the partial results of groups that are touched for the first time in the epoch and that have a row; the
+    /// first of `slots` has the number `first`, and none has a higher number than the last.
     pub(super) fn load(&mut self, emitted: &Emitted, slots: &[u32], first: usize) -> Result<()> {
-        let (positions, states) = emitted.states(slots, self.width())?;
-        if positions.is_empty() {
-            return Ok(());
-        }
-        let numbers: Vec<usize> = positions.into_iter().map(|at| first + at).collect();
-        for lane in &mut self.lanes {
-            let own = &states[lane.states.clone()];
-            lane.accumulators.merge(&lane.aggregates, own, &numbers, first + slots.len())?;
-        }
-        Ok(())
+        let states = emitted.states(slots, self.width())?;
+        let numbers: Vec<usize> = (first..).take(slots.len()).collect();
+        let total = first + slots.len();
+        self.lanes.iter_mut().try_for_each(|lane| lane.merge(&states[lane.states.clone()], &numbers, total))
     }
 
     /// Adds rows; `numbers` are their groups in this epoch, of which there are `total`.
@@ -95,9 +96,9 @@ impl Appended {
         let numbers: Vec<usize> = (0..slots.len()).collect();
         let (mut states, mut results) = (Vec::with_capacity(self.width()), Vec::new());
         for lane in &mut self.lanes {
-            let kept = lane.accumulators.state()?;
-            lane.accumulators.merge(&lane.aggregates, &kept, &numbers, slots.len())?;
-            results.push(lane.accumulators.evaluate(&lane.aggregates)?);
+            let kept = lane.state()?;
+            lane.merge(&kept, &numbers, slots.len())?;
+            results.push(lane.evaluate()?);
             states.extend(kept);
         }
         let result = |(lane, place): &(usize, usize)| ArrayRef::clone(&results[*lane][*place]);
@@ -106,7 +107,7 @@ impl Appended {
 
     pub(super) fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<()> {
         for (number, lane) in self.lanes.iter().enumerate() {
-            if let Some(distinct) = &lane.distinct {
+            if let Work::Values { distinct, .. } = &lane.work {
                 snapshot.put(&format!("distinct_{number}"), distinct.table()?);
             }
         }
@@ -115,7 +116,7 @@ impl Appended {
 
     pub(super) fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         for (number, lane) in self.lanes.iter_mut().enumerate() {
-            if let Some(distinct) = &mut lane.distinct {
+            if let Work::Values { distinct, .. } = &mut lane.work {
                 let table = snapshot.take(&format!("distinct_{number}"));
                 let table = table.ok_or_else(|| Error::operator("group", "a snapshot of another plan"))?;
                 distinct.restore(&table)?;
@@ -141,45 +142,89 @@ impl Lane {
     fn new(calls: &[&Call], start: usize) -> Result<Self> {
         let aggregates: Vec<Arc<dyn Aggregate>> =
             calls.iter().map(|call| Arc::clone(&call.aggregate)).collect();
-        let distinct = calls.first().filter(|call| call.is_distinct).map(|call| &call.aggregate);
-        let aggregates = Aggregates::new(&aggregates);
-        Ok(Self {
-            accumulators: aggregates.accumulators()?,
-            states: start..start + aggregates.state_width(),
-            aggregates,
-            filter: distinct.and_then(|aggregate| aggregate.filter().cloned()),
-            distinct: distinct.map(|aggregate| Distinct::new(aggregate.arguments())).transpose()?,
-        })
+        let (work, width) = match calls.first().filter(|call| call.is_distinct) {
+            None => {
+                let aggregates = Aggregates::new(&aggregates);
+                let (accumulators, width) = (aggregates.accumulators()?, aggregates.state_width());
+                (Work::Rows { aggregates, accumulators }, width)
+            }
+            Some(first) => {
+                let distinct = Distinct::new(first.aggregate.arguments())?;
+                let width = aggregates.iter().map(|aggregate| aggregate.state().len()).sum();
+                let accumulators = aggregates.iter().map(|aggregate| aggregate.accumulator());
+                let accumulators = accumulators.collect::<Result<_>>()?;
+                (Work::Values { distinct, aggregates, accumulators }, width)
+            }
+        };
+        Ok(Self { work, states: start..start + width })
     }
 
     fn add(&mut self, rows: &RecordBatch, slots: &[u32], numbers: &[usize], total: usize) -> Result<()> {
-        if self.distinct.is_none() {
-            let columns = self.aggregates.evaluate(rows)?;
-            return self.accumulators.update(&self.aggregates, &columns, numbers, total);
+        match &mut self.work {
+            Work::Rows { aggregates, accumulators } => {
+                let columns = aggregates.evaluate(rows)?;
+                accumulators.update(aggregates, &columns, numbers, total)
+            }
+            Work::Values { distinct, aggregates, accumulators } => {
+                let new = new_values(distinct, aggregates[0].filter(), rows, slots)?;
+                for (aggregate, accumulator) in aggregates.iter().zip(accumulators) {
+                    let columns = aggregate.arguments().iter().map(|argument| argument.evaluate(rows));
+                    accumulator.update(&columns.collect::<Result<Vec<_>>>()?, numbers, Some(&new), total)?;
+                }
+                Ok(())
+            }
         }
-        let Some(filter) = &self.filter else {
-            return self.add_distinct(rows, slots, numbers, total);
-        };
-        let keep = only_true(filter.as_ref(), rows)?;
-        let kept = |row: &usize| keep.value(*row);
-        let slots: Vec<u32> = (0..slots.len()).filter(kept).map(|row| slots[row]).collect();
-        let numbers: Vec<usize> = (0..numbers.len()).filter(kept).map(|row| numbers[row]).collect();
-        self.add_distinct(&filter_record_batch(rows, &keep)?, &slots, &numbers, total)
     }
 
-    fn add_distinct(
-        &mut self,
-        rows: &RecordBatch,
-        slots: &[u32],
-        numbers: &[usize],
-        total: usize,
-    ) -> Result<()> {
-        let Some(distinct) = &mut self.distinct else { return Ok(()) };
-        let (passed, _) = distinct.pass(rows, slots, &vec![1; slots.len()])?;
-        let columns = self.aggregates.evaluate(rows)?;
-        let columns = columns.iter().map(|column| Ok(take(column, &passed, None)?));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let numbers: Vec<usize> = passed.values().iter().map(|row| numbers[*row as usize]).collect();
-        self.accumulators.update(&self.aggregates, &columns, &numbers, total)
+    fn merge(&mut self, states: &[ArrayRef], numbers: &[usize], total: usize) -> Result<()> {
+        match &mut self.work {
+            Work::Rows { aggregates, accumulators } => accumulators.merge(aggregates, states, numbers, total),
+            Work::Values { aggregates, accumulators, .. } => {
+                let mut states = states.iter();
+                for (aggregate, accumulator) in aggregates.iter().zip(accumulators) {
+                    let own: Vec<ArrayRef> = states.by_ref().take(aggregate.state().len()).cloned().collect();
+                    accumulator.merge(&own, numbers, total)?;
+                }
+                Ok(())
+            }
+        }
     }
+
+    /// The partial results of all groups; no group is left.
+    fn state(&mut self) -> Result<Vec<ArrayRef>> {
+        match &mut self.work {
+            Work::Rows { accumulators, .. } => accumulators.state(),
+            Work::Values { accumulators, .. } => {
+                let states = accumulators.iter_mut().map(|accumulator| accumulator.state());
+                Ok(states.collect::<Result<Vec<_>>>()?.concat())
+            }
+        }
+    }
+
+    /// The results of all groups; no group is left.
+    fn evaluate(&mut self) -> Result<Vec<ArrayRef>> {
+        match &mut self.work {
+            Work::Rows { aggregates, accumulators } => accumulators.evaluate(aggregates),
+            Work::Values { accumulators, .. } => {
+                accumulators.iter_mut().map(|accumulator| accumulator.evaluate()).collect()
+            }
+        }
+    }
+}
+
+/// Which rows pass the filter and bring a value that their group has not had.
+fn new_values(
+    distinct: &mut Distinct,
+    filter: Option<&Arc<dyn Expression>>,
+    rows: &RecordBatch,
+    slots: &[u32],
+) -> Result<BooleanArray> {
+    let weights: Vec<i64> = match filter {
+        None => vec![1; slots.len()],
+        Some(filter) => only_true(filter.as_ref(), rows)?.values().iter().map(i64::from).collect(),
+    };
+    let (passed, _) = distinct.pass(rows, slots, &weights)?;
+    let mut new = vec![false; slots.len()];
+    passed.values().iter().for_each(|row| new[*row as usize] = true);
+    Ok(BooleanArray::from(new))
 }

@@ -109,7 +109,8 @@ impl Distinct {
     /// Puts back what [`Distinct::table`] gave.
     pub(super) fn restore(&mut self, table: &RecordBatch) -> Result<()> {
         let mut table = StateTable::from_batch(table, 1, self.types.len())?;
-        let weights = table.numbers.pop().ok_or_else(|| Error::operator("group", "a snapshot of another plan"))?;
+        let weights =
+            table.numbers.pop().ok_or_else(|| Error::operator("group", "a snapshot of another plan"))?;
         self.fill(&table.keys, weights)
     }
 }

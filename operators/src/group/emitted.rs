@@ -56,22 +56,23 @@ impl Emitted {
         0..self.schema.fields().len() - self.keys
     }
 
-    /// What is kept of those of `slots` that have a row: their positions in `slots`, and the columns.
-    pub(super) fn states(&self, slots: &[u32], width: usize) -> Result<(Vec<usize>, Vec<ArrayRef>)> {
-        let known = slots.iter().enumerate().filter_map(|(at, slot)| Some((at, self.place(*slot)?)));
-        let (positions, places): (Vec<usize>, Vec<Place>) = known.unzip();
-        if places.is_empty() {
-            return Ok((positions, Vec::new()));
-        }
+    /// True if the group has a row.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.place(slot).is_some()
+    }
+
+    /// What is kept of `slots`, which all have a row.
+    pub(super) fn states(&self, slots: &[u32], width: usize) -> Result<Vec<ArrayRef>> {
+        let places: Vec<Place> = slots.iter().filter_map(|slot| self.place(*slot)).collect();
         let first = self.results().end;
-        Ok((positions, self.store.pick_columns(&places, first..first + width)?))
+        self.store.pick_columns(&places, first..first + width)
     }
 
     /// Keeps what the groups give now; tells the difference to what they gave.
     pub(super) fn replace(&mut self, epoch: Epoch, keys: &KeyInterner) -> Result<Option<Batch>> {
         let changes = self.changes(&epoch, keys)?;
         let rows = epoch.slots.len();
-        self.groups += epoch.slots.iter().filter(|slot| self.place(**slot).is_none()).count();
+        self.groups += epoch.slots.iter().filter(|slot| !self.has(**slot)).count();
         let last = epoch.slots.iter().max().map_or(0, |slot| *slot as usize + 1);
         self.places.resize(self.places.len().max(last), None);
         let columns = [epoch.results, epoch.states].concat();
@@ -79,7 +80,7 @@ impl Emitted {
             self.places[*slot as usize] = Some(place);
         }
         for slot in epoch.gone {
-            if self.place(slot).is_some() {
+            if self.has(slot) {
                 self.places[slot as usize] = None;
                 self.groups -= 1;
             }
@@ -93,8 +94,7 @@ impl Emitted {
     fn changes(&self, epoch: &Epoch, keys: &KeyInterner) -> Result<Option<Batch>> {
         let known = epoch.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, self.place(*slot)?)));
         let (positions, mut places): (Vec<usize>, Vec<Place>) = known.unzip();
-        let gone: Vec<u32> =
-            epoch.gone.iter().copied().filter(|slot| self.place(*slot).is_some()).collect();
+        let gone: Vec<u32> = epoch.gone.iter().copied().filter(|slot| self.has(*slot)).collect();
         places.extend(gone.iter().filter_map(|slot| self.place(*slot)));
         let old = match places.is_empty() {
             true => epoch.results.iter().map(|column| column.slice(0, 0)).collect(),

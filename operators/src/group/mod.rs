@@ -148,13 +148,15 @@ impl GroupAggregate {
         self.touched.assign(&self.slots, self.interner.len(), &mut self.numbers);
         match &mut self.work {
             Work::Appended(appended) => {
-                let new = self.touched.slots().get(known..).unwrap_or_default();
-                appended.load(&self.emitted, new, known)?;
+                let emitted = &self.emitted;
+                let loaded = self.touched.put_first(known, |slot| emitted.has(slot));
+                if loaded > 0 {
+                    self.touched.assign(&self.slots, self.interner.len(), &mut self.numbers);
+                    appended.load(emitted, &self.touched.slots()[known..known + loaded], known)?;
+                }
                 appended.add(rows, &self.slots, &self.numbers, self.touched.len())
             }
-            Work::Changed(changed) => {
-                changed.add(rows, batch.weights(), &self.slots, self.interner.len())
-            }
+            Work::Changed(changed) => changed.add(rows, batch.weights(), &self.slots, self.interner.len()),
         }
     }
 
@@ -247,7 +249,8 @@ impl Operator for GroupAggregate {
 /// For which of `rows` a condition is true.
 fn only_true(condition: &dyn Expression, rows: &RecordBatch) -> Result<BooleanArray> {
     let column = condition.evaluate(rows)?;
-    let column = column.as_boolean_opt().ok_or_else(|| Error::operator("group", "a FILTER is not a boolean"))?;
+    let column =
+        column.as_boolean_opt().ok_or_else(|| Error::operator("group", "a FILTER is not a boolean"))?;
     Ok(if column.null_count() == 0 { column.clone() } else { prep_null_mask_filter(column) })
 }
 

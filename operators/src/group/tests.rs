@@ -74,7 +74,10 @@ fn a_group_that_changes_takes_its_row_back_and_gives_the_new_one() {
         let mut groups = operator(&[0], sums(), takes_changes);
         let one = if takes_changes { "1" } else { "1.0" };
         let two = if takes_changes { "2" } else { "2.0" };
-        assert_eq!(epoch(&mut groups, "a 4 -\nb 1 -", None), [format!("+1 a {one} 4.0"), format!("+1 b {one} 1.0")]);
+        assert_eq!(
+            epoch(&mut groups, "a 4 -\nb 1 -", None),
+            [format!("+1 a {one} 4.0"), format!("+1 b {one} 1.0")]
+        );
         assert_eq!(
             epoch(&mut groups, "b 2 -\n- 7 -", None),
             [format!("-1 b {one} 1.0"), format!("+1 b {two} 3.0"), format!("+1 - {one} 7.0")]
@@ -147,7 +150,9 @@ fn expected(rows: &BTreeMap<Row, i64>) -> Vec<String> {
         groups.entry(*key).or_default().push((f64::from(*x), *ok, *weight));
     }
     let shown = |sum: Option<f64>| sum.map_or("-".to_owned(), |sum| format!("{sum:?}"));
-    let sum = |values: &mut dyn Iterator<Item = f64>| values.fold(None, |sum: Option<f64>, x| Some(sum.unwrap_or(0.0) + x));
+    let sum = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold(None, |sum: Option<f64>, x| Some(sum.unwrap_or(0.0) + x))
+    };
     let line = |(key, values): (u8, Vec<(f64, Option<bool>, i64)>)| {
         let count: i64 = values.iter().map(|(_, _, weight)| weight).sum();
         let weighted = |(x, _, weight): &(f64, Option<bool>, i64)| x * *weight as f64;

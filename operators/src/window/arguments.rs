@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
 use lineshaft_engine::{Error, Result};
@@ -123,13 +123,15 @@ impl Accumulators {
         for (moments, column) in self.moments.iter_mut().zip(&of.moments) {
             moments.update(&columns[*column], groups, total)?;
         }
+        let none = BooleanArray::new_null(0);
         for (accumulator, own) in self.own.iter_mut().zip(of.own()) {
             let arguments: Vec<_> = own.arguments.iter().map(|at| Arc::clone(&columns[*at])).collect();
             let filter = match own.filter {
                 Some(at) => Some(columns[at].as_boolean_opt().ok_or_else(|| {
                     Error::operator(own.aggregate.result().name(), "its FILTER is not a boolean")
                 })?),
-                None => None,
+                // DataFusion takes it that without a filter each new group has a row.
+                None => groups.is_empty().then_some(&none),
             };
             accumulator.update(&arguments, groups, filter, total)?;
         }

@@ -42,6 +42,18 @@ impl GroupTable {
         }));
     }
 
+    /// Of the groups from number `from` on, gives those that `come_first` the lowest numbers; how many there are.
+    pub(crate) fn put_first(&mut self, from: usize, come_first: impl Fn(u32) -> bool) -> usize {
+        let (first, rest): (Vec<u32>, Vec<u32>) =
+            self.slots.split_off(from.min(self.slots.len())).into_iter().partition(|slot| come_first(*slot));
+        let count = first.len();
+        for slot in first.into_iter().chain(rest) {
+            self.of_slot[slot as usize] = u32::try_from(self.slots.len()).unwrap_or(ABSENT);
+            self.slots.push(slot);
+        }
+        count
+    }
+
     /// Forgets all groups; gives the slot of each.
     pub(crate) fn take(&mut self) -> Vec<u32> {
         for slot in &self.slots {

@@ -1,4 +1,4 @@
-//! `GROUPING SETS`, `ROLLUP` and `CUBE` over windows: an aggregate a set, and the rows of all of them together.
+//! `GROUPING SETS`, `ROLLUP` and `CUBE`: an aggregate a set, and the rows of all of them together.
 
 use std::sync::Arc;
 
@@ -26,6 +26,10 @@ impl Lowering<'_> {
         let mut seen: Vec<u64> = Vec::new();
         for set in sets_of(sets) {
             check_window(query, &set)?;
+            if set.is_empty() && query.aggr_expr.is_empty() {
+                let what = "an empty grouping set without an aggregate";
+                return Err(external(QueryError::not_supported(what, None)));
+            }
             let id = grouping_id(&all, &set);
             let ordinal = seen.iter().filter(|other| **other == id).count() as u64;
             seen.push(id);
@@ -51,7 +55,7 @@ impl Lowering<'_> {
 }
 
 /// The sets, each with its expressions once.
-pub(super) fn sets_of(sets: &GroupingSet) -> Vec<Vec<Expr>> {
+fn sets_of(sets: &GroupingSet) -> Vec<Vec<Expr>> {
     let sets = match sets {
         GroupingSet::Rollup(exprs) => (0..=exprs.len()).map(|len| exprs[..len].to_vec()).collect(),
         GroupingSet::Cube(exprs) => (0..1_usize << exprs.len())

@@ -1,11 +1,12 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: `window`, `grouping_sets`, `per_window`, `over`, `resample`, `join`, `changelog`, `recursion`, `decision`.
+//! family: `window`, `group`, `grouping_sets`, `per_window`, `over`, `resample`, `join`, `changelog`, `recursion`, `decision`.
 
 mod changelog;
 mod compact;
 mod decision;
+mod group;
 mod grouping_sets;
 mod join;
 mod operators;
@@ -449,9 +450,7 @@ impl<'a> Lowering<'a> {
                 self.map(from, filter.input.schema(), Some(&filter.predicate), None, arrow_schema(plan))
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
-            LogicalPlan::Distinct(Distinct::All(input)) => {
-                self.distinct(input)?.ok_or_else(|| unsupported(plan))
-            }
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Window(window) => match self.per_window(window)? {
                 Some(origin) => Ok(origin),
                 None => self.over(window),
@@ -666,9 +665,10 @@ fn is_identity(keep: &[usize], input: &DFSchema) -> bool {
 /// What cannot be run as a stream yet, in the words of SQL.
 fn unsupported(plan: &LogicalPlan) -> DataFusionError {
     let (what, help) = match plan {
-        LogicalPlan::Distinct(_) => {
-            ("DISTINCT without a window", "group by a window and the columns, or write UNION ALL for UNION")
-        }
+        LogicalPlan::Distinct(_) => (
+            "DISTINCT ON",
+            "rank the rows with ROW_NUMBER() OVER (PARTITION BY ...) and keep the first of each",
+        ),
         LogicalPlan::Subquery(_) => ("a subquery in an expression", "join with a table instead"),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
             ("a query without a source", "select from a source, table or view")

@@ -15,7 +15,6 @@ use lineshaft_engine::batch::event_time_field;
 use lineshaft_engine::expression::Aggregate as EngineAggregate;
 use lineshaft_engine::plan::{Input, Origin, Route};
 
-use super::grouping_sets::sets_of;
 use super::{Lowering, Result};
 use crate::can_fail::can_fail;
 use crate::error::QueryError;
@@ -33,15 +32,15 @@ enum Group {
 }
 
 /// The input of a window operator while it is put together: event time first.
-struct Prepared<'a> {
+pub(super) struct Prepared<'a> {
     /// The columns that can be used.
-    input: &'a DFSchema,
-    columns: Vec<Expr>,
+    pub(super) input: &'a DFSchema,
+    pub(super) columns: Vec<Expr>,
 }
 
 impl Prepared<'_> {
     /// The place of a column that has the value of `expr`.
-    fn place(&mut self, expr: &Expr) -> usize {
+    pub(super) fn place(&mut self, expr: &Expr) -> usize {
         let place = self.columns.iter().position(|column| column == expr);
         place.unwrap_or_else(|| {
             self.columns.push(expr.clone());
@@ -50,7 +49,7 @@ impl Prepared<'_> {
     }
 
     /// `expr` over the prepared columns.
-    fn over(&mut self, expr: Expr) -> Result<Expr> {
+    pub(super) fn over(&mut self, expr: Expr) -> Result<Expr> {
         // What may fail for a row is computed before, where the row can go aside.
         let is_placed = |part: &Expr| match part {
             Expr::Column(_) => true,
@@ -68,7 +67,7 @@ impl Prepared<'_> {
         Ok(placed.data)
     }
 
-    fn schema(&self) -> Result<SchemaRef> {
+    pub(super) fn schema(&self) -> Result<SchemaRef> {
         let fields = self.columns.iter().enumerate().map(|(place, column)| {
             let (_, field) = column.to_field(self.input)?;
             Ok(Field::new(prepared_name(place), field.data_type().clone(), field.is_nullable()))
@@ -81,7 +80,7 @@ fn prepared_name(place: usize) -> String {
     format!("c{place}")
 }
 
-fn prepared_column(place: usize) -> Expr {
+pub(super) fn prepared_column(place: usize) -> Expr {
     Expr::Column(Column::new_unqualified(prepared_name(place)))
 }
 
@@ -98,13 +97,8 @@ pub(super) struct Shape {
 }
 
 impl Lowering<'_> {
-    /// `GROUP BY` with the columns of a window, or with an event time.
+    /// `GROUP BY`.
     pub(super) fn aggregate(&mut self, query: &Aggregate) -> Result<Origin> {
-        if !self.is_windowed(query) {
-            let error = QueryError::not_supported("GROUP BY without a window", None);
-            let help = "select FROM TUMBLE(relation, time, INTERVAL '1' MINUTE) and group by window_start, window_end";
-            return Err(external(error.with_help(help)));
-        }
         let from = match windows_of(&query.input) {
             Some(windows) => {
                 self.lag(windows.assign)?;
@@ -114,29 +108,29 @@ impl Lowering<'_> {
         };
         match query.group_expr.as_slice() {
             [Expr::GroupingSet(sets)] => self.grouping_sets(query, sets, from),
+            _ if self.passes_distinct(query, from) => self.distinct_rows(query, from),
             _ => self.grouped(query, from),
         }
     }
 
-    /// `SELECT DISTINCT`: each row once, which is grouping by all columns. `None` if there is no window among them.
-    pub(super) fn distinct(&mut self, input: &Arc<LogicalPlan>) -> Result<Option<Origin>> {
+    /// `SELECT DISTINCT`: each row once, which is grouping by all columns.
+    pub(super) fn distinct(&mut self, input: &Arc<LogicalPlan>) -> Result<Origin> {
         let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
         let names_window = windows_of(input).is_none_or(|windows| {
             windows.columns.iter().any(|column| windows.bound(&column.clone().unalias()).is_some())
         });
         let query = Aggregate::try_new(Arc::clone(input), columns, Vec::new())?;
-        if names_window && self.is_windowed(&query) { self.aggregate(&query).map(Some) } else { Ok(None) }
+        if names_window {
+            return self.aggregate(&query);
+        }
+        let from = self.lower_compact(input)?;
+        self.distinct_rows(&query, from)
     }
 
     /// True if every group is complete at some watermark.
-    fn is_windowed(&self, query: &Aggregate) -> bool {
-        let has_instant =
-            |groups: &[Expr]| instant(&query.input, groups, &|name| self.program.times_of(name)).is_some();
-        windows_of(&query.input).is_some()
-            || match query.group_expr.as_slice() {
-                [Expr::GroupingSet(sets)] => sets_of(sets).iter().all(|set| has_instant(set)),
-                groups => has_instant(groups),
-            }
+    fn closes(&self, query: &Aggregate, from: Origin) -> bool {
+        let times = |name: &str| self.program.times_of(name);
+        !self.plan.is_changelog(from) && instant(&query.input, &query.group_expr, &times).is_some()
     }
 
     /// An aggregate without grouping sets over the rows of `from`, which are those below the window function if there
@@ -144,7 +138,8 @@ impl Lowering<'_> {
     pub(super) fn grouped(&mut self, query: &Aggregate, from: Origin) -> Result<Origin> {
         match windows_of(&query.input) {
             Some(windows) => self.by_window(query, &windows, from),
-            None => self.by_instant(query, from),
+            None if self.closes(query, from) => self.by_instant(query, from),
+            None => self.kept_groups(query, from),
         }
     }
 
@@ -389,7 +384,7 @@ fn over_result(expr: Expr, windows: &Windows<'_>) -> Result<Expr> {
 }
 
 /// True if an aggregate is computed of text, which it wants as it is declared.
-fn names_text(call: &Expr, prepared: &SchemaRef) -> bool {
+pub(super) fn names_text(call: &Expr, prepared: &SchemaRef) -> bool {
     let is_text = |column: &Column| {
         prepared.field_with_name(&column.name).is_ok_and(|field| *field.data_type() == DataType::Utf8)
     };
