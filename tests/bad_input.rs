@@ -236,6 +236,40 @@ fn a_resampling_that_makes_no_sense_is_told_at_the_argument() {
 }
 
 #[test]
+fn as_of_joins_that_make_no_sense_are_told_at_their_place() {
+    refused(
+        "SELECT a.x FROM readings a ASOF JOIN readings b MATCH_CONDITION (a.ts >= b.ts) ON a.x > 1",
+        "ON of an ASOF JOIN compares columns of the one side with the other",
+        83,
+        "write a ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.machine = b.machine",
+    );
+    refused(
+        "SELECT a.x FROM readings a ASOF JOIN readings b ON a.machine = b.machine",
+        "an ASOF JOIN compares event times exactly once",
+        52,
+        "write a ASOF JOIN b",
+    );
+    refused(
+        "SELECT a.x FROM readings a ASOF JOIN untimed b MATCH_CONDITION (a.ts >= b.ts) ON a.machine = b.machine",
+        "an ASOF JOIN compares event times, and b.ts is none",
+        28,
+        "declare it with WATERMARK FOR",
+    );
+    refused(
+        "SELECT a.x FROM readings a JOIN untimed FOR SYSTEM_TIME AS OF a.ts AS b ON a.machine = b.machine",
+        "\"untimed\" has no column that says from when on a row holds",
+        76,
+        "add WATERMARK FOR valid_from AS valid_from",
+    );
+    refused(
+        "SELECT x FROM readings FOR SYSTEM_TIME AS OF ts",
+        "FOR SYSTEM_TIME AS OF belongs to a JOIN or LEFT JOIN",
+        24,
+        "write a JOIN b FOR SYSTEM_TIME AS OF a.ts ON a.key = b.key",
+    );
+}
+
+#[test]
 fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
     let refused =
         |query: &str, what: &str, column| refused(query, &format!("not supported yet: {what}"), column, "");
@@ -266,11 +300,6 @@ fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
         "SELECT lead(x) OVER (ORDER BY ts), lead(x) OVER (PARTITION BY machine ORDER BY ts) FROM readings",
         "LEAD or ROWS ... FOLLOWING twice, sorted or partitioned in different ways",
         8,
-    );
-    refused(
-        "SELECT a.x FROM readings a ASOF JOIN readings b MATCH_CONDITION (a.ts >= b.ts) ON a.x = b.x",
-        "ASOF JOIN",
-        28,
     );
     check("CREATE VIEW v AS SELECT slope(n) AS s FROM (SELECT machine, count(*) AS n FROM readings GROUP BY machine);")
         .tells("not supported yet: slope without a time over rows that may be taken back")

@@ -4,6 +4,7 @@
 mod compare;
 mod files;
 mod groups;
+mod joins;
 mod over;
 mod queries;
 mod rows;
@@ -249,6 +250,21 @@ fn groups_among_joins_subqueries_and_top_k_add_up_to_batch() {
 #[test]
 fn groups_of_groups_add_up_to_batch() {
     check(groups::GROUPS_OF_GROUPS);
+}
+
+#[test]
+fn joins_of_windows_equal_batch() {
+    check(joins::WINDOWS);
+}
+
+#[test]
+fn joins_within_an_interval_equal_batch() {
+    check(joins::INTERVALS);
+}
+
+#[test]
+fn as_of_joins_equal_batch() {
+    check(joins::AS_OF);
 }
 
 /// Runs a program of one file over the rows of an input; gives its rows and what went where.

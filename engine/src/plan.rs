@@ -172,6 +172,17 @@ impl Plan {
         matches!(origin, Origin::Node(node, _) if self.nodes[node].is_changelog)
     }
 
+    /// True if the rows of `origin` come from tables without event time only: they hold no watermark back.
+    pub fn is_timeless(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Source(source) | Origin::Late(source) | Origin::Quarantine(source) => {
+                let source = &self.sources[source];
+                source.is_table && source.watermark.is_none()
+            }
+            Origin::Node(node, _) => self.nodes[node].inputs.iter().all(|input| self.is_timeless(input.from)),
+        }
+    }
+
     /// True if the rows of `origin` within an epoch are in an order that does not depend on the number of workers.
     /// Otherwise whoever cares for order sorts them.
     pub fn is_ordered(&self, origin: Origin) -> bool {

@@ -10,7 +10,7 @@
 //! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one
 //! - [`group`]: `GROUP BY` without a window, and `DISTINCT`
 //! - [`window`]: tumbling, hopping, session and count windows
-//! - [`join`]: a stream with a table
+//! - [`join`]: a stream with a table, streams by their event time
 //! - [`over`]: functions over the rows around a row; [`resample`]: rows at fixed times
 //! - [`changelog`]: rows that may be taken back: joins without a window, top-k, recursion
 //! - [`decision`]: the optimiser, and the gate that a command must pass

@@ -1,6 +1,7 @@
 //! DataFusion's own batch execution: of ad-hoc queries over the history, of training queries, and of any view over
 //! whole tables, where it is what a streamed result must equal.
 
+mod as_of;
 mod resample;
 mod sliding;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::Transformed;
@@ -23,6 +24,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan,
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig, SessionContext};
 use lineshaft_operators::changelog::operations::OPERATION;
 
+use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
 use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, Resample, WindowKind};
@@ -58,8 +60,8 @@ impl Program {
 
     async fn run_batch(&self, plan: LogicalPlan, tables: &Tables) -> Result<Vec<RecordBatch>> {
         let context = context();
-        let plan = self.with_tables(plan, tables)?;
-        let plan = sliding::with_sliding(with_windows(&context, plan).await?)?;
+        let plan = self.with_tables(crate::optimize::without_subqueries(plan)?, tables)?;
+        let plan = sliding::with_sliding(with_ours(&context, plan).await?)?;
         context.execute_logical_plan(plan).await?.collect().await
     }
 
@@ -76,7 +78,10 @@ impl Program {
                 return Ok(Transformed::no(node));
             };
             let rows = match self.relations.get(&source.name).map(|relation| &relation.kind) {
-                Some(Kind::View) => self.with_tables(self.views[&source.name].logical.clone(), tables)?,
+                Some(Kind::View) => {
+                    let view = self.views[&source.name].logical.clone();
+                    self.with_tables(crate::optimize::without_subqueries(view)?, tables)?
+                }
                 _ => {
                     let rows = tables.get(&source.name).cloned().unwrap_or_default();
                     scan_of(&source.name, Arc::clone(&source.schema), rows)?
@@ -110,36 +115,44 @@ fn scan_of(name: &str, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<Logi
     LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?.build()
 }
 
-/// Puts the rows of each window function, computed row by row, in its place.
-async fn with_windows(context: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
+/// Puts the rows of what DataFusion cannot run, windows and as-of joins, in its place.
+async fn with_ours(context: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut inputs = Vec::new();
     for input in plan.inputs() {
-        inputs.push(Box::pin(with_windows(context, input.clone())).await?);
-    }
-    let (assign, resample) = (AssignWindow::of(&plan), Resample::of(&plan));
-    if assign.is_some() || resample.is_some() {
-        let input = inputs.pop().ok_or_else(|| DataFusionError::Internal("a window without input".into()))?;
-        let qualified = plan.schema().columns();
-        let rows = context.execute_logical_plan(input.clone()).await?.collect().await?;
-        let rows =
-            concat_batches(&rows.first().map_or_else(|| arrow_schema(&input), RecordBatch::schema), &rows)?;
-        let schema = arrow_schema(&plan);
-        let rows = match (assign, resample) {
-            (Some(assign), _) => assigned(assign, &input, &rows, &schema)?,
-            (None, Some(resample)) => resample::resampled(resample, &rows, &schema)?,
-            (None, None) => rows,
-        };
-        let scan = scan_of("windows", schema, vec![rows])?;
-        let columns = scan.schema().columns().into_iter().zip(qualified).map(|(column, name)| {
-            datafusion::logical_expr::Expr::Column(column).alias_qualified(name.relation, name.name)
-        });
-        return LogicalPlanBuilder::from(scan).project(columns.collect::<Vec<_>>())?.build();
+        inputs.push(Box::pin(with_ours(context, input.clone())).await?);
     }
     if inputs.is_empty() {
         return Ok(plan);
     }
-    let expressions = plan.expressions();
-    plan.with_new_exprs(expressions, inputs)
+    let (assign, resample, as_of) = (AssignWindow::of(&plan), Resample::of(&plan), AsOfJoin::of(&plan));
+    if assign.is_none() && resample.is_none() && as_of.is_none() {
+        let expressions = plan.expressions();
+        return plan.with_new_exprs(expressions, inputs);
+    }
+    let mut tables = Vec::new();
+    for input in &inputs {
+        let rows = context.execute_logical_plan(input.clone()).await?.collect().await?;
+        let schema = rows.first().map_or_else(|| arrow_schema(input), RecordBatch::schema);
+        tables.push(concat_batches(&schema, &rows)?);
+    }
+    let schema = arrow_schema(&plan);
+    let rows = match (assign, resample, as_of, tables.as_slice()) {
+        (Some(assign), _, _, [rows]) => assigned(assign, &assign.input, rows, &schema)?,
+        (_, Some(resample), _, [rows]) => resample::resampled(resample, rows, &schema)?,
+        (_, _, Some(join), [left, right]) => as_of::join(join, left, right, &schema)?,
+        _ => return Err(DataFusionError::Internal("a relation of ours without input".into())),
+    };
+    // Of both sides of a join there may be columns of one name.
+    let fields = schema.fields().iter().enumerate();
+    let fields = fields.map(|(place, field)| field.as_ref().clone().with_name(format!("c{place}")));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let rows = RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec())?;
+    let scan = scan_of("ours", schema, vec![rows])?;
+    let columns = scan.schema().columns().into_iter().zip(plan.schema().columns());
+    let columns = columns.map(|(column, name)| {
+        datafusion::logical_expr::Expr::Column(column).alias_qualified(name.relation, name.name)
+    });
+    LogicalPlanBuilder::from(scan).project(columns.collect::<Vec<_>>())?.build()
 }
 
 /// Each row once for each of its windows.

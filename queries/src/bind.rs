@@ -21,7 +21,7 @@ use lineshaft_operators::model::{Algorithm, Task, Training};
 use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
 use crate::context::{Context, Functions, RelationSource, Relations, parser_options};
 use crate::error::{NameKind, QueryError, from_datafusion};
-use crate::event_time::{fill_event_time, windows_of};
+use crate::event_time::{fill_event_time, is_table, windows_of};
 use crate::functions::mark_calls;
 use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
@@ -214,7 +214,16 @@ impl Relations for Binder<'_> {
             None => reference.table().to_owned(),
         };
         let bound = self.bound(&name)?.ok_or_else(reported)?;
-        Ok(Arc::new(RelationSource { name, schema: bound.relation.schema, inline: bound.inline }))
+        let source = self.sources.get(&name);
+        let plan = bound.view.map(|view| view.plan);
+        Ok(Arc::new(RelationSource {
+            schema: bound.relation.schema,
+            inline: bound.inline,
+            is_table: source.is_some_and(|source| source.is_table) || plan.as_ref().is_some_and(is_table),
+            event_time: source.and_then(|source| Some(source.statement.watermark.as_ref()?.column)),
+            plan,
+            name,
+        }))
     }
 }
 
@@ -342,6 +351,7 @@ impl Binder<'_> {
         let planner = SqlToRel::new_with_options(&context, parser_options());
         let mut query = query.clone();
         mark_calls(&mut query);
+        crate::as_of::nest(&mut query);
         planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
     }
 
@@ -593,7 +603,7 @@ impl Binder<'_> {
 
 /// A function that gives another value at each call would give another result at each replay.
 fn check_deterministic(plan: &LogicalPlan) -> Result<()> {
-    plan.apply(|node| {
+    plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 if let Expr::ScalarFunction(call) = part {

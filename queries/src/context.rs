@@ -17,6 +17,7 @@ use datafusion::sql::planner::ParserOptions;
 use datafusion::sql::sqlparser::ast::{DataType as SqlType, TimezoneInfo};
 use lineshaft_engine::TIMESTAMP;
 
+use crate::as_of::AsOfJoins;
 use crate::predict::Predict;
 use crate::window_function::WindowFunctions;
 
@@ -66,7 +67,7 @@ impl Functions {
             aggregate,
             window: window.into_iter().map(|function| (function.name().to_owned(), function)).collect(),
             expression_planners,
-            relation_planners: vec![Arc::new(WindowFunctions)],
+            relation_planners: vec![Arc::new(WindowFunctions), Arc::new(AsOfJoins)],
             options: ConfigOptions::default(),
         }
     }
@@ -80,6 +81,12 @@ pub(crate) struct RelationSource {
     pub(crate) schema: SchemaRef,
     /// A view that is planned as a part of the query that reads it.
     pub(crate) inline: Option<LogicalPlan>,
+    /// The plan of a view, whether it is inlined or not.
+    pub(crate) plan: Option<LogicalPlan>,
+    /// A `CREATE TABLE`, or a view that only filters one.
+    pub(crate) is_table: bool,
+    /// The column of event time of a source or table.
+    pub(crate) event_time: Option<usize>,
 }
 
 impl TableSource for RelationSource {

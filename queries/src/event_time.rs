@@ -10,11 +10,15 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, JoinType, LogicalPlan, Operator};
+use datafusion::logical_expr::{
+    BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator,
+};
 use lineshaft_engine::TIMESTAMP;
 
+use crate::as_of::AsOfJoin;
 use crate::context::RelationSource;
 use crate::functions::with_event_time;
+use crate::time_bound::{as_of_times, joined_times, time_bound};
 use crate::window_function::{AssignWindow, Resample, WINDOW_END, WINDOW_START, WindowKind};
 
 /// The lag of each column, microseconds; `None` for a column that is no event time. `times_of` tells that of a
@@ -46,19 +50,7 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
             };
             (0..width).map(column).collect()
         }
-        // A table has no event time; the rows keep that of the stream. What may be missing is no event time.
-        LogicalPlan::Join(join) => {
-            let side = |plan, is_there| match (times(plan, times_of), is_there) {
-                (lags, true) => lags,
-                (lags, false) => vec![None; lags.len()],
-            };
-            let kind = join.join_type;
-            let mut both = side(&join.left, !matches!(kind, JoinType::Right | JoinType::Full));
-            if matches!(kind, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) {
-                both.extend(side(&join.right, matches!(kind, JoinType::Inner | JoinType::Right)));
-            }
-            both
-        }
+        LogicalPlan::Join(join) => times_of_join(join, times_of),
         LogicalPlan::Aggregate(aggregate) => {
             let groups = match aggregate.group_expr.as_slice() {
                 [Expr::GroupingSet(sets)] => sets.distinct_expr().into_iter().cloned().collect(),
@@ -95,17 +87,19 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
             }
             lags
         }
-        LogicalPlan::Extension(_) => match AssignWindow::of(plan) {
-            Some(assign) => {
+        LogicalPlan::Extension(_) => match (AssignWindow::of(plan), AsOfJoin::of(plan)) {
+            (Some(assign), _) => {
                 let mut lags = times(&assign.input, times_of);
                 let base = lag_of_time(assign, times_of);
                 lags.push(base.and_then(|base| Some(base + size_of(assign)?)));
                 lags.push(base.and_then(|base| end_lag(assign, base)));
                 lags
             }
-            None => {
-                Resample::of(plan).map(|resample| times_of_points(resample, times_of)).unwrap_or_default()
+            (_, Some(join)) => {
+                let (left, right) = (times(&join.left, times_of), times(&join.right, times_of));
+                as_of_times(join, &left, &right).unwrap_or_default()
             }
+            _ => Resample::of(plan).map(|resample| times_of_points(resample, times_of)).unwrap_or_default(),
         },
         _ => Vec::new(),
     };
@@ -262,6 +256,48 @@ fn unit_length(unit: &ScalarValue) -> Option<i64> {
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
+/// The lags of a join: of two streams by time, or of a stream with a table, which has no event time.
+fn times_of_join(join: &Join, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Vec<Option<i64>> {
+    let [mut left, mut right] = [&join.left, &join.right].map(|side| match is_table(side) {
+        true => vec![None; side.schema().fields().len()],
+        false => times(side, times_of),
+    });
+    if !is_table(&join.left) && !is_table(&join.right) {
+        let joined = time_bound(join, &left, &right);
+        let joined = joined.and_then(|bound| joined_times(join, &bound, &left, &right));
+        [left, right] = joined.unwrap_or_default();
+    }
+    // What may be missing is no event time.
+    if matches!(join.join_type, JoinType::Right | JoinType::Full) {
+        left.fill(None);
+    }
+    if matches!(join.join_type, JoinType::Left | JoinType::Full) {
+        right.fill(None);
+    }
+    match join.join_type {
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
+            left.extend(right);
+            left
+        }
+        JoinType::LeftSemi | JoinType::LeftAnti => left,
+        JoinType::RightSemi | JoinType::RightAnti => right,
+        JoinType::LeftMark | JoinType::RightMark => Vec::new(),
+    }
+}
+
+/// True for a table with only filters and projections above it.
+pub(crate) fn is_table(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Filter(filter) => is_table(&filter.input),
+        LogicalPlan::Projection(projection) => is_table(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_table(&alias.input),
+        LogicalPlan::TableScan(scan) => {
+            scan.source.downcast_ref::<RelationSource>().is_some_and(|source| source.is_table)
+        }
+        _ => false,
+    }
+}
+
 /// Windows that the rows of a plan are in: a window function with only projections, filters and aliases above it.
 pub(crate) struct Windows<'a> {
     pub(crate) assign: &'a AssignWindow,
@@ -353,7 +389,7 @@ fn end_lag(assign: &AssignWindow, base: i64) -> Option<i64> {
 }
 
 /// How long before its end a window begins, if that is fixed.
-fn size_of(assign: &AssignWindow) -> Option<i64> {
+pub(crate) fn size_of(assign: &AssignWindow) -> Option<i64> {
     match assign.kind {
         WindowKind::Hop { size, .. } | WindowKind::Cumulate { size, .. } => Some(size),
         WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => None,
@@ -366,7 +402,7 @@ pub(crate) fn fill_event_time(
     plan: LogicalPlan,
     times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
 ) -> Result<LogicalPlan> {
-    let filled = plan.transform_up(|node| {
+    let filled = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
         let Some(time) = time_column(&aggregate.input, times_of) else { return Ok(Transformed::no(node)) };
         let filled: Vec<Option<Expr>> =

@@ -110,6 +110,8 @@ fn state(name: &str) -> &'static str {
         "COUNT_WINDOW aggregate" => "state: the rows of the windows that are not full",
         "GROUP BY" => "state: a partial result per key, and the row that it gave",
         "DISTINCT" => "state: every distinct row that may come again",
+        "window join" | "interval join" => "state: the rows of both sides that can still meet another",
+        "as-of join" => "state: the newest row per key, and the rows above the watermark",
         "lookup join" => "state: the table",
         "join" => "state: all rows of both sides by key",
         "top-k" => "state: all rows by group",

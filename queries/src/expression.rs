@@ -40,6 +40,12 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn Expression>,
     wrap(physical, schema.as_arrow())
 }
 
+/// Types made equal, as the analyser does in a query.
+pub(crate) fn coerced(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+    Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
+}
+
 fn wrap(
     physical: Arc<dyn PhysicalExpr>,
     schema: &arrow::datatypes::Schema,

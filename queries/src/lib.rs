@@ -7,12 +7,14 @@
 //!
 //! - [`parse`]: text to [`statement`]s, each with its place ([`span`]); [`error`]: what can be wrong with them
 //! - `bind`: what every name stands for, as a [`Program`]; `catalog`: sources; `context`: what DataFusion's planner asks us
-//! - [`window_function`]: `TUMBLE` and its like in `FROM`; `event_time`: which columns are event time
+//! - [`window_function`]: `TUMBLE` and its like in `FROM`; `as_of`: as-of joins; `event_time`: which columns are event time;
+//!   `time_bound`: how a join bounds it
 //! - [`plan`]: logical plan to engine plan; [`expression`]: DataFusion's expressions as the engine's; `partitions`: its
 //!   window functions
 //! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL
 //! - [`batch`]: batch execution; [`explain`]: a plan as text
 
+mod as_of;
 pub mod batch;
 mod bind;
 mod can_fail;
@@ -31,6 +33,7 @@ pub mod predict;
 mod program;
 pub mod span;
 pub mod statement;
+mod time_bound;
 pub mod window_function;
 
 pub use catalog::{Connectors, SourceEntry};

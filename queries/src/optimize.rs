@@ -45,6 +45,18 @@ pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];
+    run(rules, plan)
+}
+
+/// `EXISTS` and `IN` as joins, nothing else.
+///
+/// # Errors
+/// If the types of an expression do not fit.
+pub(crate) fn without_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
+    run(vec![Arc::new(DecorrelatePredicateSubquery::new())], analyze(plan)?)
+}
+
+fn run(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut options = ConfigOptions::default();
     options.optimizer.filter_null_join_keys = false;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;

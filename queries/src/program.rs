@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use lineshaft_engine::declaration::OptionError;
 use lineshaft_operators::model::Training;
@@ -192,7 +192,7 @@ pub(crate) fn relation_times(
 /// The names of the relations that a plan reads directly.
 pub(crate) fn relations_of(plan: &LogicalPlan) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let collected = plan.apply(|node| {
+    let collected = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             names.extend(scan.source.downcast_ref::<RelationSource>().map(|source| source.name.clone()));
         }

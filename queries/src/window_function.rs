@@ -489,7 +489,8 @@ fn inner(column: &Column) -> Column {
     }
 }
 
-fn table(name: ObjectName) -> TableFactor {
+/// A relation by its name.
+pub(crate) fn table(name: ObjectName) -> TableFactor {
     TableFactor::Table {
         name,
         alias: None,

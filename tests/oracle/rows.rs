@@ -14,7 +14,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 /// The furthest that a row comes after a later one, milliseconds.
 const DISORDER: i64 = 2_000;
 
-/// Two sources of the same columns, one with a watermark per machine, and two tables.
+/// Two sources of the same columns, one with a watermark per machine, and three tables.
 pub(super) const DECLARATIONS: &str = "
 CREATE SOURCE readings (
     ts TIMESTAMP NOT NULL, id BIGINT, machine TEXT, line TEXT, x DOUBLE, y DOUBLE, n BIGINT, ok BOOLEAN,
@@ -25,6 +25,8 @@ CREATE SOURCE others (
     \"room temp\" DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND PER machine
 ) WITH (connector = 'memory', bounded = true);
 CREATE TABLE machines (machine TEXT PRIMARY KEY, hall TEXT, x_limit DOUBLE)
+    WITH (connector = 'memory', bounded = true);
+CREATE TABLE prices (machine TEXT, price DOUBLE, since TIMESTAMP, WATERMARK FOR since AS since)
     WITH (connector = 'memory', bounded = true);
 CREATE TABLE shifts (line TEXT, shift TEXT, bonus BIGINT) WITH (connector = 'memory', bounded = true);
 ";
@@ -92,6 +94,7 @@ impl Input {
             ("readings".to_owned(), self.readings.batches()),
             ("others".to_owned(), self.others.batches()),
             ("machines".to_owned(), vec![machines()]),
+            ("prices".to_owned(), vec![prices()]),
             ("shifts".to_owned(), vec![shifts()]),
         ])
     }
@@ -169,6 +172,22 @@ fn shifts() -> RecordBatch {
         ),
         ("shift", Arc::new(StringArray::from(vec!["early", "night", "early", "lost"])), true),
         ("bonus", Arc::new(Int64Array::from(vec![1, 2, 3, 4])), true),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+/// Versions in no order, two at one time, one of no time.
+fn prices() -> RecordBatch {
+    let seconds = [Some(5), Some(-20), Some(30), Some(5), None, Some(-1000), Some(0)];
+    let machines = ["m0", "m0", "m0", "m0", "m1", "m1", "m2"];
+    let columns: [(&str, ArrayRef, bool); 3] = [
+        ("machine", Arc::new(StringArray::from(machines.to_vec())), true),
+        ("price", Arc::new(Float64Array::from_iter_values((1_u8..=7).map(f64::from))), true),
+        (
+            "since",
+            Arc::new(TimestampMicrosecondArray::from_iter(seconds.map(|s| s.map(|s| s * 1_000_000)))),
+            true,
+        ),
     ];
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }

@@ -107,6 +107,7 @@ impl<'scope> Built<'_, 'scope> {
             stream: self.streams[&input.from].clone(),
             route: input.route.clone(),
             is_ordered: plan.is_ordered(input.from),
+            is_timeless: plan.is_timeless(input.from),
             schema: plan.schema(input.from),
         }
     }

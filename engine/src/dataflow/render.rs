@@ -41,6 +41,8 @@ pub(super) struct RoutedInput<'scope> {
     pub(super) route: Route,
     /// Rows of an epoch come in an order that does not depend on the number of workers.
     pub(super) is_ordered: bool,
+    /// It holds no watermark back.
+    pub(super) is_timeless: bool,
     pub(super) schema: SchemaRef,
 }
 
@@ -283,7 +285,7 @@ impl Epochs {
         let state = |input: &RoutedInput<'_>| InputState {
             is_ordered: input.is_ordered,
             schema: Arc::clone(&input.schema),
-            watermark: Watermark::START,
+            watermark: if input.is_timeless { Watermark::END } else { Watermark::START },
         };
         Self {
             operator,

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::interleave;
+use arrow::datatypes::SchemaRef;
 use lineshaft_engine::Result;
 
 use super::state::StateTable;
@@ -56,6 +57,25 @@ impl RowStore {
             Ok(interleave(&blocks, &indices)?)
         };
         columns.map(column).collect()
+    }
+
+    /// The first `width` columns of the rows at `places`; NULL where there is no place.
+    pub(crate) fn pick_some(
+        &self,
+        schema: &SchemaRef,
+        width: usize,
+        places: &[Option<Place>],
+    ) -> Result<Vec<ArrayRef>> {
+        let nothing = (self.blocks.len(), 0);
+        let index =
+            |place: &Option<Place>| place.map_or(nothing, |place| (place.block as usize, place.row as usize));
+        let indices: Vec<_> = places.iter().map(index).collect();
+        let column = |at: usize| {
+            let null = new_null_array(schema.field(at).data_type(), 1);
+            let blocks = self.blocks.iter().map(|block| block[at].as_ref()).chain([null.as_ref()]);
+            Ok(interleave(&blocks.collect::<Vec<_>>(), &indices)?)
+        };
+        (0..width).map(column).collect()
     }
 
     /// True if at most half of the rows are live, or there are many blocks for their number.

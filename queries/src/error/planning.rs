@@ -46,9 +46,6 @@ fn translate(
 
 /// What DataFusion says that it does not do, in the words of SQL.
 fn not_implemented(what: &str) -> String {
-    if what.contains("AsOf") {
-        return "ASOF JOIN".into();
-    }
     if what.contains("Recursive CTE") {
         return "WITH RECURSIVE".into();
     }

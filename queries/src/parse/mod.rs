@@ -8,6 +8,7 @@
 //! An error ends its statement; the next one begins behind the next `;`. Names are not resolved here, except those
 //! that a statement itself declares.
 
+mod as_of;
 mod decision;
 mod interval;
 mod lex;

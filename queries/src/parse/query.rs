@@ -1,9 +1,11 @@
 //! Queries, and the statements that are little more than one: views, sinks, models, `INSERT INTO`.
 
+use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::Context;
+use super::as_of;
 use super::interval::Least;
 use super::options::options;
 use super::tokens::{Lexeme, Result, Tokens};
@@ -125,9 +127,17 @@ fn parse(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
     if let Some(place) = match_recognize(tokens.clone()) {
         return Err(QueryError::not_supported("MATCH_RECOGNIZE", place));
     }
+    let query = match as_of::rewritten(tokens.clone())? {
+        Some(lexemes) => whole_query(&mut Tokens::of_statement(tokens.file(), &lexemes))?,
+        None => whole_query(tokens)?,
+    };
+    Ok(SelectQuery { query, text: tokens.file().slice(span).to_owned(), span, emit: None })
+}
+
+fn whole_query(tokens: &mut Tokens<'_>) -> Result<Box<Query>> {
     let query = tokens.sql(|parser| parser.parse_query())?;
     tokens.expect_end()?;
-    Ok(SelectQuery { query, text: tokens.file().slice(span).to_owned(), span, emit: None })
+    Ok(query)
 }
 
 /// Found by its name, because DataFusion's parser would stumble over `WITHIN` inside of it.

@@ -14,7 +14,7 @@ use lineshaft_operators::decision::{
 use super::{Lowering, Result, internal};
 use crate::context::{Context, Functions, Relations, parser_options};
 use crate::error::{NameKind, QueryError};
-use crate::expression::expression;
+use crate::expression::{coerced, expression};
 use crate::program::Actuator;
 use crate::statement::{CreateActuator, CreateOptimizer, ExpressionText};
 use crate::window_function::external;
@@ -72,13 +72,6 @@ impl Problem {
         let constraints = constraints.collect::<Result<_>>()?;
         Ok(Self { objective, constraints, candidates })
     }
-}
-
-/// Types made equal, as the analyser does in a query.
-fn coerced(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    use datafusion::common::tree_node::TreeNode;
-    use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
-    Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
 }
 
 /// Checks an optimiser and gives the columns of its rows.

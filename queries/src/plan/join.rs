@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
+use lineshaft_engine::expression::Expression;
 use lineshaft_engine::plan::{Input, Origin, Route};
 
 use super::{Lowering, Result};
 use crate::context::RelationSource;
+use crate::event_time::is_table;
 use crate::expression::expression;
-use crate::program::Kind;
 
 /// One side of a join, with the columns of its key.
 pub(super) struct Side {
@@ -21,11 +22,12 @@ pub(super) struct Side {
 
 impl Lowering<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Origin> {
-        let (left_is_table, right_is_table) = (self.is_table(&join.left), self.is_table(&join.right));
+        let (left_is_table, right_is_table) = (is_table(&join.left), is_table(&join.right));
         let table_is_left = match (left_is_table, right_is_table) {
             (false, true) => false,
             (true, false) => true,
-            (true, true) | (false, false) => return self.changelog_join(join),
+            (true, true) => return self.changelog_join(join),
+            (false, false) => return self.interval_join(join),
         };
         let keeps_stream = match (join.join_type, table_is_left) {
             (JoinType::Inner, _) => false,
@@ -51,14 +53,8 @@ impl Lowering<'_> {
         }
         let (stream_plan, table_plan) =
             if table_is_left { (&join.right, &join.left) } else { (&join.left, &join.right) };
-        let residual = match &join.filter {
-            Some(filter) => {
-                let mut fields = self.fields(stream_plan, &stream);
-                fields.extend(self.fields(table_plan, &table));
-                Some(expression(filter, &DFSchema::new_with_metadata(fields, HashMap::new())?)?)
-            }
-            None => None,
-        };
+        let sides = [(stream_plan.as_ref(), &stream), (table_plan.as_ref(), &table)];
+        let residual = join.filter.as_ref().map(|filter| self.residual(filter, sides)).transpose()?;
         let primary_key = self.primary_key(table_plan);
         let schema: SchemaRef = Arc::new(join.schema.as_arrow().clone());
         let spec = super::operators::Lookup {
@@ -78,25 +74,6 @@ impl Lowering<'_> {
             Input { from: table.origin, route: Route::Broadcast },
         ];
         Ok(self.node("lookup join", inputs, vec![schema], false, super::operators::lookup(spec)))
-    }
-
-    /// True for a table with only filters and projections above it.
-    fn is_table(&self, plan: &LogicalPlan) -> bool {
-        match plan {
-            LogicalPlan::Filter(filter) => self.is_table(&filter.input),
-            LogicalPlan::Projection(projection) => self.is_table(&projection.input),
-            LogicalPlan::SubqueryAlias(alias) => self.is_table(&alias.input),
-            LogicalPlan::TableScan(scan) => {
-                let Some(source) = scan.source.downcast_ref::<RelationSource>() else { return false };
-                let program = self.program;
-                match program.relations.get(&source.name).map(|relation| &relation.kind) {
-                    Some(Kind::Source) => program.sources[&source.name].is_table,
-                    Some(Kind::View) => self.is_table(&program.views[&source.name].plan),
-                    _ => false,
-                }
-            }
-            _ => false,
-        }
     }
 
     /// Lowers a side; a key that is computed becomes a column after the others.
@@ -119,6 +96,16 @@ impl Lowering<'_> {
         let schema = with_keys(input, &columns[width..])?;
         let origin = self.map(origin, input, None, Some(&columns), schema)?;
         Ok(Side { origin, keys: places })
+    }
+
+    /// A condition over the columns of two lowered sides.
+    pub(super) fn residual(
+        &self,
+        condition: &Expr,
+        sides: [(&LogicalPlan, &Side); 2],
+    ) -> Result<Arc<dyn Expression>> {
+        let fields = sides.into_iter().flat_map(|(plan, side)| self.fields(plan, side)).collect();
+        expression(condition, &DFSchema::new_with_metadata(fields, HashMap::new())?)
     }
 
     /// The columns of a lowered side under the names that the query has for them.

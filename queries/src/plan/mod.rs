@@ -9,6 +9,8 @@ mod decision;
 mod group;
 mod grouping_sets;
 mod join;
+mod join_as_of;
+mod join_interval;
 mod operators;
 mod over;
 mod per_window;
@@ -40,6 +42,7 @@ use lineshaft_operators::union::Union;
 
 use self::prune::Readers;
 use self::wanted::Wanted;
+use crate::as_of::AsOfJoin;
 use crate::can_fail::can_fail;
 use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
@@ -339,6 +342,8 @@ impl<'a> Lowering<'a> {
                 .schema
                 .project(&declaration.needed)
                 .map_or_else(|_| Arc::clone(&declaration.schema), Arc::new);
+            // A table that ends is loaded before anything else: its rows are in no order that could be late.
+            let watermark = watermark.filter(|_| !(source.is_table && source.is_bounded));
             let watermark = watermark.map(|watermark| WatermarkRule {
                 column: place(watermark.column),
                 disorder: watermark.disorder_us,
@@ -468,10 +473,13 @@ impl<'a> Lowering<'a> {
                     .collect::<Result<Vec<_>>>()?;
                 Ok(self.union(inputs, schema))
             }
-            LogicalPlan::Extension(_) => match (AssignWindow::of(plan), Resample::of(plan)) {
+            LogicalPlan::Extension(_) => match (AssignWindow::of(plan), AsOfJoin::of(plan)) {
                 (Some(assign), _) => self.assign(assign),
-                (None, Some(resample)) => self.resample(resample),
-                (None, None) => Err(unsupported(plan)),
+                (_, Some(join)) => self.as_of_join(join),
+                _ => match Resample::of(plan) {
+                    Some(resample) => self.resample(resample),
+                    None => Err(unsupported(plan)),
+                },
             },
             other => Err(unsupported(other)),
         }

@@ -1,0 +1,104 @@
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use lineshaft_engine::TIMESTAMP;
+use lineshaft_engine::testing::{Step, lines, run, table};
+
+use super::*;
+
+fn fields(prefix: &str) -> Vec<Field> {
+    let field = |name: &str, data_type| Field::new(format!("{prefix}{name}"), data_type, true);
+    vec![field("ts", TIMESTAMP), field("key", DataType::Utf8), field("id", DataType::Int64)]
+}
+
+fn side(prefix: &str) -> TimedSide {
+    let schema = Arc::new(Schema::new(fields(prefix)));
+    TimedSide { keys: vec![1], time: 0, lag: 0, schema, width: 3 }
+}
+
+fn join(nearest: Nearest, keeps_left: bool) -> AsOfJoin {
+    let fields = [fields("l"), fields("r")].concat();
+    let schema = Arc::new(Schema::new(fields));
+    let (left, right) = (side("l"), side("r"));
+    AsOfJoin::new(AsOfOptions { left, right, nearest, keeps_left, schema }).unwrap()
+}
+
+fn left(text: &str) -> Step {
+    Step::Rows(0, table(&format!("lts:ts lkey:s lid:i \n {text}")))
+}
+
+fn right(text: &str) -> Step {
+    Step::Rows(1, table(&format!("rts:ts rkey:s rid:i \n {text}")))
+}
+
+/// The numbers of the rows that come out, sorted.
+fn given(join: &mut AsOfJoin, steps: Vec<Step>) -> Vec<String> {
+    let batches = run(join, 1, steps).unwrap();
+    let mut ids = lines(&batches.iter().map(|batch| batch.project(&[2, 5]).unwrap()).collect::<Vec<_>>());
+    ids.sort();
+    ids
+}
+
+#[test]
+fn a_row_waits_until_nothing_nearer_can_come() {
+    let mut join = join(Nearest::AtOrBefore, false);
+    assert_eq!(
+        given(&mut join, vec![left("10 a 1 \n 12 a 2"), right("8 a 1"), Step::Watermark(10.0)]),
+        [""; 0]
+    );
+    assert_eq!(given(&mut join, vec![right("10 a 2"), Step::Watermark(10.1)]), ["1 2"]);
+    assert_eq!(given(&mut join, vec![right("11 a 3"), Step::Watermark(20.0)]), ["2 3"]);
+    // What arrives behind the watermark of the other side is decided at once.
+    assert_eq!(given(&mut join, vec![left("10.5 a 4")]), ["4 2"]);
+}
+
+#[test]
+fn each_comparison_takes_its_row_and_of_equal_times_the_last() {
+    let steps = || {
+        let right = right("8 a 1 \n 10 a 2 \n 10 a 3 \n 10 b 9 \n 12 a 4 \n 12 a 5 \n - a 7 \n 11 - 8");
+        vec![left("10 a 1 \n 11 a 2 \n 7 a 3 \n 13 a 4 \n 10 - 5"), right, Step::End]
+    };
+    let ids = |nearest| given(&mut join(nearest, true), steps());
+    assert_eq!(ids(Nearest::AtOrBefore), ["1 3", "2 3", "3 -", "4 5", "5 -"]);
+    assert_eq!(ids(Nearest::Before), ["1 1", "2 3", "3 -", "4 5", "5 -"]);
+    assert_eq!(ids(Nearest::AtOrAfter), ["1 3", "2 5", "3 1", "4 -", "5 -"]);
+    assert_eq!(ids(Nearest::After), ["1 5", "2 5", "3 1", "4 -", "5 -"]);
+    assert_eq!(given(&mut join(Nearest::Before, false), steps()), ["1 1", "2 3", "4 5"]);
+}
+
+#[test]
+fn a_row_that_looks_ahead_comes_out_once_the_watermark_has_passed_what_it_found() {
+    let mut join = join(Nearest::AtOrAfter, true);
+    assert_eq!(
+        given(&mut join, vec![left("10 a 1 \n 14 a 2"), right("13 a 1"), Step::Watermark(12.0)]),
+        [""; 0]
+    );
+    assert_eq!(given(&mut join, vec![right("12 a 2"), Step::Watermark(12.5)]), ["1 2"]);
+    assert_eq!(given(&mut join, vec![Step::Watermark(20.0), Step::End]), ["2 -"]);
+}
+
+#[test]
+fn rows_that_nothing_can_need_are_forgotten() {
+    for nearest in [Nearest::AtOrBefore, Nearest::AtOrAfter] {
+        let mut join = join(nearest, false);
+        for second in 0..40 {
+            let rows: String = (0..500).map(|n| format!("{second} key{} {n} \n ", n % 10)).collect();
+            given(&mut join, vec![right(&rows), left(&rows), Step::Watermark(f64::from(second))]);
+        }
+        assert!(join.right.len() <= 2 * FEW_ROWS, "{}", join.right.len());
+        assert!(join.waiting.len() <= 2);
+    }
+}
+
+#[test]
+fn a_snapshot_holds_both_sides_and_the_watermark() {
+    let begin =
+        || vec![left("10 a 1 \n 11 b 2"), right("9 a 1 \n 10 b 3 \n 10.5 b 4"), Step::Watermark(10.5)];
+    let end = || vec![right("11 b 5"), left("14 b 5"), Step::Watermark(20.0)];
+    let mut before = join(Nearest::AtOrBefore, true);
+    given(&mut before, begin());
+    let mut after = join(Nearest::AtOrBefore, true);
+    after.restore(before.snapshot().unwrap()).unwrap();
+    assert_eq!(given(&mut after, end()), given(&mut before, end()));
+    assert_eq!(after.right.len(), 5);
+}

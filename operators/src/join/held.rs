@@ -1,0 +1,227 @@
+//! Rows of one side of a join that wait for rows of the other, by key and event time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
+use lineshaft_engine::time::EventTime;
+use lineshaft_engine::{Error, Result};
+
+use crate::window::row_store::{Place, RowStore};
+
+/// A row that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) time: EventTime,
+    pub(super) place: Place,
+    /// It has come out with a row of the other side.
+    pub(super) is_matched: bool,
+}
+
+/// A row of a batch that is to wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) row: u32,
+    pub(super) slot: u32,
+    pub(super) time: EventTime,
+    pub(super) is_matched: bool,
+}
+
+/// The rows of a key in the order of their event time, and of arrival where that is the same.
+///
+/// Memory: the columns of the rows, and 24 bytes for each.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    store: RowStore,
+    by_slot: Vec<VecDeque<Entry>>,
+    rows: usize,
+    /// The first time of each slot that has rows; see `next`.
+    due: BinaryHeap<Reverse<(EventTime, u32)>>,
+    /// Which entry of `due` counts, by slot; the others are of the past.
+    next: Vec<Option<EventTime>>,
+}
+
+impl Held {
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds rows of a batch.
+    pub(super) fn push(&mut self, rows: &RecordBatch, arrivals: &[Arrival]) -> Result<()> {
+        if arrivals.is_empty() {
+            return Ok(());
+        }
+        let all = arrivals.len() == rows.num_rows();
+        let kept = if all {
+            rows.clone()
+        } else {
+            take_record_batch(rows, &arrivals.iter().map(|arrival| arrival.row).collect::<UInt32Array>())?
+        };
+        let places = self.store.push(kept.columns().to_vec(), kept.num_rows());
+        for (arrival, place) in arrivals.iter().zip(places) {
+            let Arrival { slot, time, is_matched, .. } = *arrival;
+            self.insert(slot, Entry { time, place, is_matched });
+        }
+        self.rows += arrivals.len();
+        Ok(())
+    }
+
+    fn insert(&mut self, slot: u32, entry: Entry) {
+        let at = slot as usize;
+        if self.by_slot.len() <= at {
+            self.by_slot.resize_with(at + 1, VecDeque::new);
+            self.next.resize(at + 1, None);
+        }
+        let rows = &mut self.by_slot[at];
+        match rows.back() {
+            Some(last) if last.time > entry.time => {
+                let place = rows.partition_point(|other| other.time <= entry.time);
+                rows.insert(place, entry);
+            }
+            _ => rows.push_back(entry),
+        }
+        if self.next[at].is_none_or(|next| entry.time < next) {
+            self.next[at] = Some(entry.time);
+            self.due.push(Reverse((entry.time, slot)));
+        }
+    }
+
+    /// The rows of a key, in order.
+    pub(super) fn of(&self, slot: u32) -> Option<&VecDeque<Entry>> {
+        self.by_slot.get(slot as usize)
+    }
+
+    /// Where the rows of a key with a time of `first..=last` are.
+    pub(super) fn between(&self, slot: u32, first: EventTime, last: EventTime) -> Range<usize> {
+        let Some(rows) = self.of(slot) else { return 0..0 };
+        let start = rows.partition_point(|entry| entry.time < first);
+        let end = rows.partition_point(|entry| entry.time <= last);
+        start..end.max(start)
+    }
+
+    pub(super) fn entry(&self, slot: u32, index: usize) -> Entry {
+        self.by_slot[slot as usize][index]
+    }
+
+    /// The row has come out with another one; true if it had not before.
+    pub(super) fn mark(&mut self, slot: u32, index: usize) -> bool {
+        !std::mem::replace(&mut self.by_slot[slot as usize][index].is_matched, true)
+    }
+
+    /// Takes out the rows whose time is past, oldest first.
+    pub(super) fn expire(&mut self, is_past: impl Fn(EventTime) -> bool) -> Vec<Entry> {
+        let mut expired = Vec::new();
+        while let Some(Reverse((time, slot))) = self.due.peek().copied() {
+            if !is_past(time) {
+                break;
+            }
+            self.due.pop();
+            if self.next[slot as usize] != Some(time) {
+                continue;
+            }
+            let rows = &mut self.by_slot[slot as usize];
+            while let Some(first) = rows.pop_front_if(|first| is_past(first.time)) {
+                expired.push(first);
+            }
+            self.next[slot as usize] = rows.front().map(|first| first.time);
+            self.due.extend(rows.front().map(|first| Reverse((first.time, slot))));
+        }
+        self.rows -= expired.len();
+        expired
+    }
+
+    /// Forgets the first rows of a key for which `is_needless` holds, given the row after it.
+    pub(super) fn prune(&mut self, slot: u32, is_needless: impl Fn(Entry, Option<Entry>) -> bool) {
+        let Some(rows) = self.by_slot.get_mut(slot as usize) else { return };
+        while let Some(first) = rows.front().copied() {
+            if !is_needless(first, rows.get(1).copied()) {
+                return;
+            }
+            rows.pop_front();
+            self.rows -= 1;
+        }
+    }
+
+    /// All slots that there may be rows of.
+    pub(super) fn slots(&self) -> Range<u32> {
+        0..u32::try_from(self.by_slot.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.of(slot).is_some_and(|rows| !rows.is_empty())
+    }
+
+    /// The columns of the rows at `places`, in that order; of the schema if there has been no row at all.
+    pub(super) fn pick(&self, schema: &SchemaRef, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        if places.is_empty() {
+            return Ok(schema.fields().iter().map(|field| new_null_array(field.data_type(), 0)).collect());
+        }
+        self.store.pick(places)
+    }
+
+    /// The first `width` columns of the same; a row of NULLs where there is no place.
+    pub(super) fn pick_some(
+        &self,
+        schema: &SchemaRef,
+        width: usize,
+        places: &[Option<Place>],
+    ) -> Result<Vec<ArrayRef>> {
+        self.store.pick_some(schema, width, places)
+    }
+
+    /// Frees the memory of rows that are gone, if they are more than those that wait.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        if self.store.is_sparse(self.rows) {
+            let live = self.by_slot.iter_mut().flatten().map(|entry| &mut entry.place);
+            self.store.compact(live)?;
+        }
+        Ok(())
+    }
+
+    /// After slots were taken back.
+    pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
+        let old = std::mem::take(&mut self.by_slot);
+        self.next.clear();
+        self.due.clear();
+        for (rows, slot) in old.into_iter().zip(moved) {
+            let Some(slot) = slot.filter(|_| !rows.is_empty()) else { continue };
+            let at = slot as usize;
+            if self.by_slot.len() <= at {
+                self.by_slot.resize_with(at + 1, VecDeque::new);
+                self.next.resize(at + 1, None);
+            }
+            self.next[at] = rows.front().map(|first| first.time);
+            self.due.extend(rows.front().map(|first| Reverse((first.time, slot))));
+            self.by_slot[at] = rows;
+        }
+    }
+
+    /// All rows with their marks, for a snapshot.
+    pub(super) fn table(&self, schema: &SchemaRef) -> Result<RecordBatch> {
+        let entries: Vec<&Entry> = self.by_slot.iter().flatten().collect();
+        let places: Vec<Place> = entries.iter().map(|entry| entry.place).collect();
+        let marks: BooleanArray = entries.iter().map(|entry| Some(entry.is_matched)).collect();
+        let marks = std::iter::once(Arc::new(marks) as ArrayRef);
+        let columns = marks.chain(self.pick(schema, &places)?).enumerate();
+        let named = columns.map(|(number, column)| (format!("c{number}"), column, true));
+        Ok(RecordBatch::try_from_iter_with_nullable(named)?)
+    }
+
+    /// Takes apart what [`Held::table`] gave: the rows, and their marks.
+    pub(super) fn untable(
+        table: Option<RecordBatch>,
+        schema: &SchemaRef,
+    ) -> Result<(RecordBatch, Vec<bool>)> {
+        let other_plan = || Error::operator("join", "a snapshot of another operator");
+        let table = table.ok_or_else(other_plan)?;
+        let (marks, columns) = table.columns().split_first().ok_or_else(other_plan)?;
+        let marks = marks.as_boolean_opt().ok_or_else(other_plan)?.iter().map(|mark| mark == Some(true));
+        let rows = RecordBatch::try_new(Arc::clone(schema), columns.to_vec())?;
+        Ok((rows, marks.collect()))
+    }
+}
