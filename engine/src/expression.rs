@@ -78,6 +78,14 @@ pub trait Aggregate: Send + Sync + fmt::Debug {
         Err(Error::Plan(format!("{} is not computed row by row", self.result().name())))
     }
 
+    /// A new accumulator from which rows can be taken back without a trace, if the function has one.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    fn sliding(&self) -> Result<Option<Box<dyn SlidingAccumulator>>> {
+        Ok(None)
+    }
+
     /// Which moment of its only argument, a `DOUBLE` column, it is, if it is one. Moments of one argument may be
     /// computed together.
     fn moment(&self) -> Option<Moment> {
@@ -182,4 +190,25 @@ pub trait RunningAccumulator {
     /// # Errors
     /// If it is of another plan.
     fn restore(&mut self, state: &[ArrayRef]) -> Result<()>;
+}
+
+/// The results of one aggregate over frames that move: rows come in at the end and leave at the start.
+pub trait SlidingAccumulator {
+    /// Keeps the result of each of the `frames` of the rows of one group; neither their starts nor their ends go back.
+    /// Rows for which `filter` is not true are left out.
+    ///
+    /// # Errors
+    /// If a value cannot be added or taken back, or a result cannot be computed.
+    fn slide(
+        &mut self,
+        arguments: &[ArrayRef],
+        filter: Option<&arrow::array::BooleanArray>,
+        frames: &[std::ops::Range<usize>],
+    ) -> Result<()>;
+
+    /// All results since the last call, in order.
+    ///
+    /// # Errors
+    /// If they are no column.
+    fn results(&mut self) -> Result<ArrayRef>;
 }

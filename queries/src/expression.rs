@@ -16,10 +16,13 @@ use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggrega
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
-use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment, RunningAccumulator};
+use lineshaft_engine::expression::{
+    Accumulator, Aggregate, Expression, Moment, RunningAccumulator, SlidingAccumulator,
+};
 use lineshaft_engine::{Error, Result};
 
 mod running;
+mod sliding;
 
 use crate::error::{QueryError, strip_prefix};
 use crate::window_function::external;
@@ -175,6 +178,13 @@ impl Aggregate for Lowered {
 
     fn running(&self) -> Result<Box<dyn RunningAccumulator>> {
         Ok(Box::new(running::Running::new(Arc::clone(&self.function))))
+    }
+
+    /// Of doubles, rounding errors would stay behind, and NaN would never leave.
+    fn sliding(&self) -> Result<Option<Box<dyn SlidingAccumulator>>> {
+        let types = self.arguments.iter().map(|argument| argument.data_type());
+        let is_exact = types.chain([self.result.data_type()]).all(|of| !of.is_floating());
+        Ok(if is_exact { sliding::Sliding::of(&self.function) } else { None })
     }
 
     fn arguments(&self) -> &[Arc<dyn Expression>] {

@@ -20,8 +20,9 @@ pub(super) const OVER: &[Query] = &[
     query(
         "long_frames",
         "SELECT id, avg(x) OVER w AS a, sum(x) OVER w AS b, min(x) OVER w AS c, max(x) OVER w AS d, \
-         stddev(x) OVER w AS e, var_pop(y) OVER w AS f, count(y) OVER w AS g, sum(n) OVER w AS h FROM readings \
-         WINDOW w AS (ORDER BY ts, id ROWS 99 PRECEDING)",
+         stddev(x) OVER w AS e, var_pop(y) OVER w AS f, count(y) OVER w AS g, sum(n) OVER w AS h, \
+         max(line) OVER w AS i, min(n) FILTER (WHERE ok) OVER w AS j, count(DISTINCT machine) OVER w AS k, \
+         rms(x) OVER w AS l FROM readings WINDOW w AS (ORDER BY ts, id ROWS 99 PRECEDING)",
     ),
     query(
         "running",

@@ -2,7 +2,8 @@
 //!
 //! A frame that has a start is computed anew for each row: the rows of the frames of many rows are laid out one frame
 //! after the other, each a group of its own. That costs the length of the frame, needs nothing of the function, and leaves
-//! no rounding error behind, as taking rows out of a sum would.
+//! no rounding error behind, as taking rows out of a sum would. Long frames of an exact function that can take rows back
+//! are computed one from the other.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,13 +11,17 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, new_empty_array};
 use arrow::compute::{concat, interleave, take};
-use lineshaft_engine::expression::{Aggregate, RunningAccumulator};
+use lineshaft_engine::expression::{Aggregate, RunningAccumulator, SlidingAccumulator};
 use lineshaft_engine::{Error, Result};
 
 use super::call::Evaluate;
 use super::moments::Taken;
 use super::rows::Rows;
 use crate::window::state::StateTable;
+
+/// Where frames have more rows than this, one accumulator from which rows are taken back is cheaper, if there is one
+/// that is exact.
+const LONG: usize = 64;
 
 /// So many rows of frames are laid out at a time.
 const FRAME_ROWS: usize = 262_144;
@@ -53,8 +58,14 @@ fn boolean(filter: Option<&ArrayRef>) -> Result<Option<&BooleanArray>> {
 
 impl Evaluate for Sliding {
     fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
+        let spans = rows.places(spans);
+        if spans.iter().map(Range::len).sum::<usize>() > LONG * spans.len()
+            && let Some(accumulator) = self.aggregate.sliding()?
+        {
+            return self.slide(rows, &spans, accumulator);
+        }
         if !spans.iter().any(Range::is_empty) {
-            return self.full(rows, spans);
+            return self.full(rows, &spans);
         }
         // A group is there because it has a row.
         let full: Vec<_> = spans.iter().filter(|span| !span.is_empty()).cloned().collect();
@@ -70,9 +81,27 @@ impl Evaluate for Sliding {
         let places: Vec<_> = spans.iter().map(place).collect();
         Ok(interleave(&[results.as_ref(), nothing.as_ref()], &places)?)
     }
+
+    fn wants_from(&self, _slot: usize, frame: usize) -> usize {
+        frame
+    }
 }
 
 impl Sliding {
+    fn slide(
+        &self,
+        rows: &Rows,
+        spans: &[Range<usize>],
+        mut accumulator: Box<dyn SlidingAccumulator>,
+    ) -> Result<ArrayRef> {
+        let arguments: Vec<_> = self.arguments.iter().map(|at| Arc::clone(&rows.columns[*at])).collect();
+        let filter = boolean(self.filter.map(|at| &rows.columns[at]))?;
+        for (_, spans) in rows.by_segment(spans) {
+            accumulator.slide(&arguments, filter, spans)?;
+        }
+        accumulator.results()
+    }
+
     /// The results of frames that all have rows.
     fn full(&self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
         if spans.is_empty() {
@@ -125,15 +154,14 @@ impl Evaluate for Running {
         for (segment, spans) in rows.by_segment(spans) {
             let taken = self.taken.of(segment.slot);
             let from = segment.place(*taken);
-            let ends: Vec<usize> = spans.iter().map(|span| span.end).collect();
+            let ends: Vec<usize> = spans.iter().map(|span| segment.place(span.end)).collect();
             self.accumulator.advance(segment.slot as usize, &arguments, filter, from, &ends)?;
-            let last = ends.last().copied().unwrap_or(from).max(from);
-            *taken = segment.number(last);
+            *taken = spans.last().map_or(*taken, |span| span.end.max(*taken));
         }
         self.accumulator.results()
     }
 
-    fn needed_from(&self, slot: usize) -> u64 {
+    fn wants_from(&self, slot: usize, _frame: usize) -> usize {
         self.taken.get(slot)
     }
 
@@ -144,7 +172,7 @@ impl Evaluate for Running {
 
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {
         let table = StateTable::from_batch(table, 1, 0)?;
-        self.taken.restore(&table.numbers[0]);
+        self.taken.restore(&table.numbers[0])?;
         self.accumulator.restore(&table.values)
     }
 }

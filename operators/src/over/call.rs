@@ -10,7 +10,8 @@ use lineshaft_engine::expression::{Aggregate, Expression, Moment};
 
 use super::aggregate::{Running, Sliding};
 use super::frame::Frame;
-use super::moments::{CountRows, RunningMoment, SlidingMoment, Taken};
+use super::moments::{CountRows, RunningMoment, SHORT, ShortMoment, SlidingMoment};
+use super::other_plan;
 use super::rank::{DenseRank, Rank, RowNumber};
 use super::rows::Rows;
 use super::value::{Carried, Value, Within};
@@ -45,10 +46,12 @@ pub(super) trait Evaluate: Debug {
     /// A value for each row that is computed; `spans` are their frames.
     fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef>;
 
-    /// The first row of a partition that it has not taken in: only asked where the frame has no start.
-    fn needed_from(&self, _slot: usize) -> u64 {
-        u64::MAX
-    }
+    /// The first row of a partition whose arguments it needs for a frame that begins at row `frame`, and for all later
+    /// ones.
+    fn wants_from(&self, slot: usize, frame: usize) -> usize;
+
+    /// Slots have new numbers; those without are forgotten.
+    fn renumber(&mut self, _moved: &[Option<u32>]) {}
 
     /// What it remembers of the first `slots` partitions.
     fn state(&mut self, _slots: usize) -> Result<Option<StateTable>> {
@@ -103,7 +106,7 @@ impl Call {
                 };
                 (self.frame, function)
             }
-            Function::Aggregate(aggregate) => (self.frame, prepare(aggregate, has_start, arguments)?),
+            Function::Aggregate(aggregate) => (self.frame, prepare(aggregate, self.frame, arguments)?),
         };
         let numbers = matches!(self.function, Function::RowNumber | Function::Rank | Function::DenseRank);
         Ok(Prepared { frame, function, remembers: numbers || !frame.forgets() })
@@ -112,17 +115,20 @@ impl Call {
 
 fn prepare(
     aggregate: &Arc<dyn Aggregate>,
-    has_start: bool,
+    frame: Frame,
     arguments: &mut Arguments,
 ) -> Result<Box<dyn Evaluate>> {
+    let has_start = frame.start.is_some();
     if aggregate.moment() == Some(Moment::Rows) {
-        return Ok(Box::new(CountRows { has_start, taken: Taken::default() }));
+        return Ok(Box::new(CountRows));
     }
     let places: Vec<usize> = aggregate.arguments().iter().map(|argument| arguments.place(argument)).collect();
     if let (Some(moment), [argument]) = (aggregate.moment(), places.as_slice()) {
+        let argument = *argument;
         return Ok(match has_start {
-            true => Box::new(SlidingMoment { moment, argument: *argument }),
-            false => Box::new(RunningMoment::new(moment, *argument)),
+            true if frame.is_short(SHORT) => Box::new(ShortMoment { moment, argument }),
+            true => Box::new(SlidingMoment::new(moment, argument)),
+            false => Box::new(RunningMoment::new(moment, argument)),
         });
     }
     let filter = aggregate.filter().map(|filter| arguments.place(filter));
@@ -140,4 +146,9 @@ pub(super) fn signed(number: u64) -> i64 {
 /// See [`signed`].
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// See [`signed`].
+pub(super) fn number(number: i64) -> Result<usize> {
+    usize::try_from(number).map_err(|_| other_plan())
 }

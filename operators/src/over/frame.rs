@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use lineshaft_engine::time::{EventTime, Watermark};
 
-use super::rows::{Partition, Rows, Segment};
+use super::rows::{Kept, Partition};
 
 /// What the bounds of a frame count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,68 +47,94 @@ impl Frame {
         self.units == Units::Range && self.start.is_some()
     }
 
+    /// True if it is so short that adding it up is as cheap as anything else.
+    pub(super) fn is_short(&self, most: i64) -> bool {
+        self.units == Units::Rows && self.start.is_some_and(|start| self.end - start < most)
+    }
+
     /// True if all rows of the frame of row `at` of the partition are known.
     pub(super) fn is_complete(&self, partition: &Partition, at: usize, watermark: Watermark) -> bool {
         if self.end <= 0 || watermark == Watermark::END {
             return true;
         }
         match self.units {
-            Units::Rows => {
-                let known = partition.rows.len() - at;
-                i64::try_from(known).is_ok_and(|known| self.end < known)
-            }
-            Units::Range => partition.rows[at].time.saturating_add(self.end) < watermark.0,
+            Units::Rows => moved(at, self.end) < partition.end(),
+            Units::Range => partition.row(at).time.saturating_add(self.end) < watermark.0,
         }
     }
 
-    /// The first row of the partition that a row not computed yet may need, if the frame has a start.
-    pub(super) fn needed_from(&self, partition: &Partition, watermark: Watermark) -> Option<usize> {
+    /// The first row whose time is needed for frames to come.
+    pub(super) fn times_from(&self, partition: &Partition, watermark: Watermark) -> usize {
+        match self.units {
+            Units::Rows => partition.computed,
+            Units::Range => {
+                let lowest = self.start.unwrap_or(0).min(self.end).min(0);
+                self.first_within(partition, watermark, lowest)
+            }
+        }
+    }
+
+    /// The first row of the next frame that is not computed yet; 0 if frames begin with the partition.
+    pub(super) fn next_start(&self, partition: &Partition, watermark: Watermark) -> usize {
+        match (self.units, self.start) {
+            (_, None) => 0,
+            (Units::Rows, Some(start)) => moved(partition.computed, start.min(0)),
+            (Units::Range, Some(start)) => self.first_within(partition, watermark, start.min(0)),
+        }
+    }
+
+    /// The first row that is at most `-offset` before the next one, which is above the watermark if it is not there.
+    fn first_within(&self, partition: &Partition, watermark: Watermark, offset: i64) -> usize {
         let next = partition.computed;
-        match (self.units, self.start?) {
-            (Units::Rows, start) => Some(moved(next, start.min(0))),
-            (Units::Range, start) => {
-                let row = partition.rows.get(next);
-                let time = row.map_or(watermark.0, |row| row.time).saturating_add(start.min(0));
-                Some(partition.rows.partition_point(|row| row.time < time).min(next))
-            }
+        let time = if next < partition.end() { partition.row(next).time } else { watermark.0 };
+        partition.first_but(|row| below(row.time, time, offset)).min(next)
+    }
+
+    /// The frames of rows of a partition.
+    pub(super) fn spans(&self, partition: &Partition, rows: Range<usize>, spans: &mut Vec<Range<usize>>) {
+        match self.units {
+            Units::Rows => self.spans_of_rows(partition.end(), rows, spans),
+            Units::Range => self.spans_of_times(partition, rows, spans),
         }
     }
 
-    /// The frames of all rows that are computed, as places in the gathered rows.
-    pub(super) fn spans(&self, rows: &Rows) -> Vec<Range<usize>> {
-        let mut spans = Vec::with_capacity(rows.computed());
-        for segment in &rows.segments {
-            match self.units {
-                Units::Rows => self.rows_of(segment, &mut spans),
-                Units::Range => self.range_of(rows, segment, &mut spans),
-            }
-        }
-        spans
-    }
-
-    fn rows_of(&self, segment: &Segment, spans: &mut Vec<Range<usize>>) {
-        let Range { start: first, end: last } = segment.rows;
-        spans.extend(segment.computed.clone().map(|at| {
-            let start = self.start.map_or(first, |offset| moved(at, offset).clamp(first, last));
-            // The place after the last row.
-            let end = moved(at + 1, self.end).clamp(start, last);
-            start..end
+    fn spans_of_rows(&self, known: usize, rows: Range<usize>, spans: &mut Vec<Range<usize>>) {
+        spans.extend(rows.map(|at| {
+            let start = self.start.map_or(0, |offset| moved(at, offset).min(known));
+            // The number after the last row.
+            let end = moved(at + 1, self.end).min(known);
+            start..end.max(start)
         }));
     }
 
-    fn range_of(&self, rows: &Rows, segment: &Segment, spans: &mut Vec<Range<usize>>) {
-        let last = segment.rows.end;
-        let (mut start, mut end) = (segment.rows.start, segment.rows.start);
-        for at in segment.computed.clone() {
-            let time = rows.times[at];
+    fn spans_of_times(&self, partition: &Partition, rows: Range<usize>, spans: &mut Vec<Range<usize>>) {
+        let known = partition.end();
+        let Some(first) = rows.clone().next() else { return };
+        let time = partition.row(first).time;
+        let mut start = match self.start {
+            None => 0,
+            Some(0) => {
+                let peers = (partition.first..=first).rev();
+                peers.into_iter().find(|row| partition.row(*row).begins_peers).unwrap_or(partition.first)
+            }
+            Some(offset) => partition.first_but(|row| below(row.time, time, offset)),
+        };
+        let mut end = match self.end {
+            0 => first + 1,
+            offset => partition.first_but(|row| !above(row.time, time, offset)),
+        };
+        for at in rows {
+            let Kept { time, begins_peers } = *partition.row(at);
             match self.start {
                 None => {}
-                Some(0) => start = rows.first_peer(segment, at),
-                Some(offset) => start = advance(start, last, |row| below(rows.times[row], time, offset)),
+                Some(0) => start = if begins_peers { at } else { start },
+                Some(offset) => {
+                    start = advance(start, known, |row| below(partition.row(row).time, time, offset));
+                }
             }
             end = match self.end {
-                0 => advance(end.max(at + 1), last, |row| !rows.begins_peers[row]),
-                offset => advance(end, last, |row| !above(rows.times[row], time, offset)),
+                0 => advance(end.max(at + 1), known, |row| !partition.row(row).begins_peers),
+                offset => advance(end, known, |row| !above(partition.row(row).time, time, offset)),
             };
             spans.push(start..end.max(start));
         }

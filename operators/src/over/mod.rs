@@ -5,14 +5,14 @@
 //!   -> sorted per key: event time, further columns of ORDER BY, order of arrival
 //!   -> kept per key as long as a frame needs them      rows.rs, frame.rs
 //!   -> computed once their frame is complete, all keys together:
-//!        aggregate.rs  any aggregate      moments.rs, sums.rs  those of doubles, fast
-//!        value.rs      LAG, FIRST_VALUE   rank.rs              ROW_NUMBER, RANK
+//!        aggregate.rs  any aggregate      moments.rs, track.rs  those of doubles, fast
+//!        value.rs      LAG, FIRST_VALUE   rank.rs               ROW_NUMBER, RANK
 //! ```
 //!
 //! - Rows: append-only in and out; a row comes out once, with a column more for each function.
 //! - A frame that ends after its row waits: in rows until they are there, in time until the watermark is past it.
-//! - State: the rows above the watermark, and per key those of the frames to come; frames without a start keep an
-//!   accumulator per key instead.
+//! - State: the rows above the watermark, and per key what the frames to come need: rows, or sums, or where a frame has no
+//!   start an accumulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -31,17 +31,20 @@ mod aggregate;
 mod call;
 mod frame;
 mod moments;
+mod pair;
 mod rank;
 mod rows;
 mod saved;
-mod sums;
 #[cfg(test)]
 mod tests;
-
+mod track;
+mod track_table;
+mod upkeep;
 mod value;
 
 use call::{Arguments, Prepared};
 use rows::{Kept, Partition, Rows, Segment};
+use upkeep::FEW_SLOTS;
 
 pub use call::{Call, Function};
 pub use frame::{Frame, Units};
@@ -90,8 +93,8 @@ pub struct Over {
     reclaim_at: usize,
 }
 
-/// Fewer slots than this are not worth taking back.
-const FEW_SLOTS: usize = 1024;
+/// The frames of the rows that are computed, as numbers of rows of their partitions.
+type Spans = Vec<(Frame, Vec<Range<usize>>)>;
 
 /// Rows that became final, of one key after the other.
 struct Arrived {
@@ -195,8 +198,10 @@ impl Over {
         }
         let places = self.kept.push(arguments.clone(), rows);
         for (row, place) in places.enumerate() {
-            let kept = Kept { time: times[row], begins_peers: begins_peers[row], place };
-            self.partitions[slots[row] as usize].rows.push_back(kept);
+            let kept = Kept { time: times[row], begins_peers: begins_peers[row] };
+            let partition = &mut self.partitions[slots[row] as usize];
+            partition.rows.push_back(kept);
+            partition.stored.push_back(place);
         }
         self.live += rows;
         if self.waits() {
@@ -209,16 +214,18 @@ impl Over {
         Ok(Arrived { runs, columns, arguments })
     }
 
-    /// How many rows of a partition can be computed.
-    fn ready(&self, partition: &Partition, watermark: Watermark) -> usize {
+    /// The rows of a partition that can be computed.
+    fn ready(&self, partition: &Partition, watermark: Watermark) -> Range<usize> {
         let is_complete =
             |at: &usize| self.calls.iter().all(|call| call.frame.is_complete(partition, *at, watermark));
-        (partition.computed..partition.rows.len()).take_while(is_complete).count()
+        let ready = (partition.computed..partition.end()).take_while(is_complete).count();
+        partition.computed..partition.computed + ready
     }
 
-    /// The rows of the partitions in which something can be computed; nothing is copied if all of them came just now.
-    fn gather(&self, arrived: &Arrived, watermark: Watermark) -> Result<Rows> {
+    /// What is computed now, and the frames for each different one of the calls.
+    fn gather(&self, arrived: &Arrived, watermark: Watermark) -> Result<(Rows, Spans)> {
         let mut rows = Rows::default();
+        let mut spans = self.frames();
         let mut places: Vec<Place> = Vec::new();
         let slots: BTreeSet<u32> = match self.waits() {
             true => self.unsent_slots.clone(),
@@ -226,27 +233,41 @@ impl Over {
         };
         for slot in slots {
             let partition = &self.partitions[slot as usize];
-            let ready = self.ready(partition, watermark);
-            if ready == 0 {
+            let computed = self.ready(partition, watermark);
+            if computed.is_empty() {
                 continue;
             }
+            for (frame, spans) in &mut spans {
+                frame.spans(partition, computed.clone(), spans);
+            }
+            let begin = |frame: Frame| {
+                let known = spans.iter().find(|(known, _)| *known == frame);
+                known.and_then(|(_, spans)| spans.get(rows.begins_peers.len())).map_or(0, |span| span.start)
+            };
+            let wanted =
+                self.calls.iter().map(|call| call.function.wants_from(slot as usize, begin(call.frame)));
+            let first = wanted.min().unwrap_or(usize::MAX).clamp(partition.first_stored, partition.end());
             let start = places.len();
-            places.extend(partition.rows.iter().map(|row| row.place));
-            rows.times.extend(partition.rows.iter().map(|row| row.time));
-            rows.begins_peers.extend(partition.rows.iter().map(|row| row.begins_peers));
-            let computed = start + partition.computed;
-            rows.segments.push(Segment {
-                slot,
-                before: partition.before,
-                rows: start..places.len(),
-                computed: computed..computed + ready,
-            });
+            places.extend(partition.stored.range(first - partition.first_stored..));
+            rows.begins_peers.extend(computed.clone().map(|row| partition.row(row).begins_peers));
+            rows.segments.push(Segment { slot, first, rows: start..places.len(), computed });
         }
         let is_new = |segment: &Segment| arrived.runs.get(&segment.slot) == Some(&segment.rows);
         let all_new = rows.segments.iter().all(is_new)
             && arrived.arguments.first().is_some_and(|column| column.len() == places.len());
         rows.columns = if all_new { arrived.arguments.clone() } else { self.kept.pick(&places)? };
-        Ok(rows)
+        Ok((rows, spans))
+    }
+
+    /// The different frames of the calls, without spans.
+    fn frames(&self) -> Spans {
+        let mut frames = Spans::new();
+        for call in &self.calls {
+            if !frames.iter().any(|(frame, _)| *frame == call.frame) {
+                frames.push((call.frame, Vec::new()));
+            }
+        }
+        frames
     }
 
     /// The columns of the input for the rows that are computed.
@@ -269,83 +290,23 @@ impl Over {
     fn work(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
         let (settled, begins_peers) = self.arrived(watermark)?;
         let arrived = self.add(settled, &begins_peers)?;
-        let rows = self.gather(&arrived, watermark)?;
+        let (rows, spans) = self.gather(&arrived, watermark)?;
         if rows.segments.is_empty() {
             return Ok(());
         }
         let mut results = Vec::with_capacity(self.calls.len());
-        let mut spans: Vec<(Frame, Vec<Range<usize>>)> = Vec::new();
         for call in &mut self.calls {
-            let known = spans.iter().position(|(frame, _)| *frame == call.frame);
-            let at = known.unwrap_or_else(|| {
-                spans.push((call.frame, call.frame.spans(&rows)));
-                spans.len() - 1
-            });
-            results.push(call.function.evaluate(&rows, &spans[at].1)?);
+            let spans = spans.iter().find(|(frame, _)| *frame == call.frame);
+            results.push(call.function.evaluate(&rows, spans.map_or(&[], |(_, spans)| spans))?);
         }
         let mut columns = self.columns(arrived, &rows)?;
         columns.extend(results);
         output.send(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?);
         for segment in &rows.segments {
-            self.partitions[segment.slot as usize].computed += segment.computed.len();
+            self.partitions[segment.slot as usize].computed = segment.computed.end;
             self.prune(segment.slot, watermark);
         }
         self.compact()
-    }
-
-    /// Drops the rows that no frame to come needs.
-    fn prune(&mut self, slot: u32, watermark: Watermark) {
-        let partition = &self.partitions[slot as usize];
-        let needed = self.calls.iter().map(|call| {
-            call.frame.needed_from(partition, watermark).unwrap_or_else(|| {
-                let taken = call.function.needed_from(slot as usize).saturating_sub(partition.before);
-                usize::try_from(taken).unwrap_or(usize::MAX)
-            })
-        });
-        let drop = needed.min().unwrap_or(0).min(partition.computed);
-        let partition = &mut self.partitions[slot as usize];
-        partition.rows.drain(..drop);
-        partition.computed -= drop;
-        partition.before += drop as u64;
-        self.live -= drop;
-    }
-
-    fn compact(&mut self) -> Result<()> {
-        if self.kept.is_sparse(self.live) {
-            let rows = self.partitions.iter_mut().flat_map(|partition| &mut partition.rows);
-            self.kept.compact(rows.map(|row| &mut row.place))?;
-        }
-        if self.waits() && self.unsent.is_sparse(self.unsent_rows) {
-            self.unsent.compact(self.partitions.iter_mut().flat_map(|partition| &mut partition.unsent))?;
-        }
-        Ok(())
-    }
-
-    /// Forgets keys of which nothing is kept, once they may be half of all. Where a function remembers something of
-    /// each key, none is forgotten.
-    fn reclaim(&mut self, watermark: Watermark) -> Result<()> {
-        if self.interner.len() < self.reclaim_at || self.calls.iter().any(|call| call.remembers) {
-            return Ok(());
-        }
-        self.partitions.resize_with(self.interner.len(), Partition::default);
-        for slot in (0..).take(self.partitions.len()) {
-            self.prune(slot, watermark);
-        }
-        let mut is_live: Vec<bool> = self.partitions.iter().map(|kept| !kept.rows.is_empty()).collect();
-        self.waiting.slots().for_each(|slot| is_live[slot as usize] = true);
-        let moved = self.interner.retain(|slot| is_live[slot as usize])?;
-        self.waiting.renumber(&moved);
-        let old = std::mem::take(&mut self.partitions);
-        self.partitions.resize_with(self.interner.len(), Partition::default);
-        for (partition, new) in old.into_iter().zip(&moved) {
-            if let Some(new) = new {
-                self.partitions[*new as usize] = partition;
-            }
-        }
-        let unsent = std::mem::take(&mut self.unsent_slots);
-        self.unsent_slots = unsent.into_iter().filter_map(|slot| moved[slot as usize]).collect();
-        self.reclaim_at = FEW_SLOTS.max(self.interner.len() * 2);
-        Ok(())
     }
 }
 

@@ -1,9 +1,7 @@
 //! Count, sum, mean, extremes and variance of a column of doubles over frames.
 //!
-//! A short frame is added up anew for each row. For a long one the sums of all rows from the beginning of the partition's
-//! rows are kept in pairs of doubles, about 32 digits, and the frame is the difference of two of them: the cost does
-//! not grow with the frame, and nothing of a large value stays behind when it leaves. Extremes of long frames come from a
-//! queue of those that can still become one.
+//! Frames of a few rows are added up anew for each row; of longer ones what is kept of the values ([`Track`]) gives any
+//! frame at once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,19 +11,20 @@ use arrow::datatypes::Float64Type;
 use lineshaft_engine::expression::Moment;
 use lineshaft_engine::{Error, Result};
 
-use super::call::{Evaluate, signed, unsigned};
+use super::call::{Evaluate, number, signed};
 use super::rows::Rows;
-use super::sums::{Extremes, Sums};
+use super::track::Track;
+use super::track_table::{put_back, save};
 use crate::window::moments::{EMPTY, Group, STATE_COLUMNS};
 use crate::window::state::StateTable;
 
-/// How many rows of each partition were taken in.
+/// The first row of each partition that was not taken in.
 #[derive(Debug, Default)]
-pub(super) struct Taken(Vec<u64>);
+pub(super) struct Taken(Vec<usize>);
 
 impl Taken {
     /// That of a partition, to be moved on.
-    pub(super) fn of(&mut self, slot: u32) -> &mut u64 {
+    pub(super) fn of(&mut self, slot: u32) -> &mut usize {
         let slot = slot as usize;
         if self.0.len() <= slot {
             self.0.resize(slot + 1, 0);
@@ -33,68 +32,46 @@ impl Taken {
         &mut self.0[slot]
     }
 
-    pub(super) fn get(&self, slot: usize) -> u64 {
+    pub(super) fn get(&self, slot: usize) -> usize {
         self.0.get(slot).copied().unwrap_or(0)
     }
 
     /// As a column of the first `slots` partitions.
     pub(super) fn column(&mut self, slots: usize) -> Vec<i64> {
         self.0.resize(slots, 0);
-        self.0.iter().copied().map(signed).collect()
+        self.0.iter().map(|taken| signed(*taken as u64)).collect()
     }
 
-    pub(super) fn restore(&mut self, column: &[i64]) {
-        self.0 = column.iter().copied().map(unsigned).collect();
+    pub(super) fn restore(&mut self, column: &[i64]) -> Result<()> {
+        self.0 = column.iter().map(|taken| number(*taken)).collect::<Result<_>>()?;
+        Ok(())
     }
 }
 
 /// `count(*)`.
 #[derive(Debug)]
-pub(super) struct CountRows {
-    pub(super) has_start: bool,
-    pub(super) taken: Taken,
-}
+pub(super) struct CountRows;
 
 impl Evaluate for CountRows {
-    fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
-        let mut counts = Vec::with_capacity(spans.len());
-        for (segment, spans) in rows.by_segment(spans) {
-            if self.has_start {
-                counts.extend(spans.iter().map(|span| signed(span.len() as u64)));
-                continue;
-            }
-            // The rows that are gone are in the frame, too.
-            counts.extend(spans.iter().map(|span| signed(segment.number(span.end))));
-            let taken = self.taken.of(segment.slot);
-            *taken = (*taken).max(spans.last().map_or(0, |span| segment.number(span.end)));
-        }
-        Ok(Arc::new(Int64Array::from(counts)))
+    fn evaluate(&mut self, _rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
+        let counts = spans.iter().map(|span| signed(span.len() as u64));
+        Ok(Arc::new(Int64Array::from_iter_values(counts)))
     }
 
-    fn needed_from(&self, slot: usize) -> u64 {
-        self.taken.get(slot)
-    }
-
-    fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {
-        let numbers = vec![self.taken.column(slots)];
-        Ok(Some(StateTable { numbers, keys: Vec::new(), values: Vec::new() }))
-    }
-
-    fn restore(&mut self, table: &RecordBatch) -> Result<()> {
-        self.taken.restore(&StateTable::from_batch(table, 1, 0)?.numbers[0]);
-        Ok(())
+    fn wants_from(&self, _slot: usize, _frame: usize) -> usize {
+        usize::MAX
     }
 }
 
-/// A moment of frames that have a start.
+/// Frames of at most so many rows are added up anew for each row.
+pub(super) const SHORT: i64 = 48;
+
+/// A moment of frames of a few rows.
 #[derive(Debug)]
-pub(super) struct SlidingMoment {
+pub(super) struct ShortMoment {
     pub(super) moment: Moment,
     pub(super) argument: usize,
 }
-
-/// A frame of at most so many rows is added up anew for each row.
-const SHORT: usize = 48;
 
 fn doubles(column: &ArrayRef) -> Result<&Float64Array> {
     let wrong = || Error::operator("over", "a column of moments is not DOUBLE");
@@ -115,79 +92,105 @@ fn group(column: &Float64Array, span: Range<usize>) -> Group {
     group
 }
 
-impl Evaluate for SlidingMoment {
+impl Evaluate for ShortMoment {
     fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
         let column = doubles(&rows.columns[self.argument])?;
-        if self.moment == Moment::Count {
-            let counts = spans.iter().map(|span| group(column, span.clone()).count());
-            return Ok(Arc::new(Int64Array::from_iter_values(counts)));
-        }
-        let mut values = Vec::with_capacity(spans.len());
-        for (segment, spans) in rows.by_segment(spans) {
-            if spans.iter().any(|span| span.len() > SHORT) {
-                self.long(column, segment.rows.clone(), spans, &mut values);
-            } else {
-                values.extend(spans.iter().map(|span| self.short(column, span)));
+        let spans = rows.places(spans).into_iter();
+        Ok(match self.moment {
+            Moment::Rows | Moment::Count => {
+                Arc::new(Int64Array::from_iter_values(spans.map(|span| group(column, span).count())))
             }
-        }
-        Ok(Arc::new(Float64Array::from(values)))
+            _ => Arc::new(spans.map(|span| self.value(column, span)).collect::<Float64Array>()),
+        })
+    }
+
+    fn wants_from(&self, _slot: usize, frame: usize) -> usize {
+        frame
     }
 }
 
-impl SlidingMoment {
-    fn short(&self, column: &Float64Array, span: &Range<usize>) -> Option<f64> {
+impl ShortMoment {
+    fn value(&self, column: &Float64Array, span: Range<usize>) -> Option<f64> {
         if matches!(self.moment, Moment::Sum | Moment::Mean) && column.null_count() == 0 {
-            let values = &column.values()[span.clone()];
+            let values = &column.values()[span];
             let (first, others) = values.split_first()?;
             let sum = others.iter().fold(*first, |sum, x| sum + x);
-            return Some(if self.moment == Moment::Sum { sum } else { sum / number(values.len()) });
+            return Some(if self.moment == Moment::Sum { sum } else { sum / as_double(values.len()) });
         }
-        group(column, span.clone()).value(self.moment)
+        group(column, span).value(self.moment)
     }
+}
 
-    /// The frames of the partition whose rows are `rows`, of which some are long.
-    fn long(
-        &self,
-        column: &Float64Array,
-        rows: Range<usize>,
-        spans: &[Range<usize>],
-        values: &mut Vec<Option<f64>>,
-    ) {
-        let is_long = |span: &Range<usize>| span.len() > SHORT;
-        let squared = match self.moment {
-            Moment::Min | Moment::Max if !column.values()[rows.clone()].iter().any(|x| x.is_nan()) => {
-                let mut extremes = Extremes::new(column, self.moment == Moment::Max, rows.start);
-                return values.extend(spans.iter().map(|span| extremes.of(span)));
+/// A moment of frames of any length that have a start.
+#[derive(Debug)]
+pub(super) struct SlidingMoment {
+    moment: Moment,
+    argument: usize,
+    tracks: Vec<Track>,
+}
+
+impl SlidingMoment {
+    pub(super) fn new(moment: Moment, argument: usize) -> Self {
+        Self { moment, argument, tracks: Vec::new() }
+    }
+}
+
+impl Evaluate for SlidingMoment {
+    fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
+        let column = doubles(&rows.columns[self.argument])?;
+        let (mut values, mut counts) = (Vec::new(), Vec::new());
+        for (segment, spans) in rows.by_segment(spans) {
+            let slot = segment.slot as usize;
+            if self.tracks.len() <= slot {
+                self.tracks.resize_with(slot + 1, Track::default);
             }
-            Moment::Variance { .. } | Moment::Deviation { .. } => true,
-            _ => false,
-        };
-        let sums = match self.moment {
-            Moment::Min | Moment::Max => None,
-            _ => Sums::new(column, rows, squared),
-        };
-        values.extend(spans.iter().map(|span| match &sums {
-            Some(sums) if is_long(span) => self.of_sums(sums, span),
-            _ => self.short(column, span),
-        }));
+            let track = &mut self.tracks[slot];
+            track.forget(spans.first().map_or(0, |span| span.start));
+            for span in spans {
+                while track.next < span.end {
+                    let row = segment.place(track.next);
+                    track.push(self.moment, column.is_valid(row).then(|| column.value(row)));
+                }
+                match self.moment {
+                    Moment::Rows | Moment::Count => counts.push(i64::from(track.count(span))),
+                    moment => values.push(track.value(moment, span)),
+                }
+            }
+        }
+        Ok(match self.moment {
+            Moment::Rows | Moment::Count => Arc::new(Int64Array::from(counts)),
+            _ => Arc::new(Float64Array::from(values)),
+        })
     }
 
-    fn of_sums(&self, sums: &Sums, span: &Range<usize>) -> Option<f64> {
-        let count = sums.count(span);
-        let known = |value: f64| (count > 0).then_some(value);
-        match self.moment {
-            Moment::Rows | Moment::Count => Some(f64::from(count)),
-            Moment::Sum => known(sums.sum(span)),
-            Moment::Mean => known(sums.sum(span) / f64::from(count)),
-            Moment::Min | Moment::Max => None,
-            Moment::Variance { sample } => sums.variance(span, u32::from(sample)),
-            Moment::Deviation { sample } => Some(sums.variance(span, u32::from(sample))?.sqrt()),
+    /// A frame that begins after its row may skip rows, which are taken in all the same.
+    fn wants_from(&self, slot: usize, _frame: usize) -> usize {
+        self.tracks.get(slot).map_or(0, |track| track.next)
+    }
+
+    fn renumber(&mut self, moved: &[Option<u32>]) {
+        let mut tracks = Vec::new();
+        for (track, new) in std::mem::take(&mut self.tracks).into_iter().zip(moved) {
+            if let Some(new) = new {
+                tracks.resize_with(tracks.len().max(*new as usize + 1), Track::default);
+                tracks[*new as usize] = track;
+            }
         }
+        self.tracks = tracks;
+    }
+
+    fn state(&mut self, _slots: usize) -> Result<Option<StateTable>> {
+        Ok(Some(save(&self.tracks)))
+    }
+
+    fn restore(&mut self, table: &RecordBatch) -> Result<()> {
+        self.tracks = put_back(table)?;
+        Ok(())
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
-fn number(count: usize) -> f64 {
+fn as_double(count: usize) -> f64 {
     count as f64
 }
 
@@ -218,17 +221,15 @@ impl Evaluate for RunningMoment {
             self.grow(segment.slot as usize + 1);
             let taken = self.taken.of(segment.slot);
             let group = &mut self.groups[segment.slot as usize];
-            let mut at = segment.place(*taken);
             for span in spans {
-                while at < span.end {
-                    if column.is_valid(at) {
-                        group.add(column.value(at));
+                for row in segment.place(*taken)..segment.place(span.end) {
+                    if column.is_valid(row) {
+                        group.add(column.value(row));
                     }
-                    at += 1;
                 }
+                *taken = span.end.max(*taken);
                 results.push(*group);
             }
-            *taken = segment.number(at);
         }
         Ok(match self.moment {
             Moment::Rows | Moment::Count => {
@@ -238,7 +239,7 @@ impl Evaluate for RunningMoment {
         })
     }
 
-    fn needed_from(&self, slot: usize) -> u64 {
+    fn wants_from(&self, slot: usize, _frame: usize) -> usize {
         self.taken.get(slot)
     }
 
@@ -254,7 +255,7 @@ impl Evaluate for RunningMoment {
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {
         let wrong = || Error::operator("over", "a snapshot of another plan");
         let table = StateTable::from_batch(table, 1, 0)?;
-        self.taken.restore(&table.numbers[0]);
+        self.taken.restore(&table.numbers[0])?;
         let columns: Option<Vec<_>> =
             table.values.iter().map(|column| column.as_primitive_opt::<Float64Type>()).collect();
         let columns = columns.filter(|columns| columns.len() == STATE_COLUMNS).ok_or_else(wrong)?;

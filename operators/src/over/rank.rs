@@ -16,11 +16,12 @@ pub(super) struct RowNumber;
 
 impl Evaluate for RowNumber {
     fn evaluate(&mut self, rows: &Rows, _spans: &[Range<usize>]) -> Result<ArrayRef> {
-        let numbers = rows
-            .segments
-            .iter()
-            .flat_map(|segment| segment.computed.clone().map(|at| segment.number(at) + 1));
-        Ok(Arc::new(UInt64Array::from_iter_values(numbers)))
+        let numbers = rows.segments.iter().flat_map(|segment| segment.computed.clone());
+        Ok(Arc::new(UInt64Array::from_iter_values(numbers.map(|number| number as u64 + 1))))
+    }
+
+    fn wants_from(&self, _slot: usize, _frame: usize) -> usize {
+        usize::MAX
     }
 }
 
@@ -30,11 +31,12 @@ pub(super) struct Rank;
 
 impl Evaluate for Rank {
     /// The frame of a row is its peers.
-    fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
-        let ranks = rows
-            .by_segment(spans)
-            .flat_map(|(segment, spans)| spans.iter().map(|span| segment.number(span.start) + 1));
-        Ok(Arc::new(UInt64Array::from_iter_values(ranks)))
+    fn evaluate(&mut self, _rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
+        Ok(Arc::new(UInt64Array::from_iter_values(spans.iter().map(|span| span.start as u64 + 1))))
+    }
+
+    fn wants_from(&self, _slot: usize, _frame: usize) -> usize {
+        usize::MAX
     }
 }
 
@@ -48,17 +50,21 @@ pub(super) struct DenseRank {
 impl Evaluate for DenseRank {
     fn evaluate(&mut self, rows: &Rows, _spans: &[Range<usize>]) -> Result<ArrayRef> {
         let mut ranks = Vec::with_capacity(rows.computed());
-        for segment in &rows.segments {
+        for (segment, begins_peers) in rows.by_segment(&rows.begins_peers) {
             let slot = segment.slot as usize;
             if self.groups.len() <= slot {
                 self.groups.resize(slot + 1, 0);
             }
-            for at in segment.computed.clone() {
-                self.groups[slot] += u64::from(rows.begins_peers[at]);
+            for begins in begins_peers {
+                self.groups[slot] += u64::from(*begins);
                 ranks.push(self.groups[slot]);
             }
         }
         Ok(Arc::new(UInt64Array::from(ranks)))
+    }
+
+    fn wants_from(&self, _slot: usize, _frame: usize) -> usize {
+        usize::MAX
     }
 
     fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {

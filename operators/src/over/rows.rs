@@ -1,4 +1,6 @@
 //! The rows of each key that a frame still needs, and those of many keys gathered for one computation.
+//!
+//! The rows of a partition are numbered from 0 in their order, for ever: a frame is a range of such numbers.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,66 +16,92 @@ pub(super) struct Kept {
     pub(super) time: EventTime,
     /// It differs from the row before in what is sorted by.
     pub(super) begins_peers: bool,
-    /// Where its arguments are.
-    pub(super) place: Place,
 }
 
 /// What is kept of a key.
 #[derive(Debug, Default)]
 pub(super) struct Partition {
-    /// Rows before the first one that is kept.
-    pub(super) before: u64,
-    /// In order; all of the first are computed, the others wait for later ones.
+    /// The number of the first row that is kept.
+    pub(super) first: usize,
     pub(super) rows: VecDeque<Kept>,
+    /// The number of the first row that is not computed; it waits for later ones.
     pub(super) computed: usize,
+    /// The number of the first row whose arguments are kept, and where they are.
+    pub(super) first_stored: usize,
+    pub(super) stored: VecDeque<Place>,
     /// Where the rows that are not computed are as a whole; empty if no row ever waits.
     pub(super) unsent: VecDeque<Place>,
+}
+
+impl Partition {
+    /// The number that the next row gets.
+    pub(super) fn end(&self) -> usize {
+        self.first + self.rows.len()
+    }
+
+    pub(super) fn row(&self, number: usize) -> &Kept {
+        &self.rows[number - self.first]
+    }
+
+    /// The number of the first row for which `is` does not hold; it holds for none after that.
+    pub(super) fn first_but(&self, is: impl Fn(&Kept) -> bool) -> usize {
+        self.first + self.rows.partition_point(is)
+    }
+
+    /// Drops the rows below a number.
+    pub(super) fn drop_rows(&mut self, below: usize) {
+        let drop = below.min(self.computed).saturating_sub(self.first);
+        self.rows.drain(..drop);
+        self.first += drop;
+    }
+
+    /// Drops the arguments of the rows below a number; tells how many.
+    pub(super) fn drop_stored(&mut self, below: usize) -> usize {
+        let drop = below.saturating_sub(self.first_stored).min(self.stored.len());
+        self.stored.drain(..drop);
+        self.first_stored += drop;
+        drop
+    }
 }
 
 /// The rows of one partition among those gathered.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) slot: u32,
-    /// Rows of the partition before the first one here.
-    pub(super) before: u64,
+    /// The number of the first row that is gathered.
+    pub(super) first: usize,
+    /// The places of the rows that are gathered.
     pub(super) rows: Range<usize>,
-    /// Those that are computed now.
+    /// The numbers of the rows that are computed now.
     pub(super) computed: Range<usize>,
 }
 
 impl Segment {
-    /// The number of rows of the partition before place `at`.
-    pub(super) fn number(&self, at: usize) -> u64 {
-        self.before + (at - self.rows.start) as u64
+    /// The place of the row `number`, or the nearest one.
+    pub(super) fn place(&self, number: usize) -> usize {
+        (self.rows.start + number.saturating_sub(self.first)).min(self.rows.end)
     }
 
-    /// The place that has `number` rows of the partition before it.
-    pub(super) fn place(&self, number: u64) -> usize {
-        let after = usize::try_from(number.saturating_sub(self.before)).unwrap_or(usize::MAX);
-        self.rows.start.saturating_add(after).min(self.rows.end)
+    /// The places of a frame.
+    pub(super) fn places(&self, span: &Range<usize>) -> Range<usize> {
+        self.place(span.start)..self.place(span.end)
     }
 }
 
 /// The rows of some partitions, one partition after the other.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) times: Vec<EventTime>,
-    pub(super) begins_peers: Vec<bool>,
     /// The arguments.
     pub(super) columns: Vec<ArrayRef>,
     pub(super) segments: Vec<Segment>,
+    /// Of each row that is computed, whether it is no peer of the one before.
+    pub(super) begins_peers: Vec<bool>,
 }
 
 impl Rows {
     /// How many rows are computed.
     pub(super) fn computed(&self) -> usize {
         self.segments.iter().map(|segment| segment.computed.len()).sum()
-    }
-
-    /// The first row of the segment that is a peer of the one at `at`.
-    pub(super) fn first_peer(&self, segment: &Segment, at: usize) -> usize {
-        let before = &self.begins_peers[segment.rows.start..=at];
-        segment.rows.start + before.iter().rposition(|begins| *begins).unwrap_or(0)
     }
 
     /// Each segment with the part of `values` that is about its computed rows.
@@ -87,5 +115,11 @@ impl Rows {
             rest = others;
             (segment, these)
         })
+    }
+
+    /// The places of frames.
+    pub(super) fn places(&self, spans: &[Range<usize>]) -> Vec<Range<usize>> {
+        let segments = self.by_segment(spans);
+        segments.flat_map(|(segment, spans)| spans.iter().map(|span| segment.places(span))).collect()
     }
 }

@@ -1,11 +1,10 @@
 //! The state of [`Over`] as tables.
 
-use arrow::array::RecordBatch;
 use lineshaft_engine::Result;
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::time::Watermark;
 
-use super::call::{signed, unsigned};
+use super::call::{number, signed};
 use super::rows::{Kept, Partition};
 use super::{Over, other_plan};
 use crate::window::row_store::Place;
@@ -15,7 +14,8 @@ use crate::window::waiting::Rows;
 const PROGRESS: &str = "progress";
 const PARTITIONS: &str = "partitions";
 const WAITING: &str = "waiting";
-const KEPT: &str = "kept";
+const ROWS: &str = "rows";
+const STORED: &str = "stored";
 const UNSENT: &str = "unsent";
 
 /// The table of what a call remembers.
@@ -34,13 +34,17 @@ impl Over {
             return Ok(snapshot);
         }
         let slots: Vec<u32> = (0..).take(self.partitions.len()).collect();
-        let of = |number: fn(&Partition) -> u64| self.partitions.iter().map(|p| signed(number(p))).collect();
+        let of = |number: fn(&Partition) -> usize| {
+            self.partitions.iter().map(|partition| signed(number(partition) as u64)).collect()
+        };
         let partitions = StateTable {
             numbers: vec![
-                of(|partition| partition.before),
-                of(|partition| partition.computed as u64),
-                of(|partition| partition.rows.len() as u64),
-                of(|partition| partition.unsent.len() as u64),
+                of(|partition| partition.first),
+                of(|partition| partition.computed),
+                of(|partition| partition.first_stored),
+                of(|partition| partition.rows.len()),
+                of(|partition| partition.stored.len()),
+                of(|partition| partition.unsent.len()),
             ],
             keys: self.interner.columns(&slots)?,
             values: Vec::new(),
@@ -63,18 +67,18 @@ impl Over {
 
     /// The rows of all partitions, one partition after the other.
     fn save_rows(&self, snapshot: &mut Snapshot) -> Result<()> {
-        let kept: Vec<&Kept> = self.partitions.iter().flat_map(|partition| &partition.rows).collect();
-        if !kept.is_empty() {
-            let places: Vec<Place> = kept.iter().map(|row| row.place).collect();
-            let table = StateTable {
-                numbers: vec![
-                    kept.iter().map(|row| row.time).collect(),
-                    kept.iter().map(|row| i64::from(row.begins_peers)).collect(),
-                ],
-                keys: Vec::new(),
-                values: self.kept.pick(&places)?,
-            };
-            snapshot.put(KEPT, table.into_batch()?);
+        let rows: Vec<&Kept> = self.partitions.iter().flat_map(|partition| &partition.rows).collect();
+        if !rows.is_empty() {
+            let times = rows.iter().map(|row| row.time).collect();
+            let begins_peers = rows.iter().map(|row| i64::from(row.begins_peers)).collect();
+            let table =
+                StateTable { numbers: vec![times, begins_peers], keys: Vec::new(), values: Vec::new() };
+            snapshot.put(ROWS, table.into_batch()?);
+        }
+        let stored: Vec<Place> =
+            self.partitions.iter().flat_map(|partition| partition.stored.iter().copied()).collect();
+        if !stored.is_empty() {
+            snapshot.put(STORED, self.kept.table(&stored)?);
         }
         let unsent: Vec<Place> =
             self.partitions.iter().flat_map(|partition| partition.unsent.iter().copied()).collect();
@@ -98,16 +102,16 @@ impl Over {
         };
         self.waiting.restore(watermark, waiting);
         let Some(partitions) = snapshot.take(PARTITIONS) else { return Ok(()) };
-        let partitions = StateTable::from_batch(&partitions, 4, self.options.keys.len())?;
+        let partitions = StateTable::from_batch(&partitions, 6, self.options.keys.len())?;
         let mut slots = Vec::new();
         self.interner.intern(&partitions.keys, partitions.rows(), &mut slots)?;
-        let number = |column: usize, row: usize| unsigned(partitions.numbers[column][row]);
-        let size = |column, row| usize::try_from(number(column, row)).map_err(|_| other_plan());
         let mut counts = Vec::new();
         for row in 0..partitions.rows() {
-            let computed = size(1, row)?;
-            self.partitions.push(Partition { before: number(0, row), computed, ..Partition::default() });
-            counts.push([size(2, row)?, size(3, row)?]);
+            let [first, computed, first_stored, rows, stored, unsent] =
+                [0, 1, 2, 3, 4, 5].map(|column: usize| number(partitions.numbers[column][row]));
+            let (first, computed, first_stored) = (first?, computed?, first_stored?);
+            self.partitions.push(Partition { first, computed, first_stored, ..Partition::default() });
+            counts.push([rows?, stored?, unsent?]);
         }
         self.put_back_rows(&mut snapshot, &counts)?;
         for (place, call) in self.calls.iter_mut().enumerate() {
@@ -118,21 +122,28 @@ impl Over {
         Ok(())
     }
 
-    fn put_back_rows(&mut self, snapshot: &mut Snapshot, counts: &[[usize; 2]]) -> Result<()> {
-        if let Some(kept) = snapshot.take(KEPT) {
-            let table = StateTable::from_batch(&kept, 2, 0)?;
-            self.live = kept.num_rows();
-            let places = self.kept.push(table.values, kept.num_rows());
-            let rows = table.numbers[0].iter().zip(&table.numbers[1]).zip(places);
-            let mut rows =
-                rows.map(|((time, begins), place)| Kept { time: *time, begins_peers: *begins == 1, place });
-            for (partition, [count, _]) in self.partitions.iter_mut().zip(counts) {
+    fn put_back_rows(&mut self, snapshot: &mut Snapshot, counts: &[[usize; 3]]) -> Result<()> {
+        if let Some(rows) = snapshot.take(ROWS) {
+            let table = StateTable::from_batch(&rows, 2, 0)?;
+            let mut rows = table.numbers[0]
+                .iter()
+                .zip(&table.numbers[1])
+                .map(|(time, begins)| Kept { time: *time, begins_peers: *begins == 1 });
+            for (partition, [count, ..]) in self.partitions.iter_mut().zip(counts) {
                 partition.rows.extend(rows.by_ref().take(*count));
             }
         }
+        if let Some(stored) = snapshot.take(STORED) {
+            self.live = stored.num_rows();
+            let mut places = self.kept.restore(&stored)?;
+            for (partition, [_, count, _]) in self.partitions.iter_mut().zip(counts) {
+                partition.stored.extend(places.by_ref().take(*count));
+            }
+        }
         if let Some(unsent) = snapshot.take(UNSENT) {
-            let mut places = self.restored(&unsent)?;
-            for (slot, [_, count]) in (0..).zip(counts) {
+            self.unsent_rows = unsent.num_rows();
+            let mut places = self.unsent.restore(&unsent)?;
+            for (slot, [.., count]) in (0..).zip(counts) {
                 self.partitions[slot as usize].unsent.extend(places.by_ref().take(*count));
                 if *count > 0 {
                     self.unsent_slots.insert(slot);
@@ -140,10 +151,5 @@ impl Over {
             }
         }
         Ok(())
-    }
-
-    fn restored(&mut self, unsent: &RecordBatch) -> Result<impl Iterator<Item = Place> + use<>> {
-        self.unsent_rows = unsent.num_rows();
-        self.unsent.restore(unsent)
     }
 }

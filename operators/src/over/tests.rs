@@ -1,6 +1,6 @@
 use arrow::array::{AsArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use lineshaft_engine::expression::Column;
+use lineshaft_engine::expression::{Aggregate, Column, Expression, Moment};
 use lineshaft_engine::testing::{Step, lines, run, table};
 use proptest::prelude::*;
 
@@ -90,7 +90,8 @@ fn rows_are_kept_only_as_long_as_a_frame_needs_them() {
     for i in 0..100 {
         let rows = table(&format!("ts:ts machine:s x:f \n {i} a {i} \n {i} b -"));
         run(&mut over, 1, vec![Step::Rows(0, rows), Step::Watermark(f64::from(i) + 0.5)]).unwrap();
-        assert!(over.live <= 4, "{} rows", over.live);
+        let rows: usize = over.partitions.iter().map(|partition| partition.rows.len()).sum();
+        assert!(over.live <= 4 && rows <= 2, "{} and {rows} rows", over.live);
     }
 }
 
@@ -116,9 +117,48 @@ fn batch(rows: &[Reading]) -> RecordBatch {
     table(&format!("ts:ts machine:s x:f \n {}", lines.join("\n")))
 }
 
+/// A statistic that is a moment.
+#[derive(Debug)]
+struct OfMoment(Arc<dyn Aggregate>, Moment);
+
+impl Aggregate for OfMoment {
+    fn accumulator(&self) -> Result<Box<dyn lineshaft_engine::expression::Accumulator>> {
+        self.0.accumulator()
+    }
+
+    fn arguments(&self) -> &[Arc<dyn Expression>] {
+        self.0.arguments()
+    }
+
+    fn filter(&self) -> Option<&Arc<dyn Expression>> {
+        None
+    }
+
+    fn result(&self) -> &Field {
+        self.0.result()
+    }
+
+    fn state(&self) -> &[Field] {
+        self.0.state()
+    }
+
+    fn moment(&self) -> Option<Moment> {
+        Some(self.1)
+    }
+}
+
 fn all_kinds() -> Vec<(Function, Frame, DataType)> {
     let sum = || Function::Aggregate(aggregate(Statistic::Sum, 2, None));
+    let moment = |moment| Function::Aggregate(Arc::new(OfMoment(aggregate(Statistic::Sum, 2, None), moment)));
+    let variance = Moment::Variance { sample: true };
     vec![
+        (moment(variance), seconds(-4, 0), DataType::Float64),
+        (moment(Moment::Mean), rows_between(-60, 2), DataType::Float64),
+        (moment(Moment::Max), seconds(-6, -1), DataType::Float64),
+        (moment(Moment::Min), seconds(1, 4), DataType::Float64),
+        (moment(Moment::Sum), so_far(), DataType::Float64),
+        (moment(Moment::Rows), so_far(), DataType::Int64),
+        (moment(Moment::Count), seconds(-2, 1), DataType::Int64),
         (sum(), rows_between(-3, 1), DataType::Float64),
         (sum(), seconds(-4, 2), DataType::Float64),
         (last_x(2, true), so_far(), DataType::Float64),
@@ -172,18 +212,23 @@ proptest! {
         values in prop::collection::vec(prop::option::weighted(0.9, -1000..1000), 1..200),
         length in 1_usize..120,
     ) {
-        use lineshaft_engine::expression::Moment;
         let column: Float64Array = values.iter().map(|x| x.map(f64::from)).collect();
         let rows = Rows {
-            times: vec![0; values.len()],
-            begins_peers: vec![true; values.len()],
             columns: vec![Arc::new(column.clone())],
-            segments: vec![Segment { slot: 0, before: 0, rows: 0..values.len(), computed: 0..values.len() }],
+            segments: vec![Segment { slot: 0, first: 0, rows: 0..values.len(), computed: 0..values.len() }],
+            begins_peers: vec![true; values.len()],
         };
-        let spans = rows_between(1 - i64::try_from(length).unwrap(), 0).spans(&rows);
+        let partition =
+            Partition { rows: vec![Kept { time: 0, begins_peers: true }; values.len()].into(), ..Partition::default() };
+        let frame = rows_between(1 - i64::try_from(length).unwrap(), 0);
+        let mut spans = Vec::new();
+        frame.spans(&partition, 0..values.len(), &mut spans);
         let of = |moment| {
-            let mut function = moments::SlidingMoment { moment, argument: 0 };
-            call::Evaluate::evaluate(&mut function, &rows, &spans).unwrap()
+            let mut function: Box<dyn call::Evaluate> = match frame.is_short(moments::SHORT) {
+                true => Box::new(moments::ShortMoment { moment, argument: 0 }),
+                false => Box::new(moments::SlidingMoment::new(moment, 0)),
+            };
+            function.evaluate(&rows, &spans).unwrap()
         };
         let numbers = |moment| of(moment).as_primitive::<Float64Type>().iter().collect::<Vec<_>>();
         let [sums, means, least, greatest, variances] =

@@ -9,7 +9,7 @@ use arrow::compute::{concat, interleave, take};
 use lineshaft_engine::Result;
 use lineshaft_engine::expression::Expression;
 
-use super::call::{Evaluate, signed, unsigned};
+use super::call::{Evaluate, number, signed, unsigned};
 use super::rows::{Rows, Segment};
 use crate::window::state::StateTable;
 
@@ -66,6 +66,7 @@ impl Evaluate for Within {
         let column = &rows.columns[self.argument];
         let places: Option<Vec<usize>> = (self.value.ignore_nulls && column.null_count() > 0)
             .then(|| (0..column.len()).filter(|row| column.is_valid(*row)).collect());
+        let spans = rows.places(spans);
         let picked = spans.iter().map(|span| self.place(span, places.as_deref()));
         match &self.value.default {
             None => {
@@ -77,6 +78,10 @@ impl Evaluate for Within {
                 Ok(interleave(&[column.as_ref(), default.as_ref()], &picked)?)
             }
         }
+    }
+
+    fn wants_from(&self, _slot: usize, frame: usize) -> usize {
+        frame
     }
 }
 
@@ -91,8 +96,8 @@ pub(super) struct Carried {
 /// What is kept of a partition.
 #[derive(Debug, Default)]
 pub(super) struct Carry {
-    /// Rows of the partition that were in a frame so far.
-    rows: u64,
+    /// The first row of the partition that was in no frame so far.
+    rows: usize,
     /// Of them those that count.
     counted: u64,
     /// The `n`-th value once it is known; counted from the end, the last `n` values.
@@ -133,9 +138,9 @@ impl Carried {
             known.extend((0..values.len()).map(|row| (arrays.len(), row)));
             arrays.push(values);
         }
-        let mut at = segment.place(carry.rows);
+        let mut at = carry.rows;
         for span in spans {
-            for row in at..span.end {
+            for row in segment.place(at)..segment.place(span.end) {
                 if self.value.counts(&column, row) {
                     self.count(carry, &mut known, (0, row));
                 }
@@ -145,7 +150,7 @@ impl Carried {
             // Array 1 is the default.
             picked.push(known.front().copied().filter(|_| is_known).unwrap_or((1, 0)));
         }
-        carry.rows = segment.number(at);
+        carry.rows = at;
         if !known.is_empty() {
             let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
             carry.values = Some(interleave(&arrays, &Vec::from(known))?);
@@ -176,7 +181,7 @@ impl Evaluate for Carried {
         Ok(interleave(&arrays, &picked)?)
     }
 
-    fn needed_from(&self, slot: usize) -> u64 {
+    fn wants_from(&self, slot: usize, _frame: usize) -> usize {
         self.kept.get(slot).map_or(0, |carry| carry.rows)
     }
 
@@ -193,7 +198,7 @@ impl Evaluate for Carried {
             };
             values.push(array.as_ref());
             for _ in 0..array.len() {
-                let row = [slot, signed(carry.rows), signed(carry.counted), i64::from(count > 0)];
+                let row = [slot, signed(carry.rows as u64), signed(carry.counted), i64::from(count > 0)];
                 numbers.iter_mut().zip(row).for_each(|(column, number)| column.push(number));
             }
         }
@@ -207,7 +212,7 @@ impl Evaluate for Carried {
         for rows in table.numbers[0].chunk_by(|a, b| a == b) {
             let known = table.numbers[3][start] == 1;
             self.kept.push(Carry {
-                rows: unsigned(table.numbers[1][start]),
+                rows: number(table.numbers[1][start])?,
                 counted: unsigned(table.numbers[2][start]),
                 values: known.then(|| table.values[0].slice(start, rows.len())),
             });

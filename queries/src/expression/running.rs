@@ -117,7 +117,7 @@ fn arrays(row: &[ScalarValue]) -> Result<Vec<ArrayRef>> {
 }
 
 /// The rows `start..start + len` of the arguments that `keep` lets through.
-fn slices(
+pub(super) fn slices(
     arguments: &[ArrayRef],
     keep: Option<&BooleanArray>,
     start: usize,
