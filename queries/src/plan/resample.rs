@@ -33,6 +33,7 @@ impl Lowering<'_> {
             schema: Arc::clone(&schema),
         };
         let from = self.lower(&resample.input)?;
+        self.only_added(from, "RESAMPLE")?;
         debug_assert_eq!(arrow_schema(&resample.input).fields().len(), options.fillings.len());
         let route = if keys.is_empty() { Route::Gather } else { Route::ByKey(keys) };
         Ok(self.node("RESAMPLE", vec![Input { from, route }], vec![schema], false, move |_| {
