@@ -279,10 +279,10 @@ fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
         24,
     );
     refused(
-        "SELECT window_start, count(*) FROM TUMBLE(readings, ts, INTERVAL '1' SECOND) GROUP BY window_start \
+        "SELECT window_start, count(*) FROM SESSION(readings, ts, INTERVAL '1' SECOND) GROUP BY window_start \
              EMIT EVERY INTERVAL '1' SECOND",
-        "EMIT EVERY",
-        100,
+        "EMIT EVERY without TUMBLE, HOP or CUMULATE",
+        101,
     );
     refused("SELECT x FROM readings ORDER BY x", "ORDER BY in a view", 24);
     refused("SELECT x FROM readings LIMIT 3", "LIMIT without ORDER BY in a view", 24);
@@ -305,11 +305,6 @@ fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
         .tells("not supported yet: slope without a time over rows that may be taken back")
         .tells("give the time of the rows: slope(..., ts)");
     refused("SELECT now() AS t FROM readings", "function \"now\"", 8);
-    refused(
-        "SELECT nth_value(x, 2 ORDER BY ts) FROM TUMBLE(readings, ts, INTERVAL '1' SECOND) GROUP BY window_start",
-        "nth_value with ORDER BY",
-        8,
-    );
     let actuator = |mode: &str, interlock: &str| {
         check(&format!(
             "CREATE ACTUATOR d WITH (connector = 'stdout', mode = '{mode}')

@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod examples;
 mod golden;
+mod late_rows;
 mod oracle;
 mod pages;
 mod resume;

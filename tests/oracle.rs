@@ -51,8 +51,8 @@ impl Connectors for AnyConnector {
 }
 
 /// Sources, queries as views, and a sink for each that is compared.
-fn program(queries: &[Query]) -> String {
-    let mut sql = rows::DECLARATIONS.to_owned();
+fn program(declarations: &str, queries: &[Query]) -> String {
+    let mut sql = declarations.to_owned();
     for query in queries {
         sql.push_str(&format!("CREATE VIEW {} AS {};\n", query.name, query.sql));
         sql.push_str(&format!("CREATE SINK {0} FROM {0} WITH (connector = 'memory');\n", query.name));
@@ -107,8 +107,8 @@ fn streamed(
 }
 
 /// What differs between streaming and batch, and between numbers of workers.
-fn differences(queries: &[Query], input: &Input) -> Vec<String> {
-    let sql = program(queries);
+fn differences(declarations: &str, queries: &[Query], input: &Input) -> Vec<String> {
+    let sql = program(declarations, queries);
     let tables = input.tables();
     let expected = batch(&sql, queries, &tables);
     let mut found = Vec::new();
@@ -142,7 +142,11 @@ fn differences(queries: &[Query], input: &Input) -> Vec<String> {
 
 /// Streams the queries over random inputs, the same ones at every run.
 fn check(queries: &[Query]) {
-    if let Err(errors) = Engine::from_sql(&program(queries)) {
+    check_under(rows::DECLARATIONS, queries);
+}
+
+fn check_under(declarations: &str, queries: &[Query]) {
+    if let Err(errors) = Engine::from_sql(&program(declarations, queries)) {
         panic!("{errors}");
     }
     let config = ProptestConfig {
@@ -153,7 +157,7 @@ fn check(queries: &[Query]) {
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let result = runner.run(&rows::input(), |input| {
-        let found = differences(queries, &input);
+        let found = differences(declarations, queries, &input);
         proptest::prop_assert!(found.is_empty(), "\n{}", found.join("\n"));
         Ok(())
     });
@@ -200,6 +204,30 @@ fn functions_per_window_equal_batch() {
 #[test]
 fn windows_of_windows_of_every_kind_equal_batch() {
     check(windows::NESTED);
+}
+
+#[test]
+fn rows_of_windows_and_bounds_among_other_columns_equal_batch() {
+    check(windows::ROWS);
+}
+
+/// The same sources, of which the first allows for late rows where it declared disorder.
+fn patient() -> String {
+    let declared = "INTERVAL '2' SECOND\n) WITH (connector = 'memory', bounded = true);";
+    let patient = "INTERVAL '300' MILLISECOND\n) WITH (connector = 'memory', bounded = true, allowed_lateness = '2 s');";
+    assert!(rows::DECLARATIONS.contains(declared));
+    rows::DECLARATIONS.replacen(declared, patient, 1)
+}
+
+#[test]
+fn windows_that_late_rows_correct_equal_batch() {
+    check_under(&patient(), windows::CORRECTED);
+    check_under(&patient(), windows::NESTED);
+}
+
+#[test]
+fn windows_that_are_given_early_equal_batch() {
+    check(windows::EARLY);
 }
 
 #[test]
@@ -296,7 +324,7 @@ fn files_of_every_format_and_compression_give_the_rows_of_memory() {
         let folder = tempfile::tempdir().unwrap();
         let files = files::write(folder.path(), &input.readings());
         for query in queries {
-            let (rows, _) = streamed(&program(&[query]), &[query], &input.tables(), 1);
+            let (rows, _) = streamed(&program(rows::DECLARATIONS, &[query]), &[query], &input.tables(), 1);
             let expected = bits(&rows["sums"]);
             for (file, format) in &files {
                 let path = folder.path().join(file);

@@ -70,6 +70,9 @@ pub struct WatermarkRule {
     pub column: usize,
     /// How far rows may be out of order, microseconds.
     pub disorder: i64,
+    /// A row that is below the watermark by no more than this (microseconds) is passed on as if it were not late: who
+    /// cares waits for so long, or corrects what it gave.
+    pub allowed_lateness: i64,
     /// Columns of the key that has a watermark of its own; empty: one watermark for all rows of a partition.
     pub per_key: Vec<usize>,
     /// A partition or key that is silent for so long (wall clock, microseconds) no longer holds the watermark back.

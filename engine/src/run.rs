@@ -344,6 +344,7 @@ mod tests {
         let watermark = WatermarkRule {
             column: 0,
             disorder: 10_000_000,
+            allowed_lateness: 0,
             per_key: vec![],
             idle_after: None,
             max_future: None,

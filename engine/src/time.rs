@@ -20,6 +20,15 @@ impl Watermark {
     /// The stream has ended: every window closes.
     pub const END: Self = Self(i64::MAX);
 
+    /// The watermark of a stream that is so many microseconds behind this one.
+    #[must_use]
+    pub fn less(self, micros: i64) -> Self {
+        match self {
+            Self::START | Self::END => self,
+            Self(at) => Self(at.saturating_sub(micros)),
+        }
+    }
+
     /// True if a span of event time that ends (exclusively) at `end` can get no more rows.
     pub fn passes(self, end: EventTime) -> bool {
         end <= self.0

@@ -4,7 +4,8 @@
 //! ```text
 //! watermark of a partition or key = largest event time seen - disorder
 //! watermark of the source         = the least of them, without those that ended or are idle; never going back
-//! late                            = below the watermark of its partition or key, or of the source
+//! late                            = below the watermark of its partition or key, or of the source, by more than the
+//!                                   lateness that is allowed
 //! ```
 //!
 //! - **Keys of a source that ends.** In a file a key may begin anywhere, such as where the rows are sorted by machine.
@@ -239,6 +240,12 @@ impl SourceClock {
         self.watermark
     }
 
+    /// No row below it passes any more: the watermark less the lateness that is allowed.
+    pub(crate) fn passed(&mut self, now: i64) -> Watermark {
+        let lateness = self.rule.as_ref().map_or(0, |rule| rule.allowed_lateness);
+        self.watermark(now).less(lateness)
+    }
+
     fn reached(&self, rule: &WatermarkRule, now: i64) -> Option<EventTime> {
         if self.is_bounded && !rule.per_key.is_empty() {
             return self.partitions.iter().filter(|p| !p.ended).map(|p| p.rest).min();
@@ -299,9 +306,7 @@ impl SourceClock {
         let mut fates = None;
         for block in (0..times.len()).step_by(BLOCK) {
             let rows = block..times.len().min(block + BLOCK);
-            if let Some(newest) =
-                all_on_time(times, rows.clone(), largest, rule.disorder, source, latest_allowed)
-            {
+            if let Some(newest) = all_on_time(times, rows.clone(), largest, rule, source, latest_allowed) {
                 largest = newest;
                 continue;
             }
@@ -312,7 +317,7 @@ impl SourceClock {
                     let time = times.value(row);
                     if time > latest_allowed {
                         Fate::Future
-                    } else if time < largest.saturating_sub(rule.disorder).max(source) {
+                    } else if rule.is_late(time, largest.saturating_sub(rule.disorder).max(source)) {
                         Fate::Late
                     } else {
                         largest = largest.max(time);
@@ -354,7 +359,7 @@ impl SourceClock {
             }
             let progress = self.keys.entry((partition, key)).or_insert_with(|| Progress::of_key(now));
             progress.seen_at = now;
-            if time < progress.watermark(rule.disorder).max(source) {
+            if rule.is_late(time, progress.watermark(rule.disorder).max(source)) {
                 fates[row] = Fate::Late;
             } else {
                 progress.largest = progress.largest.max(time);
@@ -374,7 +379,7 @@ fn all_on_time(
     times: &TimestampMicrosecondArray,
     rows: Range<usize>,
     largest: EventTime,
-    disorder: i64,
+    rule: &WatermarkRule,
     source: EventTime,
     latest_allowed: EventTime,
 ) -> Option<EventTime> {
@@ -385,7 +390,14 @@ fn all_on_time(
     let (least, newest) = times
         .iter()
         .fold((EventTime::MAX, largest), |(least, newest), time| (least.min(*time), newest.max(*time)));
-    (newest <= latest_allowed && least >= newest.saturating_sub(disorder).max(source)).then_some(newest)
+    let watermark = newest.saturating_sub(rule.disorder).max(source);
+    (newest <= latest_allowed && !rule.is_late(least, watermark)).then_some(newest)
+}
+
+impl WatermarkRule {
+    fn is_late(&self, time: EventTime, watermark: EventTime) -> bool {
+        time < watermark.saturating_sub(self.allowed_lateness)
+    }
 }
 
 fn split(rows: &RecordBatch, fates: &[Fate], rule: &WatermarkRule, now: i64) -> Result<Stamped> {
@@ -446,7 +458,14 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     fn rule(per_key: Vec<usize>) -> WatermarkRule {
-        WatermarkRule { column: 0, disorder: 2 * SECOND, per_key, idle_after: None, max_future: None }
+        WatermarkRule {
+            column: 0,
+            disorder: 2 * SECOND,
+            allowed_lateness: 0,
+            per_key,
+            idle_after: None,
+            max_future: None,
+        }
     }
 
     fn rows(of: &[(i64, &str)]) -> RecordBatch {
@@ -470,6 +489,21 @@ mod tests {
         let count: usize = all.iter().map(|row| late(&single.stamp(rows(&[*row]), 0, 0).unwrap())).sum();
         assert_eq!(count, 2);
         assert_eq!(single.watermark(0), Watermark(18 * SECOND));
+    }
+
+    #[test]
+    fn a_row_within_the_allowed_lateness_passes_and_moves_no_watermark() {
+        for (keys, at_once) in [(vec![], true), (vec![], false), (vec![1], true), (vec![1], false)] {
+            let patient = WatermarkRule { allowed_lateness: 5 * SECOND, ..rule(keys) };
+            let mut clock = SourceClock::new(Some(patient), &[Partition::default()], false, 0);
+            let all = [(20, "a"), (13, "a"), (12, "a"), (18, "a")];
+            let batches =
+                if at_once { vec![all.to_vec()] } else { all.iter().map(|row| vec![*row]).collect() };
+            let stamped: Vec<_> =
+                batches.iter().map(|batch| clock.stamp(rows(batch), 0, 0).unwrap()).collect();
+            assert_eq!(stamped.iter().map(late).sum::<usize>(), 1, "12 s is 6 s below the watermark");
+            assert_eq!(clock.watermark(0), Watermark(18 * SECOND));
+        }
     }
 
     #[test]

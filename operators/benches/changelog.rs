@@ -72,9 +72,8 @@ fn rows() -> Vec<RecordBatch> {
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn reference() -> Vec<RecordBatch> {
     let first = batch((0..KEYS).collect(), vec![0.0; usize::try_from(KEYS).expect("small")]);
-    let change = |part: i64| {
-        batch((0..10).map(|key| (part * 10 + key) % KEYS).collect(), vec![(part + 1) as f64; 10])
-    };
+    let change =
+        |part: i64| batch((0..10).map(|key| (part * 10 + key) % KEYS).collect(), vec![(part + 1) as f64; 10]);
     std::iter::once(first).chain((0..ROWS / BATCH).map(change)).collect()
 }
 
@@ -147,7 +146,8 @@ fn run(workers: usize) {
     assert_eq!(count.0.load(Ordering::Relaxed), ROWS, "each row is joined once");
     let bytes = (memory("VmHWM:") - before) * 1024.0 * 1024.0 / ROWS as f64;
     let rate = ROWS as f64 / seconds / 1e6;
-    let text = format!("| {workers} | {rate:.2} M rows/s | {bytes:.0} bytes of peak memory a row of 16 bytes |\n");
+    let text =
+        format!("| {workers} | {rate:.2} M rows/s | {bytes:.0} bytes of peak memory a row of 16 bytes |\n");
     std::io::stdout().write_all(text.as_bytes()).expect("a standard output");
 }
 

@@ -21,7 +21,7 @@ use lineshaft_operators::model::{Algorithm, Task, Training};
 use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
 use crate::context::{Context, Functions, RelationSource, Relations, parser_options};
 use crate::error::{NameKind, QueryError, from_datafusion};
-use crate::event_time::{fill_event_time, is_table, windows_of};
+use crate::event_time::{emit_every, fill_event_time, is_table, windows_of};
 use crate::functions::mark_calls;
 use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
@@ -29,7 +29,7 @@ use crate::predict::Predict;
 use crate::program::{
     Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times, relations_of,
 };
-use crate::span::{SourceFile, Span, StatementText};
+use crate::span::{SourceFile, Span, Spanned, StatementText};
 use crate::statement::{
     CreateActuator, CreateModel, CreateOptimizer, CreateView, Emit, InsertInto, Options, SelectQuery,
     Statement,
@@ -326,12 +326,9 @@ impl Binder<'_> {
 
     /// Plans a query; reports its errors and gives `None` if there are any. The first plan is as it was written.
     fn plan(&self, query: &SelectQuery) -> Option<(LogicalPlan, View)> {
-        if let Some(emit) = query.emit.as_ref().filter(|emit| matches!(emit.value, Emit::Every(_))) {
-            self.errors.borrow_mut().push(QueryError::not_supported("EMIT EVERY", emit.span));
-            return None;
-        }
         let planned = self.logical(&query.query).and_then(|raw| {
-            let logical = fill_event_time(raw, &|name| self.times_of(name))?;
+            let filled = fill_event_time(raw, &|name| self.times_of(name))?;
+            let logical = early(filled, query.emit.as_ref())?;
             check_deterministic(&logical)?;
             let plan = optimize(logical.clone())?;
             let view = View { logical: logical.clone(), plan, is_materialized: false, span: query.span };
@@ -599,6 +596,15 @@ impl Binder<'_> {
         let columns: Result<Vec<Expr>> = columns.collect();
         LogicalPlanBuilder::from(raw).project(columns?)?.build()
     }
+}
+
+/// The plan of a query with what its `EMIT` says.
+fn early(plan: LogicalPlan, emit: Option<&Spanned<Emit>>) -> Result<LogicalPlan> {
+    let Some(Spanned { value: Emit::Every(every), span }) = emit else { return Ok(plan) };
+    emit_every(plan, *every)?.ok_or_else(|| {
+        let error = QueryError::not_supported("EMIT EVERY without TUMBLE, HOP or CUMULATE", *span);
+        external(error.with_help("leave it out: other windows are given when they close"))
+    })
 }
 
 /// A function that gives another value at each call would give another result at each replay.

@@ -36,6 +36,8 @@ pub struct SourceEntry {
     pub idle_after: Option<i64>,
     /// `max_future`, microseconds.
     pub max_future: Option<i64>,
+    /// `allowed_lateness`, microseconds; 0 without one.
+    pub allowed_lateness: i64,
 }
 
 /// A row whose event time is further ahead of its arrival than this is kept aside, unless `max_future` says otherwise:
@@ -67,11 +69,6 @@ impl SourceEntry {
         if let Some(deduplicate) = &statement.deduplicate {
             check_deduplicate(statement, deduplicate, errors);
         }
-        for later in ["allowed_lateness"] {
-            if let Some(entry) = statement.options.get(later) {
-                errors.push(QueryError::not_supported(format!("option {later:?}"), entry.name.span));
-            }
-        }
         let is_bounded = connectors.is_bounded(&declaration);
         let duration = |name: &str, errors: &mut Vec<QueryError>| {
             let entry = statement.options.get(name)?;
@@ -86,7 +83,21 @@ impl SourceEntry {
         };
         let idle_after = duration("idle_after", errors);
         let max_future = duration("max_future", errors).or((!is_bounded).then_some(DEFAULT_MAX_FUTURE));
-        Self { statement: statement.clone(), declaration, is_table, is_bounded, idle_after, max_future }
+        let allowed_lateness = duration("allowed_lateness", errors).unwrap_or(0);
+        if let (Some(entry), None) = (statement.options.get("allowed_lateness"), &statement.watermark) {
+            let message = "allowed_lateness needs a watermark, which tells what is late";
+            let help = "add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND, where ts is the event time";
+            errors.push(QueryError::invalid(message, entry.name.span).with_help(help));
+        }
+        Self {
+            statement: statement.clone(),
+            declaration,
+            is_table,
+            is_bounded,
+            idle_after,
+            max_future,
+            allowed_lateness,
+        }
     }
 
     /// Names and types of all columns.

@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator,
+    BinaryExpr, Distinct, Expr, ExprSchemable, Extension, Join, JoinType, LogicalPlan, Operator,
 };
 use lineshaft_engine::TIMESTAMP;
 
@@ -394,6 +394,20 @@ pub(crate) fn size_of(assign: &AssignWindow) -> Option<i64> {
         WindowKind::Hop { size, .. } | WindowKind::Cumulate { size, .. } => Some(size),
         WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => None,
     }
+}
+
+/// `EMIT EVERY`: the windows over which the query aggregates are given early; `None` if it has none that can be.
+pub(crate) fn emit_every(plan: LogicalPlan, every: i64) -> Result<Option<LogicalPlan>> {
+    let can_be_early =
+        |assign: &AssignWindow| matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. });
+    let early = plan.transform_down(|node| {
+        if let Some(assign) = AssignWindow::of(&node).filter(|assign| can_be_early(assign)) {
+            let plan = LogicalPlan::Extension(Extension { node: Arc::new(assign.clone().emit_every(every)) });
+            return Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump));
+        }
+        Ok(Transformed::no(node))
+    })?;
+    Ok(early.transformed.then_some(early.data))
 }
 
 /// Gives the functions whose result depends on the order of rows the event time as their last argument, where the

@@ -89,6 +89,9 @@ fn watermark(rule: &WatermarkRule, columns: &[&str]) -> String {
         let keys: Vec<&str> = rule.per_key.iter().map(|key| columns[*key]).collect();
         shown += &format!(" per {}", keys.join(", "));
     }
+    if rule.allowed_lateness > 0 {
+        shown += &format!(", rows may be {} late", show(rule.allowed_lateness));
+    }
     if let Some(idle) = rule.idle_after {
         shown += &format!(", idle after {}", show(idle));
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
@@ -25,6 +26,7 @@ mod running;
 mod sliding;
 
 use crate::error::{QueryError, strip_prefix};
+use crate::sorted::Sorted;
 use crate::window_function::external;
 
 /// The expression of the engine for a logical one over rows with the columns of `schema`.
@@ -61,7 +63,7 @@ fn wrap(
 /// the aggregates beside it.
 ///
 /// # Errors
-/// If DataFusion has no physical form for it, or if it needs its input sorted.
+/// If DataFusion has no physical form for it.
 pub fn aggregate(
     expr: &Expr,
     schema: &DFSchema,
@@ -70,23 +72,24 @@ pub fn aggregate(
     let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
     let lowered =
         LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
-    let function = lowered.aggregate.fun();
-    if lowered.aggregate.order_sensitivity().hard_requires()
+    let is_sorted = lowered.aggregate.order_sensitivity().hard_requires()
         && !lowered.order_bys.is_empty()
-        && !sorts_itself(function)
-    {
-        let what = format!("{} with ORDER BY", function.name());
-        return Err(DataFusionError::NotImplemented(what));
-    }
+        && !sorts_itself(lowered.aggregate.fun());
+    let order: Vec<SortOptions> = lowered.order_bys.iter().map(|order| order.options).collect();
     let mut arguments = lowered.aggregate.expressions();
     arguments.extend(lowered.order_bys.iter().map(|order| Arc::clone(&order.expr)));
     let arguments: Vec<_> =
         arguments.into_iter().map(|argument| shared.get(argument, schema)).collect::<Result<_, _>>()?;
     let filter = lowered.filter.map(|filter| wrap(filter, schema.as_arrow())).transpose()?;
-    let state = lowered.aggregate.state_fields()?.iter().map(|field| field.as_ref().clone()).collect();
+    let mut state: Vec<Field> =
+        lowered.aggregate.state_fields()?.iter().map(|field| field.as_ref().clone()).collect();
+    let order = is_sorted.then_some(order);
+    if order.is_some() {
+        state = vec![Sorted::state_field(&arguments)];
+    }
     let result = lowered.aggregate.field().as_ref().clone();
     let moment = if filter.is_none() { moment(&lowered.aggregate, &arguments) } else { None };
-    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, state, result, moment }))
+    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, order, state, result, moment }))
 }
 
 /// True for a function that takes `ORDER BY` and rows in any order, though it does not say so: `WITHIN GROUP` only names
@@ -117,7 +120,7 @@ impl Arguments {
 }
 
 /// What DataFusion said while a column was computed, in words for a user.
-fn failed(error: &DataFusionError) -> Error {
+pub(crate) fn failed(error: &DataFusionError) -> Error {
     Error::operator("expression", error.strip_backtrace())
 }
 
@@ -160,6 +163,8 @@ struct Lowered {
     function: Arc<AggregateFunctionExpr>,
     arguments: Vec<Arc<dyn Expression>>,
     filter: Option<Arc<dyn Expression>>,
+    /// The function wants its rows in this order of its last arguments, and does not sort them.
+    order: Option<Vec<SortOptions>>,
     state: Vec<Field>,
     result: Field,
     moment: Option<Moment>,
@@ -167,6 +172,9 @@ struct Lowered {
 
 impl Aggregate for Lowered {
     fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
+        if let Some(order) = &self.order {
+            return Ok(Box::new(Sorted::new(Arc::clone(&self.function), order.clone(), &self.arguments)));
+        }
         let groups: Box<dyn GroupsAccumulator> = if self.function.groups_accumulator_supported() {
             self.function.create_groups_accumulator().map_err(|error| failed(&error))?
         } else {

@@ -10,7 +10,7 @@
 //! - [`window_function`]: `TUMBLE` and its like in `FROM`; `as_of`: as-of joins; `event_time`: which columns are event time;
 //!   `time_bound`: how a join bounds it
 //! - [`plan`]: logical plan to engine plan; [`expression`]: DataFusion's expressions as the engine's; `partitions`: its
-//!   window functions
+//!   window functions; `sorted`, `row_lists`: aggregates that keep rows
 //! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL
 //! - [`batch`]: batch execution; [`explain`]: a plan as text
 
@@ -31,6 +31,8 @@ mod partitions;
 pub mod plan;
 pub mod predict;
 mod program;
+mod row_lists;
+mod sorted;
 pub mod span;
 pub mod statement;
 mod time_bound;

@@ -174,7 +174,7 @@ pub(crate) fn relation_times(
     match &relation.kind {
         Kind::Source => {
             if let Some(watermark) = &sources[name].statement.watermark {
-                times[watermark.column] = Some(0);
+                times[watermark.column] = Some(sources[name].allowed_lateness);
             }
         }
         Kind::View => {

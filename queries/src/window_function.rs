@@ -77,6 +77,8 @@ pub struct AssignWindow {
     pub(crate) keys: Vec<Column>,
     /// What is equal in all rows of a state window.
     pub(crate) state: Option<Column>,
+    /// `EMIT EVERY`: how often open windows are given, microseconds.
+    pub(crate) every: Option<i64>,
     schema: DFSchemaRef,
 }
 
@@ -94,7 +96,12 @@ impl AssignWindow {
             fields.push((None, Arc::new(Field::new(name, TIMESTAMP, false))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
-        Ok(Self { input, kind, time, keys, state, schema })
+        Ok(Self { input, kind, time, keys, state, every: None, schema })
+    }
+
+    /// The same with `EMIT EVERY`.
+    pub(crate) fn emit_every(self, every: i64) -> Self {
+        Self { every: Some(every), ..self }
     }
 
     /// The columns that say which windows a row is in.
@@ -163,7 +170,8 @@ impl UserDefinedLogicalNodeCore for AssignWindow {
         let time = columns.next().ok_or_else(missing)??;
         let state = self.state.as_ref().and_then(|_| columns.next()).transpose()?;
         let keys = columns.collect::<Result<_>>()?;
-        Self::new(inputs.pop().ok_or_else(missing)?, self.kind, time, keys, state)
+        let new = Self::new(inputs.pop().ok_or_else(missing)?, self.kind, time, keys, state)?;
+        Ok(Self { every: self.every, ..new })
     }
 
     /// A row's windows depend on its time and keys only.

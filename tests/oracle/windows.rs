@@ -99,6 +99,16 @@ pub(super) const AGGREGATES: &[Query] = &[
          GROUP BY window_start, window_end, machine, ok",
     ),
     query(
+        "nth_values",
+        "SELECT window_start, window_end, machine, nth_value(id, 2 ORDER BY x DESC, id) AS a, count(*) AS b \
+         FROM HOP(readings, ts, INTERVAL '2' SECOND, INTERVAL '6' SECOND) GROUP BY window_start, window_end, machine",
+    ),
+    query(
+        "nth_values_from_the_end",
+        "SELECT window_start, machine, nth_value(x, -1 ORDER BY ts, id) FILTER (WHERE ok) AS a \
+         FROM SESSION(readings, ts, INTERVAL '1' SECOND, machine) GROUP BY window_start, window_end, machine",
+    ),
+    query(
         "distinct_rows",
         "SELECT DISTINCT window_start, window_end, machine, line FROM TUMBLE(readings, ts, INTERVAL '5' SECOND) WHERE x > 0",
     ),
@@ -289,5 +299,126 @@ pub(super) const NESTED: &[Query] = &[
         "tumble_of_group",
         "SELECT window_start, max(most) AS a FROM TUMBLE((SELECT window_end AS t, max(rows) AS most FROM small \
          GROUP BY window_end), t, INTERVAL '6' SECOND) GROUP BY window_start",
+    ),
+];
+
+/// Windows of a source whose rows may be late, with what reads them.
+pub(super) const CORRECTED: &[Query] = &[
+    query(
+        "sums",
+        "SELECT window_start, window_end, machine, count(*) AS rows, sum(x) AS total, max(n) AS most, median(x) AS middle \
+         FROM TUMBLE(readings, ts, INTERVAL '2' SECOND) GROUP BY window_start, window_end, machine",
+    ),
+    query(
+        "of_all",
+        "SELECT window_end, count(*) AS a, min(x) AS b FROM TUMBLE(readings, ts, INTERVAL '1' SECOND) GROUP BY window_end",
+    ),
+    query(
+        "hops",
+        "SELECT window_start, window_end, machine, count(DISTINCT line) AS a, avg(x) AS b, array_agg(id ORDER BY id) AS c \
+         FROM HOP(readings, ts, INTERVAL '1' SECOND, INTERVAL '4' SECOND) GROUP BY window_start, window_end, machine \
+         HAVING count(*) > 1",
+    ),
+    query(
+        "so_far",
+        "SELECT window_start, window_end, line, sum(n) AS a \
+         FROM CUMULATE(readings, ts, INTERVAL '1' SECOND, INTERVAL '5' SECOND) GROUP BY window_start, window_end, line",
+    ),
+    query(
+        "sets",
+        "SELECT window_start, machine, line, count(*) AS a FROM TUMBLE(readings, ts, INTERVAL '2' SECOND) \
+         GROUP BY window_start, ROLLUP (machine, line)",
+    ),
+    query("filtered", "SELECT window_end, upper(machine) AS m, total / rows AS a FROM sums WHERE rows > 1"),
+    query(
+        "joined",
+        "SELECT s.window_end, s.machine, s.rows, m.hall FROM sums s LEFT JOIN machines m ON s.machine = m.machine",
+    ),
+    query("joined_twice", "SELECT j.*, t.shift FROM joined j JOIN shifts t ON j.rows = t.bonus"),
+    query("united", "SELECT window_end, rows FROM sums UNION ALL SELECT window_end, a FROM of_all"),
+    query(
+        "sessions",
+        "SELECT window_start, window_end, machine, count(*) AS a FROM SESSION(readings, ts, INTERVAL '1' SECOND, machine) \
+                       GROUP BY window_start, window_end, machine",
+    ),
+    query(
+        "blocks",
+        "SELECT window_end, machine, sum(x) AS a FROM COUNT_WINDOW(readings, ts, 3, machine) GROUP BY window_start, window_end, machine",
+    ),
+    query(
+        "best",
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY rows DESC, machine) AS place \
+         FROM sums) WHERE place <= 2",
+    ),
+    query(
+        "longer",
+        "SELECT window_start, sum(rows) AS a FROM TUMBLE(sums, window_end, INTERVAL '8' SECOND) GROUP BY window_start",
+    ),
+];
+
+/// Windows that are given before they are complete.
+pub(super) const EARLY: &[Query] = &[
+    query(
+        "sums",
+        "SELECT window_start, window_end, machine, count(*) AS rows, sum(x) AS total, max(n) AS most \
+         FROM TUMBLE(readings, ts, INTERVAL '5' SECOND) GROUP BY window_start, window_end, machine \
+         EMIT EVERY INTERVAL '1' MILLISECOND",
+    ),
+    query(
+        "hops",
+        "SELECT window_start, window_end, line, count(*) AS a, max(x) AS b \
+         FROM HOP(readings, ts, INTERVAL '2' SECOND, INTERVAL '8' SECOND) WHERE x > 0 GROUP BY window_start, window_end, line \
+         HAVING count(*) > 1 EMIT EVERY INTERVAL '1' MILLISECOND",
+    ),
+    query(
+        "so_far",
+        "SELECT window_start, window_end, count(*) AS a FROM CUMULATE(others, ts, INTERVAL '2' SECOND, INTERVAL '6' SECOND) \
+         GROUP BY window_start, window_end EMIT EVERY INTERVAL '1' MILLISECOND",
+    ),
+    query(
+        "joined",
+        "SELECT s.window_start, s.machine, s.rows, m.hall FROM sums s JOIN machines m ON s.machine = m.machine",
+    ),
+    query(
+        "longer",
+        "SELECT window_start, sum(rows) AS a FROM TUMBLE(sums, window_end, INTERVAL '10' SECOND) GROUP BY window_start",
+    ),
+];
+
+/// Rows with the bounds of their windows, and bounds among other columns.
+pub(super) const ROWS: &[Query] = &[
+    query("session_rows", "SELECT * FROM SESSION(readings, ts, INTERVAL '1' SECOND, machine)"),
+    query(
+        "session_rows_of_some",
+        "SELECT id, window_end - window_start AS length FROM SESSION(readings, ts, INTERVAL '2' SECOND, line) WHERE x > 0",
+    ),
+    query(
+        "count_rows",
+        "SELECT id, machine, window_start, window_end FROM COUNT_WINDOW(readings, ts, 2, 5, machine)",
+    ),
+    query(
+        "state_rows",
+        "SELECT id, line, window_start, window_end FROM STATE_WINDOW(readings, ts, ok, line)",
+    ),
+    query(
+        "first_of_session",
+        "SELECT id, machine, window_end FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_end, machine ORDER BY ts, id) \
+         AS place FROM SESSION(readings, ts, INTERVAL '1' SECOND, machine)) WHERE place = 1",
+    ),
+    query(
+        "bounds_in_aggregates",
+        "SELECT window_start, machine, max(window_end) AS a, sum(x) AS b, avg(date_part('epoch', ts - window_start)) AS c \
+         FROM TUMBLE(readings, ts, INTERVAL '5' SECOND) GROUP BY window_start, machine",
+    ),
+    query(
+        "bounds_in_groups",
+        "SELECT window_end, ts > window_start + INTERVAL '1' SECOND AS is_later, count(*) AS a \
+         FROM HOP(readings, ts, INTERVAL '2' SECOND, INTERVAL '4' SECOND) \
+         GROUP BY window_end, ts > window_start + INTERVAL '1' SECOND",
+    ),
+    query(
+        "bounds_in_conditions",
+        "SELECT window_start, count(*) AS a FROM TUMBLE(readings, ts, INTERVAL '5' SECOND) \
+         WHERE ts < window_start + INTERVAL '3' SECOND GROUP BY window_start, window_end",
     ),
 ];

@@ -226,7 +226,7 @@ impl Feed {
                 let State { clock, deduplicator, .. } = &mut *state;
                 let mut stamped = clock.stamp(decoded.rows.clone(), partition, now)?;
                 if let Some(deduplicator) = deduplicator {
-                    stamped.deduplicate(deduplicator, clock.watermark(now))?;
+                    stamped.deduplicate(deduplicator, clock.passed(now))?;
                 }
                 Some(stamped)
             }

@@ -6,19 +6,20 @@
 //! - Input 0: the stream, by any route. Input 1: the table, on every worker that has rows of the stream.
 //! - Rows: of the stream any, which keep their weights; of the table inserted, or with a primary key replaced. Out:
 //!   in the order of the stream; several matches in the order of the table.
-//! - State: the table. Cost: a look-up per row, and the size of the table in each epoch that changes it.
+//! - State: the table; of a changelog what was given for its rows, as long as these can be taken back. Cost: a look-up per row, and the size of the table in each epoch that changes it.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take;
+use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{Schema, SchemaRef};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
-use lineshaft_engine::time::EpochHeader;
+use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Error, Result};
 
+use super::remembered::Remembered;
 use super::table::Table;
 
 /// What becomes of a row of the stream without a match.
@@ -60,6 +61,8 @@ pub struct LookupOptions {
     pub output: Vec<(Side, usize)>,
     /// Names and types of the output.
     pub schema: SchemaRef,
+    /// Of a stream that is a changelog, the column of event time: a row below the watermark is not taken back.
+    pub taken_back_by: Option<usize>,
 }
 
 /// `JOIN` and `LEFT JOIN` of a stream with a table.
@@ -70,6 +73,8 @@ pub struct LookupJoin {
     table: Table,
     /// Rows of the stream of this epoch.
     stream: Vec<Batch>,
+    remembered: Option<Remembered>,
+    watermark: Watermark,
 }
 
 /// Which rows are put together: of the stream, and of the table (NULL: none).
@@ -96,25 +101,65 @@ impl LookupJoin {
         Ok(Self {
             joined_schema: Arc::new(Schema::new(nullable.collect::<Vec<_>>())),
             table: Table::new(table_schema, options.primary_key.clone(), options.table_keys.clone())?,
+            remembered: match options.taken_back_by {
+                Some(time) => Some(Remembered::new(time, &options.stream_schema)?),
+                None => None,
+            },
             options,
             stream: Vec::new(),
+            watermark: Watermark::START,
         })
     }
 
     fn join(&self, batch: &Batch) -> Result<Batch> {
+        self.rows(batch, &self.pairs(batch)?)
+    }
+
+    fn pairs(&self, batch: &Batch) -> Result<Pairs> {
         let stream = batch.rows();
         let mut matches = self.table.matches(stream, &self.options.stream_keys)?;
         if let Some(residual) = &self.options.residual {
             self.keep_where(residual.as_ref(), stream, &mut matches)?;
         }
-        let pairs = match self.options.kind {
+        Ok(match self.options.kind {
             LookupKind::Inner => Pairs {
                 stream: matches.iter().map(|(row, _)| *row).collect::<Vec<_>>().into(),
                 table: matches.iter().map(|(_, row)| *row).collect::<Vec<_>>().into(),
             },
             LookupKind::Left => with_unmatched(&matches, stream.num_rows()),
+        })
+    }
+
+    /// Joins rows that are added, and takes back what was given for those that are taken back.
+    fn change(&self, batch: &Batch, remembered: &mut Remembered, output: &mut Output) -> Result<()> {
+        let names = remembered.names(batch.rows())?;
+        let is_added: Vec<bool> = match batch.weights() {
+            Some(weights) => weights.values().iter().map(|weight| *weight > 0).collect(),
+            None => vec![true; batch.num_rows()],
         };
-        self.rows(batch, &pairs)
+        let pairs = self.pairs(batch)?;
+        let joined = self.rows(batch, &pairs)?;
+        let (mut added, mut gone) = (Vec::new(), Vec::new());
+        let mut start = 0;
+        for (row, is_added) in is_added.iter().enumerate() {
+            let rest = &pairs.stream.values()[start..];
+            let len = rest.iter().take_while(|of| **of as usize == row).count();
+            if *is_added {
+                let rows = joined.rows().slice(start, len);
+                remembered.put(&names, row, rows.clone());
+                added.push(rows);
+            }
+            start += len;
+        }
+        for row in is_added.iter().enumerate().filter(|(_, is_added)| !**is_added).map(|(row, _)| row) {
+            gone.push(remembered.take(&names, row)?);
+        }
+        for (rows, weight) in [(gone, -1), (added, 1)] {
+            let rows = concat_batches(&self.options.schema, &rows)?;
+            let weights = vec![weight; rows.num_rows()];
+            output.send(Batch::with_weights(rows, weights.into()));
+        }
+        Ok(())
     }
 
     /// Keeps the matches for which the residual is true.
@@ -194,14 +239,28 @@ impl Operator for LookupJoin {
         Ok(())
     }
 
+    fn on_watermark(&mut self, watermark: Watermark, _output: &mut Output) -> Result<()> {
+        self.watermark = watermark;
+        Ok(())
+    }
+
     fn on_epoch_end(&mut self, _header: EpochHeader, output: &mut Output) -> Result<()> {
         if self.stream.is_empty() {
             return Ok(());
         }
         self.table.update()?;
+        let mut remembered = self.remembered.take();
         for batch in std::mem::take(&mut self.stream) {
-            output.send(self.join(&batch)?);
+            match &mut remembered {
+                Some(remembered) => self.change(&batch, remembered, output)?,
+                None => output.send(self.join(&batch)?),
+            }
         }
+        if let Some(remembered) = &mut remembered {
+            // What is taken back in this epoch was given before the watermark passed it.
+            remembered.forget(self.watermark);
+        }
+        self.remembered = remembered;
         Ok(())
     }
 
@@ -209,12 +268,18 @@ impl Operator for LookupJoin {
         self.table.update()?;
         let mut snapshot = Snapshot::default();
         snapshot.put("table", self.table.rows().clone());
+        if let Some(remembered) = &self.remembered {
+            remembered.save(&self.options.schema, &mut snapshot)?;
+        }
         Ok(snapshot)
     }
 
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let rows = snapshot.take("table");
         self.table.push(rows.ok_or_else(|| Error::operator("join", "a snapshot of another operator"))?);
+        if let Some(remembered) = &mut self.remembered {
+            remembered.load(&mut snapshot)?;
+        }
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! as_of.rs     AsOfJoin: each row with the one row of the other side that is nearest in event time
 //! held.rs      rows of one side that wait for those of the other
 //! keys.rs      the columns of an equality, of both sides, as slots
+//! remembered.rs  what was given for rows that may be taken back
 //! ```
 
 mod as_of;
@@ -14,6 +15,7 @@ mod held;
 mod interval;
 mod keys;
 mod lookup;
+mod remembered;
 mod table;
 
 pub use as_of::{AsOfJoin, AsOfOptions, Nearest};

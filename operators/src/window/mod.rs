@@ -4,12 +4,14 @@
 //! aggregate.rs  WindowAggregate: TUMBLE, HOP, CUMULATE      split.rs      rows of a batch by pane
 //! overlap.rs    panes that several windows share            sliding.rs    merged to hopping windows
 //!                                                           cumulating.rs and to windows that grow
+//! revised.rs    RevisedAggregate: the same, given early and corrected
 //! session.rs    SessionAggregate: SESSION                   arrivals.rs   what these share: rows come in,
 //! state_window.rs  StateAggregate: STATE_WINDOW             waiting.rs    wait for the watermark,
 //! count.rs      CountAggregate: COUNT_WINDOW                row_store.rs  and are picked when their window closes
 //! spans.rs      what sessions and state windows share
 //! assign.rs     AssignWindows: the window columns of each row, without a GROUP BY
 //! complete.rs   CompleteWindows: what is computed of all rows of a window together
+//! unpack.rs     UnpackRows: the rows of sessions, count and state windows
 //! arguments.rs  the aggregates of a window, each argument computed once
 //! moments.rs     count, sum, extremes and variance of a column in one pass
 //! groups.rs     the keys of a pane and their partial results
@@ -18,7 +20,8 @@
 //!
 //! What holds for all of them:
 //!
-//! - Rows are append-only in and out. Output columns: the key, `window_start`, `window_end`, then the results.
+//! - Rows are append-only in and, but for windows that are corrected, out. Output columns: the key, `window_start`,
+//!   `window_end`, then the results.
 //! - Windows of a fixed length are aligned to the Unix epoch. A pane is the slice that hopping windows share.
 //! - A row without event time belongs to no window. A row whose window has closed is left out and counted; the
 //!   source has already kept late rows apart, so there is none unless a plan is wrong.
@@ -44,6 +47,7 @@ pub(crate) mod moments;
 #[cfg(test)]
 mod oracle;
 mod overlap;
+mod revised;
 pub(crate) mod row_store;
 mod session;
 mod sliding;
@@ -51,15 +55,18 @@ mod spans;
 mod split;
 pub(crate) mod state;
 mod state_window;
+mod unpack;
 pub(crate) mod waiting;
 
 pub use aggregate::{WindowAggregate, WindowOptions};
 pub use assign::{AssignOptions, AssignWindows};
 pub use complete::{CompleteOptions, CompleteWindows};
 pub use count::{CountAggregate, CountOptions};
+pub use revised::{RevisedAggregate, RevisedOptions};
 pub use session::{SessionAggregate, SessionOptions};
 pub use spans::FOLD_ROWS;
 pub use state_window::{StateAggregate, StateOptions};
+pub use unpack::UnpackRows;
 
 /// A span of event time, `[start, end)`, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,6 +11,7 @@ use lineshaft_operators::decision::{
     Constraint, Gate, GateOptions, Limits, Mode, Optimizer, OptimizerOptions, Rate, Variable,
 };
 
+use super::revision::Expected;
 use super::{Lowering, Result, internal};
 use crate::context::{Context, Functions, Relations, parser_options};
 use crate::error::{NameKind, QueryError};
@@ -186,7 +187,7 @@ impl Lowering<'_> {
         let problem = Problem::plan(statement, &input, &program.functions, program)?;
         let options = optimizer_options(statement, &input, event_time, &problem)?;
         let outer = std::mem::replace(&mut self.view, name.to_owned());
-        let from = self.lower(&view.plan)?;
+        let from = self.expecting(Expected::Final, |lowering| lowering.lower(&view.plan))?;
         self.only_added(from, "an optimiser")?;
         let output = options.output_schema(&input);
         let route = if options.keys.is_empty() { Route::Gather } else { Route::ByKey(options.keys.clone()) };
@@ -200,7 +201,7 @@ impl Lowering<'_> {
 
     /// The gate of an actuator; gives its log. The commands go to a sink of the actuator's name.
     pub(super) fn actuator(&mut self, name: &str, actuator: &Actuator) -> Result<Origin> {
-        let log = (format!("{name}.log"), false);
+        let log = (format!("{name}.log"), false, Expected::default());
         if let Some(origin) = self.done.get(&log) {
             return Ok(*origin);
         }
@@ -209,7 +210,7 @@ impl Lowering<'_> {
         let outer = std::mem::replace(&mut self.view, name.to_owned());
         let mut inputs = Vec::new();
         for insert in &actuator.inserts {
-            let from = self.lower(&insert.plan)?;
+            let from = self.expecting(Expected::Final, |lowering| lowering.lower(&insert.plan))?;
             self.only_added(from, "commands")?;
             inputs.push(Input { from, route: Route::Local });
         }

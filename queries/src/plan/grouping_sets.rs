@@ -19,6 +19,7 @@ impl Lowering<'_> {
         query: &Aggregate,
         sets: &GroupingSet,
         from: Origin,
+        by_rows: bool,
     ) -> Result<Origin> {
         let all = sets.distinct_expr();
         let schema: SchemaRef = Arc::new(query.schema.as_arrow().clone());
@@ -34,7 +35,7 @@ impl Lowering<'_> {
             let ordinal = seen.iter().filter(|other| **other == id).count() as u64;
             seen.push(id);
             let part = Aggregate::try_new(Arc::clone(&query.input), set.clone(), query.aggr_expr.clone())?;
-            let from = self.grouped(&part, from)?;
+            let from = self.grouped(&part, from, by_rows)?;
             let found = part.schema.columns();
             let mut columns = Vec::with_capacity(schema.fields().len());
             for (expr, field) in all.iter().zip(schema.fields()) {
@@ -55,7 +56,7 @@ impl Lowering<'_> {
 }
 
 /// The sets, each with its expressions once.
-fn sets_of(sets: &GroupingSet) -> Vec<Vec<Expr>> {
+pub(super) fn sets_of(sets: &GroupingSet) -> Vec<Vec<Expr>> {
     let sets = match sets {
         GroupingSet::Rollup(exprs) => (0..=exprs.len()).map(|len| exprs[..len].to_vec()).collect(),
         GroupingSet::Cube(exprs) => (0..1_usize << exprs.len())

@@ -48,11 +48,13 @@ impl Lowering<'_> {
         let right = side(&join.right, &right_keys, !table_is_left)?;
         let widths = [join.left.schema().fields().len(), join.right.schema().fields().len()];
         let (stream, table) = if table_is_left { (right, left) } else { (left, right) };
-        if self.plan.is_changelog(stream.origin) {
-            return self.changelog_join(join);
-        }
         let (stream_plan, table_plan) =
             if table_is_left { (&join.right, &join.left) } else { (&join.left, &join.right) };
+        let is_changelog = self.plan.is_changelog(stream.origin);
+        let taken_back_by = if is_changelog { self.taken_back_by(stream_plan) } else { None };
+        if is_changelog && taken_back_by.is_none() {
+            return self.changelog_join(join);
+        }
         let sides = [(stream_plan.as_ref(), &stream), (table_plan.as_ref(), &table)];
         let residual = join.filter.as_ref().map(|filter| self.residual(filter, sides)).transpose()?;
         let primary_key = self.primary_key(table_plan);
@@ -68,12 +70,17 @@ impl Lowering<'_> {
             stream_schema: self.plan.schema(stream.origin),
             table_schema: self.plan.schema(table.origin),
             schema: Arc::clone(&schema),
+            taken_back_by,
         };
         let inputs = vec![
             Input { from: stream.origin, route: Route::Local },
             Input { from: table.origin, route: Route::Broadcast },
         ];
-        Ok(self.node("lookup join", inputs, vec![schema], false, super::operators::lookup(spec)))
+        let joined = self.node("lookup join", inputs, vec![schema], false, super::operators::lookup(spec));
+        if is_changelog {
+            self.mark_changelog(joined);
+        }
+        Ok(joined)
     }
 
     /// Lowers a side; a key that is computed becomes a column after the others.

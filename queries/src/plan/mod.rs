@@ -17,6 +17,7 @@ mod per_window;
 mod prune;
 mod recursion;
 mod resample;
+mod revision;
 mod wanted;
 mod window;
 
@@ -41,6 +42,7 @@ use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
 use self::prune::Readers;
+use self::revision::Expected;
 use self::wanted::Wanted;
 use crate::as_of::AsOfJoin;
 use crate::can_fail::can_fail;
@@ -184,11 +186,13 @@ struct Lowering<'a> {
     /// Index in the plan by name.
     sources: BTreeMap<String, usize>,
     /// By name, and whether for a look-up.
-    done: HashMap<(String, bool), Origin>,
+    done: HashMap<(String, bool, Expected), Origin>,
     /// The rows of tables are wanted as they come: a look-up keeps one row per primary key itself.
     reads_tables: bool,
     /// The name of what is being lowered, for the names of nodes.
     view: String,
+    /// What is done with its rows.
+    expected: Expected,
     /// Outputs with rows that could not be computed.
     failed: Vec<Origin>,
     /// By view: whether its first such row has been told.
@@ -211,6 +215,7 @@ impl<'a> Lowering<'a> {
             done: HashMap::new(),
             reads_tables: false,
             view: String::new(),
+            expected: Expected::default(),
             failed: Vec::new(),
             told: HashMap::new(),
         }
@@ -242,9 +247,11 @@ impl<'a> Lowering<'a> {
         for sink in program.sinks.iter().filter(|_| runs) {
             let statement = &sink.statement;
             self.view.clone_from(&statement.name.value);
-            let lowered = self.lower(&sink.view.plan);
+            let options = statement.options.to_map();
+            let expected = self.expected_by(&options);
+            let lowered = self.expecting(expected, |lowering| lowering.lower(&sink.view.plan));
             if let Some(from) = self.checked(lowered, sink.view.span, errors) {
-                let added = self.add_sink(&statement.name.value, from, statement.options.to_map());
+                let added = self.add_sink(&statement.name.value, from, options);
                 self.checked(added, statement.span, errors);
             }
         }
@@ -347,6 +354,7 @@ impl<'a> Lowering<'a> {
             let watermark = watermark.map(|watermark| WatermarkRule {
                 column: place(watermark.column),
                 disorder: watermark.disorder_us,
+                allowed_lateness: source.allowed_lateness,
                 per_key: watermark.per.iter().map(|column| place(*column)).collect(),
                 idle_after: source.idle_after,
                 max_future: source.max_future,
@@ -386,7 +394,7 @@ impl<'a> Lowering<'a> {
 
     /// The same; text may come as dictionaries.
     fn compact_relation(&mut self, name: &str) -> Result<Origin> {
-        let place = (name.to_owned(), self.reads_tables);
+        let place = (name.to_owned(), self.reads_tables, self.expected);
         if let Some(origin) = self.done.get(&place) {
             return Ok(*origin);
         }

@@ -10,10 +10,11 @@ use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Batch, Error, Result};
 use lineshaft_operators::join::{LookupJoin, LookupKind, LookupOptions, Side};
 use lineshaft_operators::window::{
-    AssignOptions, AssignWindows, CountAggregate, CountOptions, SessionAggregate, SessionOptions,
-    StateAggregate, StateOptions, WindowAggregate, WindowOptions,
+    AssignOptions, AssignWindows, CountAggregate, CountOptions, RevisedAggregate, RevisedOptions,
+    SessionAggregate, SessionOptions, StateAggregate, StateOptions, WindowAggregate, WindowOptions,
 };
 
+use super::revision::Revision;
 use super::window::Shape;
 
 use crate::window_function::WindowKind;
@@ -25,14 +26,18 @@ pub(super) fn window(shape: Shape, aggregates: Vec<Arc<dyn Aggregate>>, schema: 
     Box::new(move || {
         let (keys, aggregates, schema) = (shape.keys.clone(), aggregates.clone(), Arc::clone(&schema));
         let time = 0;
-        let fixed = |slide, size, grows, keys, aggregates, schema| {
-            WindowAggregate::new(WindowOptions { time, slide, size, grows, keys, aggregates, schema })
+        let fixed = |slide, size, grows, keys, aggregates, schema| -> Result<Box<dyn Operator>> {
+            let windows = WindowOptions { time, slide, size, grows, keys, aggregates, schema };
+            Ok(match shape.revision {
+                None => Box::new(WindowAggregate::new(windows)?),
+                Some(Revision { every, lateness }) => {
+                    Box::new(RevisedAggregate::new(RevisedOptions { windows, every, lateness })?)
+                }
+            })
         };
         let operator: Box<dyn Operator> = match shape.kind {
-            WindowKind::Hop { slide, size } => Box::new(fixed(slide, size, false, keys, aggregates, schema)?),
-            WindowKind::Cumulate { step, size } => {
-                Box::new(fixed(step, size, true, keys, aggregates, schema)?)
-            }
+            WindowKind::Hop { slide, size } => fixed(slide, size, false, keys, aggregates, schema)?,
+            WindowKind::Cumulate { step, size } => fixed(step, size, true, keys, aggregates, schema)?,
             WindowKind::Session { gap } => {
                 Box::new(SessionAggregate::new(SessionOptions { time, gap, keys, aggregates, schema })?)
             }
@@ -74,6 +79,8 @@ pub(super) struct Lookup {
     pub(super) stream_schema: SchemaRef,
     pub(super) table_schema: SchemaRef,
     pub(super) schema: SchemaRef,
+    /// Of a stream that is a changelog, a column of event time with its lag.
+    pub(super) taken_back_by: Option<(usize, i64)>,
 }
 
 pub(super) fn lookup(spec: Lookup) -> impl Fn(Worker) -> Result<Box<dyn Operator>> + Send + Sync + 'static {
@@ -84,7 +91,8 @@ pub(super) fn lookup(spec: Lookup) -> impl Fn(Worker) -> Result<Box<dyn Operator
         let columns = sides.into_iter().zip(spec.widths);
         let columns =
             columns.flat_map(|(side, width)| (0..width).map(move |column| (side, column))).collect();
-        Ok(Box::new(LookupJoin::new(LookupOptions {
+        let lag = spec.taken_back_by.map_or(0, |(_, lag)| lag);
+        let join = LookupJoin::new(LookupOptions {
             kind: if spec.keeps_stream { LookupKind::Left } else { LookupKind::Inner },
             stream_keys: spec.stream_keys,
             table_keys: spec.table_keys,
@@ -94,7 +102,9 @@ pub(super) fn lookup(spec: Lookup) -> impl Fn(Worker) -> Result<Box<dyn Operator
             stream_schema: spec.stream_schema,
             table_schema: spec.table_schema,
             schema: spec.schema,
-        })?))
+            taken_back_by: spec.taken_back_by.map(|(time, _)| time),
+        })?;
+        Ok(lagged(lag, Box::new(join)))
     }
 }
 
@@ -114,11 +124,7 @@ impl Operator for Lagged {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
-        let behind = match watermark {
-            Watermark::START | Watermark::END => watermark,
-            Watermark(at) => Watermark(at.saturating_sub(self.lag)),
-        };
-        self.operator.on_watermark(behind, output)
+        self.operator.on_watermark(watermark.less(self.lag), output)
     }
 
     fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Window};
 use lineshaft_engine::plan::{Input, Origin, Route};
 use lineshaft_operators::over::{Over, OverOptions};
 
+use super::revision::Expected;
 use super::{Lowering, Result, internal};
 use crate::error::QueryError;
 use crate::event_time::{common_partition, instant};
@@ -157,7 +158,7 @@ impl Lowering<'_> {
             let places: Vec<usize> = group.calls.iter().map(|(place, _)| *place).collect();
             steps.push((options, lag.saturating_add(before), places));
         }
-        let mut from = self.lower(below)?;
+        let mut from = self.expecting(Expected::Final, |lowering| lowering.lower(below))?;
         self.only_added(from, "OVER")?;
         let prepared = columns.schema(&names)?;
         if columns.all.len() > width {

@@ -29,7 +29,8 @@ impl Lowering<'_> {
         };
         let keys: Vec<usize> = common.iter().filter_map(place).collect();
         let Some(time) = place(&common[time]) else { return Ok(None) };
-        let from = self.lower(input)?;
+        let from = self.final_rows(input)?;
+        let from = self.plain(from, &arrow_schema(input));
         self.only_added(from, "OVER")?;
         let output = Arc::new(window.schema.as_arrow().clone());
         let function = Partitions::new(functions, schema, Arc::clone(&output))?;

@@ -5,6 +5,7 @@ use lineshaft_operators::resample::{Resample as Operator, ResampleOptions};
 
 use std::sync::Arc;
 
+use super::revision::Expected;
 use super::{Lowering, Result};
 use crate::error::QueryError;
 use crate::program::arrow_schema;
@@ -32,7 +33,7 @@ impl Lowering<'_> {
             fillings: resample.fillings(),
             schema: Arc::clone(&schema),
         };
-        let from = self.lower(&resample.input)?;
+        let from = self.expecting(Expected::Final, |lowering| lowering.lower(&resample.input))?;
         self.only_added(from, "RESAMPLE")?;
         debug_assert_eq!(arrow_schema(&resample.input).fields().len(), options.fillings.len());
         let route = if keys.is_empty() { Route::Gather } else { Route::ByKey(keys) };

@@ -14,13 +14,17 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
 use lineshaft_engine::batch::event_time_field;
 use lineshaft_engine::expression::Aggregate as EngineAggregate;
 use lineshaft_engine::plan::{Input, Origin, Route};
+use lineshaft_operators::window::UnpackRows;
 
+use super::grouping_sets::sets_of;
+use super::revision::Revision;
 use super::{Lowering, Result};
 use crate::can_fail::can_fail;
 use crate::error::QueryError;
 use crate::event_time::{Bound, Windows, instant, windows_of};
 use crate::expression::{Arguments, aggregate};
 use crate::program::arrow_schema;
+use crate::row_lists::AllRows;
 use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind, external};
 
 /// What one expression of `GROUP BY` is.
@@ -94,22 +98,26 @@ pub(super) struct Shape {
     pub(super) keys: Vec<usize>,
     /// What a state window is a run of.
     pub(super) state: Option<usize>,
+    /// Its results are given early, or corrected.
+    pub(super) revision: Option<Revision>,
 }
 
 impl Lowering<'_> {
     /// `GROUP BY`.
     pub(super) fn aggregate(&mut self, query: &Aggregate) -> Result<Origin> {
-        let from = match windows_of(&query.input) {
+        let by_rows = self.by_rows(query);
+        let from = match windows_of(&query.input).filter(|_| !by_rows) {
             Some(windows) => {
                 self.lag(windows.assign)?;
-                self.lower_compact(&windows.assign.input)?
+                self.final_rows(&windows.assign.input)?
             }
+            None if self.has_instant(query) => self.final_rows(&query.input)?,
             None => self.lower_compact(&query.input)?,
         };
         match query.group_expr.as_slice() {
-            [Expr::GroupingSet(sets)] => self.grouping_sets(query, sets, from),
+            [Expr::GroupingSet(sets)] => self.grouping_sets(query, sets, from, by_rows),
             _ if self.passes_distinct(query, from) => self.distinct_rows(query, from),
-            _ => self.grouped(query, from),
+            _ => self.grouped(query, from, by_rows),
         }
     }
 
@@ -133,14 +141,42 @@ impl Lowering<'_> {
         !self.plan.is_changelog(from) && instant(&query.input, &query.group_expr, &times).is_some()
     }
 
+    /// True if every group has an event time.
+    fn has_instant(&self, query: &Aggregate) -> bool {
+        let has_instant =
+            |groups: &[Expr]| instant(&query.input, groups, &|name| self.program.times_of(name)).is_some();
+        match query.group_expr.as_slice() {
+            [Expr::GroupingSet(sets)] => sets_of(sets).iter().all(|set| has_instant(set)),
+            groups => has_instant(groups),
+        }
+    }
+
     /// An aggregate without grouping sets over the rows of `from`, which are those below the window function if there
-    /// is one.
-    pub(super) fn grouped(&mut self, query: &Aggregate, from: Origin) -> Result<Origin> {
-        match windows_of(&query.input) {
+    /// is one and they are not grouped `by_rows`.
+    pub(super) fn grouped(&mut self, query: &Aggregate, from: Origin, by_rows: bool) -> Result<Origin> {
+        match windows_of(&query.input).filter(|_| !by_rows) {
             Some(windows) => self.by_window(query, &windows, from),
             None if self.closes(query, from) => self.by_instant(query, from),
             None => self.kept_groups(query, from),
         }
+    }
+
+    /// True if the bounds of the windows are mixed with other columns: then each row gets its bounds first, and is grouped
+    /// by one of them.
+    fn by_rows(&self, query: &Aggregate) -> bool {
+        let Some(windows) = windows_of(&query.input) else { return false };
+        let groups: Vec<Expr> = match query.group_expr.as_slice() {
+            [Expr::GroupingSet(sets)] => sets.distinct_expr().into_iter().cloned().collect(),
+            groups => groups.to_vec(),
+        };
+        let substituted = |expr: &Expr| windows.substituted(expr, &query.input).ok();
+        let is_call_mixed = |expr: &Expr| substituted(expr).is_some_and(|expr| uses_window(&expr, &windows));
+        let is_group_mixed = |expr: &Expr| substituted(expr).is_some_and(|expr| is_mixed(&expr, &windows));
+        let mut filters = windows.filters.iter().cloned().flat_map(split_conjunction_owned);
+        let is_mixed = query.aggr_expr.iter().any(is_call_mixed)
+            || groups.iter().any(is_group_mixed)
+            || filters.any(|filter| is_mixed(&filter, &windows));
+        is_mixed && self.has_instant(query)
     }
 
     fn by_window(&mut self, query: &Aggregate, windows: &Windows<'_>, from: Origin) -> Result<Origin> {
@@ -163,7 +199,10 @@ impl Lowering<'_> {
             }
             calls.push(call);
         }
-        let shape = Shape { kind: assign.kind, function: assign.function(), lag, keys, state };
+        let revision = self.revision(assign);
+        // What is late is corrected rather than waited for.
+        let lag = lag - revision.map_or(0, |revision| revision.lateness);
+        let shape = Shape { kind: assign.kind, function: assign.function(), lag, keys, state, revision };
         let (from, result) = self.window_rows(from, prepared, calls, before.as_ref(), shape)?;
         let groups = groups.into_iter().map(|group| match group {
             Group::Key(key) => Ok(prepared_column(key)),
@@ -195,7 +234,7 @@ impl Lowering<'_> {
         }
         let calls = query.aggr_expr.iter().map(|call| call.clone().unalias()).collect();
         let kind = WindowKind::Hop { slide: 1, size: 1 };
-        let shape = Shape { kind, function: "event time", lag, keys, state: None };
+        let shape = Shape { kind, function: "event time", lag, keys, state: None, revision: None };
         let (from, result) = self.window_rows(from, prepared, calls, None, shape)?;
         self.finish(query, groups, None, from, &result)
     }
@@ -221,13 +260,28 @@ impl Lowering<'_> {
         let mut shared = Arguments::default();
         let aggregates =
             calls.iter().map(|call| aggregate(call, &named, &mut shared)).collect::<Result<Vec<_>>>()?;
-        let result = result_schema(&schema, &shape, &aggregates);
+        Ok(self.window_node(from, &schema, aggregates, shape))
+    }
+
+    /// Adds the window operator over rows with the columns of `schema`; gives its rows and their columns.
+    fn window_node(
+        &mut self,
+        from: Origin,
+        schema: &SchemaRef,
+        aggregates: Vec<Arc<dyn EngineAggregate>>,
+        shape: Shape,
+    ) -> (Origin, SchemaRef) {
+        let result = result_schema(schema, &shape, &aggregates);
         let route = if shape.keys.is_empty() { Route::Gather } else { Route::ByKey(shape.keys.clone()) };
         let name = format!("{} aggregate", shape.function);
+        let is_revised = shape.revision.is_some();
         let make = super::operators::window(shape, aggregates, Arc::clone(&result));
         let outputs = vec![Arc::clone(&result)];
         let from = self.node(&name, vec![Input { from, route }], outputs, false, move |_| make());
-        Ok((from, result))
+        if is_revised {
+            self.mark_changelog(from);
+        }
+        (from, result)
     }
 
     /// How far the time of a window stays behind the watermark.
@@ -269,8 +323,7 @@ impl Lowering<'_> {
             WindowKind::Hop { slide, size } => (slide, size, false),
             WindowKind::Cumulate { step, size } => (step, size, true),
             WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => {
-                let what = format!("{} without GROUP BY", assign.function());
-                return Err(external(QueryError::not_supported(what, None)));
+                return self.rows_of_windows(assign);
             }
         };
         let input = &assign.input;
@@ -283,6 +336,39 @@ impl Lowering<'_> {
         let make = super::operators::assign(time, (slide, size, grows), Arc::clone(&schema));
         let input = Input { from, route: Route::Local };
         Ok(self.node(assign.function(), vec![input], vec![schema], true, move |_| make()))
+    }
+}
+
+impl Lowering<'_> {
+    /// The rows of windows whose bounds depend on the rows around: collected until their window closes.
+    fn rows_of_windows(&mut self, assign: &AssignWindow) -> Result<Origin> {
+        let lag = self.lag(assign)?;
+        let input = assign.input.schema();
+        let time = Expr::Column(assign.time.clone());
+        let mut prepared = Prepared { input, columns: vec![time] };
+        let keys = assign.keys.iter().map(|key| prepared.place(&Expr::Column(key.clone()))).collect();
+        let state = assign.state.clone().map(|state| prepared.place(&Expr::Column(state)));
+        let all: Vec<usize> =
+            input.columns().into_iter().map(|column| prepared.place(&Expr::Column(column))).collect();
+        let schema = prepared.schema()?;
+        let from = self.final_rows(&assign.input)?;
+        self.only_added(from, assign.function())?;
+        let declared = arrow_schema(&assign.input);
+        let from = self.plain(from, &declared);
+        let from = self.map(from, input, None, Some(&prepared.columns), Arc::clone(&schema))?;
+        let rows: Arc<dyn EngineAggregate> = Arc::new(AllRows::new(&all, &schema));
+        let shape =
+            Shape { kind: assign.kind, function: assign.function(), lag, keys, state, revision: None };
+        let (from, _) = self.window_node(from, &schema, vec![rows], shape);
+        let mut fields = declared.fields().to_vec();
+        fields.extend([WINDOW_START, WINDOW_END].map(|name| Arc::new(event_time_field(name))));
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let outputs = vec![Arc::clone(&schema)];
+        let input = Input { from, route: Route::Local };
+        let make = move |_| -> lineshaft_engine::Result<Box<dyn lineshaft_engine::operator::Operator>> {
+            Ok(Box::new(UnpackRows::new(Arc::clone(&schema))))
+        };
+        Ok(self.node("rows of windows", vec![input], outputs, true, make))
     }
 }
 
@@ -364,6 +450,14 @@ fn filters(windows: &Windows<'_>) -> Result<(Option<Expr>, Option<Expr>)> {
         after.push(condition);
     }
     Ok((conjunction(before), conjunction(after)))
+}
+
+/// True if the expression is of a bound of the window and of another column.
+fn is_mixed(expr: &Expr, windows: &Windows<'_>) -> bool {
+    let columns = expr.column_refs();
+    let bounds =
+        columns.iter().filter(|column| windows.bound(&Expr::Column((**column).clone())).is_some()).count();
+    (1..columns.len()).contains(&bounds)
 }
 
 fn uses_window(expr: &Expr, windows: &Windows<'_>) -> bool {

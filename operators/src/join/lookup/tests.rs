@@ -45,6 +45,7 @@ fn options(kind: LookupKind) -> LookupOptions {
             field("x", DataType::Float64),
             field("limit", DataType::Float64),
         ])),
+        taken_back_by: None,
     }
 }
 
@@ -142,4 +143,50 @@ fn a_snapshot_holds_the_table() {
     after.restore(before.snapshot().unwrap()).unwrap();
     let rows = || vec![Step::Rows(0, stream())];
     assert_eq!(given(&mut after, rows()), given(&mut before, rows()));
+}
+
+/// Changes of the stream in one epoch: columns ts, machine, and the weight of each row. What comes out.
+fn changes(join: &mut LookupJoin, rows: &str, weights: &[i64]) -> Vec<String> {
+    let rows = table(&format!("ts:ts machine:s {rows}"));
+    let mut output = Output::new(1);
+    join.on_batch(0, Batch::with_weights(rows, weights.to_vec().into()), &mut output).unwrap();
+    join.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+    let shown = output.take(0).into_iter().flat_map(|batch| {
+        let weights = batch.weights().unwrap().values().to_vec();
+        lines([batch.rows()]).into_iter().zip(weights).map(|(line, weight)| format!("{weight:+} {line}"))
+    });
+    shown.map(|line| line.replace("1970-01-01T00:00:", "")).collect()
+}
+
+#[test]
+fn what_is_taken_back_is_what_was_given_though_the_table_has_changed() {
+    let columns = table("ts:ts machine:s");
+    let options = LookupOptions {
+        kind: LookupKind::Left,
+        stream_keys: vec![1],
+        stream_schema: columns.schema(),
+        output: vec![(Side::Stream, 0), (Side::Stream, 1), (Side::Table, 1)],
+        schema: Arc::new(Schema::new(vec![
+            columns.schema().field(0).clone(),
+            columns.schema().field(1).clone(),
+            Field::new("limit", DataType::Float64, true),
+        ])),
+        taken_back_by: Some(0),
+        ..options(LookupKind::Left)
+    };
+    let mut first = join(options.clone());
+    let mut output = Output::new(1);
+    first.on_batch(1, limits().into(), &mut output).unwrap();
+    assert_eq!(
+        changes(&mut first, "\n 1 a \n 2 z \n 9 b", &[1, 1, 1]),
+        ["+1 01 a 5.0", "+1 02 z -", "+1 09 b 1.0"]
+    );
+    let mut restored = join(options);
+    restored.restore(first.snapshot().unwrap()).unwrap();
+    restored.on_batch(1, table("machine:s limit:f \n a 7 \n z 8").into(), &mut output).unwrap();
+    let changed = changes(&mut restored, "\n 1 a \n 1 a \n 2 z", &[-1, 1, -1]);
+    assert_eq!(changed, ["-1 01 a 5.0", "-1 02 z -", "+1 01 a 7.0"]);
+    restored.on_watermark(Watermark::END, &mut output).unwrap();
+    assert_eq!(changes(&mut restored, "\n 9 b", &[-1]), ["-1 09 b 1.0"]);
+    assert!(restored.remembered.unwrap().is_empty());
 }

@@ -1,0 +1,360 @@
+//! Aggregates over `TUMBLE`, `HOP` and `CUMULATE` that are given before they are final: with `EMIT EVERY` while a window
+//! is open, and with `allowed_lateness` once the watermark has passed its end, to be corrected by late rows.
+//!
+//! What was given and is no longer right is taken back, and what is right is given, in one epoch. A result that has
+//! not changed is not given again.
+//!
+//! - Rows: append-only in, a changelog out. Output: the key, `window_start`, `window_end`, the results.
+//! - State: the partial results of each pane, and the rows given of each window, until the lateness of the window has
+//!   passed.
+//! - Cost: a row is added once, to its pane. A window that is given merges all its panes.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::row::{RowConverter, SortField};
+use lineshaft_engine::Result;
+use lineshaft_engine::batch::Batch;
+use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::time::{EpochHeader, EventTime, Watermark};
+
+use super::aggregate::WindowOptions;
+use super::arguments::Aggregates;
+use super::groups::{Groups, Partial, renumber};
+use super::split::Split;
+use super::state::slice;
+use super::{Panes, columns_at, panes_of, timed_rows, times};
+use crate::keys::{ABSENT, KeyInterner};
+
+/// Arguments of `TUMBLE`, `HOP` and `CUMULATE` with `GROUP BY`, given more than once.
+#[derive(Clone, Debug)]
+pub struct RevisedOptions {
+    /// The windows.
+    pub windows: WindowOptions,
+    /// `EMIT EVERY`: open windows are given at every multiple of so many microseconds of wall clock.
+    pub every: Option<i64>,
+    /// Rows may come so far below the watermark, microseconds.
+    pub lateness: i64,
+}
+
+/// `GROUP BY window, key` over `TUMBLE`, `HOP` or `CUMULATE`, given early and corrected.
+pub struct RevisedAggregate {
+    options: RevisedOptions,
+    aggregates: Aggregates,
+    panes: Panes,
+    /// Panes of the longest window.
+    count: i64,
+    interner: KeyInterner,
+    slots: Vec<u32>,
+    kept: BTreeMap<i64, Pane>,
+    /// What was given of each window, as long as it may change. A window is named by its first pane, one that grows by
+    /// its last; so their ends are in the order of their names.
+    given: BTreeMap<i64, Given>,
+    /// Windows that are not as they were given.
+    changed: BTreeSet<i64>,
+    watermark: Watermark,
+    /// The multiple of `every` that was reached last.
+    tick: Option<i64>,
+    ignored: u64,
+    /// Empty between two merges.
+    merged: Groups,
+    results: RowConverter,
+    reclaim_at: usize,
+}
+
+/// The partial results of a pane.
+enum Pane {
+    Open(Groups),
+    Kept(Partial),
+}
+
+/// The rows of a window.
+#[derive(Clone)]
+struct Given {
+    slots: Vec<u32>,
+    results: Vec<ArrayRef>,
+}
+
+/// Rows with their weights, on their way out.
+#[derive(Default)]
+struct Changes {
+    rows: Vec<RecordBatch>,
+    weights: Vec<i64>,
+}
+
+/// Fewer slots than this are not worth taking back.
+const FEW_SLOTS: usize = 1024;
+
+impl RevisedAggregate {
+    /// The operator.
+    ///
+    /// # Errors
+    /// If the size is not a multiple of the slide, or an aggregate or key is of a type that is not supported.
+    pub fn new(options: RevisedOptions) -> Result<Self> {
+        let windows = &options.windows;
+        let aggregates = Aggregates::new(&windows.aggregates);
+        let fields = windows.schema.fields();
+        let types: Vec<_> = fields.iter().take(windows.keys.len()).map(|f| f.data_type().clone()).collect();
+        let results = fields.iter().skip(windows.keys.len() + 2);
+        let results = results.map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Self {
+            panes: Panes::new(windows.slide)?,
+            count: panes_of(windows.size, windows.slide)?,
+            interner: KeyInterner::new(&types)?,
+            slots: Vec::new(),
+            kept: BTreeMap::new(),
+            given: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            watermark: Watermark::START,
+            tick: None,
+            ignored: 0,
+            merged: Groups::new(&aggregates)?,
+            results: RowConverter::new(results)?,
+            reclaim_at: FEW_SLOTS,
+            aggregates,
+            options,
+        })
+    }
+
+    /// Rows whose window had closed for good.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// The first pane of a window and the number of its panes.
+    fn span(&self, window: i64) -> (i64, i64) {
+        if self.options.windows.grows {
+            let start = window.div_euclid(self.count).saturating_mul(self.count);
+            (start, window - start + 1)
+        } else {
+            (window, self.count)
+        }
+    }
+
+    /// The windows that a pane is in.
+    fn windows_of(&self, pane: i64) -> RangeInclusive<i64> {
+        if self.options.windows.grows {
+            let start = pane.div_euclid(self.count).saturating_mul(self.count);
+            pane..=start.saturating_add(self.count - 1)
+        } else {
+            pane.saturating_sub(self.count - 1)..=pane
+        }
+    }
+
+    fn end(&self, window: i64) -> EventTime {
+        let (first, count) = self.span(window);
+        self.panes.window(first, count).end
+    }
+
+    /// No row can change the window any more.
+    fn is_final(&self, window: i64) -> bool {
+        self.watermark.less(self.options.lateness).passes(self.end(window))
+    }
+
+    fn add(&mut self, pane: i64, columns: &[ArrayRef], slots: &[u32]) -> Result<()> {
+        let windows = self.windows_of(pane);
+        if self.is_final(*windows.end()) {
+            self.ignored += slots.len() as u64;
+            return Ok(());
+        }
+        let mut groups = match self.kept.remove(&pane) {
+            Some(Pane::Open(groups)) => groups,
+            Some(Pane::Kept(partial)) => {
+                let mut groups = Groups::new(&self.aggregates)?;
+                groups.merge(&self.aggregates, &partial, self.interner.len())?;
+                groups
+            }
+            None => Groups::new(&self.aggregates)?,
+        };
+        groups.update(&self.aggregates, columns, slots, self.interner.len())?;
+        self.kept.insert(pane, Pane::Open(groups));
+        let changed: Vec<i64> = windows.filter(|window| !self.is_final(*window)).collect();
+        self.changed.extend(changed);
+        Ok(())
+    }
+
+    fn evaluate(&mut self, window: i64) -> Result<Given> {
+        let (first, count) = self.span(window);
+        for pane in self.kept.range_mut(first..first.saturating_add(count)).map(|(_, pane)| pane) {
+            let partial = pane.partial()?;
+            self.merged.merge(&self.aggregates, partial, self.interner.len())?;
+        }
+        let (slots, results) = self.merged.evaluate(&self.aggregates)?;
+        Ok(Given { slots, results })
+    }
+
+    /// Takes back what is no longer right of a window, and gives what is.
+    fn revise(&mut self, window: i64, changes: &mut Changes) -> Result<()> {
+        let new = self.evaluate(window)?;
+        let (mut gone, mut fresh): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        let old = self.given.remove(&window);
+        match &old {
+            None => fresh.extend((0..).take(new.slots.len())),
+            Some(old) => {
+                let encoded = [
+                    self.results.convert_columns(&old.results)?,
+                    self.results.convert_columns(&new.results)?,
+                ];
+                let mut places = vec![ABSENT; self.interner.len()];
+                (0..).zip(&old.slots).for_each(|(place, slot)| places[*slot as usize] = place);
+                for (row, slot) in (0_u32..).zip(&new.slots) {
+                    let before = places[*slot as usize];
+                    if before == ABSENT {
+                        fresh.push(row);
+                    } else if encoded[0].row(before as usize) != encoded[1].row(row as usize) {
+                        gone.push(before);
+                        fresh.push(row);
+                    }
+                }
+            }
+        }
+        if let Some(old) = &old {
+            changes.add(self.rows(window, old, gone)?, -1);
+        }
+        changes.add(self.rows(window, &new, fresh)?, 1);
+        if !self.is_final(window) {
+            self.given.insert(window, new);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, window: i64, given: &Given, rows: Vec<u32>) -> Result<RecordBatch> {
+        let mut columns = self.interner.columns(&given.slots)?;
+        let (first, count) = self.span(window);
+        let bounds = self.panes.window(first, count);
+        for bound in [bounds.start, bounds.end] {
+            columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, given.slots.len())));
+        }
+        columns.extend(given.results.iter().map(Arc::clone));
+        let all = RecordBatch::try_new(Arc::clone(&self.options.windows.schema), columns)?;
+        Ok(take_record_batch(&all, &UInt32Array::from(rows))?)
+    }
+
+    /// Windows that end at or below the watermark, or all of them when it is time to give them early.
+    fn due(&mut self, is_early: bool) -> BTreeSet<i64> {
+        if is_early {
+            return std::mem::take(&mut self.changed);
+        }
+        let open = self.changed.iter().copied().find(|window| !self.watermark.passes(self.end(*window)));
+        match open {
+            Some(open) => {
+                let open = self.changed.split_off(&open);
+                std::mem::replace(&mut self.changed, open)
+            }
+            None => std::mem::take(&mut self.changed),
+        }
+    }
+
+    /// True once for each multiple of `every` that the wall clock passes.
+    fn is_early(&mut self, wall_clock: i64) -> bool {
+        let Some(every) = self.options.every else { return false };
+        let tick = wall_clock.div_euclid(every);
+        let before = *self.tick.get_or_insert(tick);
+        self.tick = Some(before.max(tick));
+        tick > before
+    }
+
+    /// Forgets what is final, and the slots of keys without state, once these may be half of all.
+    fn forget(&mut self) -> Result<()> {
+        while let Some(window) = self.given.keys().next().copied().filter(|window| self.is_final(*window)) {
+            self.given.remove(&window);
+        }
+        while let Some(pane) = self.kept.keys().next().copied()
+            && self.is_final(*self.windows_of(pane).end())
+        {
+            self.kept.remove(&pane);
+        }
+        if self.interner.len() < self.reclaim_at {
+            return Ok(());
+        }
+        let mut live: HashSet<u32> = self.kept.values().flat_map(Pane::slots).copied().collect();
+        live.extend(self.given.values().flat_map(|given| &given.slots));
+        let moved = self.interner.retain(|slot| live.contains(&slot))?;
+        for pane in self.kept.values_mut() {
+            match pane {
+                Pane::Open(groups) => groups.renumber(&moved),
+                Pane::Kept(partial) => renumber(&mut partial.slots, &moved),
+            }
+        }
+        self.given.values_mut().for_each(|given| renumber(&mut given.slots, &moved));
+        self.reclaim_at = FEW_SLOTS.max(self.interner.len() * 2);
+        Ok(())
+    }
+}
+
+impl Pane {
+    fn slots(&self) -> &[u32] {
+        match self {
+            Self::Open(groups) => groups.slots(),
+            Self::Kept(partial) => &partial.slots,
+        }
+    }
+
+    fn partial(&mut self) -> Result<&Partial> {
+        if let Self::Open(groups) = self {
+            *self = Self::Kept(groups.state()?);
+        }
+        match self {
+            Self::Kept(partial) => Ok(partial),
+            Self::Open(_) => Err(lineshaft_engine::Error::operator("window", "a pane that stays open")),
+        }
+    }
+}
+
+impl Changes {
+    fn add(&mut self, rows: RecordBatch, weight: i64) {
+        self.weights.resize(self.weights.len() + rows.num_rows(), weight);
+        self.rows.push(rows);
+    }
+}
+
+impl Operator for RevisedAggregate {
+    fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+        let windows = &self.options.windows;
+        let rows = timed_rows(batch, windows.time)?;
+        let mut columns = self.aggregates.evaluate(&rows)?;
+        let keys = columns_at(&rows, &windows.keys);
+        self.interner.intern(&keys, rows.num_rows(), &mut self.slots)?;
+        let mut split = Split::new(times(&rows, windows.time)?, self.panes);
+        split.arrange(&mut self.slots, &mut columns)?;
+        let slots = std::mem::take(&mut self.slots);
+        for (pane, part) in split.parts {
+            self.add(pane, &slice(&columns, part.start, part.len()), &slots[part])?;
+        }
+        self.slots = slots;
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, _output: &mut Output) -> Result<()> {
+        self.watermark = watermark;
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
+        let is_early = self.is_early(header.wall_clock);
+        let mut changes = Changes::default();
+        for window in self.due(is_early) {
+            self.revise(window, &mut changes)?;
+        }
+        if !changes.weights.is_empty() {
+            let rows = concat_batches(&self.options.windows.schema, &changes.rows)?;
+            output.send(Batch::with_weights(rows, Int64Array::from(changes.weights)));
+        }
+        self.forget()
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.save()
+    }
+
+    fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.load(snapshot)
+    }
+}
+
+mod saved;
+#[cfg(test)]
+mod tests;
