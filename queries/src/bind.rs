@@ -144,7 +144,12 @@ fn names(statements: &[Statement], errors: &mut Vec<QueryError>) -> BTreeMap<Str
         let first = match statement {
             // A sink may have the name of the view it writes.
             Statement::CreateSink(_) => sinks.insert(name.value.clone(), name.span),
-            _ => names.insert(name.value.clone(), statement.clone()).map(|first| first.name().span),
+            // The first one counts: what reads it has no further mistakes.
+            _ => {
+                let first = names.get(&name.value).map(|first| first.name().span);
+                names.entry(name.value.clone()).or_insert_with(|| statement.clone());
+                first
+            }
         };
         if first.is_some() {
             errors.push(QueryError::DuplicateName { kind, name: name.value, span: name.span, first });

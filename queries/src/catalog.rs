@@ -77,7 +77,11 @@ impl SourceEntry {
                 let message = format!("{:?} is no duration", entry.value.value.text());
                 let error = OptionError::of(name, message)
                     .help("write a number and a unit, such as '30 s' or '5 min'");
-                errors.push(statement.options.error(error));
+                let (error, place) = (statement.options.error(error), entry.name.span);
+                let is_said = |said: &QueryError| said.span().is_some_and(|span| span.start == place.start);
+                if !errors.iter().any(is_said) {
+                    errors.push(error);
+                }
             }
             parsed
         };

@@ -76,6 +76,8 @@ pub fn aggregate(
         && !lowered.order_bys.is_empty()
         && !sorts_itself(lowered.aggregate.fun());
     let order: Vec<SortOptions> = lowered.order_bys.iter().map(|order| order.options).collect();
+    // Its constants are looked at when it is made: what is wrong with them is told now.
+    lowered.aggregate.create_accumulator()?;
     let mut arguments = lowered.aggregate.expressions();
     arguments.extend(lowered.order_bys.iter().map(|order| Arc::clone(&order.expr)));
     let arguments: Vec<_> =

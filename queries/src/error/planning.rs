@@ -163,6 +163,8 @@ fn planning(
     let mut lines = said.lines().map(reword).filter(|line| !line.is_empty());
     let message = lines.next().unwrap_or_else(|| "the query cannot be planned".into());
     let span = span.or_else(|| statement.find_word(last_part(quoted_after(&message, "'")?)));
+    // What a function of ours says begins with its name.
+    let span = span.or_else(|| statement.find_word(message.split_once(": ")?.0));
     let mut notes: Vec<Note> = lines.map(|message| Note { message, span: None }).collect();
     let mut help = None;
     if let Some(diagnostic) = outer {
