@@ -9,8 +9,8 @@
 //! UPDATE_GOLDEN=1 cargo test --test main golden          writes what batch execution gives into the files
 //! ```
 
-mod input;
-mod script;
+pub(crate) mod input;
+pub(crate) mod script;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -225,6 +225,7 @@ impl<'a> File<'a> {
                     on_time: none.clone(),
                     late: none,
                     quarantined: 0,
+                    repeated: 0,
                 };
                 streamed.insert(name.clone(), rows);
             }
@@ -337,20 +338,16 @@ fn check_counts(metrics: &Metrics, inputs: &BTreeMap<String, SourceRows>) -> Res
     for source in &metrics.sources {
         let Some(rows) = inputs.get(&source.name) else { continue };
         let all = rows.streamed.iter().map(RecordBatch::num_rows).sum::<usize>();
-        let expected = [all, rows.late.num_rows(), rows.quarantined];
-        let found = [source.received.get(), source.late.get(), source.quarantined.get()];
-        if found.map(|count| usize::try_from(count).unwrap()) != expected {
-            return Err(format!(
-                "{}: received, late, quarantined are {found:?}, not {expected:?}",
-                source.name
-            ));
+        let expected = [all, rows.late.num_rows(), rows.quarantined, rows.repeated];
+        let found = [&source.received, &source.late, &source.quarantined, &source.deduplicated];
+        let found = found.map(|count| usize::try_from(count.get()).unwrap());
+        if found != expected {
+            let what = "received, late, quarantined and deduplicated";
+            return Err(format!("{}: {what} are {found:?}, not {expected:?}", source.name));
         }
-        if source.processed.get() != found[0] - found[1] - found[2] {
-            return Err(format!(
-                "{}: {} rows were processed of {found:?}",
-                source.name,
-                source.processed.get()
-            ));
+        let processed = usize::try_from(source.processed.get()).unwrap();
+        if processed + found[1..].iter().sum::<usize>() != all {
+            return Err(format!("{}: {processed} rows were processed of {found:?}", source.name));
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ mod golden;
 mod late_rows;
 mod oracle;
 mod pages;
+mod random;
 mod resume;
 mod sources;
 mod support;

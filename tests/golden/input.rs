@@ -14,14 +14,16 @@ use super::script::{RowsHead, split};
 use crate::support::seeded::Seeded;
 
 /// The rows of one source.
-pub(super) struct SourceRows {
+pub(crate) struct SourceRows {
     /// In the order of arrival, in batches.
-    pub(super) streamed: Vec<RecordBatch>,
+    pub(crate) streamed: Vec<RecordBatch>,
     /// Those that take part, in the order of the file.
-    pub(super) on_time: RecordBatch,
-    pub(super) late: RecordBatch,
+    pub(crate) on_time: RecordBatch,
+    pub(crate) late: RecordBatch,
     /// Without a time.
-    pub(super) quarantined: usize,
+    pub(crate) quarantined: usize,
+    /// With the key of a row that has passed.
+    pub(crate) repeated: usize,
 }
 
 /// What becomes of a row.
@@ -30,19 +32,21 @@ enum Fate {
     OnTime,
     Late,
     NoTime,
+    /// A row of its key has passed.
+    Repeated,
     /// Another row of its key comes later in a table.
     Replaced,
 }
 
 impl SourceRows {
-    pub(super) fn new(
+    pub(crate) fn new(
         source: &SourceEntry,
         head: &RowsHead,
         text: &str,
         random: &mut Seeded,
     ) -> Result<Self, String> {
         let rows = match head.generate {
-            Some((seed, n)) => generated(source, seed, n),
+            Some((seed, n)) => generated(source, seed, n, head.differing_times),
             None => parsed(source, text)?,
         };
         let order = match head.in_order {
@@ -59,11 +63,12 @@ impl SourceRows {
             let places = (0..).zip(&fates).filter(|(_, found)| **found == fate).map(|(place, _)| place);
             take_record_batch(&rows, &places.collect::<UInt32Array>()).unwrap()
         };
-        let quarantined = fates.iter().filter(|fate| **fate == Fate::NoTime).count();
+        let count = |fate: Fate| fates.iter().filter(|found| **found == fate).count();
+        let (quarantined, repeated) = (count(Fate::NoTime), count(Fate::Repeated));
         let order: UInt32Array = order.iter().map(|place| u32::try_from(*place).unwrap()).collect();
         let arriving = take_record_batch(&rows, &order).unwrap();
         let streamed = random.cut(&arriving);
-        Ok(Self { streamed, on_time: of(Fate::OnTime), late: of(Fate::Late), quarantined })
+        Ok(Self { streamed, on_time: of(Fate::OnTime), late: of(Fate::Late), quarantined, repeated })
     }
 }
 
@@ -116,13 +121,13 @@ fn column(cells: &[Option<String>], data_type: &DataType) -> Result<ArrayRef, St
 
 /// Made-up rows: times go on by up to a second and sometimes not at all, a text is one of five, one value in ten is
 /// NULL where it may be.
-fn generated(source: &SourceEntry, seed: u64, n: usize) -> RecordBatch {
+fn generated(source: &SourceEntry, seed: u64, n: usize, differing_times: bool) -> RecordBatch {
     let mut random = Seeded::new(seed);
     let schema = source.schema();
     let times: Vec<i64> = (0..n)
         .scan(0_i64, |time, _| {
             let steps = [0, 0, random.below(1000), random.below(1000), random.below(300)];
-            *time += random.pick(&steps) * 1000;
+            *time += random.pick(&steps) * 1000 + i64::from(differing_times);
             Some(*time)
         })
         .collect();
@@ -207,6 +212,19 @@ fn fates(source: &SourceEntry, rows: &RecordBatch, order: &[usize]) -> Vec<Fate>
                 fates[*row] = Fate::Late;
             }
             *largest = time.max(*largest);
+        }
+    }
+    if let (Some(times), Some(rule)) = (times(source, rows), &source.statement.deduplicate) {
+        let mut passed: HashMap<Vec<String>, Vec<i64>> = HashMap::new();
+        for row in order.iter().filter(|row| fates[**row] == Fate::OnTime).copied().collect::<Vec<_>>() {
+            if rule.columns.iter().any(|column| rows.column(*column).is_null(row)) {
+                continue;
+            }
+            let (time, passed) = (times.value(row), passed.entry(key_of(&rule.columns, row)).or_default());
+            match passed.iter().any(|other| (other - time).abs() <= rule.within_us) {
+                true => fates[row] = Fate::Repeated,
+                false => passed.push(time),
+            }
         }
     }
     if source.is_table && !source.statement.primary_key.is_empty() {

@@ -34,24 +34,24 @@ use std::ops::Range;
 const RULE: &str = "----";
 
 /// A file, taken apart.
-pub(super) struct Script {
+pub(crate) struct Script {
     lines: Vec<String>,
-    pub(super) blocks: Vec<Block>,
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// What stands between two blank lines.
-pub(super) struct Block {
+pub(crate) struct Block {
     /// Of its first line, from 1.
-    pub(super) line: usize,
-    pub(super) kind: BlockKind,
+    pub(crate) line: usize,
+    pub(crate) kind: BlockKind,
     /// The lines below its head, up to the rule.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// The lines below the rule.
-    pub(super) expected: Option<Vec<String>>,
+    pub(crate) expected: Option<Vec<String>>,
     expected_at: Range<usize>,
 }
 
-pub(super) enum BlockKind {
+pub(crate) enum BlockKind {
     Statement,
     /// With the pattern that the message has, perhaps empty.
     Error(String),
@@ -60,23 +60,25 @@ pub(super) enum BlockKind {
 }
 
 /// The head of a block of rows.
-pub(super) struct RowsHead {
-    pub(super) source: String,
-    pub(super) in_order: bool,
+pub(crate) struct RowsHead {
+    pub(crate) source: String,
+    pub(crate) in_order: bool,
     /// Seed and number of rows.
-    pub(super) generate: Option<(u64, usize)>,
+    pub(crate) generate: Option<(u64, usize)>,
+    /// Of made-up rows no two have one time.
+    pub(crate) differing_times: bool,
 }
 
 /// The ways in which a query is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ways {
+pub(crate) enum Ways {
     All,
     OnlyBatch,
     OnlyStream,
 }
 
 impl Script {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         if !lines.first().is_some_and(|line| line.starts_with("# ")) {
             return Err("1: the first line is a comment that says what the file shows".into());
@@ -96,7 +98,7 @@ impl Script {
     }
 
     /// The text of the file, with other lines below the rules of some blocks: `(block, lines)`.
-    pub(super) fn with_expected(&self, new: &[(usize, Vec<String>)]) -> String {
+    pub(crate) fn with_expected(&self, new: &[(usize, Vec<String>)]) -> String {
         let mut lines = self.lines.clone();
         for (block, rows) in new.iter().rev() {
             let mut rows = rows.clone();
@@ -150,11 +152,11 @@ fn rows_head(head: &str) -> Result<RowsHead, String> {
         },
         _ => return Err(format!("rows {head}: expected `in order` or `generate seed=1 n=100`")),
     };
-    Ok(RowsHead { source, in_order, generate })
+    Ok(RowsHead { source, in_order, generate, differing_times: false })
 }
 
 /// The cells of a line: apart by blanks, but not within quotes, which stay.
-pub(super) fn split(line: &str) -> Vec<String> {
+pub(crate) fn split(line: &str) -> Vec<String> {
     let mut cells = Vec::new();
     let mut characters = line.chars().peekable();
     while let Some(first) = characters.next() {
@@ -173,7 +175,7 @@ pub(super) fn split(line: &str) -> Vec<String> {
 }
 
 /// Rows as lines whose columns stand below each other.
-pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -35,8 +35,8 @@ impl Seeded {
         usize::try_from(self.next() % u64::try_from(len).unwrap()).unwrap()
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.index(of.len())]
+    pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.index(of.len())].clone()
     }
 
     /// True `percent` times of a hundred.

@@ -82,7 +82,7 @@ pub(crate) fn streamed(
     }
     let running = engine.start().map_err(|error| error.to_string())?;
     let metrics = running.metrics();
-    running.wait().map_err(|error| error.to_string())?;
+    running.wait().map_err(|error| lineshaft::report::chain(&error))?;
     let batches = sinks.into_iter().map(|(view, kept)| (view, std::mem::take(&mut *kept.0.lock().unwrap())));
     Ok(Streamed { batches: batches.collect(), metrics })
 }

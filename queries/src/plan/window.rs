@@ -9,8 +9,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::DataFusionError;
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit};
 use lineshaft_engine::batch::event_time_field;
 use lineshaft_engine::expression::Aggregate as EngineAggregate;
 use lineshaft_engine::plan::{Input, Origin, Route};
@@ -188,16 +189,25 @@ impl Lowering<'_> {
         let mut keys = Vec::new();
         let groups = groups(query, windows, &mut prepared, &mut keys)?;
         check_keys(assign, &prepared, &keys)?;
-        let (before, after) = filters(windows)?;
-        let after = after.map(|filter| over_result(filter, windows)).transpose()?;
-        let mut calls = Vec::with_capacity(query.aggr_expr.len());
+        let Filters { before, within, after } = filters(windows)?;
+        let mut after = after.map(|filter| over_result(filter, windows)).transpose()?;
+        let mut calls = Vec::with_capacity(query.aggr_expr.len() + 1);
+        if let Some(within) = &within {
+            // A window none of whose rows fulfils the condition is not there.
+            calls.push(only_where(count(lit(1)), within)?);
+            let rows = Expr::Column(Column::new_unqualified(result_name(0)));
+            after = conjunction(after.into_iter().chain([rows.gt(lit(0_i64))]));
+        }
         for call in &query.aggr_expr {
             let call = windows.substituted(call, &query.input)?;
             if uses_window(&call, windows) {
                 let what = "an aggregate of window_start or window_end";
                 return Err(external(QueryError::not_supported(what, None)));
             }
-            calls.push(call);
+            calls.push(match &within {
+                Some(within) => only_where(call, within)?,
+                None => call,
+            });
         }
         let revision = self.revision(assign);
         // What is late is corrected rather than waited for.
@@ -434,12 +444,28 @@ fn check_keys(assign: &AssignWindow, prepared: &Prepared<'_>, keys: &[usize]) ->
     Ok(())
 }
 
-/// Conditions on rows, which come before the window, and conditions on the window, which come after it.
-fn filters(windows: &Windows<'_>) -> Result<(Option<Expr>, Option<Expr>)> {
-    let (mut before, mut after) = (Vec::new(), Vec::new());
+/// What the rows of windows have passed.
+struct Filters {
+    /// Conditions on rows that may come before the window.
+    before: Option<Expr>,
+    /// Conditions on rows that may not: without these rows a session, count or state window would be another.
+    within: Option<Expr>,
+    /// Conditions on the window.
+    after: Option<Expr>,
+}
+
+fn filters(windows: &Windows<'_>) -> Result<Filters> {
+    let (mut before, mut within, mut after) = (Vec::new(), Vec::new(), Vec::new());
+    let assign = windows.assign;
+    let is_by_time = matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. });
     for condition in windows.filters.iter().cloned().flat_map(split_conjunction_owned) {
         if !uses_window(&condition, windows) {
-            before.push(condition);
+            let is_of_keys = condition.column_refs().iter().all(|column| assign.keys.contains(column));
+            if is_by_time || is_of_keys {
+                before.push(condition)
+            } else {
+                within.push(condition)
+            }
             continue;
         }
         let is_known = |column: &Column| windows.bound(&Expr::Column(column.clone())).is_some();
@@ -449,7 +475,17 @@ fn filters(windows: &Windows<'_>) -> Result<(Option<Expr>, Option<Expr>)> {
         }
         after.push(condition);
     }
-    Ok((conjunction(before), conjunction(after)))
+    Ok(Filters { before: conjunction(before), within: conjunction(within), after: conjunction(after) })
+}
+
+/// The aggregate over the rows for which `condition` holds.
+fn only_where(call: Expr, condition: &Expr) -> Result<Expr> {
+    let Expr::AggregateFunction(mut call) = call else {
+        return Err(super::internal("an aggregate that is none"));
+    };
+    let conditions = call.params.filter.take().map(|filter| *filter).into_iter();
+    call.params.filter = conjunction(conditions.chain([condition.clone()])).map(Box::new);
+    Ok(Expr::AggregateFunction(call))
 }
 
 /// True if the expression is of a bound of the window and of another column.
@@ -485,12 +521,16 @@ pub(super) fn names_text(call: &Expr, prepared: &SchemaRef) -> bool {
     call.column_refs().into_iter().any(is_text)
 }
 
+fn result_name(place: usize) -> String {
+    format!("r{place}")
+}
+
 /// Keys, the state of a state window, the window, then a column a result.
 fn result_schema(prepared: &SchemaRef, shape: &Shape, aggregates: &[Arc<dyn EngineAggregate>]) -> SchemaRef {
     let keys = shape.keys.iter().chain(&shape.state);
     let mut fields: Vec<Field> = keys.map(|key| prepared.field(*key).clone()).collect();
     fields.extend([WINDOW_START, WINDOW_END].map(event_time_field));
     let results = aggregates.iter().enumerate();
-    fields.extend(results.map(|(place, call)| call.result().clone().with_name(format!("r{place}"))));
+    fields.extend(results.map(|(place, call)| call.result().clone().with_name(result_name(place))));
     Arc::new(Schema::new(fields))
 }
