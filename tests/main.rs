@@ -7,6 +7,7 @@ mod cli;
 mod examples;
 mod golden;
 mod late_rows;
+mod nexmark;
 mod oracle;
 mod pages;
 mod random;

@@ -339,7 +339,7 @@ fn integer(random: &mut Seeded, depth: usize) -> String {
         1 => format!("({a} % {})", 2 + random.below(5)),
         2 => format!("coalesce({a}, -1)"),
         3 => format!("CASE WHEN {} THEN {a} END", boolean(random, depth - 1)),
-        4 => format!("length({})", text(random, depth - 1)),
+        4 => format!("CAST(length({}) AS BIGINT)", text(random, depth - 1)),
         5 => format!("({a} / {})", 1 + random.below(4)),
         _ => format!("nullif({a}, {b})"),
     }
@@ -375,7 +375,7 @@ fn boolean(random: &mut Seeded, depth: usize) -> String {
         3 => format!("machine = 'm{}'", random.below(5)),
         4 => "machine IN ('m1', 'm3', 'north')".to_owned(),
         5 => random
-            .pick(&["x IS NULL", "machine IS NOT NULL", "ok IS NOT TRUE", "(n IS DISTINCT FROM 3)"])
+            .pick(&["x IS NULL", "machine IS NOT NULL", "machine IS NULL", "(n IS DISTINCT FROM 3)"])
             .to_owned(),
         6 => "x BETWEEN -300 AND 300".to_owned(),
         _ => "machine LIKE '%1%'".to_owned(),

@@ -230,7 +230,7 @@ impl Lowering<'_> {
         let time = query.group_expr[place].clone().unalias();
         let mut prepared = Prepared { input: query.input.schema(), columns: vec![time.clone()] };
         let (mut keys, mut groups) = (Vec::new(), Vec::new());
-        for expr in &query.group_expr {
+        for expr in different(&query.group_expr) {
             let expr = expr.clone().unalias();
             if expr == time {
                 groups.push(Expr::Column(Column::new_unqualified(WINDOW_START)));
@@ -382,6 +382,11 @@ impl Lowering<'_> {
     }
 }
 
+/// The columns of an aggregate have each expression of `GROUP BY` once.
+fn different(groups: &[Expr]) -> impl Iterator<Item = &Expr> {
+    groups.iter().enumerate().filter(|(place, expr)| !groups[..*place].contains(expr)).map(|(_, expr)| expr)
+}
+
 /// Sorts the expressions of `GROUP BY` into keys and window.
 fn groups(
     query: &Aggregate,
@@ -391,7 +396,7 @@ fn groups(
 ) -> Result<Vec<Group>> {
     let mut groups = Vec::with_capacity(query.group_expr.len());
     let mut has_window = false;
-    for expr in &query.group_expr {
+    for expr in different(&query.group_expr) {
         let expr = windows.substituted(expr, &query.input)?;
         if uses_window(&expr, windows) {
             if expr
