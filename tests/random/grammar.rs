@@ -26,6 +26,12 @@ pub(super) enum Query {
     Grouped(Grouped),
     /// Aggregates over the rows around a row.
     Over { from: Relation, calls: Vec<String> },
+    /// A join without a window, by machine and number.
+    Pair { left: Relation, right: Relation, join: &'static str },
+    /// Rows that have a row of the other side, or have none.
+    Semi { left: Relation, right: Relation, condition: &'static str },
+    /// The first rows by all columns.
+    Top { from: Relation, limit: i64 },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -185,7 +191,16 @@ impl Query {
     pub(super) fn random(random: &mut Seeded) -> Self {
         let depth = random.index(4);
         let from = Relation::random(random, depth);
-        match random.below(10) {
+        match random.below(13) {
+            10 => {
+                let join = random.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+                Self::Pair { left: from, right: Relation::random(random, 1), join }
+            }
+            11 => {
+                let condition = random.pick(&["EXISTS", "NOT EXISTS"]);
+                Self::Semi { left: from, right: Relation::random(random, 1), condition }
+            }
+            12 => Self::Top { from, limit: 1 + random.below(12) },
             0 | 1 => {
                 let columns = (0..1 + random.below(4)).map(|_| any(random)).collect();
                 Self::Rows { from, columns, filter: random.chance(60).then(|| boolean(random, 2)) }
@@ -209,6 +224,22 @@ impl Query {
                 format!("SELECT t, machine, x, {calls} FROM ({}) AS r", from.sql())
             }
             Self::Grouped(grouped) => grouped.sql(),
+            Self::Pair { left, right, join } => format!(
+                "SELECT a.t, a.machine, a.x, b.t AS u, b.x AS y FROM ({}) AS a {join} ({}) AS b \
+                 ON a.machine = b.machine AND a.n = b.n",
+                left.sql(),
+                right.sql()
+            ),
+            Self::Semi { left, right, condition } => format!(
+                "SELECT t, machine, x FROM ({}) AS a WHERE {condition} \
+                 (SELECT 1 FROM ({}) AS b WHERE b.machine = a.machine AND b.n = a.n)",
+                left.sql(),
+                right.sql()
+            ),
+            Self::Top { from, limit } => format!(
+                "SELECT t, machine, x, n, ok FROM ({}) AS r ORDER BY x DESC, n, machine, t, ok LIMIT {limit}",
+                from.sql()
+            ),
         }
     }
 
@@ -237,6 +268,17 @@ impl Query {
                 all
             }
             Self::Grouped(grouped) => grouped.smaller().into_iter().map(Self::Grouped).collect(),
+            Self::Pair { left, right, join } => pairs(left, right)
+                .into_iter()
+                .map(|(left, right)| Self::Pair { left, right, join })
+                .collect(),
+            Self::Semi { left, right, condition } => pairs(left, right)
+                .into_iter()
+                .map(|(left, right)| Self::Semi { left, right, condition })
+                .collect(),
+            Self::Top { from, limit } => {
+                from.smaller().into_iter().map(|from| Self::Top { from, limit: *limit }).collect()
+            }
         }
     }
 }
@@ -284,6 +326,12 @@ impl Grouped {
         all.extend(self.having.is_some().then(|| Self { having: None, ..self.clone() }));
         all
     }
+}
+
+/// Two relations, one of them a step smaller.
+fn pairs(left: &Relation, right: &Relation) -> Vec<(Relation, Relation)> {
+    let lefts = left.smaller().into_iter().map(|left| (left, right.clone()));
+    lefts.chain(right.smaller().into_iter().map(|right| (left.clone(), right))).collect()
 }
 
 /// The lists with one entry less, down to `least`.
