@@ -29,8 +29,9 @@ pub(crate) fn run(seconds: Option<u64>, data: &Path, quiet: bool) -> Result<(), 
     );
     let mut engine = Engine::from_sql(&PROGRAM.replace("mqtt://localhost:1883", &broker.url()))?;
     engine.data(data).workers(1);
+    let signals = super::Signals::listen();
     let running = engine.start()?;
-    super::stop_on_signal(&running);
+    signals.stop(&running);
     if let Some(seconds) = seconds {
         let stop = running.stopper();
         std::thread::spawn(move || {

@@ -5,18 +5,53 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use lineshaft_engine::declaration::SinkDeclaration;
 use lineshaft_operators::model::{Artifact, artifact};
 use lineshaft_queries::batch::{self, History, Recorded};
 use lineshaft_queries::plan::CHANGES;
+use serde::{Deserialize, Serialize};
 
 use crate::embed::new_runtime;
 use crate::error::Error;
 use crate::train::block_on;
 
-/// In the data directory: the folder of each table by its name.
+/// In the data directory: folder and columns of each table by its name.
 const CATALOG: &str = "catalog.json";
+
+/// A table of the catalog.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Table {
+    Known {
+        path: PathBuf,
+        /// Name and Arrow type.
+        columns: Vec<(String, String)>,
+    },
+    /// Of an earlier version.
+    Path(PathBuf),
+}
+
+impl Table {
+    fn new(path: PathBuf, schema: &SchemaRef) -> Self {
+        let column = |field: &Arc<Field>| (field.name().clone(), field.data_type().to_string());
+        Self::Known { path, columns: schema.fields().iter().map(column).collect() }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Known { path, .. } | Self::Path(path) => path,
+        }
+    }
+
+    /// The table without a row; `None` if its columns are not known.
+    fn empty(&self) -> Option<RecordBatch> {
+        let Self::Known { columns, .. } = self else { return None };
+        let field = |(name, kind): &(String, String)| Some(Field::new(name, kind.parse().ok()?, true));
+        let fields: Option<Vec<Field>> = columns.iter().map(field).collect();
+        Some(RecordBatch::new_empty(Arc::new(Schema::new(fields?))))
+    }
+}
 
 /// Notes the tables of Parquet that a program writes, so that [`query`] finds them by name.
 pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error> {
@@ -30,7 +65,7 @@ pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error
     let mut catalog = catalog(data)?;
     for sink in tables {
         let path = sink.options.get("path").map_or(sink.name.as_str(), String::as_str);
-        catalog.insert(sink.name.clone(), PathBuf::from(path));
+        catalog.insert(sink.name.clone(), Table::new(PathBuf::from(path), &sink.schema));
     }
     std::fs::create_dir_all(data).map_err(|error| Error::file("create", data, error))?;
     let path = data.join(CATALOG);
@@ -41,7 +76,7 @@ pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error
     std::fs::rename(&temporary, &path).map_err(|error| Error::file("write", &path, error))
 }
 
-fn catalog(data: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
+fn catalog(data: &Path) -> Result<BTreeMap<String, Table>, Error> {
     let path = data.join(CATALOG);
     match std::fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text).map_err(|error| {
@@ -67,20 +102,25 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
         return Err(Error::Query(message));
     }
     let (mut history, mut empty) = (History::new(), Vec::new());
-    for (name, folder) in catalog(data)? {
-        let files = parquet_files(&data.join(&folder))?;
-        // A table without a row yet has no file, and so no columns.
-        if files.is_empty() {
-            empty.push(name);
+    let mut in_memory = vec![("lineshaft.models".to_owned(), models(data)?)];
+    for (name, table) in catalog(data)? {
+        let files = parquet_files(&data.join(table.path()))?;
+        // A table without a row yet has no file.
+        if !files.is_empty() {
+            let is_changelog = table.path().starts_with(CHANGES);
+            history.insert(name, Recorded { files, is_changelog });
+        } else if let Some(rows) = table.empty() {
+            in_memory.push((name, rows));
         } else {
-            history.insert(name, Recorded { files, is_changelog: folder.starts_with(CHANGES) });
+            empty.push(name);
         }
     }
-    let models = ("lineshaft.models".to_owned(), models(data)?);
+    let in_memory_names: Vec<String> = in_memory.iter().map(|(name, _)| name.clone()).collect();
     let runtime = new_runtime()?;
-    let found = block_on(runtime.handle(), batch::query(sql, &history, vec![models]));
+    let found = block_on(runtime.handle(), batch::query(sql, &history, in_memory));
     found.map_err(|error| {
-        let tables: Vec<&str> = history.keys().map(String::as_str).chain(["lineshaft.models"]).collect();
+        let mut tables: Vec<&str> = history.keys().chain(&in_memory_names).map(String::as_str).collect();
+        tables.sort_unstable();
         // Without DataFusion's own catalog and schema, which nobody wrote.
         let error = error.strip_backtrace().replace("Error during planning: ", "");
         let error = error.replace("datafusion.public.", "").replace("'datafusion.", "'");
@@ -158,4 +198,34 @@ fn models(data: &Path) -> Result<RecordBatch, Error> {
         ("hash", Arc::new(hashes.into_iter().map(Some).collect::<StringArray>())),
     ];
     RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, TimeUnit};
+
+    use super::*;
+
+    #[test]
+    fn the_catalog_gives_back_the_columns_of_a_table() {
+        let list = DataType::List(Arc::new(Field::new("item", DataType::Float64, true)));
+        let types = [
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            DataType::Utf8,
+            DataType::Float64,
+            DataType::Boolean,
+            DataType::Decimal128(10, 2),
+            DataType::Date32,
+            list,
+        ];
+        let fields =
+            types.iter().enumerate().map(|(n, kind)| Field::new(format!("c{n}"), kind.clone(), true));
+        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let text = serde_json::to_string(&Table::new("x".into(), &schema)).unwrap();
+        let table: Table = serde_json::from_str(&text).unwrap();
+        assert_eq!(table.empty().unwrap().schema(), schema);
+        let earlier: Table = serde_json::from_str("\"history/x\"").unwrap();
+        assert_eq!(earlier.path(), Path::new("history/x"));
+        assert!(earlier.empty().is_none());
+    }
 }

@@ -7,11 +7,13 @@ mod table;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{Sender, channel};
 
 use clap::{Parser, Subcommand};
 use lineshaft::backfill::Backfill;
 use lineshaft::connectors::format::timestamp::TimestampFormat;
 use lineshaft::{Engine, Error, Running};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Arrow allocates much and frees it on other threads.
@@ -170,12 +172,13 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
                 return Err(Error::Query(format!("the program has nothing to do: {help}")));
             }
             engine.data(data).workers(workers.unwrap_or_else(cores));
-            finish(engine.start()?, quiet)
+            finish(|| engine.start(), quiet)
         }
         Command::Backfill { files, sources, output, from, to, workers } => {
             let mut engine = Engine::from_files(&files)?;
             engine.workers(workers.unwrap_or_else(cores));
-            finish(engine.backfill(&Backfill { sources, output, from, to, checkpoint_every: None })?, quiet)
+            let backfill = Backfill { sources, output, from, to, checkpoint_every: None };
+            finish(|| engine.backfill(&backfill), quiet)
         }
         Command::Check { files } => {
             Engine::from_files(&files)?;
@@ -210,36 +213,60 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Waits until the program ends by itself or a signal stops it.
-fn finish(running: Running, quiet: bool) -> Result<(), Error> {
-    stop_on_signal(&running);
+/// Starts a program and waits until it ends by itself or a signal stops it.
+fn finish(start: impl FnOnce() -> Result<Running, Error>, quiet: bool) -> Result<(), Error> {
+    let signals = Signals::listen();
+    let running = start()?;
+    signals.stop(&running);
     status::watch(&running, quiet);
     running.wait()
 }
 
-/// The first signal stops the program in order, the second at once.
-fn stop_on_signal(running: &Running) {
-    let stop = running.stopper();
-    let wait = async move {
-        wait_for_signal().await;
-        tracing::info!("stopping: what was read is finished; once more ends at once");
-        stop();
-        wait_for_signal().await;
-        std::process::exit(i32::from(FAILED));
-    };
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        if let Ok(runtime) = runtime {
-            runtime.block_on(wait);
-        }
-    });
+/// Signals are listened for before a program starts: none falls between.
+struct Signals(Sender<Box<dyn Fn() + Send>>);
+
+impl Signals {
+    /// Listens from now on. Before the program has started, a signal ends the process at once.
+    fn listen() -> Self {
+        let (sender, started) = channel::<Box<dyn Fn() + Send>>();
+        let (listens, ready) = channel::<()>();
+        let wait = async move {
+            let terminate = signal(SignalKind::terminate()).ok();
+            let mut signals = [signal(SignalKind::interrupt()).ok(), terminate];
+            drop(listens);
+            next_signal(&mut signals).await;
+            let Ok(stop) = started.try_recv() else { std::process::exit(i32::from(FAILED)) };
+            tracing::info!("stopping: what was read is finished; once more ends at once");
+            stop();
+            next_signal(&mut signals).await;
+            std::process::exit(i32::from(FAILED));
+        };
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            if let Ok(runtime) = runtime {
+                runtime.block_on(wait);
+            }
+        });
+        // An error says that it listens, or that it cannot.
+        ready.recv().ok();
+        Self(sender)
+    }
+
+    /// The first signal stops this program in order, the second at once.
+    fn stop(self, running: &Running) {
+        // Nobody is there to take it if signals cannot be listened for.
+        self.0.send(Box::new(running.stopper())).ok();
+    }
 }
 
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+async fn next_signal(signals: &mut [Option<Signal>; 2]) {
+    let [interrupt, terminate] = signals;
+    let next = async |signal: &mut Option<Signal>| match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        _ = next(interrupt) => {}
+        _ = next(terminate) => {}
     }
 }

@@ -38,7 +38,8 @@ CREATE SOURCE r (ts TIMESTAMP NOT NULL, machine TEXT, seq BIGINT, x DOUBLE,
                  DEDUPLICATE BY (machine, seq) WITHIN INTERVAL '1' MINUTE)
     WITH (connector = 'file', path = 'r.csv', format = 'csv', max_future = '1 day');
 CREATE SINK shown WITH (connector = 'stdout') AS SELECT machine, seq, x FROM r;
-CREATE SINK said_late WITH (connector = 'parquet', path = 'said_late') AS SELECT machine, x FROM r.late;";
+CREATE SINK said_late WITH (connector = 'parquet', path = 'said_late') AS SELECT machine, x FROM r.late;
+CREATE SINK numbers WITH (connector = 'parquet', path = 'numbers') AS SELECT CAST(machine AS BIGINT) FROM r WHERE x > 99;";
     let rows = "ts,machine,seq,x
 2026-01-01T00:00:00Z,a,1,1
 2026-01-01T00:00:10Z,a,2,2
@@ -60,6 +61,7 @@ CREATE SINK said_late WITH (connector = 'parquet', path = 'said_late') AS SELECT
         assert_eq!(query(folder.path(), "SELECT x FROM r.late ORDER BY x"), "x\n4.0\n5.0\n");
         assert_eq!(query(folder.path(), "SELECT x FROM said_late ORDER BY x"), "x\n4.0\n5.0\n");
         assert_eq!(query(folder.path(), "SELECT x FROM \"r.late\" ORDER BY x LIMIT 1"), "x\n4.0\n");
+        assert_eq!(query(folder.path(), "SELECT relation, error FROM lineshaft.failed"), "relation,error\n");
         let reasons = query(folder.path(), "SELECT reason FROM r.quarantine ORDER BY reason");
         assert_eq!(reasons, "reason\nfuture\nnull_time\ntype\n");
     }
