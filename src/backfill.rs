@@ -106,8 +106,8 @@ impl Engine {
         self.start_planned(planned, handle, Some(runtime), checkpoints)
     }
 
-    /// Where checkpoints are written; nowhere if a sink cannot take back what it was given, or if a state is kept on
-    /// differential dataflow, which is not part of a checkpoint.
+    /// Where checkpoints are written; nowhere if a sink cannot take back what it was given. A state on differential
+    /// dataflow is not part of a checkpoint: such a program begins anew.
     fn checkpoints(
         &self,
         backfill: &Backfill,
@@ -118,15 +118,16 @@ impl Engine {
                 && sink.options.get("connector").is_some_and(|name| name == "parquet")
         };
         let is_changelog = |node: &Node| matches!(node.work, Work::Changelog(_));
-        if !planned.sinks.iter().all(is_parquet) || planned.plan.nodes.iter().any(is_changelog) {
+        if !planned.sinks.iter().all(is_parquet) {
             return Ok(None);
         }
+        let every = backfill.checkpoint_every.unwrap_or(CHECKPOINT_EVERY);
         let outputs = backfill.output.clone();
         std::fs::create_dir_all(&outputs).map_err(|error| Error::file("create", &outputs, error))?;
         Ok(Some(CheckpointSettings {
             folder: outputs.join(CHECKPOINTS),
             outputs,
-            every: backfill.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
+            every: (!planned.plan.nodes.iter().any(is_changelog)).then_some(every),
             identity: self.identity(backfill, planned)?,
         }))
     }

@@ -149,3 +149,31 @@ fn a_backfill_that_was_stopped_or_killed_goes_on_and_gives_the_same_rows() {
     std::fs::write(folder.join("p.sql"), PROGRAM.replace("'30' SECOND", "'40' SECOND")).unwrap();
     lineshaft(folder, &arguments("other")).exits(3).tells("is of a run with other statements");
 }
+
+/// The joined state of a changelog is not part of a checkpoint.
+#[test]
+fn a_backfill_with_a_changelog_that_was_killed_begins_anew_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    record(folder);
+    let source = PROGRAM.split_once("CREATE SINK").unwrap().0;
+    let views = "CREATE MATERIALIZED VIEW pairs AS
+            SELECT a.machine, b.machine AS other FROM halls a JOIN halls b ON a.hall = b.hall;
+        CREATE SINK copied WITH (connector = 'parquet', path = 'p', max_rows = 5000) AS SELECT ts, n FROM readings;";
+    std::fs::write(folder.join("p.sql"), format!("{source}{views}")).unwrap();
+    let has_files = || std::fs::read_dir(folder.join("out/copied")).is_ok_and(|files| files.count() > 3);
+    let mut child = command(folder, &arguments("out")).stderr(Stdio::null()).spawn().unwrap();
+    while !has_files() {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended too early");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let said = lineshaft(folder, &arguments("out")).exits(0);
+    let processed = accounts(&said.err);
+    let processed =
+        processed.split("readings: ").nth(1).unwrap().split(" = ").nth(1).unwrap().split(' ').next().unwrap();
+    let count =
+        |sql: &str| lineshaft(folder, &["query", sql, "--data", "out", "--format", "csv"]).exits(0).out;
+    assert_eq!(count("SELECT count(*) AS n FROM copied"), format!("n\n{processed}\n"));
+    assert_eq!(count("SELECT count(*) AS n FROM pairs"), "n\n75\n");
+}

@@ -290,3 +290,22 @@ fn what_no_view_wants_is_not_read_from_parquet() {
         .exits(0)
         .tells("readings: 100800 received");
 }
+
+#[test]
+fn late_rows_of_parquet_are_kept_where_the_program_reads_some_of_the_columns() {
+    let folder = history();
+    let first = "CREATE SOURCE readings (ts TIMESTAMP NOT NULL, x DOUBLE, machine TEXT, WATERMARK FOR ts)
+        WITH (connector = 'file', path = 'history/readings', format = 'parquet');
+    CREATE SINK twice WITH (connector = 'parquet', path = 'twice') AS
+        SELECT CASE WHEN x > 60 THEN ts - INTERVAL '1' DAY ELSE ts END AS ts, x, machine FROM readings;";
+    fs::write(folder.path().join("first.sql"), first).unwrap();
+    lineshaft(folder.path(), &["run", "first.sql", "--data", "."]).exits(0);
+    let counts = "CREATE SOURCE again (ts TIMESTAMP NOT NULL, x DOUBLE, machine TEXT, WATERMARK FOR ts)
+        WITH (connector = 'file', path = 'twice', format = 'parquet');
+    CREATE SINK counts WITH (connector = 'parquet', path = 'counts') AS
+        SELECT machine, count(*) AS n FROM TUMBLE(again, ts, INTERVAL '1' HOUR) GROUP BY window_start, machine;";
+    fs::write(folder.path().join("p.sql"), counts).unwrap();
+    lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+    let late = query(folder.path(), "SELECT count(*) > 0 AS some FROM again.late WHERE machine LIKE 'dev-%'");
+    assert_eq!(late, "some\ntrue\n");
+}

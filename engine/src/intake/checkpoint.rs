@@ -82,15 +82,16 @@ impl Intake {
 
     /// Takes a checkpoint if it is time for the next one.
     pub(super) async fn checkpoint_if_due(&mut self) {
-        let Some(checkpoints) = &self.checkpoints else { return };
-        if self.clock.now().saturating_sub(self.checkpoint_at) >= checkpoints.store.every_us() {
+        let every = self.checkpoints.as_ref().and_then(|checkpoints| checkpoints.store.every_us());
+        if every.is_some_and(|every| self.clock.now().saturating_sub(self.checkpoint_at) >= every) {
             self.checkpoint().await;
         }
     }
 
     /// Takes a checkpoint, if there are any for this program. A failure of it is one of the program.
     pub(super) async fn checkpoint(&mut self) {
-        let Some(checkpoints) = self.checkpoints.clone() else { return };
+        let takes_some = |checkpoints: &Arc<Checkpoints>| checkpoints.store.every_us().is_some();
+        let Some(checkpoints) = self.checkpoints.clone().filter(takes_some) else { return };
         if let Err(error) = self.take_checkpoint(&checkpoints).await {
             self.control.fail(error);
         }

@@ -388,7 +388,12 @@ impl<'a> Lowering<'a> {
     /// The rows of a relation, all columns that the program needs of it.
     fn relation(&mut self, name: &str) -> Result<Origin> {
         let origin = self.compact_relation(name)?;
-        let schema = Arc::clone(&self.program.relations[name].schema);
+        let declared = &self.program.relations[name].schema;
+        // Late rows that nobody selects are kept with the columns that are read.
+        let has = |name: &str| self.plan.schema(origin).column_with_name(name).is_some();
+        let columns = declared.fields().iter().enumerate();
+        let columns: Vec<usize> = columns.filter(|(_, field)| has(field.name())).map(|(at, _)| at).collect();
+        let schema = Arc::new(declared.project(&columns)?);
         Ok(self.plain(origin, &schema))
     }
 
