@@ -268,10 +268,9 @@ impl Query {
                 all
             }
             Self::Grouped(grouped) => grouped.smaller().into_iter().map(Self::Grouped).collect(),
-            Self::Pair { left, right, join } => pairs(left, right)
-                .into_iter()
-                .map(|(left, right)| Self::Pair { left, right, join })
-                .collect(),
+            Self::Pair { left, right, join } => {
+                pairs(left, right).into_iter().map(|(left, right)| Self::Pair { left, right, join }).collect()
+            }
             Self::Semi { left, right, condition } => pairs(left, right)
                 .into_iter()
                 .map(|(left, right)| Self::Semi { left, right, condition })

@@ -9,7 +9,7 @@ use datafusion::common::{DFSchema, NullEquality, ScalarValue};
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, Filter, Join, JoinType, Limit, LogicalPlan, Operator, Sort, Window, lit,
+    BinaryExpr, Expr, Filter, Join, JoinType, Limit, LogicalPlan, Operator, Projection, Sort, Window, lit,
 };
 use lineshaft_engine::changelog::ChangelogOperator;
 use lineshaft_engine::declaration::Options;
@@ -171,6 +171,12 @@ impl Lowering<'_> {
 
     /// `ORDER BY ... LIMIT ... OFFSET ...`: the first rows, kept up to date.
     pub(super) fn limit(&mut self, limit: &Limit) -> Result<Origin> {
+        if let LogicalPlan::Projection(projection) = limit.input.as_ref() {
+            // It is sorted by a column that is not selected: the first rows are taken before.
+            let below = LogicalPlan::Limit(Limit { input: Arc::clone(&projection.input), ..limit.clone() });
+            let above = Projection::try_new(projection.expr.clone(), Arc::new(below))?;
+            return self.lower(&LogicalPlan::Projection(above));
+        }
         let LogicalPlan::Sort(sort) = limit.input.as_ref() else {
             let error = QueryError::not_supported("LIMIT without ORDER BY in a view", None);
             return Err(external(error.with_help("add ORDER BY, so that it is known which rows are first")));
