@@ -264,8 +264,10 @@ fn times_of_join(join: &Join, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Ve
     });
     if !is_table(&join.left) && !is_table(&join.right) {
         let joined = time_bound(join, &left, &right);
-        let joined = joined.and_then(|bound| joined_times(join, &bound, &left, &right));
-        [left, right] = joined.unwrap_or_default();
+        // Without a bound it is a changelog, whose rows have their times, too.
+        if let Some(joined) = joined.and_then(|bound| joined_times(join, &bound, &left, &right)) {
+            [left, right] = joined;
+        }
     }
     // What may be missing is no event time.
     if matches!(join.join_type, JoinType::Right | JoinType::Full) {

@@ -4,9 +4,10 @@
 //! change of the table does not change what has come out. NULL in a key matches nothing.
 //!
 //! - Input 0: the stream, by any route. Input 1: the table, on every worker that has rows of the stream.
-//! - Rows: of the stream any, which keep their weights; of the table inserted, or with a primary key replaced. Out:
-//!   in the order of the stream; several matches in the order of the table.
-//! - State: the table; of a changelog what was given for its rows, as long as these can be taken back. Cost: a look-up per row, and the size of the table in each epoch that changes it.
+//! - Rows: of the stream any, which keep their weights; of the table inserted or taken back, or with a primary key
+//!   replaced. Out: in the order of the stream; several matches in the order of the table.
+//! - State: the table; of a changelog what was given for its rows, as long as these can be taken back. Cost: a look-up per
+//!   row, and what changes of the table.
 
 use std::sync::Arc;
 
@@ -172,7 +173,9 @@ impl LookupJoin {
         let stream_rows: UInt32Array = matches.iter().map(|(row, _)| *row).collect::<Vec<_>>().into();
         let table_rows: UInt32Array = matches.iter().map(|(_, row)| *row).collect::<Vec<_>>().into();
         let mut columns = taken(stream.columns(), &stream_rows)?;
-        columns.extend(taken(self.table.rows().columns(), &table_rows)?);
+        for column in 0..self.options.table_schema.fields().len() {
+            columns.push(self.table.pick(column, &table_rows)?);
+        }
         let holds = residual.evaluate(&RecordBatch::try_new(Arc::clone(&self.joined_schema), columns)?)?;
         let holds = holds
             .as_boolean_opt()
@@ -190,7 +193,7 @@ impl LookupJoin {
         let column = |(side, column): &(Side, usize)| match side {
             Side::Stream if unchanged => Ok(Arc::clone(stream.column(*column))),
             Side::Stream => Ok(take(stream.column(*column), &pairs.stream, None)?),
-            Side::Table => Ok(take(self.table.rows().column(*column), &pairs.table, None)?),
+            Side::Table => self.table.pick(*column, &pairs.table),
         };
         let columns = self.options.output.iter().map(column).collect::<Result<_>>()?;
         let count = RecordBatchOptions::new().with_row_count(Some(pairs.stream.len()));
@@ -232,10 +235,7 @@ impl Operator for LookupJoin {
             self.stream.push(batch);
             return Ok(());
         }
-        if batch.weights().is_some() {
-            return Err(Error::operator("join", "the table is a changelog, which a look-up does not take"));
-        }
-        self.table.push(batch.into_rows());
+        self.table.push(batch);
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl Operator for LookupJoin {
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.table.update()?;
         let mut snapshot = Snapshot::default();
-        snapshot.put("table", self.table.rows().clone());
+        snapshot.put("table", self.table.rows()?);
         if let Some(remembered) = &self.remembered {
             remembered.save(&self.options.schema, &mut snapshot)?;
         }
@@ -276,7 +276,8 @@ impl Operator for LookupJoin {
 
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let rows = snapshot.take("table");
-        self.table.push(rows.ok_or_else(|| Error::operator("join", "a snapshot of another operator"))?);
+        let rows = rows.ok_or_else(|| Error::operator("join", "a snapshot of another operator"))?;
+        self.table.push(rows.into());
         if let Some(remembered) = &mut self.remembered {
             remembered.load(&mut snapshot)?;
         }

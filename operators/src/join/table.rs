@@ -1,135 +1,248 @@
 //! The rows of a table in memory, found by the columns of a join.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, make_comparator, new_null_array,
+};
+use arrow::compute::{SortOptions, concat_batches, interleave, take, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
-use lineshaft_engine::Result;
+use lineshaft_engine::batch::Batch;
+use lineshaft_engine::{Error, Result};
 
 use crate::keys::{ABSENT, KeyInterner};
 
-/// Rows in order of arrival. With a primary key a newer row takes the place of the one with the same key.
+/// Rows in order of arrival. With a primary key a newer row takes the place of the one with the same key; a row that is
+/// taken back goes.
+///
+/// A change costs what it changes: new rows gather in a tail, which is joined to the others once it is large.
 pub(super) struct Table {
     schema: SchemaRef,
-    primary_key: Vec<usize>,
-    join_key: Vec<usize>,
-    /// Rows that have come since the index was built; the index has the others.
-    new: Vec<RecordBatch>,
-    index: Index,
+    /// Rows `0..body.num_rows()`.
+    body: RecordBatch,
+    /// The rows after them.
+    tail: RecordBatch,
+    is_live: Vec<bool>,
+    dead: usize,
+    join: Index,
+    /// By slot of the primary key its one row.
+    primary: Option<Index>,
+    /// What has come since the last update.
+    new: Vec<Batch>,
 }
 
-/// All rows, and by slot of the join key where they are.
+/// Numbers of rows by slot of a key, ascending.
 struct Index {
-    rows: RecordBatch,
+    key: Vec<usize>,
     keys: KeyInterner,
-    /// `by_key[ends[slot - 1]..ends[slot]]` are the rows of a slot, ascending.
-    ends: Vec<usize>,
-    by_key: Vec<u32>,
+    by_slot: Vec<Vec<u32>>,
+    /// The slot of each row, live or not.
+    slots: Vec<u32>,
 }
+
+/// A tail of fewer rows is not worth joining to the body; so many dead rows are not worth removing.
+const FEW_ROWS: usize = 1024;
 
 impl Table {
     pub(super) fn new(schema: SchemaRef, primary_key: Vec<usize>, join_key: Vec<usize>) -> Result<Self> {
-        let rows = RecordBatch::new_empty(Arc::clone(&schema));
-        Ok(Self { index: Index::new(rows, &join_key)?, schema, primary_key, join_key, new: Vec::new() })
+        let empty = RecordBatch::new_empty(Arc::clone(&schema));
+        let has_primary = !primary_key.is_empty();
+        Ok(Self {
+            body: empty.clone(),
+            tail: empty,
+            is_live: Vec::new(),
+            dead: 0,
+            join: Index::new(&schema, join_key)?,
+            primary: has_primary.then(|| Index::new(&schema, primary_key)).transpose()?,
+            schema,
+            new: Vec::new(),
+        })
     }
 
-    pub(super) fn push(&mut self, rows: RecordBatch) {
+    pub(super) fn push(&mut self, rows: Batch) {
         self.new.push(rows);
     }
 
-    /// Takes new rows into the index, at a cost of all rows of the table.
+    /// Takes what has come into the index.
     pub(super) fn update(&mut self) -> Result<()> {
-        if self.new.is_empty() {
-            return Ok(());
+        for batch in std::mem::take(&mut self.new) {
+            match batch.weights() {
+                None => self.add(batch.rows())?,
+                Some(weights) => {
+                    let is_added: BooleanArray = weights.values().iter().map(|w| Some(*w > 0)).collect();
+                    let is_gone: BooleanArray = weights.values().iter().map(|w| Some(*w < 0)).collect();
+                    // What takes the place of a row comes after that has gone, whatever their order.
+                    self.remove(batch.filter(&is_gone)?.rows())?;
+                    self.add(batch.filter(&is_added)?.rows())?;
+                }
+            }
+            self.settle()?;
         }
-        let old = std::iter::once(&self.index.rows);
-        let all = concat_batches(&self.schema, old.chain(&self.new))?;
-        let all = self.newest(all)?;
-        self.index = Index::new(all, &self.join_key)?;
-        self.new.clear();
         Ok(())
     }
 
-    /// The last row of each primary key, in order of arrival.
-    fn newest(&self, rows: RecordBatch) -> Result<RecordBatch> {
-        if self.primary_key.is_empty() {
-            return Ok(rows);
+    fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
         }
-        let (slots, count) = slots_of(&rows, &self.primary_key)?;
-        if count == rows.num_rows() {
-            return Ok(rows);
+        let first = self.is_live.len();
+        self.tail = concat_batches(&self.schema, [&self.tail, rows])?;
+        self.is_live.resize(first + rows.num_rows(), true);
+        self.join.add(rows, first)?;
+        let Some(primary) = &mut self.primary else { return Ok(()) };
+        primary.add(rows, first)?;
+        let slots: Vec<u32> = primary.slots[first..].to_vec();
+        for slot in slots {
+            // All but the newest row of the key go.
+            let rows = self.primary.as_ref().map(|primary| primary.by_slot[slot as usize].clone());
+            if let Some([older @ .., _]) = rows.as_deref() {
+                older.iter().for_each(|row| self.kill(*row));
+            }
         }
-        let mut last = vec![0; count];
-        for (row, slot) in (0_u32..).zip(&slots.0) {
-            last[*slot as usize] = row;
+        Ok(())
+    }
+
+    fn kill(&mut self, row: u32) {
+        if std::mem::replace(&mut self.is_live[row as usize], false) {
+            self.dead += 1;
+            self.join.remove(row);
+            if let Some(primary) = &mut self.primary {
+                primary.remove(row);
+            }
         }
-        last.sort_unstable();
-        Ok(take_record_batch(&rows, &UInt32Array::from(last))?)
+    }
+
+    /// Takes rows back; of equal ones the first.
+    fn remove(&mut self, rows: &RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let slots = self.join.find(rows)?;
+        let parts = [&self.body, &self.tail].map(|part| equalities(rows, part));
+        let [in_body, in_tail] = parts;
+        let (in_body, in_tail) = (in_body?, in_tail?);
+        let body = self.body.num_rows();
+        for (number, slot) in slots.into_iter().enumerate() {
+            let is_same = |row: &u32| match (*row as usize).checked_sub(body) {
+                None => in_body.iter().all(|equal| equal(number, *row as usize) == Ordering::Equal),
+                Some(row) => in_tail.iter().all(|equal| equal(number, row) == Ordering::Equal),
+            };
+            match self.join.rows_of(slot).iter().copied().find(is_same) {
+                Some(row) => self.kill(row),
+                // A newer row has taken its place already.
+                None if self.primary.is_some() => {}
+                None => return Err(Error::operator("join", "a row is taken back that is not in the table")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins the tail to the body, and drops rows that are gone, once it pays.
+    fn settle(&mut self) -> Result<()> {
+        let body = self.body.num_rows();
+        if self.tail.num_rows() > FEW_ROWS.max(body / 8) || body == 0 {
+            self.body = concat_batches(&self.schema, [&self.body, &self.tail])?;
+            self.tail = RecordBatch::new_empty(Arc::clone(&self.schema));
+        }
+        if self.dead > FEW_ROWS.max(self.is_live.len() / 2) {
+            let rows = self.rows()?;
+            let keys =
+                [&self.join, self.primary.as_ref().unwrap_or(&self.join)].map(|index| index.key.clone());
+            let [join, primary] = keys;
+            let primary = if self.primary.is_some() { primary } else { Vec::new() };
+            *self = Self::new(Arc::clone(&self.schema), primary, join)?;
+            self.add(&rows)?;
+            return self.settle();
+        }
+        Ok(())
     }
 
     /// All rows, as of the last update.
-    pub(super) fn rows(&self) -> &RecordBatch {
-        &self.index.rows
+    pub(super) fn rows(&self) -> Result<RecordBatch> {
+        let all = concat_batches(&self.schema, [&self.body, &self.tail])?;
+        let live = (0_u32..).zip(&self.is_live).filter(|(_, is_live)| **is_live).map(|(row, _)| row);
+        Ok(take_record_batch(&all, &UInt32Array::from(live.collect::<Vec<_>>()))?)
+    }
+
+    /// A column of the rows with these numbers; NULL where there is none.
+    pub(super) fn pick(&self, column: usize, rows: &UInt32Array) -> Result<ArrayRef> {
+        let (body, tail) = (self.body.column(column), self.tail.column(column));
+        if tail.is_empty() {
+            return Ok(take(body, rows, None)?);
+        }
+        let null = new_null_array(body.data_type(), 1);
+        let places = rows.iter().map(|row| match row.map(|row| row as usize) {
+            None => (2, 0),
+            Some(row) if row < body.len() => (0, row),
+            Some(row) => (1, row - body.len()),
+        });
+        Ok(interleave(&[body.as_ref(), tail.as_ref(), null.as_ref()], &places.collect::<Vec<_>>())?)
     }
 
     /// For each row of `stream` and each row of the table with the same key, the numbers of both. A key with a NULL
     /// in it is the same as no other.
     pub(super) fn matches(&self, stream: &RecordBatch, key: &[usize]) -> Result<Vec<(u32, u32)>> {
-        let columns: Vec<_> = key.iter().map(|column| Arc::clone(stream.column(*column))).collect();
+        let columns = columns_of(stream, key);
         let mut slots = Vec::new();
-        self.index.keys.find(&columns, stream.num_rows(), &mut slots)?;
-        for column in &columns {
-            if let Some(nulls) = column.logical_nulls() {
-                let rows = slots.iter_mut().zip(nulls.iter());
-                rows.filter(|(_, valid)| !valid).for_each(|(slot, _)| *slot = ABSENT);
-            }
+        self.join.keys.find(&columns, stream.num_rows(), &mut slots)?;
+        for nulls in columns.iter().filter_map(|column| column.logical_nulls()) {
+            let rows = slots.iter_mut().zip(nulls.iter());
+            rows.filter(|(_, valid)| !valid).for_each(|(slot, _)| *slot = ABSENT);
         }
         let mut matches = Vec::with_capacity(slots.len());
         for (row, slot) in (0..).zip(slots) {
-            matches.extend(self.index.rows_of(slot).iter().map(|found| (row, *found)));
+            matches.extend(self.join.rows_of(slot).iter().map(|found| (row, *found)));
         }
         Ok(matches)
     }
 }
 
 impl Index {
-    fn new(rows: RecordBatch, key: &[usize]) -> Result<Self> {
-        let ((slots, keys), count) = slots_of(&rows, key)?;
-        let mut ends = vec![0; count + 1];
-        for slot in &slots {
-            ends[*slot as usize + 1] += 1;
+    fn new(schema: &SchemaRef, key: Vec<usize>) -> Result<Self> {
+        let types: Vec<DataType> =
+            key.iter().map(|column| schema.field(*column).data_type().clone()).collect();
+        Ok(Self { keys: KeyInterner::new(&types)?, key, by_slot: Vec::new(), slots: Vec::new() })
+    }
+
+    /// Adds rows that are numbered from `first`.
+    fn add(&mut self, rows: &RecordBatch, first: usize) -> Result<()> {
+        let mut slots = Vec::new();
+        self.keys.intern(&columns_of(rows, &self.key), rows.num_rows(), &mut slots)?;
+        self.by_slot.resize_with(self.keys.len(), Vec::new);
+        let first =
+            u32::try_from(first).map_err(|_| Error::operator("join", "the table has too many rows"))?;
+        for (row, slot) in (first..).zip(&slots) {
+            self.by_slot[*slot as usize].push(row);
         }
-        for slot in 0..count {
-            ends[slot + 1] += ends[slot];
+        self.slots.extend(slots);
+        Ok(())
+    }
+
+    fn remove(&mut self, row: u32) {
+        let rows = &mut self.by_slot[self.slots[row as usize] as usize];
+        if let Ok(place) = rows.binary_search(&row) {
+            rows.remove(place);
         }
-        // Counting sort: `ends` are the starts while the rows are laid out, and move to the ends.
-        let mut by_key = vec![0; slots.len()];
-        for (row, slot) in (0..).zip(&slots) {
-            let place = &mut ends[*slot as usize];
-            by_key[*place] = row;
-            *place += 1;
-        }
-        Ok(Self { rows, keys, ends, by_key })
+    }
+
+    fn find(&self, rows: &RecordBatch) -> Result<Vec<u32>> {
+        let mut slots = Vec::new();
+        self.keys.find(&columns_of(rows, &self.key), rows.num_rows(), &mut slots)?;
+        Ok(slots)
     }
 
     fn rows_of(&self, slot: u32) -> &[u32] {
-        if slot == ABSENT || self.by_key.is_empty() {
-            return &[];
-        }
-        let slot = slot as usize;
-        let start = if slot == 0 { 0 } else { self.ends[slot - 1] };
-        &self.by_key[start..self.ends[slot]]
+        self.by_slot.get(slot as usize).map_or(&[], Vec::as_slice)
     }
 }
 
-/// The slot of each row, who gave them, and how many there are.
-fn slots_of(rows: &RecordBatch, key: &[usize]) -> Result<((Vec<u32>, KeyInterner), usize)> {
-    let columns: Vec<_> = key.iter().map(|column| Arc::clone(rows.column(*column))).collect();
-    let types: Vec<DataType> = columns.iter().map(|column| column.data_type().clone()).collect();
-    let mut keys = KeyInterner::new(&types)?;
-    let mut slots = Vec::new();
-    keys.intern(&columns, rows.num_rows(), &mut slots)?;
-    let count = keys.len();
-    Ok(((slots, keys), count))
+fn columns_of(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
+    columns.iter().map(|column| Arc::clone(rows.column(*column))).collect()
+}
+
+/// Compares rows of the one batch with rows of the other, column by column; NULL is equal to NULL.
+fn equalities(rows: &RecordBatch, with: &RecordBatch) -> Result<Vec<arrow::array::DynComparator>> {
+    let pairs = rows.columns().iter().zip(with.columns());
+    pairs.map(|(a, b)| Ok(make_comparator(a.as_ref(), b.as_ref(), SortOptions::default())?)).collect()
 }

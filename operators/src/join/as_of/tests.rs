@@ -100,5 +100,5 @@ fn a_snapshot_holds_both_sides_and_the_watermark() {
     let mut after = join(Nearest::AtOrBefore, true);
     after.restore(before.snapshot().unwrap()).unwrap();
     assert_eq!(given(&mut after, end()), given(&mut before, end()));
-    assert_eq!(after.right.len(), 5);
+    assert_eq!(after.right.len(), 4);
 }

@@ -190,3 +190,50 @@ fn what_is_taken_back_is_what_was_given_though_the_table_has_changed() {
     assert_eq!(changes(&mut restored, "\n 9 b", &[-1]), ["-1 09 b 1.0"]);
     assert!(restored.remembered.unwrap().is_empty());
 }
+
+/// Rows of the table with weights.
+fn change(join: &mut LookupJoin, text: &str, weights: Vec<i64>) -> Result<()> {
+    let batch =
+        Batch::with_weights(table(&format!("machine:s limit:f \n {text}")), Int64Array::from(weights));
+    join.on_batch(1, batch, &mut Output::new(1))?;
+    join.table.update()
+}
+
+#[test]
+fn a_row_of_the_table_that_is_taken_back_is_no_longer_met() {
+    let row = || vec![Step::Rows(0, table("machine:s x:f \n a 1 \n b 2 \n - 3"))];
+    let appended = LookupOptions { primary_key: vec![], ..options(LookupKind::Left) };
+    let mut join = join(appended);
+    change(&mut join, "a 1 \n a 2 \n a 1 \n - 4 \n b -", vec![1, 1, 1, 1, 1]).unwrap();
+    change(&mut join, "a 1 \n - 4 \n b - \n b 6", vec![-1, -1, -1, 1]).unwrap();
+    assert_eq!(given(&mut join, row()), ["a 1.0 2.0", "a 1.0 1.0", "b 2.0 6.0", "- 3.0 -"]);
+    let missing = change(&mut join, "a 9", vec![-1]).unwrap_err();
+    assert!(missing.to_string().contains("taken back that is not in the table"), "{missing}");
+}
+
+#[test]
+fn a_changelog_of_a_table_with_a_primary_key_replaces_rows_in_any_order() {
+    let row = || vec![Step::Rows(0, table("machine:s x:f \n a 1 \n b 2"))];
+    let mut join = join(options(LookupKind::Left));
+    change(&mut join, "a 1 \n b 2", vec![1, 1]).unwrap();
+    change(&mut join, "a 5 \n a 1 \n b 2", vec![1, -1, -1]).unwrap();
+    assert_eq!(given(&mut join, row()), ["a 1.0 5.0", "b 2.0 -"]);
+}
+
+#[test]
+fn a_table_that_changes_for_long_stays_small_and_right() {
+    let mut join = join(options(LookupKind::Inner));
+    let mut expected = Vec::new();
+    for round in 0..200 {
+        let text: String = (0..50).map(|key| format!("k{} {round} \n ", (key * 7 + round) % 90)).collect();
+        given(&mut join, vec![Step::Rows(1, table(&format!("machine:s limit:f \n {text}")))]);
+        join.table.update().unwrap();
+        expected.resize(90, None);
+        (0..50).for_each(|key| expected[(key * 7 + round) % 90] = Some(round));
+    }
+    for (key, round) in expected.into_iter().enumerate() {
+        let met = given(&mut join, vec![Step::Rows(0, table(&format!("machine:s x:f \n k{key} 1")))]);
+        assert_eq!(met, round.map(|round| format!("k{key} 1.0 {round}.0")).into_iter().collect::<Vec<_>>());
+    }
+    assert_eq!(join.table.rows().unwrap().num_rows(), 90);
+}
