@@ -105,6 +105,8 @@ pub struct Node {
     pub is_stateless: bool,
     /// Its rows have weights: what it gave before may be taken back.
     pub is_changelog: bool,
+    /// The order of the rows of an epoch does not matter to it, so they need not be sorted.
+    pub takes_any_order: bool,
     /// What it does.
     pub work: Work,
 }

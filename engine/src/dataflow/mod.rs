@@ -101,12 +101,12 @@ impl<'scope> Built<'_, 'scope> {
         self.streams.insert(Origin::Quarantine(index), streams.quarantine);
     }
 
-    fn input(&self, input: &Input) -> RoutedInput<'scope> {
+    fn input(&self, input: &Input, takes_any_order: bool) -> RoutedInput<'scope> {
         let plan = &self.program.plan;
         RoutedInput {
             stream: self.streams[&input.from].clone(),
             route: input.route.clone(),
-            is_ordered: plan.is_ordered(input.from),
+            is_ordered: takes_any_order || plan.is_ordered(input.from),
             is_timeless: plan.is_timeless(input.from),
             schema: plan.schema(input.from),
         }
@@ -117,7 +117,11 @@ impl<'scope> Built<'_, 'scope> {
         let streams = match &node.work {
             Work::Operator(make) => self.operator(index, node, make(self.worker)?)?,
             Work::Changelog(operator) => {
-                let inputs = node.inputs.iter().map(|input| (input.from, self.input(input))).collect();
+                let inputs = node
+                    .inputs
+                    .iter()
+                    .map(|input| (input.from, self.input(input, node.takes_any_order)))
+                    .collect();
                 let control = &self.program.control;
                 let schema = &node.outputs[0];
                 vec![self.arrangements.render(self.scope, operator.as_ref(), inputs, schema, control)?]
@@ -136,7 +140,8 @@ impl<'scope> Built<'_, 'scope> {
         operator: Box<dyn Operator>,
     ) -> Result<Vec<Stream<'scope, Epoch, Frame>>> {
         let control = &self.program.control;
-        let mut inputs: Vec<_> = node.inputs.iter().map(|input| self.input(input)).collect();
+        let mut inputs: Vec<_> =
+            node.inputs.iter().map(|input| self.input(input, node.takes_any_order)).collect();
         Ok(match inputs.pop() {
             Some(input) if node.is_stateless && inputs.is_empty() => {
                 render::stateless(self.scope, &node.name, input, node.outputs.len(), operator, control)
@@ -158,7 +163,7 @@ impl<'scope> Built<'_, 'scope> {
         let opens = factory.is_parallel() || self.worker.index == 0;
         let sink = if opens { Some(factory.open(Arc::clone(&node.schema), self.worker)?) } else { None };
         let sink = Rc::new(RefCell::new(Open { sink, metrics: Arc::clone(metrics), index }));
-        let input = self.input(&Input { from: node.from, route });
+        let input = self.input(&Input { from: node.from, route }, false);
         let end = {
             let sink = Rc::clone(&sink);
             move || sink.borrow_mut().finish()

@@ -43,6 +43,7 @@ impl Lowering<'_> {
             outputs: vec![schema],
             is_stateless: false,
             is_changelog: true,
+            takes_any_order: true,
             work: Work::Changelog(operator),
         });
         Origin::Node(self.plan.nodes.len() - 1, 0)

@@ -69,6 +69,10 @@ impl Lowering<'_> {
             Ok(Box::new(GroupAggregate::new(options.clone(), worker.index == 0)?))
         });
         self.mark_changelog(origin);
+        if let Origin::Node(node, _) = origin {
+            // What can be taken back is kept in a way that does not depend on the order.
+            self.plan.nodes[node].takes_any_order = takes_changes;
+        }
         origin
     }
 
