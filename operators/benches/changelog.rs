@@ -91,6 +91,7 @@ fn plan() -> Plan {
         inputs,
         outputs: vec![Arc::clone(schema)],
         is_stateless: false,
+        takes_any_order: true,
         is_changelog: true,
         work,
     };
