@@ -86,6 +86,16 @@ impl Lowering<'_> {
         self.map_node("text", from, options)
     }
 
+    /// The same for a relation of which only some columns are there: late rows that nobody selects are kept with the
+    /// columns that are read.
+    pub(super) fn plain_columns(&mut self, from: Origin, declared: &SchemaRef) -> super::Result<Origin> {
+        let found = self.plan.schema(from);
+        let columns = declared.fields().iter().enumerate();
+        let columns = columns.filter(|(_, field)| found.column_with_name(field.name()).is_some());
+        let columns: Vec<usize> = columns.map(|(at, _)| at).collect();
+        Ok(self.plain(from, &Arc::new(declared.project(&columns)?)))
+    }
+
     /// Rows over which the expressions can be computed: plain, if one of them needs a compact column.
     pub(super) fn ready(
         &mut self,

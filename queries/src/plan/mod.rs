@@ -6,6 +6,7 @@
 mod changelog;
 mod compact;
 mod decision;
+mod failed;
 mod group;
 mod grouping_sets;
 mod join;
@@ -32,12 +33,11 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::expression::Expression;
-use lineshaft_engine::operator::Operator as EngineOperator;
 use lineshaft_engine::plan::{
     DeduplicateRule, Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule,
     Work,
 };
-use lineshaft_operators::failed::{FailedRows, Failures, failed_schema, failures_schema};
+use lineshaft_operators::failed::failures_schema;
 use lineshaft_operators::map::{Map, MapOptions};
 use lineshaft_operators::union::Union;
 
@@ -198,9 +198,6 @@ struct Lowering<'a> {
     /// By view: whether its first such row has been told.
     told: HashMap<String, Arc<AtomicBool>>,
 }
-
-/// The relation of the rows that could not be computed.
-const FAILED: &str = "lineshaft.failed";
 
 impl<'a> Lowering<'a> {
     fn new(program: &'a Program, data: &Path, outputs: &'a Outputs) -> Self {
@@ -388,13 +385,8 @@ impl<'a> Lowering<'a> {
     /// The rows of a relation, all columns that the program needs of it.
     fn relation(&mut self, name: &str) -> Result<Origin> {
         let origin = self.compact_relation(name)?;
-        let declared = &self.program.relations[name].schema;
-        // Late rows that nobody selects are kept with the columns that are read.
-        let has = |name: &str| self.plan.schema(origin).column_with_name(name).is_some();
-        let columns = declared.fields().iter().enumerate();
-        let columns: Vec<usize> = columns.filter(|(_, field)| has(field.name())).map(|(at, _)| at).collect();
-        let schema = Arc::new(declared.project(&columns)?);
-        Ok(self.plain(origin, &schema))
+        let declared = Arc::clone(&self.program.relations[name].schema);
+        self.plain_columns(origin, &declared)
     }
 
     /// The same; text may come as dictionaries.
@@ -611,31 +603,6 @@ impl<'a> Lowering<'a> {
         }
         let input = Input { from, route: Route::Local };
         self.node(name, vec![input], outputs, true, move |_| Ok(Box::new(Map::new(options.clone()))))
-    }
-
-    /// What is told of rows of the view in work that cannot be computed.
-    fn failures(&mut self) -> Failures {
-        let is_told = self.told.entry(self.view.clone()).or_default();
-        Failures {
-            relation: self.view.clone(),
-            counter: Arc::clone(&self.plan.failed),
-            is_told: Arc::clone(is_told),
-        }
-    }
-
-    /// `lineshaft.failed`: the rows of all views that could not be computed.
-    fn keep_failed(&mut self) -> Result<()> {
-        let failed = std::mem::take(&mut self.failed);
-        if failed.is_empty() {
-            return Ok(());
-        }
-        FAILED.clone_into(&mut self.view);
-        let inputs = failed.into_iter().map(|from| Input { from, route: Route::Gather }).collect();
-        let make = |_| Ok(Box::new(FailedRows::default()) as Box<dyn EngineOperator>);
-        let from = self.node("rows", inputs, vec![failed_schema()], false, make);
-        let path = format!("aside/{FAILED}");
-        let options = [("connector", "parquet"), ("path", path.as_str())];
-        self.add_sink(FAILED, from, options.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
     }
 
     /// Adds a node; its first port is what is read.
