@@ -67,6 +67,12 @@ const SESSION_BATCH: &str = "WITH g AS (SELECT device_id, ts, temperature,
     s AS (SELECT device_id, ts, temperature, sum(b) OVER (PARTITION BY device_id ORDER BY ts
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS sid FROM g)
     SELECT device_id, min(ts) AS s_start, count(*) AS n, max(temperature) AS t_max FROM s GROUP BY device_id, sid";
+const OVER: &str = "SELECT ts, device_id, avg(temperature) OVER w AS t_avg, max(vibration) OVER w AS v_max
+    FROM readings WINDOW w AS (PARTITION BY device_id ORDER BY ts ROWS 9 PRECEDING)";
+/// Frames of about a thousand rows.
+const OVER_LONG: &str =
+    "SELECT ts, device_id, avg(temperature) OVER w AS t_avg, stddev(vibration) OVER w AS v_std
+    FROM readings WINDOW w AS (PARTITION BY device_id ORDER BY ts ROWS 999 PRECEDING)";
 /// Reading alone: almost no row passes.
 const SCAN: &str =
     "SELECT ts, device_id, temperature, vibration, pressure, status FROM readings WHERE vibration > 1e9";
@@ -76,6 +82,8 @@ pub(crate) const CASES: &[Case] = &[
     case("hopping", "1k", Input::Parquet, HOPPING, Limit::DataFusion(HOPPING_BATCH)),
     case("filter", "1k", Input::Parquet, FILTER, Limit::DataFusion(FILTER)),
     case("session", "1k", Input::Parquet, SESSION, Limit::DataFusion(SESSION_BATCH)),
+    case("over", "1k", Input::Parquet, OVER, Limit::DataFusion(OVER)),
+    case("over long", "1k", Input::Parquet, OVER_LONG, Limit::DataFusion(OVER_LONG)),
     case("tumbling 100k", "100k", Input::Parquet, TUMBLING, Limit::DataFusion(TUMBLING_BATCH)),
     case("csv", "1k", Input::Csv, SCAN, Limit::Reader),
     case("json", "1k", Input::Json, SCAN, Limit::Reader),
