@@ -121,7 +121,11 @@ fn a_library_is_named_only_where_it_belongs() {
             ],
         ),
         ("operators", "smartcore::", &["operators/src/model/"]),
-        ("operators", "std::fs", &["operators/src/model/artifact.rs", "operators/src/model/artifact/"]),
+        (
+            "operators",
+            "std::fs",
+            &["operators/src/model/artifact.rs", "operators/src/model/artifact/", "operators/benches/"],
+        ),
         (
             "connectors",
             "rumqttc::",
