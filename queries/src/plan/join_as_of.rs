@@ -8,6 +8,7 @@ use lineshaft_operators::join::{AsOfJoin as Operator, AsOfOptions, TimedSide};
 
 use super::join::Side;
 use super::join_interval::by_key;
+use super::revision::Expected;
 use super::{Lowering, Result};
 use crate::as_of::AsOfJoin;
 use crate::error::QueryError;
@@ -47,7 +48,7 @@ impl Lowering<'_> {
         compared.push(time.clone());
         // All versions of a row of a table count, not the newest alone.
         let outer = std::mem::replace(&mut self.reads_tables, is_table(plan));
-        let side = self.side(plan, &compared);
+        let side = self.expecting(Expected::Final, |lowering| lowering.side(plan, &compared));
         self.reads_tables = outer;
         let mut side = side?;
         self.only_added(side.origin, "ASOF JOIN")?;

@@ -10,6 +10,7 @@ use lineshaft_engine::plan::{Input, Origin, Route};
 use lineshaft_operators::join::{IntervalJoin, IntervalOptions, JoinKind, TimedSide};
 
 use super::join::Side;
+use super::revision::Expected;
 use super::{Lowering, Result};
 use crate::program::arrow_schema;
 use crate::time_bound::{TimeBound, conditions, time_bound};
@@ -25,8 +26,8 @@ impl Lowering<'_> {
             return self.changelog_join(join);
         }
         let (left_keys, right_keys) = keys(join, &bound);
-        let left = self.side(&join.left, &left_keys)?;
-        let right = self.side(&join.right, &right_keys)?;
+        let left = self.expecting(Expected::Final, |lowering| lowering.side(&join.left, &left_keys))?;
+        let right = self.expecting(Expected::Final, |lowering| lowering.side(&join.right, &right_keys))?;
         if self.plan.is_changelog(left.origin) || self.plan.is_changelog(right.origin) {
             return self.changelog_join(join);
         }
