@@ -341,6 +341,25 @@ fn a_sink_that_only_adds_rows_says_how_it_can_take_a_changelog() {
 }
 
 #[test]
+fn five_mistakes_are_five_messages_each_at_its_place() {
+    let said = check(
+        "CREATE SOURCE other (ts TIMESTAMP, x DOUBLE) WITH (connector = 'file', path = 'r.csv', formt = 'csv');
+CREATE VIEW v1 AS SELECT machin, x FROM readings;
+CREATE VIEW v2 AS SELECT count(*) FROM TUMBLE(readings, ts, INTERVAL '10' SECOND);
+CREATE VIEW v3 AS SELECT a.x FROM readings a ASOF JOIN readings b ON a.machine = b.machine;
+CREATE SINK s WITH (connector = 'parquet', path = 'o') AS SELECT machine, count(*) AS n FROM readings GROUP BY machine;",
+    );
+    let said = said
+        .tells("file source has no option \"formt\"\n  --> plant.sql:5:")
+        .tells("column \"machin\" not found\n  --> plant.sql:6:26")
+        .tells("GROUP BY over TUMBLE must name window_start or window_end\n  --> plant.sql:7:40")
+        .tells("an ASOF JOIN compares event times exactly once\n  --> plant.sql:8:")
+        .tells("the rows of this sink may be taken back")
+        .tells("  --> plant.sql:9:");
+    assert_eq!(said.err.matches("error:").count(), 5, "{}", said.err);
+}
+
+#[test]
 fn a_view_that_a_sink_reads_is_where_its_mistakes_are_told() {
     let said = check(
         "CREATE VIEW inner_one AS\nSELECT DISTINCT ON (x) x FROM readings;

@@ -27,7 +27,7 @@ pub struct Failures {
     pub is_told: Arc<AtomicBool>,
 }
 
-/// Columns of what [`Failures::rows`] gives.
+/// Columns of the rows that could not be computed, as an operator gives them.
 pub fn failures_schema() -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
     Arc::new(Schema::new(["relation", "expression", "error", "row"].map(text).to_vec()))

@@ -4,6 +4,7 @@
 //! family: `window`, `group`, `grouping_sets`, `per_window`, `over`, `resample`, `join`, `changelog`, `recursion`, `decision`.
 
 mod changelog;
+mod check;
 mod compact;
 mod decision;
 mod failed;
@@ -50,7 +51,7 @@ use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
 use crate::event_time;
 use crate::expression::expression;
-use crate::program::{Kind, Program, View, arrow_schema};
+use crate::program::{Kind, Program, arrow_schema};
 use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, Resample, external};
 
@@ -104,65 +105,6 @@ impl Program {
             return Err(errors);
         }
         Ok(PlannedProgram { plan: lowering.plan, sources: lowering.declarations, sinks: lowering.sinks })
-    }
-
-    /// Everything that cannot be run as a stream, at the view in which it is written: also what no sink reads.
-    ///
-    /// # Errors
-    /// What cannot be run as a stream, each with its place.
-    pub fn check(&self, data: &Path, outputs: &Outputs) -> std::result::Result<(), Vec<QueryError>> {
-        let found = self.plan(data, outputs).err().unwrap_or_default();
-        let mut errors = self.check_views(&found);
-        let is_said = |error: &QueryError| errors.iter().any(|other| other.to_string() == error.to_string());
-        let more: Vec<QueryError> = found.into_iter().filter(|error| !is_said(error)).collect();
-        errors.extend(more);
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-
-    /// What cannot be run as a stream of the views that are bound, whatever reads them. A training query runs as a
-    /// batch, and may do more: what it reads is only wrong if it is among `found`.
-    pub(crate) fn check_views(&self, found: &[QueryError]) -> Vec<QueryError> {
-        let mut wanted = Wanted::new(self);
-        let views = || self.views.iter().filter(|(name, _)| !self.optimizers.contains_key(*name));
-        views().for_each(|(name, _)| wanted.relation(name));
-        let outputs = Outputs::default();
-        let mut lowering = Lowering::new(self, Path::new(""), &outputs);
-        lowering.add_sources(&wanted, &Readers::new(self));
-        let trained_on = self.read_from(self.models.iter().map(|model| model.query.as_str()));
-        let text = |view: &View| self.files[view.span.file].slice(view.span);
-        let mut views: Vec<_> = views().collect();
-        // What a view has from those that it reads is said there.
-        views.sort_by_key(|(_, view)| self.read_from([text(view)]).len());
-        let mut errors: Vec<QueryError> = Vec::new();
-        for (name, view) in views {
-            let mut own = Vec::new();
-            let lowered = lowering.relation(name);
-            lowering.checked(lowered, view.span, &mut own);
-            own.retain(|error| {
-                let is_said = |other: &QueryError| other.to_string() == error.to_string();
-                !errors.iter().any(is_said) && (!trained_on.contains(name) || found.iter().any(is_said))
-            });
-            errors.extend(own);
-        }
-        errors
-    }
-
-    /// The views that these texts read, through others too. A view that is read once is a part of its reader's plan,
-    /// so this goes by the words of the queries.
-    fn read_from<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> BTreeSet<String> {
-        let words = |text: &str| -> Vec<String> {
-            let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
-            words.map(str::to_ascii_lowercase).filter(|word| self.views.contains_key(word)).collect()
-        };
-        let mut found = BTreeSet::new();
-        let mut todo: Vec<String> = texts.into_iter().flat_map(words).collect();
-        while let Some(name) = todo.pop() {
-            let span = self.views[&name].span;
-            if found.insert(name) {
-                todo.extend(words(self.files[span.file].slice(span)));
-            }
-        }
-        found
     }
 
     /// True if no sink, actuator or kept view makes the program do anything.
