@@ -73,7 +73,10 @@ fn a_changelog_is_kept_as_a_view_and_written_by_sinks_that_say_how() {
     let newest = query(folder.path(), newest, "data", "csv").out;
     assert_eq!(newest, "machine,x,operation\nm0,58.0,upsert\nm1,59.0,upsert\n");
     let explained = lineshaft(folder.path(), &["explain", "top.sql", "source.sql"]).exits(0).out;
-    assert!(explained.contains("top: top-k [changelog, state: all rows by group]"), "{explained}");
+    assert!(
+        explained.contains("top: first rows [changelog, state: the first rows of each group]"),
+        "{explained}"
+    );
 }
 
 #[test]

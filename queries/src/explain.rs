@@ -118,6 +118,7 @@ fn state(name: &str) -> &'static str {
         "lookup join" => "state: the table",
         "join" => "state: all rows of both sides by key",
         "top-k" => "state: all rows by group",
+        "first rows" => "state: the first rows of each group",
         "recursion" => "state: all rows of its inputs and of each round",
         "table" => "state: the row of each key",
         "upserts" => "state: the rows of each key",

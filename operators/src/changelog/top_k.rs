@@ -67,7 +67,7 @@ impl TopK {
 }
 
 /// A row with the bytes of its order; they sort as the rows do.
-type Ordered = (Row, Row);
+pub(super) type Ordered = (Row, Row);
 
 impl ChangelogOperator for TopK {
     fn render<'scope>(&self, inputs: &mut dyn Inputs<'scope>) -> Result<Rows<'scope>> {
@@ -100,7 +100,7 @@ where
         });
         grouped = first.map(|((group, _), ordered)| (group, ordered));
     }
-    let number = RowCodec::of(vec![SortField::new(arrow::datatypes::DataType::UInt64)])?;
+    let number = rank_codec()?;
     let numbered = grouped.reduce(move |_, rows: &[(&Ordered, isize)], output| {
         for (row, rank, weight) in ranked(rows, &options) {
             output.push((finished(row, rank, &options, &number), weight));
@@ -117,26 +117,59 @@ fn by_group<'scope, T>(
 where
     T: Timestamp + Lattice,
 {
-    let TopKOptions { schema, partition, order, .. } = options.clone();
-    let field = |column: usize| schema.field(column).data_type().clone();
-    let groups = RowCodec::of(partition.iter().map(|column| SortField::new(field(*column))).collect())?;
-    let orders = order.iter().map(|(column, how)| SortField::new_with_options(field(*column), *how));
-    let (orders, all) = (RowCodec::of(orders.collect())?, RowCodec::new(&schema)?);
-    let encode = move |batch: &RecordBatch| {
-        let columns = |places: &mut dyn Iterator<Item = usize>| -> Vec<ArrayRef> {
-            places.map(|column| Arc::clone(batch.column(column))).collect()
+    let codec = GroupCodec::new(options)?;
+    computed(rows, &options.schema, move |batch: &RecordBatch| codec.encode(batch), failure)
+}
+
+/// Encodes the group, the order and the columns of each row.
+#[derive(Debug)]
+pub(super) struct GroupCodec {
+    partition: Vec<usize>,
+    order: Vec<usize>,
+    groups: RowCodec,
+    orders: RowCodec,
+    all: RowCodec,
+}
+
+impl GroupCodec {
+    pub(super) fn new(options: &TopKOptions) -> Result<Self> {
+        let TopKOptions { schema, partition, order, .. } = options;
+        let field = |column: usize| schema.field(column).data_type().clone();
+        let groups = partition.iter().map(|column| SortField::new(field(*column)));
+        let orders = order.iter().map(|(column, how)| SortField::new_with_options(field(*column), *how));
+        Ok(Self {
+            groups: RowCodec::of(groups.collect())?,
+            orders: RowCodec::of(orders.collect())?,
+            all: RowCodec::new(schema)?,
+            partition: partition.clone(),
+            order: order.iter().map(|(column, _)| *column).collect(),
+        })
+    }
+
+    pub(super) fn encode(&self, batch: &RecordBatch) -> Result<Vec<(Row, Ordered)>> {
+        let columns = |places: &[usize]| -> Vec<ArrayRef> {
+            places.iter().map(|column| Arc::clone(batch.column(*column))).collect()
         };
         let count = batch.num_rows();
-        let groups = groups.encode(&columns(&mut partition.iter().copied()), count)?;
-        let orders = orders.encode(&columns(&mut order.iter().map(|(column, _)| *column)), count)?;
-        let rows = all.encode(batch.columns(), count)?;
+        let groups = self.groups.encode(&columns(&self.partition), count)?;
+        let orders = self.orders.encode(&columns(&self.order), count)?;
+        let rows = self.all.encode(batch.columns(), count)?;
         Ok(groups.into_iter().zip(orders.into_iter().zip(rows)).collect())
-    };
-    computed(rows, &options.schema, encode, failure)
+    }
+
+    /// The columns of rows, without those of the group and the order.
+    pub(super) fn decode<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        self.all.decode(rows)
+    }
+}
+
+/// Encodes a rank.
+pub(super) fn rank_codec() -> Result<RowCodec> {
+    RowCodec::of(vec![SortField::new(arrow::datatypes::DataType::UInt64)])
 }
 
 /// The rows that are kept, each with its number, and how many there are of it.
-fn ranked<'a>(rows: &[(&'a Ordered, isize)], options: &TopKOptions) -> Vec<(&'a Row, u64, isize)> {
+pub(super) fn ranked<'a>(rows: &[(&'a Ordered, isize)], options: &TopKOptions) -> Vec<(&'a Row, u64, isize)> {
     let (mut kept, mut seen, mut rank, mut before): (Vec<_>, u64, u64, Option<&Row>) =
         (Vec::new(), 0, 0, None);
     let (skip, limit) = (options.skip as u64, options.limit as u64);
@@ -170,7 +203,7 @@ fn ranked<'a>(rows: &[(&'a Ordered, isize)], options: &TopKOptions) -> Vec<(&'a 
     kept
 }
 
-fn finished(row: &Row, rank: u64, options: &TopKOptions, codec: &RowCodec) -> Row {
+pub(super) fn finished(row: &Row, rank: u64, options: &TopKOptions, codec: &RowCodec) -> Row {
     let mut row = row.clone();
     if options.with_rank {
         let rank: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![rank]));

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use lineshaft_engine::changelog::ChangelogOperator;
 use lineshaft_engine::declaration::Options;
 use lineshaft_engine::plan::{Input, Node, Origin, Route, Work};
+use lineshaft_operators::changelog::first_rows::FirstRows;
 use lineshaft_operators::changelog::join::{ChangelogJoin, JoinKind, JoinOptions};
 use lineshaft_operators::changelog::operations::{ChangeRows, Upserts, with_operation};
 use lineshaft_operators::changelog::top_k::{Ranking, TopK, TopKOptions};
@@ -222,9 +223,24 @@ impl Lowering<'_> {
             limit,
             with_rank: false,
         };
-        let origin = self.changelog_node("top-k", vec![side.origin], schema, Arc::new(TopK::new(options)));
+        let origin = self.first_rows(side.origin, schema, options);
         let width = sort.input.schema().fields().len();
         Ok(self.columns(origin, (0..width).collect(), arrow_schema(&sort.input)))
+    }
+
+    /// The first rows of each group; of rows that are only added no others need be kept.
+    fn first_rows(&mut self, from: Origin, schema: SchemaRef, options: TopKOptions) -> Origin {
+        if self.plan.is_changelog(from) {
+            return self.changelog_node("top-k", vec![from], schema, Arc::new(TopK::new(options)));
+        }
+        let keys = options.partition.clone();
+        let route = if keys.is_empty() { Route::Gather } else { Route::ByKey(keys) };
+        let outputs = vec![Arc::clone(&schema)];
+        let origin = self.node("first rows", vec![Input { from, route }], outputs, false, move |_| {
+            Ok(Box::new(FirstRows::new(options.clone(), Arc::clone(&schema))?))
+        });
+        self.mark_changelog(origin);
+        origin
     }
 
     /// `ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) <= k`: the first rows of each group, kept up to date. `None` if
@@ -282,7 +298,7 @@ impl Lowering<'_> {
         let mut fields: Vec<FieldRef> = schema.fields().to_vec();
         fields.push(Arc::new(Field::new("rank", DataType::UInt64, false)));
         let with_rank = Arc::new(Schema::new(fields));
-        let origin = self.changelog_node("top-k", vec![side.origin], with_rank, Arc::new(TopK::new(options)));
+        let origin = self.first_rows(side.origin, with_rank, options);
         let width = window.input.schema().fields().len();
         let keep = (0..width).chain([schema.fields().len()]).collect();
         Ok(self.columns(origin, keep, Arc::new(window.schema.as_arrow().clone())))
