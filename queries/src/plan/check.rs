@@ -51,8 +51,9 @@ impl Program {
         }
         for sink in &self.sinks {
             let mut options = sink.statement.options.to_map();
-            let rows =
-                lowering.lower(&sink.view.plan).and_then(|from| lowering.sink_rows(from, &mut options));
+            let expected = lowering.expected_by(&options);
+            let lowered = lowering.expecting(expected, |lowering| lowering.lower(&sink.view.plan));
+            let rows = lowered.and_then(|from| lowering.sink_rows(from, &mut options));
             let mut own = Vec::new();
             lowering.checked(rows, sink.statement.span, &mut own);
             own.retain(|error| !errors.iter().any(|other| other.to_string() == error.to_string()));
