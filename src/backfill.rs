@@ -16,7 +16,7 @@ use lineshaft_engine::plan::{Node, Work};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_queries::error::QueryError;
-use lineshaft_queries::plan::{Outputs, PlannedProgram};
+use lineshaft_queries::plan::{CHANGES, Outputs, PlannedProgram};
 
 use crate::embed::{Engine, Running, new_runtime, open_source};
 use crate::error::{Error, ProgramErrors};
@@ -224,10 +224,11 @@ fn write_history(sink: &mut SinkDeclaration) {
         sink.options.clear();
     }
     let name = sink.name.clone();
-    let is_aside = sink.options.get("path").is_some_and(|path| path.starts_with("aside/"));
+    let kept_in = |folder: &str| sink.options.get("path").is_some_and(|path| path.starts_with(folder));
+    let folder = ["aside/", CHANGES].into_iter().find(|folder| kept_in(folder)).unwrap_or_default();
+    let path = format!("{folder}{name}");
     sink.options.retain(|option, _| kept(option));
     sink.options.insert("connector".into(), "parquet".into());
-    let path = if is_aside { format!("aside/{name}") } else { name };
     sink.options.insert("path".into(), path);
 }
 

@@ -214,6 +214,7 @@ impl Engine {
                 },
             }
         }
+        history::forget_changes(&self.data, &planned.sinks)?;
         history::record(&self.data, &planned.sinks)?;
         let mut sinks: Vec<Arc<dyn SinkFactory>> = Vec::new();
         for declaration in &planned.sinks {

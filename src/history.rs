@@ -53,6 +53,25 @@ impl Table {
     }
 }
 
+/// Removes the changes that an earlier run kept of the views of this one: a run begins such a view anew, and the changes
+/// of both would be added up.
+pub(crate) fn forget_changes(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error> {
+    for sink in sinks {
+        let path = format!("{CHANGES}{}", sink.name);
+        if sink.options.get("path") != Some(&path) {
+            continue;
+        }
+        let folder = data.join(path);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("clear", &folder, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Notes the tables of Parquet that a program writes, so that [`query`] finds them by name.
 pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error> {
     let tables: Vec<&SinkDeclaration> = sinks

@@ -79,6 +79,25 @@ fn a_changelog_is_kept_as_a_view_and_written_by_sinks_that_say_how() {
     );
 }
 
+/// A run begins such a view anew: what an earlier one kept does not count again.
+#[test]
+fn a_changelog_that_is_kept_is_that_of_the_last_run_and_reads_the_same_after_a_backfill() {
+    let folder = folder();
+    let counts = "CREATE MATERIALIZED VIEW counts AS
+        SELECT machine, count(*) AS n, sum(x) AS total FROM readings GROUP BY machine;";
+    write(&folder, "counts.sql", counts);
+    let counts = |data: &str| query(folder.path(), "SELECT * FROM counts ORDER BY machine", data, "csv").out;
+    let run = ["run", "counts.sql", "source.sql", "--data", "data"];
+    let backfill =
+        ["backfill", "counts.sql", "source.sql", "--source", "readings=readings.csv", "--output", "all"];
+    for _ in 0..2 {
+        lineshaft(folder.path(), &run).exits(0);
+        assert_eq!(counts("data"), "machine,n,total\nm0,30,870.0\nm1,30,900.0\n");
+        lineshaft(folder.path(), &backfill).exits(0);
+        assert_eq!(counts("all"), counts("data"));
+    }
+}
+
 #[test]
 fn one_file_alone_lacks_what_the_other_declares() {
     let folder = folder();

@@ -1,7 +1,8 @@
 //! Golden files: `tests/golden/**/*.slt`, each a small program with its rows, queries and what they give.
 //!
 //! Every query is run by DataFusion over all rows at once, and streamed with 1, 2 and 4 workers, in random batches and
-//! in a random order within the declared disorder: equal rows in all. [`script`] says how a file is written.
+//! in a random order within the declared disorder, from memory and from Parquet files: equal rows in all. [`script`]
+//! says how a file is written.
 //!
 //! ```text
 //! cargo test --test main golden                          all files
@@ -22,6 +23,8 @@ use lineshaft::Engine;
 use lineshaft::engine::metrics::Metrics;
 use lineshaft::queries::Program;
 use lineshaft::queries::batch::Tables;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 
 use crate::support::compare::{Row, consolidated, difference, floats, rows};
 use crate::support::seeded::Seeded;
@@ -148,13 +151,13 @@ impl<'a> File<'a> {
     }
 
     /// The statements that are right, with a connector where they name none.
-    fn declarations(&self) -> String {
+    fn declarations(&self, from: From<'_>) -> String {
         let statements = self.script.blocks.iter().filter(|block| matches!(block.kind, BlockKind::Statement));
-        statements.map(|block| connected(&block.text)).collect()
+        statements.map(|block| connected(&block.text, from)).collect()
     }
 
-    fn sql(&self, queries: &[Query<'_>], but: Ways) -> String {
-        let mut sql = self.declarations();
+    fn sql(&self, queries: &[Query<'_>], but: Ways, from: From<'_>) -> String {
+        let mut sql = self.declarations(from);
         for query in queries.iter().filter(|query| query.ways != but) {
             let text = query.block.text.trim().trim_end_matches(';');
             sql.push_str(&format!("CREATE VIEW {} AS {text};\n", query.view));
@@ -165,7 +168,8 @@ impl<'a> File<'a> {
     /// Runs all queries; gives what is to stand below their rules if that is another than what stands there.
     fn program(&mut self, queries: &[Query<'_>]) -> Result<Vec<Rewritten>, Failure> {
         let first = queries[0].block.line;
-        let program = compile(&self.sql(queries, Ways::OnlyStream)).map_err(|error| (first, error))?;
+        let program =
+            compile(&self.sql(queries, Ways::OnlyStream, From::Memory)).map_err(|error| (first, error))?;
         let (tables, inputs) = self.inputs(&program)?;
         let mut new = Vec::new();
         let mut expected = BTreeMap::new();
@@ -194,8 +198,7 @@ impl<'a> File<'a> {
         let streamed: Vec<&Query<'_>> =
             queries.iter().filter(|query| query.ways != Ways::OnlyBatch).collect();
         if !streamed.is_empty() {
-            let sql = self.sql(queries, Ways::OnlyBatch);
-            self.stream(&sql, &streamed, &tables, &expected).map_err(|error| (first, error))?;
+            self.stream(queries, &streamed, &tables, &expected).map_err(|error| (first, error))?;
         }
         Ok(new)
     }
@@ -235,7 +238,7 @@ impl<'a> File<'a> {
 
     fn stream(
         &mut self,
-        sql: &str,
+        all: &[Query<'_>],
         queries: &[&Query<'_>],
         inputs: &BTreeMap<String, SourceRows>,
         expected: &BTreeMap<String, (Vec<Row>, Vec<bool>)>,
@@ -244,25 +247,29 @@ impl<'a> File<'a> {
             inputs.iter().map(|(name, rows)| (name.clone(), rows.streamed.clone())).collect();
         let views: Vec<String> = queries.iter().map(|query| query.view.clone()).collect();
         let mut first: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-        for workers in WORKERS {
-            let streamed = streamed(sql, &views, &tables, workers)?;
+        let folder = tempfile::tempdir().unwrap();
+        let in_memory = WORKERS.map(|workers| (workers, From::Memory));
+        let in_files = write_parquet(folder.path(), &tables).then_some((2, From::Parquet(folder.path())));
+        for (workers, from) in in_memory.into_iter().chain(in_files) {
+            let sql = self.sql(all, Ways::OnlyBatch, from);
+            let rows = if from == From::Memory { &tables } else { &Tables::new() };
+            let streamed =
+                streamed(&sql, &views, rows, workers).map_err(|error| format!("{from}: {error}"))?;
             check_counts(&streamed.metrics, inputs)?;
             for query in queries {
                 let (wanted, is_float) = &expected[&query.view];
                 let found = match consolidated(&streamed.batches[&query.view]) {
                     Ok(found) => found,
                     Err(error) => {
-                        self.fail(query.block.line, &format!("{workers} workers: {error}"));
+                        self.fail(query.block.line, &format!("{workers} workers, {from}: {error}"));
                         continue;
                     }
                 };
                 if let Some(difference) = difference(&found, wanted, is_float) {
-                    self.fail(
-                        query.block.line,
-                        &format!("{workers} workers stream other rows\n{difference}"),
-                    );
+                    let message = format!("{workers} workers stream other rows, {from}\n{difference}");
+                    self.fail(query.block.line, &message);
                 } else if first.get(&query.view).is_some_and(|first| *first != found) {
-                    let message = format!("{workers} workers give other digits than one");
+                    let message = format!("{workers} workers, {from}, give other digits than one");
                     self.fail(query.block.line, &message);
                 }
                 first.entry(query.view.clone()).or_insert(found);
@@ -277,7 +284,7 @@ impl<'a> File<'a> {
         for (place, block) in self.script.blocks.iter().enumerate() {
             let BlockKind::Error(pattern) = &block.kind else { continue };
             self.outcome.errors += 1;
-            let Some(message) = message(&self.declarations(), &block.text) else {
+            let Some(message) = message(&self.declarations(From::Memory), &block.text) else {
                 self.fail(block.line, "there is no error");
                 continue;
             };
@@ -296,15 +303,64 @@ impl<'a> File<'a> {
     }
 }
 
-/// A source or table that names no connector has its rows in memory.
-fn connected(statement: &str) -> String {
-    const CONNECTOR: &str = "connector = 'memory', bounded = true";
+/// Where the rows of a source are that names no connector.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From<'a> {
+    Memory,
+    /// A file of each in this folder.
+    Parquet(&'a Path),
+}
+
+impl std::fmt::Display for From<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "from memory",
+            Self::Parquet(_) => "from Parquet",
+        })
+    }
+}
+
+impl From<'_> {
+    fn connector(self, source: &str) -> String {
+        match self {
+            Self::Memory => "connector = 'memory', bounded = true".into(),
+            Self::Parquet(folder) => {
+                format!(
+                    "connector = 'file', format = 'parquet', path = '{}/{source}.parquet'",
+                    folder.display()
+                )
+            }
+        }
+    }
+}
+
+/// A file of each table, in several row groups; false if there is a type that Parquet has not.
+fn write_parquet(folder: &Path, tables: &Tables) -> bool {
+    tables.iter().all(|(name, batches)| {
+        let file = std::fs::File::create(folder.join(format!("{name}.parquet"))).unwrap();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(20)).build();
+        let schema = batches[0].schema();
+        let Ok(mut writer) = ArrowWriter::try_new(file, schema, Some(properties)) else { return false };
+        let is_written = batches.iter().all(|batch| writer.write(batch).is_ok());
+        is_written && writer.close().is_ok()
+    })
+}
+
+/// A statement in which a source or table has a connector.
+fn connected(statement: &str, from: From<'_>) -> String {
     let text = statement.trim().trim_end_matches(';').trim_end();
-    let is_source = ["CREATE SOURCE", "CREATE TABLE"].iter().any(|start| text.starts_with(start));
+    let starts = ["CREATE SOURCE ", "CREATE TABLE "];
+    let Some(rest) = starts.iter().find_map(|start| text.strip_prefix(start)) else {
+        return format!("{text};\n");
+    };
+    if text.contains("connector") {
+        return format!("{text};\n");
+    }
+    let name = rest.split(|at: char| at.is_whitespace() || at == '(').next().unwrap_or_default();
+    let connector = from.connector(name);
     match text.rfind("WITH (") {
-        _ if !is_source || text.contains("connector") => format!("{text};\n"),
-        Some(at) => format!("{}WITH ({CONNECTOR}, {};\n", &text[..at], &text[at + "WITH (".len()..]),
-        None => format!("{text} WITH ({CONNECTOR});\n"),
+        Some(at) => format!("{}WITH ({connector}, {};\n", &text[..at], &text[at + "WITH (".len()..]),
+        None => format!("{text} WITH ({connector});\n"),
     }
 }
 

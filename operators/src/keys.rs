@@ -5,6 +5,7 @@
 //!
 //! Memory: the bytes of each key once, and 16 bytes of hash table.
 
+mod pairs;
 mod rows;
 mod store;
 mod text;
@@ -14,6 +15,7 @@ use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 use lineshaft_engine::{Error, Result};
 
+use pairs::PairKeys;
 use rows::RowKeys;
 use text::TextKeys;
 use words::WordKeys;
@@ -34,8 +36,10 @@ enum Store {
     One,
     /// One column of text, plain or as a dictionary.
     Text(TextKeys),
-    /// One column of integers or times.
+    /// One column of integers, times, days or truths.
     Words(WordKeys),
+    /// Several columns.
+    Pairs(PairKeys),
     /// Anything else.
     Rows(RowKeys),
 }
@@ -50,6 +54,7 @@ impl KeyInterner {
             [] => Store::One,
             [only] if text::is_text(only) => Store::Text(TextKeys::default()),
             [only] if words::is_word(only) => Store::Words(WordKeys::default()),
+            [first, rest @ ..] if !rest.is_empty() => Store::Pairs(PairKeys::new(first, rest)?),
             _ => Store::Rows(RowKeys::new(types)?),
         };
         Ok(Self { types: types.to_vec(), store })
@@ -61,6 +66,7 @@ impl KeyInterner {
             Store::One => 1,
             Store::Text(keys) => keys.len(),
             Store::Words(keys) => keys.len(),
+            Store::Pairs(keys) => keys.len(),
             Store::Rows(keys) => keys.len(),
         }
     }
@@ -81,6 +87,7 @@ impl KeyInterner {
             Store::One => slots.resize(rows, 0),
             Store::Text(keys) => keys.intern(&columns[0], slots)?,
             Store::Words(keys) => keys.intern(&columns[0], slots)?,
+            Store::Pairs(keys) => keys.intern(columns, rows, slots)?,
             Store::Rows(keys) => keys.intern(columns, slots)?,
         }
         Ok(())
@@ -97,6 +104,7 @@ impl KeyInterner {
             Store::One => slots.resize(rows, 0),
             Store::Text(keys) => keys.find(&columns[0], slots),
             Store::Words(keys) => keys.find(&columns[0], slots)?,
+            Store::Pairs(keys) => keys.find(columns, rows, slots)?,
             Store::Rows(keys) => keys.find(columns, slots)?,
         }
         Ok(())
@@ -111,6 +119,7 @@ impl KeyInterner {
             Store::One => Ok(Vec::new()),
             Store::Text(keys) => Ok(vec![keys.column(slots, &self.types[0])?]),
             Store::Words(keys) => Ok(vec![keys.column(slots, &self.types[0])?]),
+            Store::Pairs(keys) => keys.columns(slots),
             Store::Rows(keys) => keys.columns(slots, &self.types),
         }
     }
@@ -119,11 +128,12 @@ impl KeyInterner {
     ///
     /// # Errors
     /// Never in practice: there are no more keys than before.
-    pub fn retain(&mut self, live: impl Fn(u32) -> bool) -> Result<Vec<Option<u32>>> {
+    pub fn retain<F: Fn(u32) -> bool>(&mut self, live: F) -> Result<Vec<Option<u32>>> {
         match &mut self.store {
             Store::One => Ok(vec![Some(0)]),
             Store::Text(keys) => keys.retain(live),
             Store::Words(keys) => keys.retain(live),
+            Store::Pairs(keys) => keys.retain(live),
             Store::Rows(keys) => keys.retain(live),
         }
     }

@@ -1,4 +1,4 @@
-//! Several key columns, or one of a type without a shorter way: through Arrow's row format.
+//! A key column of a type without a shorter way: through Arrow's row format.
 
 use std::sync::Arc;
 

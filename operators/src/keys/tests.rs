@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use arrow::array::{Array, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, BooleanArray, Date32Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow::datatypes::Int32Type;
 use lineshaft_engine::testing::{lines, table};
 
@@ -49,6 +51,14 @@ fn keys_of_every_kind_are_numbered_by_first_appearance() {
     is_numbered(&table("k:ts \n 7 \n - \n 7 \n -3 \n -"));
     is_numbered(&table("k:f \n 7 \n - \n 7 \n -3 \n -"));
     is_numbered(&table("k:s j:i \n a 1 \n a - \n a 1 \n - 1 \n a -"));
+    is_numbered(&table("k:s j:f l:i \n a 1 2 \n a 1 - \n a 1 2 \n - 1 2 \n a 1 -"));
+    let truths = BooleanArray::from(vec![Some(true), None, Some(true), Some(false), None]);
+    let days = Date32Array::from(vec![Some(-7), None, Some(-7), Some(8), None]);
+    let columns = [("truth", Arc::new(truths) as ArrayRef, true), ("day", Arc::new(days) as ArrayRef, true)];
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    is_numbered(&rows);
+    is_numbered(&rows.project(&[0]).unwrap());
+    is_numbered(&rows.project(&[1]).unwrap());
 }
 
 #[test]
@@ -62,6 +72,14 @@ fn a_dictionary_gives_the_slots_of_its_texts() {
     assert_eq!(intern(&mut interner, &of(&[Some("x"), Some("y")])), [0, 1]);
     assert_eq!(intern(&mut interner, &of(&[Some("y"), Some("z"), Some("x")])), [1, 2, 0]);
     assert_eq!(intern(&mut interner, &table("k:s \n z")), [2], "text and dictionary mix");
+
+    let mut interner = self::interner(&table("k:s j:i \n a 1"));
+    assert_eq!(intern(&mut interner, &table("k:s j:i \n a 1 \n b 1")), [0, 1]);
+    let rows = of(&[Some("b"), Some("b"), Some("a")]);
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 1]));
+    let mut slots = Vec::new();
+    interner.intern(&[Arc::clone(rows.column(0)), numbers], 3, &mut slots).unwrap();
+    assert_eq!(slots, [1, 2, 0], "as one of several columns");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One key column of integers or times: the values are the keys.
+//! One key column of integers, times, days or truths: the values are the keys.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
@@ -10,8 +10,11 @@ use super::{ABSENT, next_slot};
 
 /// True for types that fit `i64` and come back from it unchanged.
 pub(super) fn is_word(data_type: &DataType) -> bool {
-    use DataType::{Int8, Int16, Int32, Int64, Timestamp, UInt8, UInt16, UInt32};
-    matches!(data_type, Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | Timestamp(_, _))
+    use DataType::{Boolean, Date32, Int8, Int16, Int32, Int64, Timestamp, UInt8, UInt16, UInt32};
+    matches!(
+        data_type,
+        Boolean | Date32 | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | Timestamp(_, _)
+    )
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +39,16 @@ impl WordKeys {
         self.values.len()
     }
 
+    /// The value of a slot; `None` for NULL.
+    pub(super) fn value(&self, slot: u32) -> Option<i64> {
+        self.values[slot as usize]
+    }
+
+    /// The values by slot, without NULL.
+    pub(super) fn values(&self) -> impl Iterator<Item = i64> {
+        self.values.iter().copied().flatten()
+    }
+
     pub(super) fn intern(&mut self, column: &ArrayRef, slots: &mut Vec<u32>) -> Result<()> {
         let words = cast(column, &DataType::Int64)?;
         let words = words.as_primitive::<Int64Type>();
@@ -47,7 +60,8 @@ impl WordKeys {
         Ok(())
     }
 
-    fn slot(&mut self, value: Option<i64>) -> Result<u32> {
+    #[inline]
+    pub(super) fn slot(&mut self, value: Option<i64>) -> Result<u32> {
         match self.find_one(value) {
             ABSENT => self.insert(value),
             slot => Ok(slot),
@@ -68,7 +82,7 @@ impl WordKeys {
     }
 
     #[inline]
-    fn find_one(&self, value: Option<i64>) -> u32 {
+    pub(super) fn find_one(&self, value: Option<i64>) -> u32 {
         match value {
             Some(value) => {
                 let found = self.table.find(hash(value), |entry| entry.0 == value);
