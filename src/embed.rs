@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lineshaft_connectors::memory::{Input, Registry};
 use lineshaft_connectors::{self as connectors, Context};
@@ -301,6 +302,11 @@ impl Running {
     /// True once the program has ended.
     pub fn is_finished(&self) -> bool {
         self.running.is_finished()
+    }
+
+    /// Waits for the end of the program, at most so long; true once it has ended.
+    pub fn wait_for(&self, timeout: Duration) -> bool {
+        self.running.wait_for(timeout)
     }
 
     /// Waits until the program has ended: all bounded sources are at their end, or it was stopped.

@@ -28,8 +28,7 @@ pub(crate) fn watch(running: &Running, quiet: bool) {
     }
     let (mut rate, mut progress) = (Rate::default(), Progress::default());
     let mut round = 0_u32;
-    while !running.is_finished() {
-        std::thread::sleep(LIVE);
+    while !running.wait_for(LIVE) {
         round += 1;
         let line = line(&metrics, rate.update(&metrics), progress.update(&metrics));
         if live {

@@ -1,8 +1,10 @@
 //! Starts a plan with its connectors, and the handle to a program that runs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use timely::communication::Config as Communication;
 use timely::worker::Worker as TimelyWorker;
@@ -23,7 +25,7 @@ use crate::watermark::SourceClock;
 /// How long connectors may take to end: 5 s, looked at every 5 ms.
 const CONNECTOR_TRIES: u32 = 1000;
 /// See [`CONNECTOR_TRIES`].
-const CONNECTOR_TRY: std::time::Duration = std::time::Duration::from_millis(5);
+const CONNECTOR_TRY: Duration = Duration::from_millis(5);
 
 /// How a program runs.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Running {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     supervisor: Option<JoinHandle<Result<()>>>,
+    /// Disconnected once the program has ended.
+    ended: Mutex<Receiver<()>>,
 }
 
 /// Starts `plan`. `sources` and `sinks` are the connectors of the plan's sources and sinks, in the same order.
@@ -102,9 +106,11 @@ pub fn start(
         checkpoints.clone(),
     )?;
     let intake = settings.runtime.spawn(intake.run());
+    let (running, ended) = channel();
     let supervisor = {
         let control = Arc::clone(&control);
         spawn("lineshaft", move || {
+            let _running = running;
             run_workers(Arc::new(program), settings.workers);
             intake.abort();
             wait_for(&connectors);
@@ -120,7 +126,7 @@ pub fn start(
             }
         })?
     };
-    Ok(Running { control, metrics, supervisor: Some(supervisor) })
+    Ok(Running { control, metrics, supervisor: Some(supervisor), ended: Mutex::new(ended) })
 }
 
 impl Running {
@@ -143,6 +149,12 @@ impl Running {
     /// True once the program has ended.
     pub fn is_finished(&self) -> bool {
         self.supervisor.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end of the program, at most so long; true once it has ended.
+    pub fn wait_for(&self, timeout: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// Waits until the program has ended: all bounded sources are at their end, or it was stopped.

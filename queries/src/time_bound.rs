@@ -11,7 +11,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator};
 
 use crate::as_of::AsOfJoin;
 use crate::context::RelationSource;
-use crate::event_time::{Bound, size_of, windows_of};
+use crate::event_time::{Bound, is_table, size_of, windows_of};
 use crate::window_function::AssignWindow;
 
 /// `lower <= left - right <= upper`, for columns of event time.
@@ -250,9 +250,13 @@ pub(crate) fn as_of_times(
     right: &[Option<i64>],
 ) -> Option<Vec<Option<i64>>> {
     let (time, constant) = shifted(&join.left_time, join.left.schema())?;
-    // A row waits until the watermark of the other side has passed it.
-    let waits = lag_of(&join.right_time, join.right.schema(), right)?.saturating_add(constant);
-    let lag = left[time]?.max(waits);
+    // A row waits until the watermark of the other side has passed it; a table without one holds nothing up.
+    let waits = lag_of(&join.right_time, join.right.schema(), right);
+    let lag = match waits {
+        Some(waits) => left[time]?.max(waits.saturating_add(constant)),
+        None if is_table(&join.right) => left[time]?,
+        None => return None,
+    };
     let of = |column: usize| left[column].and_then(|_| Some(lag + behind(&join.left, time, column)?));
     let lags = (0..left.len()).map(of).chain(right.iter().map(|_| None));
     Some(lags.collect())

@@ -4,7 +4,7 @@
 //!   `<=` and `<` take the earliest one at or after it. Of several at the same time the last to arrive counts.
 //! - Inputs: 0 is the left side, 1 the right one; rows with the same key on one worker. Append-only.
 //! - Rows: each row of the left at most once, when nothing can come any more that would be nearer; NULL in a key or a time
-//!   meets nothing.
+//!   meets nothing. Against a table that is there before the rows that is at once.
 //! - State: rows of the left that are not decided; of the right those that a row of the left can still need. For `>=` and `>`
 //!   that is always one row of each key.
 
@@ -42,6 +42,8 @@ pub struct AsOfOptions {
     pub left: TimedSide,
     /// Input 1.
     pub right: TimedSide,
+    /// All rows of the right that count for a row of the left are there before it: a row of the left never waits.
+    pub right_is_complete: bool,
     /// Which row is taken.
     pub nearest: Nearest,
     /// A row of the left that meets nothing comes out with NULL.
@@ -123,7 +125,7 @@ impl AsOfJoin {
     fn is_decided(&self, time: EventTime) -> bool {
         let passed = self.passed(&self.options.right);
         match self.options.nearest {
-            _ if self.watermark == Watermark::END => true,
+            _ if self.options.right_is_complete || self.watermark == Watermark::END => true,
             Nearest::AtOrBefore => time < passed,
             Nearest::Before => time <= passed,
             Nearest::AtOrAfter | Nearest::After => false,

@@ -21,7 +21,7 @@ impl JoinKeys {
     /// `left` and `right` are the columns that are compared, one by one.
     pub(super) fn new(left: (&SchemaRef, &[usize]), right: (&SchemaRef, &[usize])) -> Result<Self> {
         let types = |(schema, key): (&SchemaRef, &[usize])| -> Vec<DataType> {
-            key.iter().map(|column| schema.field(*column).data_type().clone()).collect()
+            key.iter().map(|column| plain(schema.field(*column).data_type())).collect()
         };
         let (left, right) = (types(left), types(right));
         if left != right {
@@ -51,5 +51,13 @@ impl JoinKeys {
         let moved = self.interner.retain(live)?;
         self.reclaim_at = FEW_SLOTS.max(self.interner.len() * 2);
         Ok(Some(moved))
+    }
+}
+
+/// The type of the values: a dictionary is compared by them.
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        other => other.clone(),
     }
 }

@@ -57,6 +57,12 @@ pub(super) fn mapped(from: &SchemaRef, columns: &[Expr], input: &DFSchema, named
     typed(named, types)
 }
 
+/// The columns of a join with text of the left side, of which the first `width` columns come out, as it comes in.
+pub(super) fn beside(left: &SchemaRef, width: usize, named: &Schema) -> SchemaRef {
+    let types = left.fields().iter().take(width).map(|field| is_compact(field));
+    typed(named, types.chain(std::iter::repeat(false)))
+}
+
 fn typed(named: &Schema, compact: impl Iterator<Item = bool>) -> SchemaRef {
     let fields = named.fields().iter().zip(compact).map(|(field, compact)| {
         if compact {

@@ -86,6 +86,16 @@ impl Lowering<'_> {
     /// Lowers a side; a key that is computed becomes a column after the others.
     pub(super) fn side(&mut self, plan: &LogicalPlan, keys: &[Expr]) -> Result<Side> {
         let origin = self.lower(plan)?;
+        self.keyed(origin, plan, keys)
+    }
+
+    /// The same; text may come as dictionaries.
+    pub(super) fn compact_side(&mut self, plan: &LogicalPlan, keys: &[Expr]) -> Result<Side> {
+        let origin = self.lower_compact(plan)?;
+        self.keyed(origin, plan, keys)
+    }
+
+    fn keyed(&mut self, origin: Origin, plan: &LogicalPlan, keys: &[Expr]) -> Result<Side> {
         let input = plan.schema();
         let mut columns: Vec<Expr> = input.columns().into_iter().map(Expr::Column).collect();
         let width = columns.len();

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::{Expr, LogicalPlan};
-use lineshaft_engine::plan::{Input, Origin};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use lineshaft_engine::TIMESTAMP;
+use lineshaft_engine::plan::{Input, Origin, Route};
 use lineshaft_operators::join::{AsOfJoin as Operator, AsOfOptions, TimedSide};
 
 use super::join::Side;
 use super::join_interval::by_key;
 use super::revision::Expected;
-use super::{Lowering, Result};
+use super::{Lowering, Result, compact};
 use crate::as_of::AsOfJoin;
 use crate::error::QueryError;
 use crate::event_time::is_table;
@@ -21,17 +22,25 @@ impl Lowering<'_> {
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
         let (left, left_side) = self.as_of_side(&join.left, left_keys, &join.left_time)?;
         let (right, right_side) = self.as_of_side(&join.right, right_keys, &join.right_time)?;
-        let schema =
-            Arc::new(datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(join).as_arrow().clone());
+        let declared = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(join).as_arrow();
+        let schema = compact::beside(&left_side.schema, left_side.width, declared);
+        // A table that has no watermark to wait for: every worker has the whole of it.
+        let right_is_complete = self.plan.is_timeless(right.origin);
         let options = AsOfOptions {
             left: left_side,
             right: right_side,
+            right_is_complete,
             nearest: join.nearest,
             keeps_left: join.keeps_left,
             schema: Arc::clone(&schema),
         };
-        let inputs = [left, right].map(|side| Input { from: side.origin, route: by_key(&side.keys) });
-        Ok(self.node("as-of join", inputs.into(), vec![schema], false, move |_| {
+        let routes = match right_is_complete {
+            true => [Route::Local, Route::Broadcast],
+            false => [by_key(&left.keys), by_key(&right.keys)],
+        };
+        let inputs = [left, right].into_iter().zip(routes);
+        let inputs = inputs.map(|(side, route)| Input { from: side.origin, route }).collect();
+        Ok(self.node("as-of join", inputs, vec![schema], false, move |_| {
             Ok(Box::new(Operator::new(options.clone())?))
         }))
     }
@@ -39,21 +48,26 @@ impl Lowering<'_> {
     /// Lowers a side with its keys and its time.
     fn as_of_side(&mut self, plan: &LogicalPlan, keys: Vec<Expr>, time: &Expr) -> Result<(Side, TimedSide)> {
         let lag = lag_of(time, plan.schema(), &self.times(plan));
-        let lag = lag.ok_or_else(|| {
+        let is_table = is_table(plan);
+        let is_time = time.get_type(plan.schema())? == TIMESTAMP;
+        if lag.is_none() && !(is_table && is_time) {
             let message = format!("an ASOF JOIN compares event times, and {time} is none");
-            let help = "declare it with WATERMARK FOR in its source or table";
-            external(QueryError::invalid(message, None).with_help(help))
-        })?;
+            let help = "declare it with WATERMARK FOR in its source, or join with a table";
+            return Err(external(QueryError::invalid(message, None).with_help(help)));
+        }
         let mut compared = keys;
         compared.push(time.clone());
         // All versions of a row of a table count, not the newest alone.
-        let outer = std::mem::replace(&mut self.reads_tables, is_table(plan));
-        let side = self.expecting(Expected::Final, |lowering| lowering.side(plan, &compared));
+        let outer = std::mem::replace(&mut self.reads_tables, is_table);
+        let side = self.expecting(Expected::Final, |lowering| match is_table {
+            true => lowering.side(plan, &compared),
+            false => lowering.compact_side(plan, &compared),
+        });
         self.reads_tables = outer;
         let mut side = side?;
         self.only_added(side.origin, "ASOF JOIN")?;
         let time = side.keys.pop().unwrap_or_default();
-        let timed = self.timed_side(plan, &side, time, Some(lag));
+        let timed = self.timed_side(plan, &side, time, lag);
         Ok((side, timed))
     }
 }

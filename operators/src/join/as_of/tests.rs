@@ -20,7 +20,8 @@ fn join(nearest: Nearest, keeps_left: bool) -> AsOfJoin {
     let fields = [fields("l"), fields("r")].concat();
     let schema = Arc::new(Schema::new(fields));
     let (left, right) = (side("l"), side("r"));
-    AsOfJoin::new(AsOfOptions { left, right, nearest, keeps_left, schema }).unwrap()
+    let right_is_complete = false;
+    AsOfJoin::new(AsOfOptions { left, right, right_is_complete, nearest, keeps_left, schema }).unwrap()
 }
 
 fn left(text: &str) -> Step {
@@ -50,6 +51,16 @@ fn a_row_waits_until_nothing_nearer_can_come() {
     assert_eq!(given(&mut join, vec![right("11 a 3"), Step::Watermark(20.0)]), ["2 3"]);
     // What arrives behind the watermark of the other side is decided at once.
     assert_eq!(given(&mut join, vec![left("10.5 a 4")]), ["4 2"]);
+}
+
+#[test]
+fn against_a_table_that_is_complete_no_row_waits() {
+    for (nearest, expected) in [(Nearest::AtOrBefore, ["1 2", "2 -"]), (Nearest::After, ["1 3", "2 1"])] {
+        let mut join = join(nearest, true);
+        join.options.right_is_complete = true;
+        let table = right("8 a 1 \n 10 a 2 \n 12 a 3");
+        assert_eq!(given(&mut join, vec![table, left("10 a 1 \n 7 a 2")]), expected);
+    }
 }
 
 #[test]
