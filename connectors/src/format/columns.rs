@@ -11,6 +11,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
 use lineshaft_engine::Result;
 
+use super::csv::Mapping;
+use super::csv::plain::Fields;
 use super::layout::Layout;
 use super::timestamp::TimestampFormat;
 use super::values::Values;
@@ -102,6 +104,24 @@ impl Columns {
         Ok(())
     }
 
+    /// Keeps many rows, whose fields are the columns of `mapping`; none of them, and gives false, if one does not fit.
+    pub(crate) fn push_rows(&mut self, mapping: &Mapping, fields: &Fields<'_>, rows: usize) -> bool {
+        let mut fits = true;
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            fits = fits
+                && match mapping.0.iter().position(|found| *found == Some(at)) {
+                    Some(field) => column.push_all(fields.column(field)),
+                    None => column.push_all(std::iter::repeat_n(None, rows)),
+                };
+        }
+        if fits {
+            self.rows += rows;
+        } else {
+            self.abandon_row();
+        }
+        fits
+    }
+
     /// Forgets the current row.
     pub(crate) fn abandon_row(&mut self) {
         for column in &mut self.columns {
@@ -184,6 +204,15 @@ impl Column {
         }
         self.valid.push(!is_null);
         Ok(())
+    }
+
+    /// Pushes fields, `None` for NULL; false if one does not fit, and then some have been pushed.
+    fn push_all<'a>(&mut self, fields: impl Iterator<Item = Option<&'a [u8]>>) -> bool {
+        let before = self.valid.len();
+        let fits = self.values.push_all(fields, &mut self.valid);
+        let nulls = self.valid[before..].iter().filter(|valid| !**valid).count();
+        self.nulls += nulls;
+        fits && (nulls == 0 || self.null_reason.is_none())
     }
 
     fn mismatch(&self, raw: Raw<'_>) -> Problem {

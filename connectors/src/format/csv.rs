@@ -4,6 +4,8 @@
 //! to it. A quote inside a field that does not begin with one is an ordinary character. A quote that is never closed
 //! costs its line, not the rest of the file.
 
+pub(super) mod plain;
+
 use lineshaft_engine::declaration::OptionError;
 
 use super::columns::{Problem, Raw};
@@ -75,8 +77,32 @@ impl Csv {
         let is_utf8 = std::str::from_utf8(bytes).is_ok();
         let mut line = first_line;
         let mut rest = bytes;
-        let mut fields = Vec::with_capacity(mapping.0.len());
         while !rest.is_empty() {
+            let stripe = plain::stripe_end(rest);
+            let plain = is_utf8.then(|| self.plain(&rest[..stripe], line, mapping, rows)).flatten();
+            let (end, lines) = match plain {
+                Some(records) => (stripe, records as u64),
+                None => self.records(rest, stripe, line, mapping, is_utf8, rows),
+            };
+            line += lines;
+            rest = &rest[end..];
+        }
+    }
+
+    /// Reads the records that begin before `limit` one by one; gives where the last one ends, and the lines.
+    fn records(
+        &self,
+        bytes: &[u8],
+        limit: usize,
+        first_line: u64,
+        mapping: &Mapping,
+        is_utf8: bool,
+        rows: &mut Rows<'_>,
+    ) -> (usize, u64) {
+        let (mut at, mut line) = (0, first_line);
+        let mut fields = Vec::with_capacity(mapping.0.len());
+        while at < limit {
+            let rest = &bytes[at..];
             let record = Record { bytes: rest, line };
             let first_end = line_end(rest);
             let end = match self.checked(rest, first_end, mapping, is_utf8, &mut fields) {
@@ -95,8 +121,9 @@ impl Csv {
             };
             line +=
                 if end == first_end { 1 } else { memchr::memchr_iter(b'\n', &rest[..end]).count() as u64 };
-            rest = &rest[end..];
+            at += end;
         }
+        (at, line - first_line)
     }
 
     /// The fields of the first record, as many as expected, and the end of the record.
@@ -377,6 +404,22 @@ mod tests {
                 "11 type: column \"ts\": found \"never\", expected a TIMESTAMP such as 2020-03-09T10:14:33Z",
             ]
         );
+    }
+
+    #[test]
+    fn a_bad_record_among_many_costs_nobody_else_its_row() {
+        let line = |n: i64| match n % 700 {
+            699 => format!("a{n},x\n"),
+            350 => format!("\"a{n}\",{n}\n"),
+            _ => format!("a{n},{n}\n"),
+        };
+        let bytes: String = (1..=10_000).map(line).collect();
+        let (rows, rejected) =
+            read("name TEXT NOT NULL, n BIGINT, line BIGINT METADATA", &[], None, bytes.as_bytes());
+        let good = (1..=10_000).filter(|n| n % 700 != 699).map(|n| format!("a{n}|{n}|{n}"));
+        assert!(rows.into_iter().eq(good));
+        assert_eq!(rejected.len(), 14);
+        assert_eq!(rejected[1], "1399 type: column \"n\": found \"x\", expected BIGINT");
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub(crate) struct Rows<'a> {
     origin: &'a str,
     rejected: Vec<Rejected>,
     scratch: Vec<u8>,
+    /// Where the fields of a stripe of CSV end.
+    ends: Vec<u32>,
 }
 
 impl<'a> Rows<'a> {
@@ -89,6 +91,7 @@ impl<'a> Rows<'a> {
             origin,
             rejected: Vec::new(),
             scratch: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
@@ -97,6 +100,13 @@ impl<'a> Rows<'a> {
         self.columns.end_row()?;
         self.tags.push(self.tag.unwrap_or(i64::try_from(line).unwrap_or(i64::MAX)));
         Ok(())
+    }
+
+    /// Counts rows that the columns have already, a record a line.
+    fn end_rows(&mut self, first_line: u64, records: usize) {
+        let lines = (first_line..).take(records);
+        let tag = |line| self.tag.unwrap_or(i64::try_from(line).unwrap_or(i64::MAX));
+        self.tags.extend(lines.map(tag));
     }
 
     /// Forgets the current row and keeps the record aside.

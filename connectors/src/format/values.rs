@@ -124,6 +124,37 @@ impl Values {
         }
     }
 
+    /// Pushes fields of text, `None` for NULL, and whether each is there; false if one does not fit.
+    pub(super) fn push_all<'a>(
+        &mut self,
+        mut fields: impl Iterator<Item = Option<&'a [u8]>>,
+        valid: &mut Vec<bool>,
+    ) -> bool {
+        match self {
+            Self::Double(values) => extend(values, fields, valid, |text| double(Raw::Field(text))),
+            Self::Integer { values, min, max } => {
+                let parse =
+                    |text: &[u8]| integer(Raw::Field(text)).filter(|value| (*min..=*max).contains(value));
+                extend(values, fields, valid, parse)
+            }
+            Self::Time { values, format } => extend(values, fields, valid, |text| format.parse_text(text)),
+            Self::Text { bytes, offsets, keep } => fields.all(|field| {
+                valid.push(field.is_some());
+                text(Raw::Field(field.unwrap_or_default()), bytes, offsets, *keep).is_some()
+            }),
+            _ => fields.all(|field| {
+                valid.push(field.is_some());
+                match field {
+                    Some(text) => self.push(Raw::Field(text)).is_some(),
+                    None => {
+                        self.push_default();
+                        true
+                    }
+                }
+            }),
+        }
+    }
+
     /// A place for NULL.
     pub(super) fn push_default(&mut self) {
         match self {
@@ -188,7 +219,54 @@ impl Values {
     }
 }
 
+/// See [`Values::push_all`].
+fn extend<'a, T: Default>(
+    values: &mut Vec<T>,
+    mut fields: impl Iterator<Item = Option<&'a [u8]>>,
+    valid: &mut Vec<bool>,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> bool {
+    fields.all(|field| {
+        let value = field.map_or_else(|| Some(T::default()), &parse);
+        let fits = value.is_some();
+        values.extend(value);
+        valid.push(field.is_some());
+        fits
+    })
+}
+
+/// A number of few digits without an exponent, as almost all are: its digits and the power of ten are exact doubles, so
+/// that their quotient is the nearest double (Clinger, How to read floating point numbers accurately, 1990).
+fn short_double(text: &[u8]) -> Option<f64> {
+    const MOST_DIGITS: usize = 15;
+    const POWERS: [f64; MOST_DIGITS + 1] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > MOST_DIGITS || !digits.first()?.is_ascii_digit() {
+        return None;
+    }
+    let (mut number, mut fraction) = (0_u64, None);
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
+            b'.' if fraction.is_none() && at + 1 < digits.len() => fraction = Some(digits.len() - at - 1),
+            _ => return None,
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "at most 15 digits")]
+    let value = number as f64 / POWERS[fraction.unwrap_or(0)];
+    Some(if is_negative { -value } else { value })
+}
+
 fn double(raw: Raw<'_>) -> Option<f64> {
+    if let Raw::Number(text) | Raw::Field(text) = raw
+        && let Some(value) = short_double(text)
+    {
+        return Some(value);
+    }
     match raw {
         Raw::Number(text) => lexical_core::parse(text).ok(),
         Raw::Field(text) => {
