@@ -115,7 +115,7 @@ fn state(name: &str) -> &'static str {
         "DISTINCT" => "state: every distinct row that may come again",
         "window join" | "interval join" => "state: the rows of both sides that can still meet another",
         "as-of join" => "state: the newest row per key, and the rows above the watermark",
-        "lookup join" => "state: the table",
+        "lookup join" | "lookup semi join" | "lookup anti join" | "lookup mark join" => "state: the table",
         "join" => "state: all rows of both sides by key",
         "top-k" => "state: all rows by group",
         "first rows" => "state: the first rows of each group",
