@@ -313,8 +313,10 @@ fn is_made_of_tables(plan: &LogicalPlan) -> bool {
             Some(source) => source.is_reference && source.event_time.is_none(),
             None => scan.source.downcast_ref::<WorkTable>().is_some(),
         },
-        LogicalPlan::Filter(_)
-        | LogicalPlan::Projection(_)
+        LogicalPlan::Filter(filter) => {
+            is_made_of_tables(crate::plan::ranked_rows(filter).unwrap_or(&filter.input))
+        }
+        LogicalPlan::Projection(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Join(_)
         | LogicalPlan::Aggregate(_)

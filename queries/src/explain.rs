@@ -21,6 +21,10 @@ pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
         let columns: Vec<&str> = source.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let all = declaration.schema.fields().len();
         line(&mut text, format_args!("    columns    {} of {all}: {}", columns.len(), columns.join(", ")));
+        if declaration.table.as_ref().is_some_and(|table| table.reads_again) {
+            let rows = if source.is_changelog { "its rows are replaced" } else { "new rows are added" };
+            line(&mut text, format_args!("    changes    it is read again when it changes: {rows}"));
+        }
         if !declaration.wanted.is_empty() {
             line(&mut text, format_args!("    reads      rows with {}", wanted(declaration)));
         }

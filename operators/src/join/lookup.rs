@@ -194,10 +194,9 @@ impl LookupJoin {
 
     /// The matches of all rows of the stream, in their order.
     fn matches(&self, stream: &RecordBatch) -> Result<Vec<(u32, u32)>> {
-        let keys = &self.options.stream_keys;
-        let candidates = self.table.candidates(stream, keys, self.options.null_equals_null)?;
-        let Some(residual) = &self.options.residual else { return Ok(candidates.collect()) };
-        let (mut candidates, mut matches) = (candidates.peekable(), Vec::new());
+        let slots = self.table.slots(stream, &self.options.stream_keys, self.options.null_equals_null)?;
+        let Some(residual) = &self.options.residual else { return Ok(self.table.matches(&slots)) };
+        let (mut candidates, mut matches) = (self.table.candidates(&slots).peekable(), Vec::new());
         while candidates.peek().is_some() {
             let mut some: Vec<(u32, u32)> = candidates.by_ref().take(PAIRS).collect();
             self.keep_where(residual, stream, &mut some)?;

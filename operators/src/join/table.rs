@@ -180,14 +180,29 @@ impl Table {
         Ok(interleave(&[body.as_ref(), tail.as_ref(), null.as_ref()], &places.collect::<Vec<_>>())?)
     }
 
-    /// For each row of `stream` and each row of the table with the same key, the numbers of both. Unless NULL equals NULL,
-    /// a key with a NULL in it is the same as no other.
-    pub(super) fn candidates(
+    /// For each row of `stream` and each row of the table with the same key, the numbers of both.
+    pub(super) fn matches(&self, slots: &[u32]) -> Vec<(u32, u32)> {
+        let mut matches = Vec::with_capacity(slots.len());
+        for (row, slot) in (0..).zip(slots) {
+            matches.extend(self.join.rows_of(*slot).iter().map(|found| (row, *found)));
+        }
+        matches
+    }
+
+    /// The same, one after the other.
+    pub(super) fn candidates<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = (u32, u32)> {
+        (0..)
+            .zip(slots)
+            .flat_map(|(row, slot)| self.join.rows_of(*slot).iter().map(move |found| (row, *found)))
+    }
+
+    /// The slot of the key of each row of `stream`. Unless NULL equals NULL, a key with a NULL in it has none.
+    pub(super) fn slots(
         &self,
         stream: &RecordBatch,
         key: &[usize],
         null_equals_null: bool,
-    ) -> Result<impl Iterator<Item = (u32, u32)>> {
+    ) -> Result<Vec<u32>> {
         let columns = columns_of(stream, key);
         let mut slots = Vec::new();
         self.join.keys.find(&columns, stream.num_rows(), &mut slots)?;
@@ -196,11 +211,7 @@ impl Table {
             let rows = slots.iter_mut().zip(nulls.iter());
             rows.filter(|(_, valid)| !valid).for_each(|(slot, _)| *slot = ABSENT);
         }
-        let found = (0..).zip(slots).flat_map(|(row, slot)| {
-            let found = self.join.rows_of(slot).iter();
-            found.map(move |found| (row, *found))
-        });
-        Ok(found)
+        Ok(slots)
     }
 
     /// For each row of `stream` whether its key is `NOT IN` those of the table, which are one column.
