@@ -114,7 +114,7 @@ impl Decoder for Telegrams {
         let columns: Vec<ArrayRef> =
             vec![Arc::new(TimestampMicrosecondArray::from(times)), Arc::new(Float64Array::from(weights))];
         let rows = RecordBatch::try_new(Arc::clone(&self.0), columns)?;
-        Ok(Box::new(std::iter::once(Ok(Decoded { rows, rejected }))))
+        Ok(Box::new(std::iter::once(Ok(Decoded::new(rows, rejected)))))
     }
 }
 

@@ -19,4 +19,8 @@ impl Connectors for Catalog {
     fn is_bounded(&self, declaration: &SourceDeclaration) -> bool {
         connectors::is_bounded(declaration)
     }
+
+    fn can_read_again(&self, declaration: &SourceDeclaration) -> bool {
+        connectors::can_read_again(declaration)
+    }
 }

@@ -56,6 +56,10 @@ impl Source for Declared {
         self.source.partitions()
     }
 
+    fn loads(&self) -> bool {
+        self.source.loads()
+    }
+
     fn total_rows(&self) -> Option<u64> {
         self.source.total_rows()
     }

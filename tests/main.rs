@@ -14,4 +14,5 @@ mod random;
 mod resume;
 mod sources;
 mod support;
+mod tables;
 mod tidy;

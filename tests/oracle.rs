@@ -5,6 +5,7 @@ mod compare;
 mod files;
 mod groups;
 mod joins;
+mod lookups;
 mod over;
 mod queries;
 mod rows;
@@ -243,6 +244,11 @@ fn nested_views_diamonds_and_unions_equal_batch() {
 #[test]
 fn joins_of_a_stream_with_a_table_equal_batch() {
     check(queries::JOINS);
+}
+
+#[test]
+fn look_ups_of_a_stream_in_what_is_made_of_tables_equal_batch() {
+    check(lookups::LOOKUPS);
 }
 
 #[test]

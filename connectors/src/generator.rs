@@ -393,6 +393,7 @@ mod tests {
             needed: (0..5).collect(),
             wanted: Vec::new(),
             event_time: Some(0),
+            table: None,
             options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             folder: ".".into(),
         }

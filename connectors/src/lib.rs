@@ -193,6 +193,11 @@ pub fn is_bounded(declaration: &SourceDeclaration) -> bool {
     }
 }
 
+/// True if the connector can read the input of a table again when it changes.
+pub fn can_read_again(declaration: &SourceDeclaration) -> bool {
+    named(&declaration.options) == "file" && is_bounded(declaration)
+}
+
 /// The columns that the source of a connector gives; `None` if there is no such source.
 pub fn source_metadata(connector: &str) -> Option<&'static [MetadataColumn]> {
     CONNECTORS

@@ -272,7 +272,7 @@ impl Decoder for MemoryDecoder {
 
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
         Ok(match chunk.payload {
-            Payload::Rows(rows) => Box::new(std::iter::once(Ok(Decoded { rows, rejected: Vec::new() }))),
+            Payload::Rows(rows) => Box::new(std::iter::once(Ok(Decoded::new(rows, Vec::new())))),
             _ => Box::new(std::iter::empty()),
         })
     }

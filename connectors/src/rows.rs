@@ -28,7 +28,7 @@ impl Decoder for RowsDecoder {
                 return Err(Error::Plan(format!("rows were expected, not {} bytes", other.bytes())));
             }
         };
-        Ok(Box::new(rows.into_iter().map(|rows| Ok(Decoded { rows, rejected: Vec::new() }))))
+        Ok(Box::new(rows.into_iter().map(|rows| Ok(Decoded::new(rows, Vec::new())))))
     }
 }
 

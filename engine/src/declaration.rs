@@ -27,10 +27,22 @@ pub struct SourceDeclaration {
     pub wanted: Vec<Vec<Condition>>,
     /// Column of `schema` that is the event time, if a watermark is declared.
     pub event_time: Option<usize>,
+    /// Of a `CREATE TABLE`: what its rows mean.
+    pub table: Option<TableDeclaration>,
     /// `WITH (...)`.
     pub options: Options,
     /// The folder of the query file, where relative paths of sources begin.
     pub folder: PathBuf,
+}
+
+/// What a connector must know of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableDeclaration {
+    /// Columns of the schema, each of them needed: of rows that have equal values there the last one counts. Empty: all
+    /// rows count.
+    pub primary_key: Vec<usize>,
+    /// The program runs on after the table was read: what changes in its input later is to be given as changes.
+    pub reads_again: bool,
 }
 
 /// A condition on a column of a source. A row with NULL in it does not meet it.

@@ -61,6 +61,8 @@ pub struct SourceNode {
     pub deduplicate: Option<DeduplicateRule>,
     /// A table is loaded before the first row of any stream.
     pub is_table: bool,
+    /// Its rows have weights: a table that is read again takes back what is gone. It has no watermark.
+    pub is_changelog: bool,
 }
 
 /// `WATERMARK FOR column AS column - disorder [PER keys]`.
@@ -174,7 +176,11 @@ impl Plan {
 
     /// True if the rows of `origin` may be taken back: they have weights.
     pub fn is_changelog(&self, origin: Origin) -> bool {
-        matches!(origin, Origin::Node(node, _) if self.nodes[node].is_changelog)
+        match origin {
+            Origin::Source(source) => self.sources[source].is_changelog,
+            Origin::Node(node, _) => self.nodes[node].is_changelog,
+            Origin::Late(_) | Origin::Quarantine(_) => false,
+        }
     }
 
     /// True if the rows of `origin` come from tables without event time only: they hold no watermark back.

@@ -204,6 +204,8 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(
         chunks,
         is_bounded: source.is_bounded(),
         is_table: node.is_table,
+        loads: source.loads(),
+        is_loaded: false,
         can_idle: !source.is_bounded()
             && node.watermark.as_ref().is_some_and(|rule| rule.idle_after.is_some()),
         head: None,
@@ -369,6 +371,7 @@ mod tests {
                 watermark: Some(watermark),
                 deduplicate: None,
                 is_table: false,
+                is_changelog: false,
             }],
             nodes: vec![Node {
                 name: "node".into(),

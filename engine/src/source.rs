@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc;
 
@@ -36,6 +36,13 @@ pub trait Source: Send {
     /// not been read yet holds the watermark of the source at its [`Partition::earliest`].
     fn partitions(&self) -> Vec<Partition> {
         vec![Partition::default()]
+    }
+
+    /// True for the source of a table that gives what is there and then a chunk that says so, [`Chunk::is_loaded`]. Streams
+    /// are not read before. If the source is bounded, too, what comes later are changes, and it goes on only as long as
+    /// others do.
+    fn loads(&self) -> bool {
+        false
     }
 
     /// Rows in the whole input, where that is known beforehand; for the status line.
@@ -75,12 +82,14 @@ pub struct Chunk {
     pub rest: Option<EventTime>,
     /// True if this is the last chunk of its partition.
     pub last: bool,
+    /// True if with it all has been given that was there at the start; see [`Source::loads`].
+    pub is_loaded: bool,
 }
 
 impl Chunk {
     /// A chunk of partition 0 that decodes to one batch.
     pub fn new(payload: Payload) -> Self {
-        Self { partition: 0, payload, batches: 1, near: None, rest: None, last: false }
+        Self { partition: 0, payload, batches: 1, near: None, rest: None, last: false, is_loaded: false }
     }
 }
 
@@ -98,6 +107,8 @@ pub enum Payload {
     Messages(Vec<Message>),
     /// Rows that need no decoding.
     Rows(RecordBatch),
+    /// What the connector has decoded itself.
+    Decoded(Decoded),
     /// A part of a file that the decoder reads itself, such as a row group.
     Part {
         /// Which part.
@@ -115,7 +126,7 @@ impl Payload {
         match self {
             Self::Bytes { bytes, .. } => bytes.len(),
             Self::Messages(messages) => messages.iter().map(Message::bytes).sum(),
-            Self::Rows(rows) => rows.get_array_memory_size(),
+            Self::Rows(rows) | Self::Decoded(Decoded { rows, .. }) => rows.get_array_memory_size(),
             Self::Part { .. } | Self::Empty => 0,
         }
     }
@@ -124,7 +135,7 @@ impl Payload {
     pub fn records(&self) -> usize {
         match self {
             Self::Messages(messages) => messages.len(),
-            Self::Rows(rows) => rows.num_rows(),
+            Self::Rows(rows) | Self::Decoded(Decoded { rows, .. }) => rows.num_rows(),
             Self::Bytes { .. } | Self::Part { .. } | Self::Empty => 0,
         }
     }
@@ -169,8 +180,25 @@ pub trait Decoder: Send + Sync {
 pub struct Decoded {
     /// The rows.
     pub rows: RecordBatch,
+    /// Of a table that is read again: `1` for a row that is added, `-1` for one that is gone; else all are added.
+    pub weights: Option<Int64Array>,
     /// The rest.
     pub rejected: Vec<Rejected>,
+}
+
+impl Decoded {
+    /// Rows that are added, and what did not decode.
+    pub fn new(rows: RecordBatch, rejected: Vec<Rejected>) -> Self {
+        Self { rows, weights: None, rejected }
+    }
+
+    /// Rows that came in: those that are gone were counted when they came.
+    pub fn added(&self) -> usize {
+        match &self.weights {
+            Some(weights) => weights.values().iter().filter(|weight| **weight > 0).count(),
+            None => self.rows.num_rows(),
+        }
+    }
 }
 
 /// A record that is kept aside in `<source>.quarantine`.

@@ -141,7 +141,7 @@ impl Decoder for Undecoded {
 
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
         let rows = match chunk.payload {
-            Payload::Rows(rows) => Some(Ok(Decoded { rows, rejected: Vec::new() })),
+            Payload::Rows(rows) => Some(Ok(Decoded::new(rows, Vec::new()))),
             _ => None,
         };
         Ok(Box::new(rows.into_iter()))

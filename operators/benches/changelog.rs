@@ -85,6 +85,7 @@ fn plan() -> Plan {
         watermark: None,
         deduplicate: None,
         is_table: false,
+        is_changelog: false,
     };
     let node = |name: &str, inputs: Vec<Input>, schema: &SchemaRef, work: Work| Node {
         name: name.into(),

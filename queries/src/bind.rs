@@ -21,7 +21,7 @@ use lineshaft_operators::model::{Algorithm, Task, Training};
 use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
 use crate::context::{Context, Functions, RelationSource, Relations, parser_options};
 use crate::error::{NameKind, QueryError, from_datafusion};
-use crate::event_time::{emit_every, fill_event_time, is_table, windows_of};
+use crate::event_time::{self, emit_every, fill_event_time, windows_of};
 use crate::functions::mark_calls;
 use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
@@ -221,10 +221,13 @@ impl Relations for Binder<'_> {
         let bound = self.bound(&name)?.ok_or_else(reported)?;
         let source = self.sources.get(&name);
         let plan = bound.view.map(|view| view.plan);
+        let is_table = source.is_some_and(|source| source.is_table);
+        let is_plan = |of: fn(&LogicalPlan) -> bool| is_table || plan.as_ref().is_some_and(of);
         Ok(Arc::new(RelationSource {
             schema: bound.relation.schema,
             inline: bound.inline,
-            is_table: source.is_some_and(|source| source.is_table) || plan.as_ref().is_some_and(is_table),
+            is_table: is_plan(event_time::is_table),
+            is_reference: is_plan(event_time::is_reference),
             event_time: source.and_then(|source| Some(source.statement.watermark.as_ref()?.column)),
             plan,
             name,

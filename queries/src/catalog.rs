@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use lineshaft_engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration};
+use lineshaft_engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration, TableDeclaration};
 
 use crate::error::{NameKind, QueryError};
 use crate::statement::{CreateSource, Deduplicate};
@@ -19,6 +19,11 @@ pub trait Connectors {
 
     /// True if a source ends by itself.
     fn is_bounded(&self, declaration: &SourceDeclaration) -> bool;
+
+    /// True if the input of a table can be read again when it changes.
+    fn can_read_again(&self, _declaration: &SourceDeclaration) -> bool {
+        false
+    }
 }
 
 /// A source or table of the program.
@@ -32,6 +37,8 @@ pub struct SourceEntry {
     pub is_table: bool,
     /// It ends by itself.
     pub is_bounded: bool,
+    /// A table whose input can be read again when it changes.
+    pub can_read_again: bool,
     /// `idle_after`, microseconds.
     pub idle_after: Option<i64>,
     /// `max_future`, microseconds.
@@ -61,6 +68,8 @@ impl SourceEntry {
             metadata: statement.metadata(),
             wanted: Vec::new(),
             event_time: statement.watermark.as_ref().map(|watermark| watermark.column),
+            table: is_table
+                .then(|| TableDeclaration { primary_key: statement.primary_key.clone(), reads_again: false }),
             options: statement.options.to_map(),
             folder: folder.to_owned(),
         };
@@ -95,6 +104,7 @@ impl SourceEntry {
         }
         Self {
             statement: statement.clone(),
+            can_read_again: is_table && connectors.can_read_again(&declaration),
             declaration,
             is_table,
             is_bounded,

@@ -85,6 +85,8 @@ pub(crate) struct RelationSource {
     pub(crate) plan: Option<LogicalPlan>,
     /// A `CREATE TABLE`, or a view that only filters one.
     pub(crate) is_table: bool,
+    /// The same, or a view that is made of tables alone; see [`crate::event_time::is_reference`].
+    pub(crate) is_reference: bool,
     /// The column of event time of a source or table.
     pub(crate) event_time: Option<usize>,
 }

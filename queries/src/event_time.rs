@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 use lineshaft_engine::TIMESTAMP;
 
 use crate::as_of::AsOfJoin;
-use crate::context::RelationSource;
+use crate::context::{RelationSource, WorkTable};
 use crate::functions::with_event_time;
 use crate::time_bound::{as_of_times, joined_times, time_bound};
 use crate::window_function::{AssignWindow, Resample, WINDOW_END, WINDOW_START, WindowKind};
@@ -258,11 +258,11 @@ const DAY: i64 = 86_400 * SECOND;
 
 /// The lags of a join: of two streams by time, or of a stream with a table, which has no event time.
 fn times_of_join(join: &Join, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Vec<Option<i64>> {
-    let [mut left, mut right] = [&join.left, &join.right].map(|side| match is_table(side) {
+    let [mut left, mut right] = [&join.left, &join.right].map(|side| match is_reference(side) {
         true => vec![None; side.schema().fields().len()],
         false => times(side, times_of),
     });
-    if !is_table(&join.left) && !is_table(&join.right) {
+    if !is_reference(&join.left) && !is_reference(&join.right) {
         let joined = time_bound(join, &left, &right);
         // Without a bound it is a changelog, whose rows have their times, too.
         if let Some(joined) = joined.and_then(|bound| joined_times(join, &bound, &left, &right)) {
@@ -283,7 +283,8 @@ fn times_of_join(join: &Join, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Ve
         }
         JoinType::LeftSemi | JoinType::LeftAnti => left,
         JoinType::RightSemi | JoinType::RightAnti => right,
-        JoinType::LeftMark | JoinType::RightMark => Vec::new(),
+        JoinType::LeftMark => left.into_iter().chain([None]).collect(),
+        JoinType::RightMark => right.into_iter().chain([None]).collect(),
     }
 }
 
@@ -296,6 +297,34 @@ pub(crate) fn is_table(plan: &LogicalPlan) -> bool {
         LogicalPlan::TableScan(scan) => {
             scan.source.downcast_ref::<RelationSource>().is_some_and(|source| source.is_table)
         }
+        _ => false,
+    }
+}
+
+/// True for what is made of tables alone and is there as soon as they are: a stream is looked up in it. What waits for a
+/// watermark is not.
+pub(crate) fn is_reference(plan: &LogicalPlan) -> bool {
+    is_table(plan) || is_made_of_tables(plan)
+}
+
+fn is_made_of_tables(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<RelationSource>() {
+            Some(source) => source.is_reference && source.event_time.is_none(),
+            None => scan.source.downcast_ref::<WorkTable>().is_some(),
+        },
+        LogicalPlan::Filter(filter) => {
+            is_made_of_tables(crate::plan::ranked_rows(filter).unwrap_or(&filter.input))
+        }
+        LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::RecursiveQuery(_) => plan.inputs().into_iter().all(is_made_of_tables),
         _ => false,
     }
 }

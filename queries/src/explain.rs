@@ -21,6 +21,10 @@ pub fn explain(program: &Program, planned: &PlannedProgram) -> String {
         let columns: Vec<&str> = source.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let all = declaration.schema.fields().len();
         line(&mut text, format_args!("    columns    {} of {all}: {}", columns.len(), columns.join(", ")));
+        if declaration.table.as_ref().is_some_and(|table| table.reads_again) {
+            let rows = if source.is_changelog { "its rows are replaced" } else { "new rows are added" };
+            line(&mut text, format_args!("    changes    it is read again when it changes: {rows}"));
+        }
         if !declaration.wanted.is_empty() {
             line(&mut text, format_args!("    reads      rows with {}", wanted(declaration)));
         }
@@ -115,7 +119,7 @@ fn state(name: &str) -> &'static str {
         "DISTINCT" => "state: every distinct row that may come again",
         "window join" | "interval join" => "state: the rows of both sides that can still meet another",
         "as-of join" => "state: the newest row per key, and the rows above the watermark",
-        "lookup join" => "state: the table",
+        "lookup join" | "lookup semi join" | "lookup anti join" | "lookup mark join" => "state: the table",
         "join" => "state: all rows of both sides by key",
         "top-k" => "state: all rows by group",
         "first rows" => "state: the first rows of each group",

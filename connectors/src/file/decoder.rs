@@ -85,7 +85,7 @@ impl TextDecoder {
                 _ => Arc::new(TimestampMicrosecondArray::from_value(file.received_at, count)),
             })
         })?;
-        Ok(Decoded { rows, rejected })
+        Ok(Decoded::new(rows, rejected))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn go_on(
     Ok(())
 }
 
-fn stops_within(time: Duration, chunks: &ChunkSender, runtime: &Handle) -> bool {
+pub(super) fn stops_within(time: Duration, chunks: &ChunkSender, runtime: &Handle) -> bool {
     runtime.block_on(async { tokio::time::timeout(time, chunks.stopped()).await.is_ok() })
 }
 

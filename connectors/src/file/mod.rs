@@ -8,6 +8,7 @@
 //! - Ends with the files; with `follow = true` it goes on with what is appended, with files that are replaced or cut
 //!   off, and with new files.
 //! - A file that cannot be read to its end (a truncated `.gz`) ends the program, after the rows before the break.
+//! - The files of a table, in a program that runs on, are read again when they change; `table.rs` says how.
 
 mod blocks;
 mod decoder;
@@ -16,6 +17,7 @@ mod options;
 mod parquet;
 mod paths;
 mod source;
+mod table;
 
 use arrow::datatypes::DataType;
 use lineshaft_engine::TIMESTAMP;
@@ -74,6 +76,14 @@ pub fn parquet_columns(declaration: &SourceDeclaration) -> Vec<String> {
 /// # Errors
 /// What is wrong with the options, or with the files.
 pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<OptionError>> {
+    if declaration.table.as_ref().is_some_and(|table| table.reads_again) {
+        return Ok(Box::new(table::TableSource::open(declaration)?));
+    }
+    read_once(declaration)
+}
+
+/// The source of the files as they are.
+fn read_once(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<OptionError>> {
     let options = FileOptions::read(declaration)?;
     let paths = paths::find(&options.path, &declaration.folder).map_err(|error| vec![error])?;
     match options.format(&paths).map_err(|error| vec![error])? {

@@ -56,7 +56,7 @@ impl MessageDecoder {
         let (columns, tags, rejected) = rows.into_parts();
         let of_rows = || tags.iter().filter_map(|tag| messages.get(usize::try_from(*tag).ok()?));
         let rows = columns.finish(&self.layout, |name| metadata(name, of_rows()))?;
-        Ok(Decoded { rows, rejected })
+        Ok(Decoded::new(rows, rejected))
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn declaration(columns: &str) -> SourceDeclaration {
         wanted: Vec::new(),
         event_time: fields.iter().position(|field| *field.data_type() == TIMESTAMP),
         schema: Arc::new(Schema::new(fields)),
+        table: None,
         options: BTreeMap::new(),
         folder: PathBuf::new(),
     }
@@ -116,6 +117,6 @@ fn decode(
     run(&format, mapping, &mut rows);
     let (columns, tags, rejected) = rows.into_parts();
     let line = |_: &str| Ok(Arc::new(arrow::array::Int64Array::from(tags.clone())) as _);
-    let decoded = Decoded { rows: columns.finish(&layout, line).unwrap(), rejected };
+    let decoded = Decoded::new(columns.finish(&layout, line).unwrap(), rejected);
     (lines(&decoded.rows), reasons(&decoded.rejected))
 }

@@ -11,6 +11,7 @@
 //! | position | kept by the broker, for the `client_id` | - |
 //! | event time | a column of the message; `received_at` is ours | - |
 //! | the broker goes away | connects again for ever, with a back-off; says so | keeps the rows in its outbox; when that is full, `write` waits |
+//! | a table | loaded when the retained messages have come, or after 5 s; then streams are read | - |
 //! | the session is lost | a warning that begins with `GAP` | what was not acknowledged is sent again |
 //! | limits | a payload above `max_payload` is quarantined, one above 16 MiB blocks the stream and is told | 10,000 messages in the outbox |
 //!

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::DataType;
@@ -28,6 +29,10 @@ const MAX_MESSAGES: usize = 1_024;
 const MAX_BYTES: usize = 256 << 10;
 /// A connection that held for so long was a good one: the next failure begins with a short wait.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// A table is loaded when for so long nothing has come after the subscription: a broker sends what it retains at once.
+const QUIET: Duration = Duration::from_millis(200);
+/// So long streams wait for a table whose broker is away, or that never is quiet.
+const LOAD_WITHIN: Duration = Duration::from_secs(5);
 /// The columns that a source gives.
 pub const METADATA: &[MetadataColumn] = &[
     MetadataColumn { name: "topic", data_type: DataType::Utf8 },
@@ -45,7 +50,8 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
     let options = SourceOptions::read(&declaration.name, &mut read);
     let decoder = MessageDecoder::new(declaration, &mut read, options.max_payload);
     let name = declaration.name.clone();
-    let source = MqttSource { name, options, decoder: Arc::new(decoder) };
+    let is_table = declaration.table.is_some();
+    let source = MqttSource { name, is_table, options, decoder: Arc::new(decoder) };
     Ok(Box::new(read.finish(source)?))
 }
 
@@ -56,6 +62,7 @@ pub(crate) fn check_source(declaration: &SourceDeclaration) -> Vec<OptionError> 
 
 struct MqttSource {
     name: String,
+    is_table: bool,
     options: SourceOptions,
     decoder: Arc<MessageDecoder>,
 }
@@ -69,8 +76,16 @@ impl Source for MqttSource {
             chunks,
             duplicates: Duplicates::default(),
             gathered: Gathered::default(),
+            is_loaded: Arc::new(AtomicBool::new(!self.is_table)),
         };
-        runtime.block_on(reader.run())
+        runtime.block_on(async {
+            let late =
+                load_at_last(reader.name.clone(), Arc::clone(&reader.is_loaded), reader.chunks.clone());
+            let late = tokio::spawn(late);
+            let end = reader.run().await;
+            late.abort();
+            end
+        })
     }
 
     fn decoder(&self) -> Arc<dyn Decoder> {
@@ -80,6 +95,30 @@ impl Source for MqttSource {
     fn is_bounded(&self) -> bool {
         false
     }
+
+    fn loads(&self) -> bool {
+        self.is_table
+    }
+}
+
+/// Says that all is there, though it may not be, so that streams do not wait for ever.
+async fn load_at_last(name: String, is_loaded: Arc<AtomicBool>, chunks: ChunkSender) {
+    if is_loaded.load(Ordering::Relaxed) {
+        return;
+    }
+    sleep(LOAD_WITHIN).await;
+    if !is_loaded.swap(true, Ordering::Relaxed) {
+        let seconds = LOAD_WITHIN.as_secs();
+        tracing::warn!(
+            "table {name:?} was not loaded within {seconds} s: streams begin without all of its rows"
+        );
+        // If the program stops, nobody waits any more.
+        send_loaded(chunks).await.ok();
+    }
+}
+
+async fn send_loaded(chunks: ChunkSender) -> Result<(), Stopped> {
+    chunks.send_async(Chunk { is_loaded: true, ..Chunk::new(Payload::Empty) }).await
 }
 
 /// Why reading ended.
@@ -117,6 +156,8 @@ struct Reader {
     retry: Retry,
     duplicates: Duplicates,
     gathered: Gathered,
+    /// What the broker retains has been handed over, or it is no table, for which nobody waits.
+    is_loaded: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -197,6 +238,8 @@ impl Reader {
         let good = sleep(GOOD_AFTER);
         tokio::pin!(good);
         let mut is_good = false;
+        let quiet = sleep(LOAD_WITHIN);
+        tokio::pin!(quiet);
         loop {
             let is_sending = hand_over.is_some();
             tokio::select! {
@@ -208,9 +251,19 @@ impl Reader {
                     let ids = hand_over.take().map(|done| done.ids).unwrap_or_default();
                     connection.acknowledge(&ids).await?;
                 }
-                packet = connection.next(), if !self.gathered.is_full() => self.take(packet?)?,
+                packet = connection.next(), if !self.gathered.is_full() => {
+                    let packet = packet?;
+                    if is_of_the_start(&packet) {
+                        quiet.set(sleep(QUIET));
+                    }
+                    self.take(packet)?;
+                }
                 () = ready(()), if !is_sending && !self.gathered.is_empty() => {
                     *hand_over = Some(self.begin_hand_over());
+                }
+                () = &mut quiet, if !is_sending && !self.is_loaded.load(Ordering::Relaxed) => {
+                    self.is_loaded.store(true, Ordering::Relaxed);
+                    *hand_over = Some(HandOver { sending: Box::pin(send_loaded(chunks.clone())), ids: vec![] });
                 }
                 () = &mut good, if !is_good => {
                     is_good = true;
@@ -277,6 +330,15 @@ impl Reader {
         let url = &self.options.client.url;
         let reason = format!("{url} refused the subscription to {filter:?}; ask for the right to read it");
         Err(End::Failed(Error::connector("mqtt source", &self.name, reason)))
+    }
+}
+
+/// True for the answer to a subscription and what the broker has kept, which comes with it.
+fn is_of_the_start(packet: &Packet) -> bool {
+    match packet {
+        Packet::SubAck(_) => true,
+        Packet::Publish(publish) => publish.retain,
+        _ => false,
     }
 }
 

@@ -57,6 +57,7 @@ impl Running {
             needed: vec![0, 1, 2],
             wanted: Vec::new(),
             event_time: None,
+            table: None,
             options: options(url, topic, more),
             folder: ".".into(),
         };

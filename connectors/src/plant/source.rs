@@ -314,6 +314,7 @@ mod tests {
             needed: (0..columns.len()).collect(),
             wanted: Vec::new(),
             event_time: Some(0),
+            table: None,
             options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             folder: ".".into(),
         }

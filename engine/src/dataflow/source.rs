@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -14,8 +15,9 @@ use timely::dataflow::{Scope, Stream};
 
 use super::exchange::Rule;
 use super::frame::{Frame, Part};
+use crate::batch::Batch;
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::intake::{Feed, Ticket, Turn};
 use crate::metrics::Metrics;
 use crate::plan::quarantine_rows;
@@ -212,10 +214,14 @@ impl Reader {
         capabilities: &[Capability<Epoch>],
     ) -> Result<()> {
         let metrics = &self.metrics.sources[self.index];
-        metrics.received.add(decoded.rows.num_rows() + decoded.rejected.len());
+        metrics.received.add(decoded.added() + decoded.rejected.len());
         if let Some(stamped) = &turn.stamped {
             decoded.rejected.extend_from_slice(&stamped.rejected);
-            metrics.processed.add(stamped.on_time.num_rows());
+            let on_time = weighted(stamped.on_time.clone(), &decoded)?;
+            metrics.processed.add(match &decoded.weights {
+                Some(_) => decoded.added(),
+                None => on_time.num_rows(),
+            });
             metrics.late.add(stamped.late.as_ref().map_or(0, |late| late.num_rows()));
             metrics.deduplicated.add(stamped.repeated);
             let late = stamped.late.clone();
@@ -224,12 +230,12 @@ impl Reader {
                 false => Some(quarantine_rows(&decoded.rejected, ticket.wall_clock)?),
             };
             metrics.quarantined.add(decoded.rejected.len());
-            let batches = [Some(stamped.on_time.clone()), late, quarantine];
+            let batches = [Some(on_time), late.map(Batch::new), quarantine.map(Batch::new)];
             for ((port, capability), rows) in ports.iter_mut().zip(capabilities).zip(batches) {
                 let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) else {
                     continue;
                 };
-                let part = Part::Rows { order: 0, to: None, batch: rows.into() };
+                let part = Part::Rows { order: 0, to: None, batch: rows };
                 let capability = capability.delayed(&turn.epoch);
                 port.activate().session(&capability).give_container(&mut Frame::new(vec![part]));
             }
@@ -252,5 +258,16 @@ impl Reader {
             let mut marks = Frame::new((0..self.workers).map(mark).collect());
             port.activate().session(&capability).give_container(&mut marks);
         }
+    }
+}
+
+/// The rows that are on time, with the weights of all.
+fn weighted(on_time: RecordBatch, all: &Decoded) -> Result<Batch> {
+    match &all.weights {
+        None => Ok(on_time.into()),
+        Some(weights) if weights.len() == on_time.num_rows() => {
+            Ok(Batch::with_weights(on_time, weights.clone()))
+        }
+        Some(_) => Err(Error::Plan("rows with weights come from a source that has a watermark".into())),
     }
 }

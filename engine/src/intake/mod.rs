@@ -41,6 +41,10 @@ pub(crate) struct Line {
     pub(crate) chunks: mpsc::Receiver<Chunk>,
     pub(crate) is_bounded: bool,
     pub(crate) is_table: bool,
+    /// It says when it has given what was there at the start.
+    pub(crate) loads: bool,
+    /// It has said so. If it is bounded, what comes now are changes.
+    pub(crate) is_loaded: bool,
     /// Its watermark depends on the wall clock.
     pub(crate) can_idle: bool,
     /// The next chunk, looked at but not given to the workers.
@@ -68,6 +72,18 @@ pub(crate) struct Intake {
     checkpoints: Option<Arc<Checkpoints>>,
     checkpoint_at: i64,
     workers: usize,
+}
+
+impl Line {
+    /// It is read in step with the others that end.
+    fn is_in_step(&self) -> bool {
+        self.is_bounded && !self.is_loaded
+    }
+
+    /// A table that has been read, and is read again when it changes: nobody waits for that.
+    fn gives_changes(&self) -> bool {
+        self.is_bounded && self.is_loaded
+    }
 }
 
 /// What comes next.
@@ -114,10 +130,10 @@ impl Intake {
 
     /// Runs until all sources have ended or the program stops.
     pub(crate) async fn run(mut self) {
-        let tables: Vec<usize> = self.lines_where(|line| line.is_table && line.is_bounded);
-        self.read(&tables).await;
+        let tables: Vec<usize> = self.lines_where(|line| line.is_table && (line.is_bounded || line.loads));
+        self.read(&tables, |line| line.has_ended || line.is_loaded).await;
         let all: Vec<usize> = self.lines_where(|_| true);
-        self.read(&all).await;
+        self.read(&all, |line| line.has_ended || line.gives_changes()).await;
         self.drain().await;
         if self.control.is_stopping() && !self.control.has_failed() {
             self.checkpoint().await;
@@ -131,11 +147,11 @@ impl Intake {
         (0..self.lines.len()).filter(|line| wanted(&self.lines[*line])).collect()
     }
 
-    /// Reads `lines` until all of them have ended or the program stops.
-    async fn read(&mut self, lines: &[usize]) {
+    /// Reads `lines` until all of them are done or the program stops.
+    async fn read(&mut self, lines: &[usize], is_done: fn(&Line) -> bool) {
         loop {
             self.wait_for_room().await;
-            match self.next(lines).await {
+            match self.next(lines, is_done).await {
                 Event::Chunk(line) => {
                     self.give_head(line);
                     self.checkpoint_if_due().await;
@@ -164,7 +180,7 @@ impl Intake {
         }
     }
 
-    async fn next(&mut self, lines: &[usize]) -> Event {
+    async fn next(&mut self, lines: &[usize], is_done: fn(&Line) -> bool) -> Event {
         let control = Arc::clone(&self.control);
         let can_idle = lines.iter().any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
         let tick =
@@ -178,7 +194,7 @@ impl Intake {
                 changed.await;
             }
         };
-        let chunk = poll_fn(|context| self.poll_heads(lines, context));
+        let chunk = poll_fn(|context| self.poll_heads(lines, is_done, context));
         tokio::select! {
             biased;
             () = stop => Event::Stop,
@@ -188,7 +204,12 @@ impl Intake {
     }
 
     /// Looks at the next chunk of each line and chooses one.
-    fn poll_heads(&mut self, lines: &[usize], context: &mut std::task::Context<'_>) -> Poll<Event> {
+    fn poll_heads(
+        &mut self,
+        lines: &[usize],
+        is_done: fn(&Line) -> bool,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Event> {
         for line in lines {
             let line = &mut self.lines[*line];
             if line.head.is_none() && !line.has_ended {
@@ -203,12 +224,12 @@ impl Intake {
             }
         }
         let live =
-            lines.iter().find(|line| !self.lines[**line].is_bounded && self.lines[**line].head.is_some());
+            lines.iter().find(|line| !self.lines[**line].is_in_step() && self.lines[**line].head.is_some());
         if let Some(live) = live {
             return Poll::Ready(Event::Chunk(*live));
         }
         let bounded =
-            || lines.iter().map(|line| (*line, &self.lines[*line])).filter(|(_, line)| line.is_bounded);
+            || lines.iter().map(|line| (*line, &self.lines[*line])).filter(|(_, line)| line.is_in_step());
         // In step: only when the next chunk of every bounded source is known can the first of them be told.
         if bounded().all(|(_, line)| line.head.is_some() || line.has_ended) {
             let heads = bounded().filter_map(|(index, line)| Some((index, line.head.as_ref()?)));
@@ -216,7 +237,7 @@ impl Intake {
                 return Poll::Ready(Event::Chunk(first));
             }
         }
-        if lines.iter().all(|line| self.lines[*line].has_ended) {
+        if lines.iter().all(|line| is_done(&self.lines[*line])) {
             Poll::Ready(Event::End)
         } else {
             Poll::Pending
@@ -232,6 +253,7 @@ impl Intake {
             gather(&mut chunk, state);
         }
         let ends_source = state.has_ended;
+        state.is_loaded |= chunk.is_loaded;
         // The end itself was no chunk of the connector.
         state.given += u64::from(!ends_source);
         self.give(line, chunk, ends_source);

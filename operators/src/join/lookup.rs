@@ -1,7 +1,7 @@
 //! Joins each row of a stream with the rows of a table as of its epoch.
 //!
 //! Rows of the table that come in an epoch are there for all rows of the stream in that epoch and after it. A later
-//! change of the table does not change what has come out. NULL in a key matches nothing.
+//! change of the table does not change what has come out. NULL in a key matches nothing, unless said otherwise.
 //!
 //! - Input 0: the stream, by any route. Input 1: the table, on every worker that has rows of the stream.
 //! - Rows: of the stream any, which keep their weights; of the table inserted or taken back, or with a primary key
@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{Schema, SchemaRef};
 use lineshaft_engine::batch::Batch;
@@ -23,13 +23,22 @@ use lineshaft_engine::{Error, Result};
 use super::remembered::Remembered;
 use super::table::Table;
 
-/// What becomes of a row of the stream without a match.
+/// What comes out for a row of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupKind {
-    /// It is left out.
+    /// It with each of its matches.
     Inner,
-    /// It comes out once, with NULL in the columns of the table.
+    /// The same; without a match once, with NULL in the columns of the table.
     Left,
+    /// Itself, if it has a match.
+    Semi,
+    /// Itself, if it has no match.
+    Anti,
+    /// Itself, if its key is `NOT IN` those of the table: a NULL among these leaves no row, and a row with a NULL key
+    /// passes only while the table is empty. One key and no residual.
+    NotIn,
+    /// Itself, with a last column that says whether it has a match.
+    Mark,
 }
 
 /// Where a column of the output comes from.
@@ -52,13 +61,15 @@ pub struct LookupOptions {
     pub table_keys: Vec<usize>,
     /// A newer row of the table replaces the one with the same values here; none: all rows are kept.
     pub primary_key: Vec<usize>,
-    /// What must hold besides, computed from all columns of the stream and then all of the table.
-    pub residual: Option<Arc<dyn Expression>>,
+    /// NULL in a key equals NULL.
+    pub null_equals_null: bool,
+    /// What must hold besides.
+    pub residual: Option<Residual>,
     /// Columns of the stream.
     pub stream_schema: SchemaRef,
     /// Columns of the table.
     pub table_schema: SchemaRef,
-    /// Where the columns of the output come from.
+    /// Where the columns of the output come from; the mark of [`LookupKind::Mark`] is one more.
     pub output: Vec<(Side, usize)>,
     /// Names and types of the output.
     pub schema: SchemaRef,
@@ -66,11 +77,24 @@ pub struct LookupOptions {
     pub taken_back_by: Option<usize>,
 }
 
-/// `JOIN` and `LEFT JOIN` of a stream with a table.
+/// A condition on pairs of rows that have equal keys.
+#[derive(Clone, Debug)]
+pub struct Residual {
+    /// The columns that it is computed from, in the order of its input.
+    pub columns: Vec<(Side, usize)>,
+    /// True for the pairs that match.
+    pub holds: Arc<dyn Expression>,
+}
+
+/// Pairs for which a residual is computed at a time: so many keep their columns in the cache, and the matches of a
+/// large batch with a table without a key are never all in memory.
+const PAIRS: usize = 1 << 14;
+
+/// `JOIN`, `IN`, `EXISTS` and their opposites of a stream with a table.
 pub struct LookupJoin {
     options: LookupOptions,
-    /// All columns of the stream, then all of the table, nullable: the input of the residual.
-    joined_schema: SchemaRef,
+    /// The input of the residual; its columns are nullable.
+    residual_schema: SchemaRef,
     table: Table,
     /// Rows of the stream of this epoch.
     stream: Vec<Batch>,
@@ -81,7 +105,18 @@ pub struct LookupJoin {
 /// Which rows are put together: of the stream, and of the table (NULL: none).
 struct Pairs {
     stream: UInt32Array,
+    /// Empty if only rows of the stream come out.
     table: UInt32Array,
+    /// Of [`LookupKind::Mark`]: which rows of the stream have a match.
+    marks: Option<BooleanArray>,
+}
+
+impl Pairs {
+    /// Rows of the stream alone.
+    fn of_stream(rows: impl Iterator<Item = u32>) -> Self {
+        let stream: UInt32Array = rows.collect::<Vec<_>>().into();
+        Self { stream, table: UInt32Array::from(Vec::<u32>::new()), marks: None }
+    }
 }
 
 impl LookupJoin {
@@ -95,12 +130,22 @@ impl LookupJoin {
                 "a join compares as many columns of the one side as of the other".to_owned(),
             ));
         }
-        let sides = [&options.stream_schema, &options.table_schema];
-        let fields = sides.into_iter().flat_map(|schema| schema.fields());
-        let nullable = fields.map(|field| field.as_ref().clone().with_nullable(true));
+        if options.kind == LookupKind::NotIn && (options.table_keys.len() != 1 || options.residual.is_some())
+        {
+            return Err(Error::Plan("NOT IN compares one column and nothing else".to_owned()));
+        }
+        let read = options.residual.iter().flat_map(|residual| &residual.columns).enumerate();
+        let nullable = read.map(|(place, (side, column))| {
+            let schema = match side {
+                Side::Stream => &options.stream_schema,
+                Side::Table => &options.table_schema,
+            };
+            // Both sides may have a column of the same name.
+            schema.field(*column).clone().with_name(format!("c{place}")).with_nullable(true)
+        });
         let table_schema = Arc::clone(&options.table_schema);
         Ok(Self {
-            joined_schema: Arc::new(Schema::new(nullable.collect::<Vec<_>>())),
+            residual_schema: Arc::new(Schema::new(nullable.collect::<Vec<_>>())),
             table: Table::new(table_schema, options.primary_key.clone(), options.table_keys.clone())?,
             remembered: match options.taken_back_by {
                 Some(time) => Some(Remembered::new(time, &options.stream_schema)?),
@@ -118,17 +163,46 @@ impl LookupJoin {
 
     fn pairs(&self, batch: &Batch) -> Result<Pairs> {
         let stream = batch.rows();
-        let mut matches = self.table.matches(stream, &self.options.stream_keys)?;
-        if let Some(residual) = &self.options.residual {
-            self.keep_where(residual.as_ref(), stream, &mut matches)?;
+        let count = stream.num_rows();
+        if self.options.kind == LookupKind::NotIn {
+            let passes = self.table.not_in(stream, self.options.stream_keys[0])?;
+            return Ok(Pairs::of_stream((0..).zip(passes).filter(|(_, passes)| *passes).map(|(row, _)| row)));
         }
+        let matches = self.matches(stream)?;
+        let has_match = || {
+            let mut has_match = vec![false; count];
+            matches.iter().for_each(|(row, _)| has_match[*row as usize] = true);
+            has_match
+        };
+        let stream_where = |wanted: bool| {
+            Pairs::of_stream((0..).zip(has_match()).filter(|(_, has)| *has == wanted).map(|(row, _)| row))
+        };
         Ok(match self.options.kind {
             LookupKind::Inner => Pairs {
                 stream: matches.iter().map(|(row, _)| *row).collect::<Vec<_>>().into(),
                 table: matches.iter().map(|(_, row)| *row).collect::<Vec<_>>().into(),
+                marks: None,
             },
-            LookupKind::Left => with_unmatched(&matches, stream.num_rows()),
+            LookupKind::Left => with_unmatched(&matches, count),
+            LookupKind::Semi => stream_where(true),
+            LookupKind::Anti | LookupKind::NotIn => stream_where(false),
+            LookupKind::Mark => {
+                Pairs { marks: Some(has_match().into()), ..Pairs::of_stream((0..).take(count)) }
+            }
         })
+    }
+
+    /// The matches of all rows of the stream, in their order.
+    fn matches(&self, stream: &RecordBatch) -> Result<Vec<(u32, u32)>> {
+        let slots = self.table.slots(stream, &self.options.stream_keys, self.options.null_equals_null)?;
+        let Some(residual) = &self.options.residual else { return Ok(self.table.matches(&slots)) };
+        let (mut candidates, mut matches) = (self.table.candidates(&slots).peekable(), Vec::new());
+        while candidates.peek().is_some() {
+            let mut some: Vec<(u32, u32)> = candidates.by_ref().take(PAIRS).collect();
+            self.keep_where(residual, stream, &mut some)?;
+            matches.append(&mut some);
+        }
+        Ok(matches)
     }
 
     /// Joins rows that are added, and takes back what was given for those that are taken back.
@@ -166,17 +240,20 @@ impl LookupJoin {
     /// Keeps the matches for which the residual is true.
     fn keep_where(
         &self,
-        residual: &dyn Expression,
+        residual: &Residual,
         stream: &RecordBatch,
         matches: &mut Vec<(u32, u32)>,
     ) -> Result<()> {
         let stream_rows: UInt32Array = matches.iter().map(|(row, _)| *row).collect::<Vec<_>>().into();
         let table_rows: UInt32Array = matches.iter().map(|(_, row)| *row).collect::<Vec<_>>().into();
-        let mut columns = taken(stream.columns(), &stream_rows)?;
-        for column in 0..self.options.table_schema.fields().len() {
-            columns.push(self.table.pick(column, &table_rows)?);
-        }
-        let holds = residual.evaluate(&RecordBatch::try_new(Arc::clone(&self.joined_schema), columns)?)?;
+        let column = |(side, column): &(Side, usize)| match side {
+            Side::Stream => Ok(take(stream.column(*column), &stream_rows, None)?),
+            Side::Table => self.table.pick(*column, &table_rows),
+        };
+        let columns = residual.columns.iter().map(column).collect::<Result<_>>()?;
+        let count = RecordBatchOptions::new().with_row_count(Some(matches.len()));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.residual_schema), columns, &count)?;
+        let holds = residual.holds.evaluate(&rows)?;
         let holds = holds
             .as_boolean_opt()
             .ok_or_else(|| Error::operator("join", "the condition is not a boolean"))?;
@@ -195,7 +272,8 @@ impl LookupJoin {
             Side::Stream => Ok(take(stream.column(*column), &pairs.stream, None)?),
             Side::Table => self.table.pick(*column, &pairs.table),
         };
-        let columns = self.options.output.iter().map(column).collect::<Result<_>>()?;
+        let mut columns = self.options.output.iter().map(column).collect::<Result<Vec<_>>>()?;
+        columns.extend(pairs.marks.iter().map(|marks| Arc::new(marks.clone()) as ArrayRef));
         let count = RecordBatchOptions::new().with_row_count(Some(pairs.stream.len()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.options.schema), columns, &count)?;
         Ok(match batch.weights() {
@@ -206,10 +284,6 @@ impl LookupJoin {
             None => rows.into(),
         })
     }
-}
-
-fn taken(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
-    columns.iter().map(|column| Ok(take(column, rows, None)?)).collect()
 }
 
 /// The matches, which are in the order of the stream, and in their places the rows without one.
@@ -226,7 +300,7 @@ fn with_unmatched(matches: &[(u32, u32)], rows: usize) -> Pairs {
             table.push(Some(*found));
         }
     }
-    Pairs { stream: stream.into(), table: table.into() }
+    Pairs { stream: stream.into(), table: table.into(), marks: None }
 }
 
 impl Operator for LookupJoin {

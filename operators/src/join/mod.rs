@@ -20,4 +20,4 @@ mod table;
 
 pub use as_of::{AsOfJoin, AsOfOptions, Nearest};
 pub use interval::{IntervalJoin, IntervalOptions, JoinKind, TimedSide};
-pub use lookup::{LookupJoin, LookupKind, LookupOptions, Side};
+pub use lookup::{LookupJoin, LookupKind, LookupOptions, Residual, Side};

@@ -180,21 +180,57 @@ impl Table {
         Ok(interleave(&[body.as_ref(), tail.as_ref(), null.as_ref()], &places.collect::<Vec<_>>())?)
     }
 
-    /// For each row of `stream` and each row of the table with the same key, the numbers of both. A key with a NULL
-    /// in it is the same as no other.
-    pub(super) fn matches(&self, stream: &RecordBatch, key: &[usize]) -> Result<Vec<(u32, u32)>> {
+    /// For each row of `stream` and each row of the table with the same key, the numbers of both.
+    pub(super) fn matches(&self, slots: &[u32]) -> Vec<(u32, u32)> {
+        let mut matches = Vec::with_capacity(slots.len());
+        for (row, slot) in (0..).zip(slots) {
+            matches.extend(self.join.rows_of(*slot).iter().map(|found| (row, *found)));
+        }
+        matches
+    }
+
+    /// The same, one after the other.
+    pub(super) fn candidates<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = (u32, u32)> {
+        (0..)
+            .zip(slots)
+            .flat_map(|(row, slot)| self.join.rows_of(*slot).iter().map(move |found| (row, *found)))
+    }
+
+    /// The slot of the key of each row of `stream`. Unless NULL equals NULL, a key with a NULL in it has none.
+    pub(super) fn slots(
+        &self,
+        stream: &RecordBatch,
+        key: &[usize],
+        null_equals_null: bool,
+    ) -> Result<Vec<u32>> {
         let columns = columns_of(stream, key);
         let mut slots = Vec::new();
         self.join.keys.find(&columns, stream.num_rows(), &mut slots)?;
-        for nulls in columns.iter().filter_map(|column| column.logical_nulls()) {
+        let nulls = columns.iter().filter(|_| !null_equals_null).filter_map(|column| column.logical_nulls());
+        for nulls in nulls {
             let rows = slots.iter_mut().zip(nulls.iter());
             rows.filter(|(_, valid)| !valid).for_each(|(slot, _)| *slot = ABSENT);
         }
-        let mut matches = Vec::with_capacity(slots.len());
-        for (row, slot) in (0..).zip(slots) {
-            matches.extend(self.join.rows_of(slot).iter().map(|found| (row, *found)));
+        Ok(slots)
+    }
+
+    /// For each row of `stream` whether its key is `NOT IN` those of the table, which are one column.
+    pub(super) fn not_in(&self, stream: &RecordBatch, key: usize) -> Result<Vec<bool>> {
+        let rows = stream.num_rows();
+        if self.is_live.len() == self.dead {
+            return Ok(vec![true; rows]);
         }
-        Ok(matches)
+        let column = Arc::clone(stream.column(key));
+        let mut slots = Vec::new();
+        self.join.keys.find(&[new_null_array(column.data_type(), 1)], 1, &mut slots)?;
+        if slots.iter().any(|null| !self.join.rows_of(*null).is_empty()) {
+            return Ok(vec![false; rows]);
+        }
+        self.join.keys.find(&[Arc::clone(&column)], rows, &mut slots)?;
+        let nulls = column.logical_nulls();
+        let is_known = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        let passes = |(row, slot): (usize, &u32)| is_known(row) && self.join.rows_of(*slot).is_empty();
+        Ok(slots.iter().enumerate().map(passes).collect())
     }
 }
 

@@ -56,8 +56,8 @@ impl Lowering<'_> {
             return Ok(());
         }
         let error = QueryError::not_supported(format!("{what} over rows that may be taken back"), None);
-        let help = "its input is a changelog (a join, aggregate or top-k without a window, or a table with a \
-                    primary key); use the rows of a source or of a window";
+        let help = "its input is a changelog (a join, aggregate or top-k without a window, a table with a primary \
+                    key, or one that is read again when its file changes); use the rows of a source or of a window";
         Err(external(error.with_help(help)))
     }
 
@@ -434,6 +434,12 @@ fn ranking_below(plan: &LogicalPlan) -> Option<(&Window, usize)> {
         }
         _ => None,
     }
+}
+
+/// The rows that a filter ranks, if it lets only the first of each group pass.
+pub(crate) fn ranked_rows(filter: &Filter) -> Option<&LogicalPlan> {
+    let (window, column) = ranking_below(&filter.input)?;
+    limit_of(&filter.predicate, &filter.input, column).map(|_| window.input.as_ref())
 }
 
 /// The largest rank that passes a condition such as `rank <= 3 AND ...`.

@@ -55,7 +55,7 @@ use crate::program::{Kind, Program, arrow_schema};
 use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, Resample, external};
 
-pub(crate) use changelog::{CHANGELOG, KEY};
+pub(crate) use changelog::{CHANGELOG, KEY, ranked_rows};
 pub(crate) use decision::{command_schema, log_schema, optimizer_columns};
 pub(crate) use over::delay;
 
@@ -263,6 +263,9 @@ impl<'a> Lowering<'a> {
 
     /// Adds the sources that are read, tables first, each with the columns that are needed.
     fn add_sources(&mut self, wanted: &Wanted<'_>, readers: &Readers<'_>) {
+        // What is replayed is read once, whatever its connector is.
+        let is_live = !self.outputs.close_gates
+            && wanted.columns.keys().any(|name| !self.program.sources[name].is_bounded);
         for (name, columns) in &wanted.columns {
             let source = &self.program.sources[name];
             let mut declaration = source.declaration.clone();
@@ -278,6 +281,10 @@ impl<'a> Lowering<'a> {
                 needed.insert(0);
             }
             declaration.needed = needed.into_iter().collect();
+            let reads_again = is_live && source.can_read_again;
+            if let Some(table) = &mut declaration.table {
+                table.reads_again = reads_again;
+            }
             declaration.wanted = readers.wanted(name);
             if self.outputs.compact.contains(name) {
                 declaration.schema = compact::with_dictionaries(&declaration.schema, &declaration.metadata);
@@ -305,7 +312,10 @@ impl<'a> Lowering<'a> {
             });
             self.sources.insert(name.clone(), self.plan.sources.len());
             let (name, is_table) = (name.clone(), source.is_table);
-            self.plan.sources.push(SourceNode { name, schema, watermark, deduplicate, is_table });
+            // To a table of versions rows are only added.
+            let is_changelog = reads_again && source.statement.watermark.is_none();
+            let node = SourceNode { name, schema, watermark, deduplicate, is_table, is_changelog };
+            self.plan.sources.push(node);
             self.declarations.push(declaration);
         }
     }

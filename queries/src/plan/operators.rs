@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use lineshaft_engine::expression::{Aggregate, Expression};
+use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
-use lineshaft_engine::sink::Worker;
 use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Batch, Error, Result};
-use lineshaft_operators::join::{LookupJoin, LookupKind, LookupOptions, Side};
 use lineshaft_operators::window::{
     AssignOptions, AssignWindows, CountAggregate, CountOptions, RevisedAggregate, RevisedOptions,
     SessionAggregate, SessionOptions, StateAggregate, StateOptions, WindowAggregate, WindowOptions,
@@ -60,52 +58,6 @@ pub(super) fn assign(time: usize, windows: (i64, i64, bool), schema: SchemaRef) 
         let options = AssignOptions { time, slide, size, grows, schema: Arc::clone(&schema) };
         Ok(Box::new(AssignWindows::new(options)?))
     })
-}
-
-/// A join of a stream with a table.
-#[derive(Clone)]
-pub(super) struct Lookup {
-    /// A row of the stream without a match is kept.
-    pub(super) keeps_stream: bool,
-    pub(super) stream_keys: Vec<usize>,
-    pub(super) table_keys: Vec<usize>,
-    /// Empty if the table has none.
-    pub(super) primary_key: Vec<usize>,
-    /// Over the columns of the stream, then those of the table.
-    pub(super) residual: Option<Arc<dyn Expression>>,
-    pub(super) table_is_left: bool,
-    /// Columns of the left and right side that the result has.
-    pub(super) widths: [usize; 2],
-    pub(super) stream_schema: SchemaRef,
-    pub(super) table_schema: SchemaRef,
-    pub(super) schema: SchemaRef,
-    /// Of a stream that is a changelog, a column of event time with its lag.
-    pub(super) taken_back_by: Option<(usize, i64)>,
-}
-
-pub(super) fn lookup(spec: Lookup) -> impl Fn(Worker) -> Result<Box<dyn Operator>> + Send + Sync + 'static {
-    move |_| {
-        let spec = spec.clone();
-        let sides =
-            if spec.table_is_left { [Side::Table, Side::Stream] } else { [Side::Stream, Side::Table] };
-        let columns = sides.into_iter().zip(spec.widths);
-        let columns =
-            columns.flat_map(|(side, width)| (0..width).map(move |column| (side, column))).collect();
-        let lag = spec.taken_back_by.map_or(0, |(_, lag)| lag);
-        let join = LookupJoin::new(LookupOptions {
-            kind: if spec.keeps_stream { LookupKind::Left } else { LookupKind::Inner },
-            stream_keys: spec.stream_keys,
-            table_keys: spec.table_keys,
-            primary_key: spec.primary_key,
-            residual: spec.residual,
-            output: columns,
-            stream_schema: spec.stream_schema,
-            table_schema: spec.table_schema,
-            schema: spec.schema,
-            taken_back_by: spec.taken_back_by.map(|(time, _)| time),
-        })?;
-        Ok(lagged(lag, Box::new(join)))
-    }
 }
 
 /// `operator`, for which event time is `lag` microseconds behind the watermark.

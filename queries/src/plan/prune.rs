@@ -41,8 +41,9 @@ impl<'a> Readers<'a> {
     /// Rows of a source are wanted if they meet all conditions of one of these; empty: all rows are.
     pub(super) fn wanted(&self, source: &str) -> Vec<Vec<Condition>> {
         let readers = self.found.get(source).map(Vec::as_slice).unwrap_or_default();
-        // What is not read is not remembered: a repetition of it would pass.
-        let remembers = self.program.sources[source].statement.deduplicate.is_some();
+        // What is not read is not remembered: a repetition of it would pass, and what it replaces would stay.
+        let statement = &self.program.sources[source].statement;
+        let remembers = statement.deduplicate.is_some() || !statement.primary_key.is_empty();
         if remembers || readers.len() > MAX_READERS || readers.iter().any(Vec::is_empty) {
             return Vec::new();
         }

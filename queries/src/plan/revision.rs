@@ -11,7 +11,7 @@ use lineshaft_engine::plan::Origin;
 
 use super::{Lowering, Result};
 use crate::context::RelationSource;
-use crate::event_time::{instant, is_table, windows_of};
+use crate::event_time::{instant, is_reference, windows_of};
 use crate::program::{Kind, Program};
 use crate::window_function::{AssignWindow, WindowKind};
 
@@ -76,7 +76,7 @@ impl Lowering<'_> {
             LogicalPlan::Filter(filter) => self.is_of_windows(&filter.input),
             LogicalPlan::SubqueryAlias(alias) => self.is_of_windows(&alias.input),
             LogicalPlan::Aggregate(aggregate) => windows_of(&aggregate.input).is_some(),
-            LogicalPlan::Join(join) => match (is_table(&join.left), is_table(&join.right)) {
+            LogicalPlan::Join(join) => match (is_reference(&join.left), is_reference(&join.right)) {
                 (true, false) => self.is_of_windows(&join.right),
                 (false, true) => self.is_of_windows(&join.left),
                 (true, true) | (false, false) => false,

@@ -163,6 +163,7 @@ impl ParquetFile {
             near: self.span(index).latest.max(near),
             rest: self.rest(index + 1),
             last: index + 1 >= self.pieces.len(),
+            is_loaded: false,
         }
     }
 

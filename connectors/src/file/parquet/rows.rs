@@ -93,10 +93,8 @@ impl Shape {
             detail,
             raw: Vec::new(),
         });
-        Ok(Decoded {
-            rows: RecordBatch::try_new_with_options(Arc::clone(&self.layout.output), arrays, &options)?,
-            rejected: rejected.collect(),
-        })
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.layout.output), arrays, &options)?;
+        Ok(Decoded::new(rows, rejected.collect()))
     }
 }
 

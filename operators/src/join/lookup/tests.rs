@@ -5,14 +5,14 @@ use lineshaft_engine::testing::{Step, lines, run, table};
 
 use super::*;
 
-/// Column 1 (x) of the stream above column 1 (limit) of the table.
+/// x of the stream above the limit of the table.
 #[derive(Debug)]
 struct AboveLimit;
 
 impl Expression for AboveLimit {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
         let column = |at: usize| -> &Float64Array { rows.column(at).as_primitive::<Float64Type>() };
-        let above: BooleanArray = gt(column(1), column(3))?;
+        let above: BooleanArray = gt(column(0), column(1))?;
         Ok(Arc::new(above))
     }
 
@@ -29,6 +29,10 @@ fn limits() -> RecordBatch {
     table("machine:s limit:f \n a 5 \n b 1 \n - 0")
 }
 
+fn above_limit() -> Residual {
+    Residual { columns: vec![(Side::Stream, 1), (Side::Table, 1)], holds: Arc::new(AboveLimit) }
+}
+
 fn options(kind: LookupKind) -> LookupOptions {
     let field = |name: &str, data_type| Field::new(name, data_type, true);
     LookupOptions {
@@ -36,6 +40,7 @@ fn options(kind: LookupKind) -> LookupOptions {
         stream_keys: vec![0],
         table_keys: vec![0],
         primary_key: vec![0],
+        null_equals_null: false,
         residual: None,
         stream_schema: stream().schema(),
         table_schema: limits().schema(),
@@ -93,12 +98,76 @@ fn with_a_primary_key_a_newer_row_replaces_the_older() {
 
 #[test]
 fn a_residual_decides_between_matches() {
-    let with_residual = |kind| join(LookupOptions { residual: Some(Arc::new(AboveLimit)), ..options(kind) });
+    let with_residual = |kind| join(LookupOptions { residual: Some(above_limit()), ..options(kind) });
     let steps = || vec![Step::Rows(1, limits()), Step::Rows(0, stream())];
     let inner = given(&mut with_residual(LookupKind::Inner), steps());
     assert_eq!(inner, ["b 2.0 1.0", "a 9.0 5.0"]);
     let left = given(&mut with_residual(LookupKind::Left), steps());
     assert_eq!(left, ["a 1.0 -", "b 2.0 1.0", "- 3.0 -", "a 9.0 5.0", "c 4.0 -"]);
+}
+
+/// The look-up of whole rows of the stream, without columns of the table.
+fn of_stream(kind: LookupKind) -> LookupOptions {
+    let output = vec![(Side::Stream, 0), (Side::Stream, 1)];
+    LookupOptions { kind, primary_key: vec![], output, schema: stream().schema(), ..options(kind) }
+}
+
+#[test]
+fn rows_come_out_once_with_a_match_or_without() {
+    let twice = table("machine:s limit:f \n a 5 \n b 1 \n a 0");
+    let steps = || vec![Step::Rows(1, twice.clone()), Step::Rows(0, stream())];
+    let semi = given(&mut join(of_stream(LookupKind::Semi)), steps());
+    assert_eq!(semi, ["a 1.0", "b 2.0", "a 9.0"]);
+    let anti = given(&mut join(of_stream(LookupKind::Anti)), steps());
+    assert_eq!(anti, ["- 3.0", "c 4.0"]);
+    let fields = stream().schema().fields().to_vec();
+    let mark = Arc::new(Field::new("mark", DataType::Boolean, false));
+    let schema = Arc::new(Schema::new([fields, vec![mark]].concat()));
+    let marked = LookupOptions { schema, ..of_stream(LookupKind::Mark) };
+    let marked = given(&mut join(marked), steps());
+    assert_eq!(marked, ["a 1.0 true", "b 2.0 true", "- 3.0 false", "a 9.0 true", "c 4.0 false"]);
+    let above = LookupOptions { residual: Some(above_limit()), ..of_stream(LookupKind::Anti) };
+    assert_eq!(given(&mut join(above), steps()), ["- 3.0", "c 4.0"]);
+}
+
+#[test]
+fn not_in_a_list_with_null_is_true_for_no_row_and_null_is_not_in_an_empty_list_only() {
+    let rows = |list: &str| {
+        let list = table(&format!("machine:s limit:f \n {list}"));
+        given(&mut join(of_stream(LookupKind::NotIn)), vec![Step::Rows(1, list), Step::Rows(0, stream())])
+    };
+    assert_eq!(rows("a 1"), ["b 2.0", "c 4.0"]);
+    assert_eq!(rows("a 1 \n - 1"), Vec::<String>::new());
+    let empty = given(&mut join(of_stream(LookupKind::NotIn)), vec![Step::Rows(0, stream())]);
+    assert_eq!(empty, ["a 1.0", "b 2.0", "- 3.0", "a 9.0", "c 4.0"]);
+}
+
+#[test]
+fn null_equals_null_where_it_is_said() {
+    let options = LookupOptions { null_equals_null: true, ..of_stream(LookupKind::Semi) };
+    let rows = given(
+        &mut join(options),
+        vec![Step::Rows(1, table("machine:s limit:f \n - 0")), Step::Rows(0, stream())],
+    );
+    assert_eq!(rows, ["- 3.0"]);
+}
+
+#[test]
+fn a_large_table_without_a_key_is_tried_in_parts() {
+    let limits: String = (0..300).map(|limit| format!("\n m {limit}")).collect();
+    let limits = table(&format!("machine:s limit:f {limits}"));
+    let rows: String = (0..200).map(|x| format!("\n s {}", f64::from(x) + 0.5)).collect();
+    let rows = table(&format!("machine:s x:f {rows}"));
+    let no_keys = LookupOptions {
+        stream_keys: vec![],
+        table_keys: vec![],
+        primary_key: vec![],
+        residual: Some(above_limit()),
+        ..options(LookupKind::Inner)
+    };
+    let found = given(&mut join(no_keys), vec![Step::Rows(1, limits), Step::Rows(0, rows)]);
+    assert_eq!(found.len(), (1..=200).sum::<usize>());
+    assert_eq!((found[0].as_str(), found[found.len() - 1].as_str()), ("s 0.5 0.0", "s 199.5 199.0"));
 }
 
 #[test]

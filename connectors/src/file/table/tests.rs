@@ -1,0 +1,102 @@
+use std::fs;
+
+use lineshaft_engine::declaration::TableDeclaration;
+use lineshaft_engine::source::ChunkSender;
+
+use super::*;
+use crate::format::testing::{declaration, lines, reasons};
+
+/// A table `machine TEXT, n INT` of `path`, which has been loaded.
+struct Table {
+    chunks: mpsc::Receiver<Chunk>,
+    decoder: Arc<dyn Decoder>,
+    thread: std::thread::JoinHandle<Result<()>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Table {
+    fn open(folder: &Path, path: &str, primary_key: Vec<usize>) -> Self {
+        let mut declared = declaration("machine TEXT, n INT");
+        declared.folder = folder.to_owned();
+        declared.options = [("path".to_owned(), path.to_owned())].into();
+        declared.table = Some(TableDeclaration { primary_key, reads_again: true });
+        let source = super::super::source(&declared).unwrap();
+        assert!(source.is_bounded() && source.loads());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let (sender, chunks) = ChunkSender::channel();
+        let (decoder, handle) = (source.decoder(), runtime.handle().clone());
+        let thread = std::thread::spawn(move || source.run(sender, handle));
+        Self { chunks, decoder, thread, _runtime: runtime }
+    }
+
+    /// The rows of the next chunk with their weights, what is bad, and whether it is the last of the load.
+    fn next(&mut self) -> (Vec<String>, Vec<String>, bool) {
+        let chunk = self.chunks.blocking_recv().unwrap();
+        let is_loaded = chunk.is_loaded;
+        let decoded = self.decoder.decode(chunk).unwrap().next().unwrap().unwrap();
+        let weights = decoded.weights.iter().flat_map(|weights| weights.values().to_vec());
+        let mut weights = weights.map(|weight| format!("{weight:+} "));
+        let rows = lines(&decoded.rows).into_iter();
+        let rows = rows.map(|row| weights.next().unwrap_or_default() + &row).collect();
+        (rows, reasons(&decoded.rejected), is_loaded)
+    }
+
+    /// The changes of the next chunk.
+    fn changes(&mut self) -> Vec<String> {
+        self.next().0
+    }
+
+    fn stop(self) {
+        drop(self.chunks);
+        self.thread.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn what_is_new_and_what_is_gone_comes_in_one_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    fs::write(&path, "machine,n\na,1\na,1\nb,2\nb,x\n").unwrap();
+    let mut table = Table::open(folder.path(), "a.csv", vec![]);
+    let bad = "5 type: column \"n\": found \"x\", expected INT".to_owned();
+    let rows = ["a|1", "a|1", "b|2"].map(String::from).to_vec();
+    assert_eq!(table.next(), (rows, vec![bad], true));
+    fs::write(&path, "n,machine\n2,b\nx,b\n1,a\n3,c\n").unwrap();
+    let added = ["-1 a|1", "+1 c|3"].map(String::from).to_vec();
+    let bad = "3 type: column \"n\": found \"x\", expected INT".to_owned();
+    assert_eq!(table.next(), (added, vec![bad], false), "the record is written otherwise");
+    // Without a header it is not a table yet; the same rows in another order are no change.
+    fs::write(&path, "").unwrap();
+    std::thread::sleep(POLL * 3);
+    fs::write(&path, "n,machine\n3,c\n1,a\nx,b\n2,b\n").unwrap();
+    std::thread::sleep(POLL * 3);
+    fs::write(&path, "n,machine\n3,c\n1,a\n2,b\n4,b\n").unwrap();
+    assert_eq!(table.changes(), ["+1 b|4"]);
+    table.stop();
+}
+
+#[test]
+fn the_last_row_of_a_key_counts_over_all_files() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("1.csv"), "machine,n\na,1\nb,1\n").unwrap();
+    fs::write(folder.path().join("2.csv"), "machine,n\na,2\n").unwrap();
+    let mut table = Table::open(folder.path(), "*.csv", vec![0]);
+    assert_eq!(table.changes(), ["b|1", "a|2"]);
+    fs::remove_file(folder.path().join("2.csv")).unwrap();
+    assert_eq!(table.changes(), ["-1 a|2", "+1 a|1"]);
+    fs::write(folder.path().join("3.csv"), "machine,n\nb,3\n").unwrap();
+    assert_eq!(table.changes(), ["-1 b|1", "+1 b|3"]);
+    table.stop();
+}
+
+#[test]
+fn a_table_that_cannot_be_read_at_first_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut declared = declaration("machine TEXT, n INT");
+    declared.folder = folder.path().to_owned();
+    declared.options = [("path".to_owned(), "a.csv".to_owned())].into();
+    declared.table = Some(TableDeclaration { primary_key: vec![], reads_again: true });
+    let error = super::super::source(&declared).err().unwrap();
+    assert!(error[0].message.contains("no file"), "{}", error[0]);
+}
