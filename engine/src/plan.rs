@@ -109,6 +109,9 @@ pub struct Node {
     pub is_changelog: bool,
     /// The order of the rows of an epoch does not matter to it, so they need not be sorted.
     pub takes_any_order: bool,
+    /// Each batch of the first input comes out at once and in its place, after all rows that the other inputs have in
+    /// the epoch. So the order of the first input is that of the output.
+    pub keeps_order: bool,
     /// What it does.
     pub work: Work,
 }
@@ -208,6 +211,9 @@ impl Plan {
                     || node.inputs.len() > 1 && node.inputs.iter().all(|i| i.route == Route::Local)
                 {
                     return node.inputs.iter().all(|input| self.is_ordered(input.from));
+                }
+                if node.keeps_order {
+                    return self.is_ordered(node.inputs[0].from);
                 }
                 node.inputs.iter().all(|input| input.route == Route::Gather)
             }

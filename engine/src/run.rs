@@ -380,6 +380,7 @@ mod tests {
                 is_stateless: false,
                 is_changelog: false,
                 takes_any_order: false,
+                keeps_order: false,
                 work: crate::plan::Work::Operator(Arc::new(move |_| Ok(node()))),
             }],
             sinks: vec![SinkNode { name: "out".into(), from: Origin::Node(0, 0), schema }],

@@ -93,6 +93,7 @@ fn plan() -> Plan {
         outputs: vec![Arc::clone(schema)],
         is_stateless: false,
         takes_any_order: true,
+        keeps_order: false,
         is_changelog: true,
         work,
     };

@@ -150,6 +150,7 @@ impl<'scope> Built<'_, 'scope> {
                 inputs.extend(last);
                 let (streams, epochs) =
                     render::stateful(self.scope, &node.name, inputs, node.outputs.len(), operator, control);
+                epochs.borrow_mut().keeps_order = node.keeps_order;
                 self.keep(format!("node {index}"), epochs)?;
                 streams
             }

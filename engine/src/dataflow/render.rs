@@ -262,6 +262,8 @@ pub(crate) struct Epochs {
     output: Output,
     watermark: Watermark,
     here: usize,
+    /// See [`crate::plan::Node::keeps_order`].
+    pub(super) keeps_order: bool,
 }
 
 struct InputState {
@@ -294,6 +296,7 @@ impl Epochs {
             output: Output::new(ports),
             watermark: Watermark::START,
             here,
+            keeps_order: false,
         }
     }
 
@@ -349,8 +352,18 @@ impl Epochs {
     }
 
     fn work_on(&mut self, epoch: Epoch, pending: Pending, ports: &mut [Port]) -> Result<()> {
-        for (input, batch) in self.in_order(pending.batches)? {
+        let mut batches = self.in_order(pending.batches)?;
+        if self.keeps_order {
+            batches.sort_by_key(|(input, ..)| *input == 0);
+        }
+        let mut placed = vec![Vec::new(); ports.len()];
+        for (input, order, batch) in batches {
             self.operator.on_batch(input, batch, &mut self.output)?;
+            if self.keeps_order {
+                for (number, parts) in placed.iter_mut().enumerate() {
+                    parts.extend(self.output.take(number).into_iter().map(|batch| (order, batch)));
+                }
+            }
         }
         for (input, watermark) in pending.watermarks {
             let seen = &mut self.inputs[input].watermark;
@@ -364,8 +377,9 @@ impl Epochs {
         let header = EpochHeader { epoch, wall_clock: pending.wall_clock };
         self.operator.on_epoch_end(header, &mut self.output)?;
         for (number, (port, capability)) in ports.iter_mut().zip(&pending.capabilities).enumerate() {
-            let rows =
-                self.output.take(number).into_iter().map(|batch| Part::Rows { order: 0, to: None, batch });
+            let rows = std::mem::take(&mut placed[number]).into_iter();
+            let rows = rows.chain(self.output.take(number).into_iter().map(|batch| (0, batch)));
+            let rows = rows.map(|(order, batch)| Part::Rows { order, to: None, batch });
             let mark = Part::Mark { to: self.here, wall_clock: header.wall_clock, watermark };
             let parts = rows.chain([mark]).collect();
             port.activate().session(capability).give_container(&mut Frame::new(parts));
@@ -375,16 +389,16 @@ impl Epochs {
 
     /// By input, then by order; rows of an input without order are sorted, so that the result does not depend on
     /// which worker they came from.
-    fn in_order(&self, mut batches: Vec<(usize, u32, Batch)>) -> Result<Vec<(usize, Batch)>> {
+    fn in_order(&self, mut batches: Vec<(usize, u32, Batch)>) -> Result<Vec<(usize, u32, Batch)>> {
         batches.sort_by_key(|(input, order, _)| (*input, *order));
         let mut ordered = Vec::with_capacity(batches.len());
         for group in batches.chunk_by(|a, b| a.0 == b.0 && a.1 == b.1) {
             let input = group[0].0;
             if self.inputs[input].is_ordered {
-                ordered.extend(group.iter().map(|(input, _, batch)| (*input, batch.clone())));
+                ordered.extend_from_slice(group);
             } else {
                 let batches = group.iter().map(|(_, _, batch)| batch);
-                ordered.push((input, sorted(&self.inputs[input].schema, batches)?));
+                ordered.push((input, group[0].1, sorted(&self.inputs[input].schema, batches)?));
             }
         }
         Ok(ordered)

@@ -273,14 +273,15 @@ fn times(rows: &RecordBatch, side: &TimedSide) -> Result<TimestampMicrosecondArr
 }
 
 impl Operator for AsOfJoin {
-    fn on_batch(&mut self, input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+    fn on_batch(&mut self, input: usize, batch: Batch, output: &mut Output) -> Result<()> {
         if batch.weights().is_some() {
             return Err(Error::operator("join", "it takes append-only rows, not a changelog"));
         }
         match input {
-            0 => self.arrive_left(batch.into_rows()),
-            _ => self.arrive_right(batch.rows()),
+            0 => self.arrive_left(batch.into_rows())?,
+            _ => self.arrive_right(batch.rows())?,
         }
+        if self.options.right_is_complete { self.decide(output) } else { Ok(()) }
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _output: &mut Output) -> Result<()> {

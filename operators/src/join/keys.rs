@@ -55,7 +55,7 @@ impl JoinKeys {
 }
 
 /// The type of the values: a dictionary is compared by them.
-fn plain(data_type: &DataType) -> DataType {
+pub(super) fn plain(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => values.as_ref().clone(),
         other => other.clone(),

@@ -3,7 +3,8 @@
 //! Rows of the table that come in an epoch are there for all rows of the stream in that epoch and after it. A later
 //! change of the table does not change what has come out. NULL in a key matches nothing, unless said otherwise.
 //!
-//! - Input 0: the stream, by any route. Input 1: the table, on every worker that has rows of the stream.
+//! - Input 0: the stream, by any route. Input 1: the table, on every worker that has rows of the stream; its rows come
+//!   before those of the stream in their epoch.
 //! - Rows: of the stream any, which keep their weights; of the table inserted or taken back, or with a primary key
 //!   replaced. Out: in the order of the stream; several matches in the order of the table.
 //! - State: the table; of a changelog what was given for its rows, as long as these can be taken back. Cost: a look-up per
@@ -12,14 +13,15 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::compute::{cast, concat_batches, take};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
 use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Error, Result};
 
+use super::keys::plain;
 use super::remembered::Remembered;
 use super::table::Table;
 
@@ -71,7 +73,7 @@ pub struct LookupOptions {
     pub table_schema: SchemaRef,
     /// Where the columns of the output come from; the mark of [`LookupKind::Mark`] is one more.
     pub output: Vec<(Side, usize)>,
-    /// Names and types of the output.
+    /// Names and types of the output. Text of the table may come out as a dictionary.
     pub schema: SchemaRef,
     /// Of a stream that is a changelog, the column of event time: a row below the watermark is not taken back.
     pub taken_back_by: Option<usize>,
@@ -96,7 +98,7 @@ pub struct LookupJoin {
     /// The input of the residual; its columns are nullable.
     residual_schema: SchemaRef,
     table: Table,
-    /// Rows of the stream of this epoch.
+    /// Rows of this epoch of a stream that is a changelog.
     stream: Vec<Batch>,
     remembered: Option<Remembered>,
     watermark: Watermark,
@@ -140,8 +142,10 @@ impl LookupJoin {
                 Side::Stream => &options.stream_schema,
                 Side::Table => &options.table_schema,
             };
+            let field = schema.field(*column).clone();
+            let data_type = plain(field.data_type());
             // Both sides may have a column of the same name.
-            schema.field(*column).clone().with_name(format!("c{place}")).with_nullable(true)
+            field.with_name(format!("c{place}")).with_nullable(true).with_data_type(data_type)
         });
         let table_schema = Arc::clone(&options.table_schema);
         Ok(Self {
@@ -247,7 +251,10 @@ impl LookupJoin {
         let stream_rows: UInt32Array = matches.iter().map(|(row, _)| *row).collect::<Vec<_>>().into();
         let table_rows: UInt32Array = matches.iter().map(|(_, row)| *row).collect::<Vec<_>>().into();
         let column = |(side, column): &(Side, usize)| match side {
-            Side::Stream => Ok(take(stream.column(*column), &stream_rows, None)?),
+            Side::Stream => {
+                let column = take(stream.column(*column), &stream_rows, None)?;
+                Ok(cast(&column, &plain(column.data_type()))?)
+            }
             Side::Table => self.table.pick(*column, &table_rows),
         };
         let columns = residual.columns.iter().map(column).collect::<Result<_>>()?;
@@ -267,12 +274,14 @@ impl LookupJoin {
         // The usual case: each row has one match, so the columns of the stream stay as they are.
         let unchanged = pairs.stream.len() == stream.num_rows()
             && (0..).zip(pairs.stream.values()).all(|(row, from): (u32, _)| row == *from);
-        let column = |(side, column): &(Side, usize)| match side {
+        let column = |((side, column), field): (&(Side, usize), &FieldRef)| match side {
             Side::Stream if unchanged => Ok(Arc::clone(stream.column(*column))),
             Side::Stream => Ok(take(stream.column(*column), &pairs.stream, None)?),
+            Side::Table if is_dictionary(field.data_type()) => self.table.pick_codes(*column, &pairs.table),
             Side::Table => self.table.pick(*column, &pairs.table),
         };
-        let mut columns = self.options.output.iter().map(column).collect::<Result<Vec<_>>>()?;
+        let output = self.options.output.iter().zip(self.options.schema.fields());
+        let mut columns = output.map(column).collect::<Result<Vec<_>>>()?;
         columns.extend(pairs.marks.iter().map(|marks| Arc::new(marks.clone()) as ArrayRef));
         let count = RecordBatchOptions::new().with_row_count(Some(pairs.stream.len()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.options.schema), columns, &count)?;
@@ -284,6 +293,10 @@ impl LookupJoin {
             None => rows.into(),
         })
     }
+}
+
+fn is_dictionary(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Dictionary(..))
 }
 
 /// The matches, which are in the order of the stream, and in their places the rows without one.
@@ -304,12 +317,15 @@ fn with_unmatched(matches: &[(u32, u32)], rows: usize) -> Pairs {
 }
 
 impl Operator for LookupJoin {
-    fn on_batch(&mut self, input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
-        if input == 0 {
+    fn on_batch(&mut self, input: usize, batch: Batch, output: &mut Output) -> Result<()> {
+        if input != 0 {
+            self.table.push(batch);
+        } else if self.remembered.is_some() {
             self.stream.push(batch);
-            return Ok(());
+        } else {
+            self.table.update()?;
+            output.send(self.join(&batch)?);
         }
-        self.table.push(batch);
         Ok(())
     }
 
@@ -323,18 +339,13 @@ impl Operator for LookupJoin {
             return Ok(());
         }
         self.table.update()?;
-        let mut remembered = self.remembered.take();
+        let Some(mut remembered) = self.remembered.take() else { return Ok(()) };
         for batch in std::mem::take(&mut self.stream) {
-            match &mut remembered {
-                Some(remembered) => self.change(&batch, remembered, output)?,
-                None => output.send(self.join(&batch)?),
-            }
+            self.change(&batch, &mut remembered, output)?;
         }
-        if let Some(remembered) = &mut remembered {
-            // What is taken back in this epoch was given before the watermark passed it.
-            remembered.forget(self.watermark);
-        }
-        self.remembered = remembered;
+        // What is taken back in this epoch was given before the watermark passed it.
+        remembered.forget(self.watermark);
+        self.remembered = Some(remembered);
         Ok(())
     }
 

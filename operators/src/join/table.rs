@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, make_comparator, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, UInt32Array, make_comparator,
+    new_null_array,
 };
-use arrow::compute::{SortOptions, concat_batches, interleave, take, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::compute::{SortOptions, cast, concat_batches, interleave, take, take_record_batch};
+use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::{Error, Result};
 
@@ -178,6 +179,17 @@ impl Table {
             Some(row) => (1, row - body.len()),
         });
         Ok(interleave(&[body.as_ref(), tail.as_ref(), null.as_ref()], &places.collect::<Vec<_>>())?)
+    }
+
+    /// The same for text, as a dictionary: as long as the table does not change its values are the column itself.
+    pub(super) fn pick_codes(&self, column: usize, rows: &UInt32Array) -> Result<ArrayRef> {
+        if !self.tail.column(column).is_empty() {
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            return Ok(cast(&self.pick(column, rows)?, &dictionary)?);
+        }
+        let codes = cast(rows, &DataType::Int32)?;
+        let codes = codes.as_primitive::<Int32Type>().clone();
+        Ok(Arc::new(DictionaryArray::try_new(codes, Arc::clone(self.body.column(column)))?))
     }
 
     /// For each row of `stream` and each row of the table with the same key, the numbers of both.

@@ -45,6 +45,7 @@ impl Lowering<'_> {
             is_stateless: false,
             is_changelog: true,
             takes_any_order: true,
+            keeps_order: false,
             work: Work::Changelog(operator),
         });
         Origin::Node(self.plan.nodes.len() - 1, 0)
@@ -80,6 +81,13 @@ impl Lowering<'_> {
         let origin = self.node("table", inputs, outputs, false, make);
         self.mark_changelog(origin);
         origin
+    }
+
+    /// A node that takes the rows of its first input one batch at a time, after those of the others.
+    pub(super) fn mark_ordered(&mut self, origin: Origin) {
+        if let Origin::Node(node, _) = origin {
+            self.plan.nodes[node].keeps_order = true;
+        }
     }
 
     pub(super) fn mark_changelog(&mut self, origin: Origin) {

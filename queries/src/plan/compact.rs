@@ -63,6 +63,15 @@ pub(super) fn beside(left: &SchemaRef, width: usize, named: &Schema) -> SchemaRe
     typed(named, types.chain(std::iter::repeat(false)))
 }
 
+/// The columns of a look-up: of the stream, given here, as they come in; text of a table (`None`) as a dictionary.
+pub(super) fn joined<'a>(named: &SchemaRef, columns: impl Iterator<Item = Option<&'a Field>>) -> SchemaRef {
+    let types = columns.zip(named.fields()).map(|(stream, named)| match stream {
+        Some(stream) => is_compact(stream),
+        None => *named.data_type() == DataType::Utf8,
+    });
+    typed(named, types.chain(std::iter::repeat(false)))
+}
+
 fn typed(named: &Schema, compact: impl Iterator<Item = bool>) -> SchemaRef {
     let fields = named.fields().iter().zip(compact).map(|(field, compact)| {
         if compact {

@@ -12,7 +12,7 @@ use lineshaft_engine::expression::Expression;
 use lineshaft_engine::plan::{Input, Origin, Route};
 use lineshaft_operators::join::{self as lookup, LookupJoin, LookupKind, LookupOptions, Residual};
 
-use super::{Lowering, Result};
+use super::{Lowering, Result, arrow_schema, compact};
 use crate::context::RelationSource;
 use crate::event_time::is_reference;
 use crate::expression::expression;
@@ -49,7 +49,7 @@ impl Lowering<'_> {
         // The look-up itself keeps one row for each primary key, unless it does not see all rows or all of the key.
         let primary_key = self.primary_key(table_plan);
         let outer = std::mem::replace(&mut self.reads_tables, false);
-        let stream = self.side(stream_plan, &stream_keys);
+        let stream = self.compact_side(stream_plan, &stream_keys);
         self.reads_tables = primary_key.is_some();
         if table_plan.schema().fields().is_empty() && table_keys.is_empty() {
             // Rows of which only the number counts; they need a column to be kept.
@@ -66,7 +66,18 @@ impl Lowering<'_> {
         let sides = [(stream_plan.as_ref(), &stream), (table_plan.as_ref(), &table)];
         let filter = join.filter.as_ref().filter(|filter| !is_true(filter));
         let residual = filter.map(|filter| self.lookup_residual(filter, sides)).transpose()?;
-        let schema: SchemaRef = Arc::new(join.schema.as_arrow().clone());
+        let output = output_columns(kind, stream_plan, table_plan, table_is_left);
+        let mut schema: SchemaRef = Arc::new(join.schema.as_arrow().clone());
+        if taken_back_by.is_none() {
+            let stream = self.plan.schema(stream.origin);
+            schema = compact::joined(
+                &schema,
+                output.iter().map(|(side, column)| match side {
+                    lookup::Side::Stream => Some(stream.field(*column)),
+                    lookup::Side::Table => None,
+                }),
+            );
+        }
         let (lag, taken_back_by) = taken_back_by.map_or((0, None), |(time, lag)| (lag, Some(time)));
         let compared = join.on.len();
         let options = LookupOptions {
@@ -76,7 +87,7 @@ impl Lowering<'_> {
             primary_key: primary_key.unwrap_or_default(),
             null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
             residual,
-            output: output_columns(kind, stream_plan, table_plan, table_is_left),
+            output,
             stream_schema: self.plan.schema(stream.origin),
             table_schema: self.plan.schema(table.origin),
             schema: Arc::clone(&schema),
@@ -91,6 +102,8 @@ impl Lowering<'_> {
         });
         if is_changelog {
             self.mark_changelog(joined);
+        } else {
+            self.mark_ordered(joined);
         }
         Ok(joined)
     }
@@ -119,9 +132,12 @@ impl Lowering<'_> {
         self.keyed(origin, plan, keys)
     }
 
-    /// The same; text may come as dictionaries.
+    /// The same; text of rows that are not taken back may come as dictionaries.
     pub(super) fn compact_side(&mut self, plan: &LogicalPlan, keys: &[Expr]) -> Result<Side> {
-        let origin = self.lower_compact(plan)?;
+        let mut origin = self.lower_compact(plan)?;
+        if self.plan.is_changelog(origin) {
+            origin = self.plain(origin, &arrow_schema(plan));
+        }
         self.keyed(origin, plan, keys)
     }
 

@@ -40,9 +40,13 @@ impl Lowering<'_> {
         };
         let inputs = [left, right].into_iter().zip(routes);
         let inputs = inputs.map(|(side, route)| Input { from: side.origin, route }).collect();
-        Ok(self.node("as-of join", inputs, vec![schema], false, move |_| {
+        let origin = self.node("as-of join", inputs, vec![schema], false, move |_| {
             Ok(Box::new(Operator::new(options.clone())?))
-        }))
+        });
+        if right_is_complete {
+            self.mark_ordered(origin);
+        }
+        Ok(origin)
     }
 
     /// Lowers a side with its keys and its time.

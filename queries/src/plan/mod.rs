@@ -579,8 +579,9 @@ impl<'a> Lowering<'a> {
         // What passes rows on one by one keeps their weights.
         let is_changelog = is_stateless && inputs.iter().any(|input| self.plan.is_changelog(input.from));
         let work = Work::Operator(make);
-        let takes_any_order = false;
-        let node = Node { name, inputs, outputs, is_stateless, is_changelog, takes_any_order, work };
+        let (takes_any_order, keeps_order) = (false, false);
+        let node =
+            Node { name, inputs, outputs, is_stateless, is_changelog, takes_any_order, keeps_order, work };
         self.plan.nodes.push(node);
         Origin::Node(self.plan.nodes.len() - 1, 0)
     }
