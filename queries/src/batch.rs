@@ -24,6 +24,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan,
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig, SessionContext};
 use lineshaft_operators::changelog::operations::OPERATION;
 
+pub(crate) use sliding::with_frames;
+
 use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
 use crate::program::{Kind, Program, arrow_schema};

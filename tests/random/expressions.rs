@@ -164,3 +164,26 @@ pub(super) fn call_over(random: &mut Seeded, has_differing_times: bool) -> Strin
         }
     }
 }
+
+/// Rows that the order does not tell apart are peers, so the result does not depend on the order of arrival.
+pub(super) fn call_of_all(random: &mut Seeded) -> String {
+    let partition = random.pick(&["PARTITION BY machine ", "PARTITION BY ok ", "PARTITION BY n % 3 ", ""]);
+    let order = random.pick(&["x", "n DESC", "t DESC", "machine, n NULLS FIRST", "x DESC, t"]);
+    let function = random.pick(&["count(*)", "sum(x)", "min(n)", "max(machine)", "avg(n)", "bool_or(ok)"]);
+    match random.below(5) {
+        0 => format!("{function} OVER ({partition})"),
+        1 => {
+            let ranking = random.pick(&["rank()", "dense_rank()", "percent_rank()", "cume_dist()"]);
+            format!("{ranking} OVER ({partition}ORDER BY {order})")
+        }
+        2 => format!("{function} OVER ({partition}ORDER BY {order})"),
+        3 => {
+            let start = random.pick(&["UNBOUNDED PRECEDING", "1 PRECEDING", "CURRENT ROW"]);
+            let end = random.pick(&["UNBOUNDED FOLLOWING", "2 FOLLOWING", "CURRENT ROW"]);
+            format!("{function} OVER ({partition}ORDER BY {order} GROUPS BETWEEN {start} AND {end})")
+        }
+        _ => format!(
+            "{function} OVER ({partition}ORDER BY {order} RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)"
+        ),
+    }
+}

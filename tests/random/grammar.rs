@@ -4,7 +4,7 @@
 //! What the grammar leaves out, since batch and stream may rightly differ: sums of inexact floats that are grouped or
 //! compared, and the order of rows of one time, but for the source `strict`, whose times are all different.
 
-use super::expressions::{aggregate, any, boolean, call_over, having, key};
+use super::expressions::{aggregate, any, boolean, call_of_all, call_over, having, key};
 use super::relation::{Relation, Window};
 use crate::support::seeded::Seeded;
 
@@ -88,6 +88,11 @@ pub(super) enum Query {
         before: i64,
         after: i64,
     },
+    /// Functions of all rows of a partition, over relations of any order.
+    OfAll {
+        from: Relation,
+        calls: Vec<String>,
+    },
     /// Rows with those of the table.
     Lookup {
         from: Relation,
@@ -119,7 +124,7 @@ impl Query {
     pub(super) fn random(random: &mut Seeded) -> Self {
         let depth = random.index(4);
         let from = Relation::random(random, depth);
-        match random.below(22) {
+        match random.below(24) {
             10 => {
                 let join = random.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
                 Self::Pair { left: from, right: Relation::random(random, 1), join }
@@ -165,6 +170,10 @@ impl Query {
                 before: random.below(5),
                 after: random.below(3),
             },
+            22 | 23 => {
+                let calls = (0..1 + random.below(3)).map(|_| call_of_all(random)).collect();
+                Self::OfAll { from, calls }
+            }
             21 => Self::Lookup {
                 from,
                 join: random.pick(&["JOIN", "LEFT JOIN"]),
@@ -238,6 +247,10 @@ impl Query {
                     right.sql()
                 )
             }
+            Self::OfAll { from, calls } => {
+                let calls = named("o", calls).join(", ");
+                format!("SELECT t, machine, x, {calls} FROM ({}) AS r", from.sql())
+            }
             Self::Lookup { from, join, condition } => format!(
                 "SELECT a.t, a.machine, a.x, b.hall, b.bound FROM ({}) AS a {join} machines AS b \
                  ON a.machine = b.machine{condition}",
@@ -301,6 +314,15 @@ impl Query {
                 .into_iter()
                 .map(|(left, right)| Self::Near { left, right, join, before: *before, after: *after })
                 .collect(),
+            Self::OfAll { from, calls } => {
+                let with = |from: &Relation, calls: &[String]| Self::OfAll {
+                    from: from.clone(),
+                    calls: calls.to_vec(),
+                };
+                let mut all: Vec<Self> = from.smaller().iter().map(|from| with(from, calls)).collect();
+                all.extend(fewer(calls, 1).iter().map(|calls| with(from, calls)));
+                all
+            }
             Self::Lookup { from, join, condition } => {
                 from.smaller().into_iter().map(|from| Self::Lookup { from, join, condition }).collect()
             }
