@@ -107,9 +107,12 @@ impl Sorted {
             .chain(ordering.into_iter().map(|column| column.values))
             .chain(rows.columns().iter().cloned())
             .collect();
-        let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
         let mut order: Vec<u32> = (0_u32..).take(rows.num_rows()).collect();
-        order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        // Rows without columns, which are all equal, have no keys.
+        if !columns.is_empty() {
+            let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+            order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        }
         let mut places = vec![0; order.len()];
         for (place, row) in (0_u32..).zip(&order) {
             places[*row as usize] = place;
@@ -121,7 +124,8 @@ impl Sorted {
             [] => std::iter::once(0..rows.num_rows()).filter(|all| !all.is_empty()).collect(),
             columns => partition(columns)?.ranges(),
         };
-        Ok(Self { rows: take_record_batch(rows, &order)?, partitions, places: places.into() })
+        let rows = if rows.num_columns() == 0 { rows.clone() } else { take_record_batch(rows, &order)? };
+        Ok(Self { rows, partitions, places: places.into() })
     }
 
     /// The result for each row as it came.
