@@ -170,6 +170,24 @@ fn an_ad_hoc_query_of_an_unknown_table_names_those_that_are_there() {
 }
 
 #[test]
+fn an_ad_hoc_query_joins_as_of() {
+    let folder = folder();
+    lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);
+    let sql = "SELECT count(*) AS n, sum(b.total) AS total FROM history AS a ASOF JOIN history AS b \
+               MATCH_CONDITION (a.window_start > b.window_start) ON a.machine = b.machine";
+    let before = "SELECT count(*) AS n, sum(total) AS total FROM history AS a WHERE EXISTS \
+                  (SELECT 1 FROM history AS b WHERE b.machine = a.machine AND b.window_start > a.window_start)";
+    let found = query(folder.path(), sql, "data", "csv").out;
+    assert_eq!(found, query(folder.path(), before, "data", "csv").out);
+    assert!(found.starts_with("n,total\n10,"), "{found}");
+    let wrong = sql.replace("a.window_start > b.window_start", "a.total > 1");
+    lineshaft(folder.path(), &["query", &wrong, "--data", "data"])
+        .exits(1)
+        .tells("MATCH_CONDITION compares a time of the one side with the other")
+        .tells("= help: write a ASOF JOIN b");
+}
+
+#[test]
 fn options_of_a_sink_may_come_after_its_query() {
     let folder = folder();
     write(

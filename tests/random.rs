@@ -6,7 +6,9 @@
 //! RANDOM_SEED=17 RANDOM_QUERIES=20 cargo test --test main random    the program of seed 17 again
 //! ```
 
+mod expressions;
 mod grammar;
+mod relation;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -7,7 +7,8 @@
 //! Each is an ordinary state machine behind the engine's trait `Operator`: the same rows in the same order give the same
 //! result. None does I/O, reads a clock, waits or spawns.
 //!
-//! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one
+//! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one;
+//!   [`constants`]: rows that stand in the query
 //! - [`group`]: `GROUP BY` without a window, and `DISTINCT`
 //! - [`window`]: tumbling, hopping, session and count windows
 //! - [`join`]: a stream with a table, streams by their event time
@@ -19,6 +20,7 @@
 //! - [`keys`]: keys of any type as dense slots, which windows share
 
 pub mod changelog;
+pub mod constants;
 pub mod decision;
 pub mod failed;
 pub mod group;

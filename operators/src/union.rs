@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
@@ -30,8 +30,11 @@ impl Operator for Union {
             return Ok(());
         }
         let weights = batch.weights().cloned();
-        let columns = batch.into_rows().columns().to_vec();
-        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        let rows = batch.into_rows();
+        // Of rows without columns only the number is left.
+        let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let rows =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), rows.columns().to_vec(), &count)?;
         match weights {
             Some(weights) => output.send(Batch::with_weights(rows, weights)),
             None => output.send(rows),

@@ -1,6 +1,7 @@
 //! DataFusion's own batch execution: of ad-hoc queries over the history, of training queries, and of any view over
 //! whole tables, where it is what a streamed result must equal.
 
+mod ad_hoc;
 mod as_of;
 mod resample;
 mod sliding;
@@ -23,6 +24,8 @@ use datafusion::functions_nested::range::range_udf as range;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident, lit, when};
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig, SessionContext};
 use lineshaft_operators::changelog::operations::OPERATION;
+
+pub(crate) use sliding::with_frames;
 
 use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
@@ -325,7 +328,7 @@ pub async fn query(
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
         context.register_table(reference(&name), Arc::new(table))?;
     }
-    let plan = sliding::with_sliding(context.sql(sql).await?.into_unoptimized_plan())?;
+    let plan = sliding::with_sliding(ad_hoc::plan(&context, sql).await?)?;
     let frame = context.execute_logical_plan(plan).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok((schema, frame.collect().await?))

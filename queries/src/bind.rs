@@ -357,7 +357,7 @@ impl Binder<'_> {
         let mut query = query.clone();
         mark_calls(&mut query);
         crate::as_of::nest(&mut query);
-        planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
+        crate::distinct_on::replaced(planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))?)
     }
 
     fn report(&self, error: DataFusionError, span: Span) {

@@ -72,9 +72,9 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
             let mut lags = vec![None; width];
             if instant(&window.input, &partition, times_of).is_none() {
                 // A frame that ends after its row holds it back.
-                let delay = crate::plan::delay(&window.window_expr);
-                let delayed = |lag: Option<i64>| Some(lag?.saturating_add(delay?));
                 let rows = times(&window.input, times_of);
+                let delay = crate::plan::delay(&window.window_expr, input, &rows);
+                let delayed = |lag: Option<i64>| Some(lag?.saturating_add(delay?));
                 lags.iter_mut().zip(rows).for_each(|(lag, row)| *lag = delayed(row));
                 return lags;
             }

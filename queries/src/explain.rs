@@ -113,6 +113,11 @@ fn state(name: &str) -> &'static str {
         }
         "SESSION aggregate" => "state: a partial result per key, and the rows above the watermark",
         "STATE_WINDOW aggregate" => "state: a partial result per key, and the rows above the watermark",
+        "over" => {
+            "state: per key the rows of the frames, or an accumulator; and the rows above the watermark"
+        }
+        "resample" => "state: the newest row per key, and the rows above the watermark",
+        "functions of all rows" => "state: all rows, by partition",
         "functions per window" => "state: the rows of the windows that are open",
         "COUNT_WINDOW aggregate" => "state: the rows of the windows that are not full",
         "GROUP BY" => "state: a partial result per key, and the row that it gave",

@@ -20,6 +20,7 @@ mod bind;
 mod can_fail;
 mod catalog;
 mod context;
+mod distinct_on;
 pub mod error;
 mod event_time;
 pub mod explain;

@@ -18,6 +18,8 @@ use datafusion::physical_planner::create_window_expr;
 use lineshaft_engine::expression::RowsFunction;
 use lineshaft_engine::{Error, Result};
 
+use crate::batch::with_frames;
+
 /// Window functions whose results become columns behind those of the rows.
 #[derive(Clone)]
 pub(crate) struct Partitions {
@@ -26,16 +28,16 @@ pub(crate) struct Partitions {
 }
 
 impl Partitions {
-    /// `functions`, all of which have a `PARTITION BY`, over rows with the columns of `input`; `schema` is that of the
-    /// result.
+    /// `functions` over rows with the columns of `input`; `schema` is that of the result.
     pub(crate) fn new(
         functions: &[Expr],
         input: &DFSchema,
         schema: SchemaRef,
     ) -> std::result::Result<Self, DataFusionError> {
         let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
-        let functions =
-            functions.iter().map(|function| create_window_expr(function, input, &properties, &context));
+        let functions = functions.iter().map(|function| {
+            create_window_expr(&with_frames(function.clone())?, input, &properties, &context)
+        });
         Ok(Self { functions: functions.collect::<std::result::Result<_, _>>()?, schema })
     }
 }
@@ -105,17 +107,25 @@ impl Sorted {
             .chain(ordering.into_iter().map(|column| column.values))
             .chain(rows.columns().iter().cloned())
             .collect();
-        let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
         let mut order: Vec<u32> = (0_u32..).take(rows.num_rows()).collect();
-        order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        // Rows without columns, which are all equal, have no keys.
+        if !columns.is_empty() {
+            let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+            order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        }
         let mut places = vec![0; order.len()];
         for (place, row) in (0_u32..).zip(&order) {
             places[*row as usize] = place;
         }
         let order = UInt32Array::from(order);
         let columns = partition_columns.iter().map(|column| take(column, &order, None));
-        let partitions = partition(&columns.collect::<std::result::Result<Vec<_>, _>>()?)?.ranges();
-        Ok(Self { rows: take_record_batch(rows, &order)?, partitions, places: places.into() })
+        let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+        let partitions = match columns.as_slice() {
+            [] => std::iter::once(0..rows.num_rows()).filter(|all| !all.is_empty()).collect(),
+            columns => partition(columns)?.ranges(),
+        };
+        let rows = if rows.num_columns() == 0 { rows.clone() } else { take_record_batch(rows, &order)? };
+        Ok(Self { rows, partitions, places: places.into() })
     }
 
     /// The result for each row as it came.

@@ -169,7 +169,8 @@ fn times<'a>(
     source: &SourceEntry,
     rows: &'a RecordBatch,
 ) -> Option<&'a arrow::array::TimestampMicrosecondArray> {
-    let watermark = source.statement.watermark.as_ref()?;
+    // A table that ends is loaded before anything else: no row of it is late.
+    let watermark = source.statement.watermark.as_ref().filter(|_| !source.is_table)?;
     Some(rows.column(watermark.column).as_primitive::<TimestampMicrosecondType>())
 }
 
@@ -208,7 +209,7 @@ fn fates(source: &SourceEntry, rows: &RecordBatch, order: &[usize]) -> Vec<Fate>
             }
             let time = times.value(*row);
             let largest = largest.entry(key_of(&watermark.per, *row)).or_insert(time);
-            if time < *largest - watermark.disorder_us {
+            if time < *largest - watermark.disorder_us - source.allowed_lateness {
                 fates[*row] = Fate::Late;
             }
             *largest = time.max(*largest);

@@ -409,10 +409,6 @@ impl Epochs {
 fn sorted<'a>(schema: &SchemaRef, batches: impl Iterator<Item = &'a Batch>) -> Result<Batch> {
     let batches: Vec<&Batch> = batches.collect();
     let rows = concat_batches(schema, batches.iter().map(|batch| batch.rows()))?;
-    let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-    let keys = RowConverter::new(fields)?.convert_columns(rows.columns())?;
-    let mut indices: Vec<u32> = (0_u32..).take(rows.num_rows()).collect();
-    indices.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
     // Of a union some rows may be append-only.
     let is_changelog = batches.iter().any(|batch| batch.weights().is_some());
     let weights = batches.iter().flat_map(|batch| match batch.weights() {
@@ -423,5 +419,13 @@ fn sorted<'a>(schema: &SchemaRef, batches: impl Iterator<Item = &'a Batch>) -> R
         true => Batch::with_weights(rows, weights.collect::<Vec<i64>>().into()),
         false => Batch::new(rows),
     };
+    if schema.fields().is_empty() {
+        // Rows without columns, of which only the number matters, are in order.
+        return Ok(batch);
+    }
+    let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+    let keys = RowConverter::new(fields)?.convert_columns(batch.rows().columns())?;
+    let mut indices: Vec<u32> = (0_u32..).take(batch.num_rows()).collect();
+    indices.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
     batch.take(&indices.into())
 }

@@ -29,6 +29,11 @@ pub(super) fn with_sliding(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(replaced.data)
 }
 
+/// A window function over frames that may have a start, made computable.
+pub(crate) fn with_frames(expr: Expr) -> Result<Expr> {
+    Ok(expr.transform_up(sliding)?.data)
+}
+
 fn sliding(expr: Expr) -> Result<Transformed<Expr>> {
     let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
     let WindowFunctionDefinition::AggregateUDF(function) = &call.fun else {

@@ -20,8 +20,8 @@ use crate::window_function::external;
 impl Lowering<'_> {
     pub(super) fn as_of_join(&mut self, join: &AsOfJoin) -> Result<Origin> {
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
-        let (left, left_side) = self.as_of_side(&join.left, left_keys, &join.left_time)?;
-        let (right, right_side) = self.as_of_side(&join.right, right_keys, &join.right_time)?;
+        let (left, left_side) = self.as_of_side(&join.left, left_keys, &join.left_time, true)?;
+        let (right, right_side) = self.as_of_side(&join.right, right_keys, &join.right_time, false)?;
         let declared = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(join).as_arrow();
         let schema = compact::beside(&left_side.schema, left_side.width, declared);
         // A table that has no watermark to wait for: every worker has the whole of it.
@@ -49,8 +49,14 @@ impl Lowering<'_> {
         Ok(origin)
     }
 
-    /// Lowers a side with its keys and its time.
-    fn as_of_side(&mut self, plan: &LogicalPlan, keys: Vec<Expr>, time: &Expr) -> Result<(Side, TimedSide)> {
+    /// Lowers a side with its keys and its time; only text of the left may come as dictionaries.
+    fn as_of_side(
+        &mut self,
+        plan: &LogicalPlan,
+        keys: Vec<Expr>,
+        time: &Expr,
+        is_left: bool,
+    ) -> Result<(Side, TimedSide)> {
         let lag = lag_of(time, plan.schema(), &self.times(plan));
         let is_table = is_table(plan);
         let is_time = time.get_type(plan.schema())? == TIMESTAMP;
@@ -63,9 +69,9 @@ impl Lowering<'_> {
         compared.push(time.clone());
         // All versions of a row of a table count, not the newest alone.
         let outer = std::mem::replace(&mut self.reads_tables, is_table);
-        let side = self.expecting(Expected::Final, |lowering| match is_table {
-            true => lowering.side(plan, &compared),
-            false => lowering.compact_side(plan, &compared),
+        let side = self.expecting(Expected::Final, |lowering| match is_left && !is_table {
+            true => lowering.compact_side(plan, &compared),
+            false => lowering.side(plan, &compared),
         });
         self.reads_tables = outer;
         let mut side = side?;

@@ -6,6 +6,7 @@
 mod changelog;
 mod check;
 mod compact;
+mod constants;
 mod decision;
 mod failed;
 mod group;
@@ -420,6 +421,8 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Sort(sort) => self.sort(sort),
+            LogicalPlan::Values(values) => self.values(plan, values),
+            LogicalPlan::EmptyRelation(empty) => self.empty(plan, empty),
             LogicalPlan::RecursiveQuery(recursive) => self.recursive(recursive),
             LogicalPlan::Union(union) => {
                 let schema = arrow_schema(plan);
@@ -608,13 +611,9 @@ fn is_identity(keep: &[usize], input: &DFSchema) -> bool {
 /// What cannot be run as a stream yet, in the words of SQL.
 fn unsupported(plan: &LogicalPlan) -> DataFusionError {
     let (what, help) = match plan {
-        LogicalPlan::Distinct(_) => (
-            "DISTINCT ON",
-            "rank the rows with ROW_NUMBER() OVER (PARTITION BY ...) and keep the first of each",
-        ),
         LogicalPlan::Subquery(_) => ("a subquery in an expression", "join with a table instead"),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
-            ("a query without a source", "select from a source, table or view")
+            ("a program without a source", "declare a source or table, and read it in a view")
         }
         LogicalPlan::Unnest(_) => ("UNNEST", ""),
         other => {

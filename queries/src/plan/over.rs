@@ -1,27 +1,27 @@
-//! `OVER`: functions over the rows around a row, in event-time order.
+//! `OVER`: functions over the rows around a row, in event-time order; or over all rows of a partition, as a changelog.
 
 mod call;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{Column, DFSchema};
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Window};
 use lineshaft_engine::plan::{Input, Origin, Route};
+use lineshaft_operators::changelog::functions::{PartitionFunctions, PartitionFunctionsOptions};
 use lineshaft_operators::over::{Over, OverOptions};
 
 use super::revision::Expected;
 use super::{Lowering, Result, internal};
-use crate::error::QueryError;
 use crate::event_time::{common_partition, instant};
 use crate::expression::Arguments;
+use crate::partitions::Partitions;
 use crate::program::arrow_schema;
-use crate::window_function::external;
 
-use call::{call, delay_of, function};
+use call::{call, delay_of, event_time, function};
 
 pub(crate) use call::delay;
 
@@ -123,45 +123,23 @@ fn inner(plan: &LogicalPlan) -> Option<&Window> {
     }
 }
 
+/// What the operator does for a group, how far its time stays behind the watermark, and its functions by their places.
+type Step = (OverOptions, i64, Vec<usize>);
+
 impl Lowering<'_> {
     /// Functions with `OVER`: all rows with a column more for each.
     pub(super) fn over(&mut self, window: &Window) -> Result<Origin> {
         let Stack { input: below, calls } = Stack::of(window, |inner| self.is_per_window(inner))?;
         let input = below.schema();
         let names = arrow_schema(below);
-        let width = names.fields().len();
-        let times = self.times(below);
         let mut columns = Columns { input, all: input.columns().into_iter().map(Expr::Column).collect() };
-        let mut shared = Arguments::default();
-        let (mut steps, mut waits) = (Vec::new(), Some(0));
-        for group in groups(&calls) {
-            let (time, lag) = event_time(&group, input, &times)?;
-            let Some(before) = waits else { return Err(both_wait()) };
-            waits = waits.zip(group.delay).map(|(before, delay)| before + delay);
-            let place = |key: &Expr| columns.place(key);
-            let keys = group.partition_by.iter().map(place).collect::<Result<Vec<_>>>()?;
-            let mut order = Vec::new();
-            for sort in &group.order_by[1..] {
-                let options = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
-                order.push((columns.place(&sort.expr)?, options));
-            }
-            let calls = group.calls.iter().map(|(_, function)| call(function, input, &mut shared));
-            let calls = calls.collect::<Result<Vec<_>>>()?;
-            let options = OverOptions {
-                time,
-                keys,
-                order,
-                calls,
-                input: Arc::clone(&names),
-                schema: Arc::clone(&names),
-            };
-            let places: Vec<usize> = group.calls.iter().map(|(place, _)| *place).collect();
-            steps.push((options, lag.saturating_add(before), places));
-        }
+        let steps = steps(&calls, &self.times(below), &names, &mut columns)?;
         let mut from = self.expecting(Expected::Final, |lowering| lowering.lower(below))?;
-        self.only_added(from, "OVER")?;
+        let Some(steps) = steps.filter(|_| !self.plan.is_changelog(from)) else {
+            return self.of_all_rows(window, &calls, input, from);
+        };
         let prepared = columns.schema(&names)?;
-        if columns.all.len() > width {
+        if columns.all.len() > names.fields().len() {
             from = self.map(from, input, None, Some(&columns.all), prepared)?;
         }
         let mut given: Vec<Column> = input.columns();
@@ -171,6 +149,11 @@ impl Lowering<'_> {
             from = self.over_node(from, options, lag, fields.collect());
             given.extend(places.iter().map(|place| calls[*place].column.clone()));
         }
+        self.shown(window, from, &given)
+    }
+
+    /// The columns of `window`, of those that are given.
+    fn shown(&mut self, window: &Window, from: Origin, given: &[Column]) -> Result<Origin> {
         let place = |column: &Column| given.iter().position(|given| given == column);
         let keep: Option<Vec<usize>> = window.schema.columns().iter().map(place).collect();
         let keep = keep.ok_or_else(|| internal("a column of OVER is not there"))?;
@@ -178,6 +161,49 @@ impl Lowering<'_> {
             return Ok(from);
         }
         Ok(self.columns(from, keep, Arc::new(window.schema.as_arrow().clone())))
+    }
+
+    /// Functions that need the last row of a partition or another order than that of event time, or whose rows may be
+    /// taken back: computed anew with every change, so their rows may be taken back, too.
+    fn of_all_rows(
+        &mut self,
+        window: &Window,
+        calls: &[Computed<'_>],
+        input: &DFSchema,
+        from: Origin,
+    ) -> Result<Origin> {
+        let (mut from, mut schema) = (from, input.clone());
+        for group in groups(calls) {
+            let functions: Vec<Expr> =
+                group.calls.iter().map(|(_, call)| Expr::from((*call).clone())).collect();
+            let results = group.calls.iter().map(|(place, _)| {
+                let Computed { column, field, .. } = &calls[*place];
+                let field = field.as_ref().clone().with_name(&column.name);
+                (column.relation.clone(), Arc::new(field))
+            });
+            let output = schema.join(&DFSchema::new_with_metadata(results.collect(), HashMap::new())?)?;
+            let arrow: SchemaRef = Arc::new(output.as_arrow().clone());
+            let partition = group.partition_by.iter().filter_map(|key| match key {
+                Expr::Column(column) => schema.index_of_column(column).ok(),
+                // The others part the rows when they are computed.
+                _ => None,
+            });
+            let options = PartitionFunctionsOptions {
+                input: self.plan.schema(from),
+                schema: Arc::clone(&arrow),
+                partition: partition.collect(),
+                function: Arc::new(Partitions::new(&functions, &schema, Arc::clone(&arrow))?),
+            };
+            let operator = Arc::new(PartitionFunctions::new(options));
+            from = self.changelog_node("functions of all rows", vec![from], arrow, operator);
+            schema = output;
+        }
+        self.shown(window, from, &schema.columns())
+    }
+
+    /// The same for functions per window, over rows that may be taken back.
+    pub(super) fn per_window_of_changelog(&mut self, window: &Window, from: Origin) -> Result<Origin> {
+        self.of_all_rows(window, &results(window)?, window.input.schema(), from)
     }
 
     fn is_per_window(&self, window: &Window) -> bool {
@@ -225,38 +251,34 @@ fn groups<'a>(calls: &[Computed<'a>]) -> Vec<Group<'a>> {
     groups
 }
 
-/// The column of event time by which rows are sorted, and how far it stays behind the watermark.
-fn event_time(group: &Group<'_>, input: &DFSchema, times: &[Option<i64>]) -> Result<(usize, i64)> {
-    let name = group.calls.first().map_or("", |(_, call)| call.fun.name());
-    let help = "write OVER (PARTITION BY key ORDER BY ts), ts being the event time";
-    let Some(first) = group.order_by.first() else {
-        let message = format!("{name} OVER needs ORDER BY the event time");
-        return Err(external(QueryError::invalid(message, None).with_help(help)));
-    };
-    let sorted = first.expr.clone().unalias_nested().data;
-    let found = match &sorted {
-        Expr::Column(column) => input.index_of_column(column).ok(),
-        _ => None,
-    };
-    let Some((place, lag)) = found.and_then(|place| Some((place, times.get(place).copied().flatten()?)))
-    else {
-        let message = format!("{name} OVER needs ORDER BY the event time: {sorted} is none");
-        let help = format!(
-            "{help}: the column of WATERMARK FOR, or a bound of a window; it is none behind LEAD or ROWS ... FOLLOWING"
-        );
-        return Err(external(QueryError::invalid(message, None).with_help(help)));
-    };
-    if !first.asc {
-        let error = QueryError::not_supported("ORDER BY ... DESC in OVER", None);
-        return Err(external(
-            error.with_help("sort by the event time ascending; LEAD looks ahead, LAG back"),
-        ));
+/// How functions are computed in the order of event time; `None` if one of them cannot be.
+fn steps(
+    calls: &[Computed<'_>],
+    times: &[Option<i64>],
+    names: &SchemaRef,
+    columns: &mut Columns<'_>,
+) -> Result<Option<Vec<Step>>> {
+    let input = columns.input;
+    let mut shared = Arguments::default();
+    let (mut steps, mut waits) = (Vec::new(), Some(0));
+    for group in groups(calls) {
+        // Behind rows that wait for others nothing is sorted by event time.
+        let (Some((time, lag)), Some(before)) = (event_time(group.order_by, input, times), waits) else {
+            return Ok(None);
+        };
+        waits = waits.zip(group.delay).map(|(before, delay)| before + delay);
+        let keys = group.partition_by.iter().map(|key| columns.place(key)).collect::<Result<Vec<_>>>()?;
+        let mut order = Vec::new();
+        for sort in &group.order_by[1..] {
+            let options = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
+            order.push((columns.place(&sort.expr)?, options));
+        }
+        let calls = group.calls.iter().map(|(_, function)| call(function, input, &mut shared));
+        let Some(calls) = calls.collect::<Result<Option<Vec<_>>>>()? else { return Ok(None) };
+        let (input, schema) = (Arc::clone(names), Arc::clone(names));
+        let options = OverOptions { time, keys, order, calls, input, schema };
+        let places = group.calls.iter().map(|(place, _)| *place).collect();
+        steps.push((options, lag.saturating_add(before), places));
     }
-    Ok((place, lag))
-}
-
-fn both_wait() -> DataFusionError {
-    let what = "LEAD or ROWS ... FOLLOWING twice, sorted or partitioned in different ways";
-    let error = QueryError::not_supported(what, None);
-    external(error.with_help("use the same PARTITION BY and ORDER BY for both, or RANGE ... FOLLOWING"))
+    Ok(Some(steps))
 }

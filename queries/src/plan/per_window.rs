@@ -31,7 +31,9 @@ impl Lowering<'_> {
         let Some(time) = place(&common[time]) else { return Ok(None) };
         let from = self.final_rows(input)?;
         let from = self.plain(from, &arrow_schema(input));
-        self.only_added(from, "OVER")?;
+        if self.plan.is_changelog(from) {
+            return Ok(Some(self.per_window_of_changelog(window, from)?));
+        }
         let output = Arc::new(window.schema.as_arrow().clone());
         let function = Partitions::new(functions, schema, Arc::clone(&output))?;
         let options = CompleteOptions {

@@ -301,6 +301,13 @@ impl Lowering<'_> {
             let relation =
                 assign.time.relation.as_ref().map_or_else(|| "the relation".to_owned(), ToString::to_string);
             let time = &assign.time.name;
+            if assign.input.exists(|node| Ok(matches!(node, LogicalPlan::Window(_)))).unwrap_or(false) {
+                let function = assign.function();
+                let message = format!("{function} needs event time: {time:?} is none behind OVER that waits");
+                let help = "use OVER (PARTITION BY key ORDER BY ts) with a frame that ends at its row or a fixed time \
+                            after it, or put OVER behind the window";
+                return external(QueryError::invalid(message, None).with_help(help));
+            }
             let message =
                 format!("{} needs a watermark: column {time:?} of {relation:?} has none", assign.function());
             let help = format!(

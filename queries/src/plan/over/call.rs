@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, WindowFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, Sort, WindowFunction};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
 };
@@ -25,20 +25,35 @@ pub(super) fn function(expr: &Expr) -> Option<&WindowFunction> {
     }
 }
 
-/// How long functions hold rows back beyond the watermark, microseconds; `None` if there is no limit.
-pub(crate) fn delay(calls: &[Expr]) -> Option<i64> {
-    let mut calls = calls.iter().map(|call| delay_of(function(call)?));
+/// How long functions hold rows back beyond the watermark, microseconds; `None` if there is no limit, or if they are not
+/// computed in the order of event time. `times` are those of the columns of `input`.
+pub(crate) fn delay(calls: &[Expr], input: &DFSchema, times: &[Option<i64>]) -> Option<i64> {
+    let mut calls = calls.iter().map(|call| {
+        let call = function(call)?;
+        event_time(&call.params.order_by, input, times)?;
+        delay_of(call)
+    });
     calls.try_fold(0, |most, delay| Some(delay?.max(most)))
+}
+
+/// The column of event time by which rows are sorted, and how far it stays behind the watermark; `None` if they are
+/// sorted in another way.
+pub(super) fn event_time(order_by: &[Sort], input: &DFSchema, times: &[Option<i64>]) -> Option<(usize, i64)> {
+    let first = order_by.first().filter(|first| first.asc)?;
+    let Expr::Column(column) = first.expr.clone().unalias_nested().data else { return None };
+    let place = input.index_of_column(&column).ok()?;
+    Some((place, times.get(place).copied().flatten()?))
 }
 
 pub(super) fn delay_of(call: &WindowFunction) -> Option<i64> {
     let frame = match &call.fun {
         WindowFunctionDefinition::WindowUDF(udf) => match udf.name() {
-            "first_value" | "last_value" | "nth_value" => frame(&call.params.window_frame).ok()?,
-            "lag" | "lead" => shift(call).ok()?.0,
-            _ => Frame::row(0),
+            "first_value" | "last_value" | "nth_value" => frame(&call.params.window_frame).ok()??,
+            "lag" | "lead" => shift(call).ok()??.0,
+            "row_number" | "rank" | "dense_rank" => Frame::row(0),
+            _ => return None,
         },
-        WindowFunctionDefinition::AggregateUDF(_) => frame(&call.params.window_frame).ok()?,
+        WindowFunctionDefinition::AggregateUDF(_) => frame(&call.params.window_frame).ok()??,
     };
     match frame.units {
         _ if frame.end <= 0 => Some(0),
@@ -47,8 +62,9 @@ pub(super) fn delay_of(call: &WindowFunction) -> Option<i64> {
     }
 }
 
-/// The call of the operator for a function.
-pub(super) fn call(call: &WindowFunction, input: &DFSchema, shared: &mut Arguments) -> Result<Call> {
+/// The call of the operator for a function; `None` if its result needs the last row of a partition, of which a stream has
+/// none.
+pub(super) fn call(call: &WindowFunction, input: &DFSchema, shared: &mut Arguments) -> Result<Option<Call>> {
     let params = &call.params;
     let udf = match &call.fun {
         WindowFunctionDefinition::AggregateUDF(function) => {
@@ -60,19 +76,20 @@ pub(super) fn call(call: &WindowFunction, input: &DFSchema, shared: &mut Argumen
                 Vec::new(),
                 params.null_treatment,
             ));
-            let function = Function::Aggregate(aggregate(&expr, input, shared)?);
-            return Ok(Call { function, frame: frame(&params.window_frame)? });
+            let Some(frame) = frame(&params.window_frame)? else { return Ok(None) };
+            return Ok(Some(Call { function: Function::Aggregate(aggregate(&expr, input, shared)?), frame }));
         }
         WindowFunctionDefinition::WindowUDF(udf) => udf,
     };
-    let numbered = |function| Ok(Call { function, frame: Frame::row(0) });
+    let numbered = |function| Ok(Some(Call { function, frame: Frame::row(0) }));
+    let valued = |value, frame| Ok(Some(Call { function: Function::Value(value), frame }));
     match udf.name() {
         "row_number" => numbered(Function::RowNumber),
         "rank" => numbered(Function::Rank),
         "dense_rank" => numbered(Function::DenseRank),
         "lag" | "lead" => {
-            let (frame, n) = shift(call)?;
-            Ok(Call { function: Function::Value(value(call, n, shift_default(call, input)?, input)?), frame })
+            let Some((frame, n)) = shift(call)? else { return Ok(None) };
+            valued(value(call, n, shift_default(call, input)?, input)?, frame)
         }
         "first_value" | "last_value" | "nth_value" => {
             let n = match udf.name() {
@@ -83,15 +100,11 @@ pub(super) fn call(call: &WindowFunction, input: &DFSchema, shared: &mut Argumen
                     external(QueryError::invalid(message, None))
                 })?,
             };
-            let frame = frame(&params.window_frame)?;
-            Ok(Call { function: Function::Value(value(call, n, None, input)?), frame })
+            let Some(frame) = frame(&params.window_frame)? else { return Ok(None) };
+            valued(value(call, n, None, input)?, frame)
         }
-        name => {
-            let error = QueryError::not_supported(format!("{name} OVER"), None);
-            Err(external(
-                error.with_help("it needs all rows of its partition, of which a stream has no last"),
-            ))
-        }
+        // NTILE, PERCENT_RANK, CUME_DIST.
+        _ => Ok(None),
     }
 }
 
@@ -104,19 +117,17 @@ fn ignores_nulls(call: &WindowFunction) -> bool {
     call.params.null_treatment == Some(NullTreatment::IgnoreNulls)
 }
 
-/// The frame of `LAG` or `LEAD`, and which of its values is meant.
-fn shift(call: &WindowFunction) -> Result<(Frame, i64)> {
+/// The frame of `LAG` or `LEAD`, and which of its values is meant; `None` if it would wait for ever where no other value
+/// comes.
+fn shift(call: &WindowFunction) -> Result<Option<(Frame, i64)>> {
     let offset = whole(call, 1)?.unwrap_or(1);
     let back = if call.fun.name() == "lag" { offset } else { offset.saturating_neg() };
-    match ignores_nulls(call) {
-        _ if back == 0 => Ok((Frame::row(0), 1)),
-        false => Ok((Frame::row(back.saturating_neg()), 1)),
-        true if back > 0 => Ok((Frame { units: Units::Rows, start: None, end: -1 }, back.saturating_neg())),
-        true => {
-            let error = QueryError::not_supported("LEAD with IGNORE NULLS", None);
-            Err(external(error.with_help("it would wait for ever where no other value comes")))
-        }
-    }
+    Ok(match ignores_nulls(call) {
+        _ if back == 0 => Some((Frame::row(0), 1)),
+        false => Some((Frame::row(back.saturating_neg()), 1)),
+        true if back > 0 => Some((Frame { units: Units::Rows, start: None, end: -1 }, back.saturating_neg())),
+        true => None,
+    })
 }
 
 fn shift_default(call: &WindowFunction, input: &DFSchema) -> Result<Option<ArrayRef>> {
@@ -150,26 +161,20 @@ fn whole(call: &WindowFunction, at: usize) -> Result<Option<i64>> {
     }
 }
 
-fn frame(frame: &WindowFrame) -> Result<Frame> {
+/// `None` if it has no end, or counts groups of equal rows.
+fn frame(frame: &WindowFrame) -> Result<Option<Frame>> {
     let units = match frame.units {
         WindowFrameUnits::Rows => Units::Rows,
         WindowFrameUnits::Range => Units::Range,
-        WindowFrameUnits::Groups => {
-            let error = QueryError::not_supported("GROUPS in OVER", None);
-            return Err(external(error.with_help("use ROWS or RANGE")));
-        }
+        WindowFrameUnits::Groups => return Ok(None),
     };
     let start = offset(units, &frame.start_bound)?;
-    let Some(end) = offset(units, &frame.end_bound)? else {
-        let error = QueryError::not_supported("UNBOUNDED FOLLOWING", None);
-        let help = "a stream has no last row; end the frame at CURRENT ROW or at an offset";
-        return Err(external(error.with_help(help)));
-    };
+    let Some(end) = offset(units, &frame.end_bound)? else { return Ok(None) };
     if start.is_some_and(|start| start > end) {
         let message = "a frame of OVER must not start after its end";
         return Err(external(QueryError::invalid(message, None)));
     }
-    Ok(Frame { units, start, end })
+    Ok(Some(Frame { units, start, end }))
 }
 
 /// An offset of a frame; `None` if it is unbounded.
