@@ -4,12 +4,14 @@
 //! - `upsert`: per key and epoch one row at most: `upsert` with the row that the key has now, or `delete` with the one that
 //!   it had. State: the rows of each key.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::changelog::{Row, RowCodec};
@@ -58,10 +60,38 @@ pub struct Upserts {
     key: Vec<usize>,
     keys: RowCodec,
     codec: RowCodec,
-    /// The rows of each key with their weights. There is one, unless the key does not tell the rows apart.
-    rows: BTreeMap<Row, BTreeMap<Row, i64>>,
-    /// The row that was written last, of the keys that changed in this epoch.
-    before: BTreeMap<Row, Option<Row>>,
+    rows: HashMap<Row, OfKey, FixedState>,
+    /// The keys that changed in this epoch.
+    changed: Vec<Row>,
+}
+
+/// What is known of a key.
+#[derive(Debug, Default)]
+struct OfKey {
+    /// Its rows with their weights, in order. There is one, unless the key does not tell the rows apart.
+    rows: Vec<(Row, i64)>,
+    /// If it changed in this epoch, the row that was written last.
+    before: Option<Option<Row>>,
+}
+
+impl OfKey {
+    fn add(&mut self, row: Row, weight: i64) {
+        match self.rows.binary_search_by(|(known, _)| known.cmp(&row)) {
+            Ok(at) => {
+                self.rows[at].1 += weight;
+                if self.rows[at].1 == 0 {
+                    self.rows.remove(at);
+                }
+            }
+            Err(at) if weight != 0 => self.rows.insert(at, (row, weight)),
+            Err(_) => {}
+        }
+    }
+
+    /// The row that stands for the key.
+    fn shown(&self) -> Option<&Row> {
+        self.rows.iter().rfind(|(_, weight)| *weight > 0).map(|(row, _)| row)
+    }
 }
 
 impl Upserts {
@@ -72,7 +102,7 @@ impl Upserts {
     pub fn new(schema: SchemaRef, key: Vec<usize>) -> Result<Self> {
         let keys = RowCodec::new(&Arc::new(schema.project(&key)?))?;
         let codec = RowCodec::new(&schema)?;
-        Ok(Self { schema, key, keys, codec, rows: BTreeMap::new(), before: BTreeMap::new() })
+        Ok(Self { schema, key, keys, codec, rows: HashMap::default(), changed: Vec::new() })
     }
 
     fn put(&mut self, batch: &RecordBatch, weights: Option<&Int64Array>) -> Result<()> {
@@ -81,24 +111,27 @@ impl Upserts {
         let keys = self.keys.encode(&columns, batch.num_rows())?;
         let rows = self.codec.encode(batch.columns(), batch.num_rows())?;
         for (number, (key, row)) in keys.into_iter().zip(rows).enumerate() {
-            let of_key = self.rows.entry(key.clone()).or_default();
-            self.before.entry(key.clone()).or_insert_with(|| shown(of_key).cloned());
-            let count = of_key.entry(row.clone()).or_default();
-            *count += weights.map_or(1, |weights| weights.value(number));
-            if *count == 0 {
-                of_key.remove(&row);
+            let of_key = self.rows.entry_ref(key.as_slice()).or_default();
+            if of_key.before.is_none() {
+                of_key.before = Some(of_key.shown().cloned());
+                self.changed.push(key);
             }
-            if of_key.is_empty() {
-                self.rows.remove(&key);
-            }
+            of_key.add(row, weights.map_or(1, |weights| weights.value(number)));
         }
         Ok(())
     }
-}
 
-/// The row that stands for a key.
-fn shown(rows: &BTreeMap<Row, i64>) -> Option<&Row> {
-    rows.iter().filter(|(_, weight)| **weight > 0).map(|(row, _)| row).next_back()
+    /// Ends the epoch of the keys that changed.
+    fn settle(&mut self) {
+        for key in self.changed.drain(..) {
+            if let EntryRef::Occupied(mut entry) = self.rows.entry_ref(key.as_slice()) {
+                entry.get_mut().before = None;
+                if entry.get().rows.is_empty() {
+                    entry.remove();
+                }
+            }
+        }
+    }
 }
 
 impl Operator for Upserts {
@@ -108,9 +141,11 @@ impl Operator for Upserts {
 
     fn on_epoch_end(&mut self, _header: EpochHeader, output: &mut Output) -> Result<()> {
         let (mut rows, mut operations): (Vec<&Row>, Vec<&str>) = (Vec::new(), Vec::new());
-        for (key, old) in &self.before {
-            let (row, operation) = match (old, self.rows.get(key).and_then(shown)) {
-                (old, Some(new)) if old.as_ref() != Some(new) => (new, "upsert"),
+        self.changed.sort_unstable();
+        for of_key in self.changed.iter().filter_map(|key| self.rows.get(key)) {
+            let old = of_key.before.as_ref().and_then(Option::as_ref);
+            let (row, operation) = match (old, of_key.shown()) {
+                (old, Some(new)) if old != Some(new) => (new, "upsert"),
                 (Some(old), None) => (old, "delete"),
                 _ => continue,
             };
@@ -122,12 +157,14 @@ impl Operator for Upserts {
             let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
             output.send(add_operation(&rows, operations)?);
         }
-        self.before.clear();
+        self.settle();
         Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
-        let rows = || self.rows.values().flatten();
+        let mut keys: Vec<&Row> = self.rows.keys().collect();
+        keys.sort_unstable();
+        let rows = || keys.iter().flat_map(|key| &self.rows[*key].rows);
         let mut columns = self.codec.decode(rows().map(|(row, _)| row.as_slice()))?;
         let weights: ArrayRef = Arc::new(Int64Array::from_iter_values(rows().map(|(_, weight)| *weight)));
         columns.push(weights);
@@ -144,7 +181,7 @@ impl Operator for Upserts {
             let weights = arrow::array::AsArray::as_primitive(rows.column(last)).clone();
             let columns: Vec<usize> = (0..last).collect();
             self.put(&rows.project(&columns)?, Some(&weights))?;
-            self.before.clear();
+            self.settle();
         }
         Ok(())
     }

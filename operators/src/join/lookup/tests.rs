@@ -72,14 +72,39 @@ fn a_row_gets_the_columns_of_its_match_and_null_matches_nothing() {
 }
 
 #[test]
-fn rows_of_the_table_come_first_within_an_epoch() {
+fn each_batch_comes_out_at_once_with_what_is_in_the_table() {
     let mut join = join(options(LookupKind::Inner));
     let mut output = Output::new(1);
-    join.on_batch(0, table("machine:s x:f \n a 1").into(), &mut output).unwrap();
     join.on_batch(1, limits().into(), &mut output).unwrap();
-    let header = EpochHeader { epoch: 0, wall_clock: 0 };
-    join.on_epoch_end(header, &mut output).unwrap();
-    assert_eq!(lines([output.take(0)[0].rows()]), ["a 1.0 5.0"]);
+    for batch in [table("machine:s x:f \n a 1"), table("machine:s x:f \n a 2")] {
+        join.on_batch(0, batch.clone().into(), &mut output).unwrap();
+        let x = lines([&batch])[0].clone();
+        assert_eq!(lines([output.take(0)[0].rows()]), [format!("{x} 5.0")]);
+    }
+    join.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+    assert!(output.take(0).is_empty());
+}
+
+#[test]
+fn text_of_the_table_comes_out_as_a_dictionary_before_and_after_a_change() {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let mut options = options(LookupKind::Left);
+    let halls = table("machine:s hall:s \n a north \n b -");
+    options.table_schema = halls.schema();
+    options.output = vec![(Side::Stream, 0), (Side::Table, 1)];
+    let fields = [("machine", DataType::Utf8), ("hall", dictionary)];
+    let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+    options.schema = Arc::new(Schema::new(fields.to_vec()));
+    let mut join = join(options);
+    let mut output = Output::new(1);
+    let mut given = |join: &mut LookupJoin| {
+        join.on_batch(0, table("machine:s x:f \n a 1 \n b 2 \n c 3").into(), &mut output).unwrap();
+        lines([output.take(0)[0].rows()])
+    };
+    join.on_batch(1, halls.into(), &mut Output::new(1)).unwrap();
+    assert_eq!(given(&mut join), ["a north", "b -", "c -"]);
+    join.on_batch(1, table("machine:s hall:s \n c south").into(), &mut Output::new(1)).unwrap();
+    assert_eq!(given(&mut join), ["a north", "b -", "c south"]);
 }
 
 #[test]
