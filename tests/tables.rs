@@ -207,11 +207,15 @@ fn versions_stay(table_has: &str, join: &str) {
     let input = engine.input("readings").unwrap();
     let running = engine.start().unwrap();
     let at = |day: i64| format!("ts:ts machine:s \n {} a", 1_767_225_600 + day * 86_400);
+    let has_read = |prices: u64| {
+        while running.metrics().sources[0].processed.get() < prices {
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+    };
     input.send(table(&at(1))).unwrap();
+    has_read(1);
     replace(&path, b"since,machine,price\n2026-02-01,a,2\n");
-    while running.metrics().sources[0].processed.get() < 2 {
-        std::thread::sleep(BETWEEN_TRIES);
-    }
+    has_read(2);
     input.send(table(&at(2))).unwrap();
     input.send(table(&at(40))).unwrap();
     input.close();
