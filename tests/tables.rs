@@ -183,15 +183,22 @@ fn a_table_of_parquet_is_replaced_as_a_whole() {
 
 #[test]
 fn a_table_of_versions_keeps_them_when_its_file_has_new_ones() {
+    let temporal = "JOIN prices FOR SYSTEM_TIME AS OF r.ts AS p ON r.machine = p.machine";
+    versions_stay(", WATERMARK FOR since", temporal);
+    let as_of = "ASOF JOIN prices p MATCH_CONDITION (r.ts >= p.since) ON r.machine = p.machine";
+    versions_stay(", PRIMARY KEY (machine)", as_of);
+}
+
+#[track_caller]
+fn versions_stay(table_has: &str, join: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.csv");
     fs::write(&path, "since,machine,price\n2026-01-01,a,1\n").unwrap();
     let sql = format!(
         "CREATE SOURCE readings (ts TIMESTAMP, machine TEXT, WATERMARK FOR ts) WITH (connector = 'memory');
-         CREATE TABLE prices (since TIMESTAMP, machine TEXT, price INT, WATERMARK FOR since)
+         CREATE TABLE prices (since TIMESTAMP, machine TEXT, price INT{table_has})
              WITH (connector = 'file', path = '{}');
-         CREATE VIEW v AS SELECT r.ts, p.price FROM readings r JOIN prices FOR SYSTEM_TIME AS OF r.ts AS p
-             ON r.machine = p.machine;",
+         CREATE VIEW v AS SELECT r.ts, p.price FROM readings r {join};",
         path.display()
     );
     let mut engine = Engine::from_sql(&sql).unwrap();
@@ -200,11 +207,15 @@ fn a_table_of_versions_keeps_them_when_its_file_has_new_ones() {
     let input = engine.input("readings").unwrap();
     let running = engine.start().unwrap();
     let at = |day: i64| format!("ts:ts machine:s \n {} a", 1_767_225_600 + day * 86_400);
+    let has_read = |prices: u64| {
+        while running.metrics().sources[0].processed.get() < prices {
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+    };
     input.send(table(&at(1))).unwrap();
+    has_read(1);
     replace(&path, b"since,machine,price\n2026-02-01,a,2\n");
-    while running.metrics().sources[0].processed.get() < 2 {
-        std::thread::sleep(BETWEEN_TRIES);
-    }
+    has_read(2);
     input.send(table(&at(2))).unwrap();
     input.send(table(&at(40))).unwrap();
     input.close();

@@ -41,6 +41,8 @@ pub struct TableDeclaration {
     /// Columns of the schema, each of them needed: of rows that have equal values there the last one counts. Empty: all
     /// rows count.
     pub primary_key: Vec<usize>,
+    /// Its rows are versions, all of which count: a row that is no longer in the input has held before, and stays.
+    pub keeps_versions: bool,
     /// The program runs on after the table was read: what changes in its input later is to be given as changes.
     pub reads_again: bool,
 }

@@ -68,8 +68,11 @@ impl SourceEntry {
             metadata: statement.metadata(),
             wanted: Vec::new(),
             event_time: statement.watermark.as_ref().map(|watermark| watermark.column),
-            table: is_table
-                .then(|| TableDeclaration { primary_key: statement.primary_key.clone(), reads_again: false }),
+            table: is_table.then(|| TableDeclaration {
+                primary_key: statement.primary_key.clone(),
+                keeps_versions: statement.watermark.is_some(),
+                reads_again: false,
+            }),
             options: statement.options.to_map(),
             folder: folder.to_owned(),
         };

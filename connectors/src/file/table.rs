@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The source keeps the rows as the files had them, and gives the difference: a row that was replaced is taken back and
-//! the new one added in one epoch. To a table with a watermark, which keeps versions, rows are only added.
+//! the new one added in one epoch. To a table that keeps versions rows are only added.
 //!
 //! - Files are looked at every [`POLL`], and read once they have stayed the same for that long: who writes them in
 //!   several steps is not met half-way. A file may also be replaced by another one of its name.

@@ -283,8 +283,11 @@ impl<'a> Lowering<'a> {
             }
             declaration.needed = needed.into_iter().collect();
             let reads_again = is_live && source.can_read_again;
+            let mut keeps_versions = false;
             if let Some(table) = &mut declaration.table {
                 table.reads_again = reads_again;
+                table.keeps_versions |= wanted.versions.contains(name);
+                keeps_versions = table.keeps_versions;
             }
             declaration.wanted = readers.wanted(name);
             if self.outputs.compact.contains(name) {
@@ -313,8 +316,7 @@ impl<'a> Lowering<'a> {
             });
             self.sources.insert(name.clone(), self.plan.sources.len());
             let (name, is_table) = (name.clone(), source.is_table);
-            // To a table of versions rows are only added.
-            let is_changelog = reads_again && source.statement.watermark.is_none();
+            let is_changelog = reads_again && !keeps_versions;
             let node = SourceNode { name, schema, watermark, deduplicate, is_table, is_changelog };
             self.plan.sources.push(node);
             self.declarations.push(declaration);

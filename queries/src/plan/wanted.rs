@@ -1,24 +1,28 @@
-//! Which columns of which sources a program reads.
+//! Which columns of which sources a program reads, and which tables it reads as versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 
+use crate::as_of::AsOfJoin;
 use crate::context::RelationSource;
-use crate::program::{Kind, Program};
+use crate::event_time::is_table;
+use crate::program::{Kind, Program, relations_of};
 
 /// What is read of each source by all that runs.
 pub(super) struct Wanted<'a> {
     program: &'a Program,
     /// The columns by the name of the source.
     pub(super) columns: BTreeMap<String, BTreeSet<usize>>,
+    /// Tables of which an as-of join reads all versions of a row.
+    pub(super) versions: BTreeSet<String>,
     seen: BTreeSet<String>,
 }
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(program: &'a Program) -> Self {
-        Self { program, columns: BTreeMap::new(), seen: BTreeSet::new() }
+        Self { program, columns: BTreeMap::new(), versions: BTreeSet::new(), seen: BTreeSet::new() }
     }
 
     pub(super) fn plan(&mut self, plan: &LogicalPlan) {
@@ -28,6 +32,10 @@ impl<'a> Wanted<'a> {
                 && let Some(source) = scan.source.downcast_ref::<RelationSource>()
             {
                 scans.push((source.name.clone(), scan.projection.clone()));
+            }
+            if let Some(join) = AsOfJoin::of(node) {
+                let sides = [&join.left, &join.right].into_iter().filter(|side| is_table(side));
+                sides.for_each(|side| self.versioned(side));
             }
             Ok(TreeNodeRecursion::Continue)
         });
@@ -61,6 +69,18 @@ impl<'a> Wanted<'a> {
             Kind::Log(actuator) => {
                 for insert in &program.actuators[actuator].inserts {
                     self.plan(&insert.plan);
+                }
+            }
+        }
+    }
+
+    /// The table below a plan that is one.
+    fn versioned(&mut self, plan: &LogicalPlan) {
+        for name in relations_of(plan) {
+            match self.program.views.get(&name) {
+                Some(view) => self.versioned(&view.plan),
+                None => {
+                    self.versions.insert(name);
                 }
             }
         }

@@ -27,7 +27,7 @@ pub(super) struct Content {
 impl Content {
     /// An empty table with the needed columns of `declaration`.
     pub(super) fn new(declaration: &SourceDeclaration, schema: SchemaRef) -> Result<Self> {
-        let keeps_versions = declaration.event_time.is_some();
+        let keeps_versions = declaration.table.as_ref().is_some_and(|table| table.keeps_versions);
         let primary_key = declaration.table.iter().flat_map(|table| &table.primary_key);
         let place = |column: &usize| {
             let place = declaration.needed.iter().position(|needed| needed == column);

@@ -19,7 +19,8 @@ impl Table {
         let mut declared = declaration("machine TEXT, n INT");
         declared.folder = folder.to_owned();
         declared.options = [("path".to_owned(), path.to_owned())].into();
-        declared.table = Some(TableDeclaration { primary_key, reads_again: true });
+        declared.table =
+            Some(TableDeclaration { primary_key, reads_again: true, ..TableDeclaration::default() });
         let source = super::super::source(&declared).unwrap();
         assert!(source.is_bounded() && source.loads());
         let runtime =
@@ -96,7 +97,7 @@ fn a_table_that_cannot_be_read_at_first_is_an_error() {
     let mut declared = declaration("machine TEXT, n INT");
     declared.folder = folder.path().to_owned();
     declared.options = [("path".to_owned(), "a.csv".to_owned())].into();
-    declared.table = Some(TableDeclaration { primary_key: vec![], reads_again: true });
+    declared.table = Some(TableDeclaration { reads_again: true, ..TableDeclaration::default() });
     let error = super::super::source(&declared).err().unwrap();
     assert!(error[0].message.contains("no file"), "{}", error[0]);
 }
