@@ -10,6 +10,7 @@
 
 mod columns;
 pub(crate) mod csv;
+mod digits;
 pub(crate) mod json;
 pub mod layout;
 mod messages;

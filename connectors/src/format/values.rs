@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Decimal128Type, FieldRef};
 use lineshaft_engine::{Result, TIMESTAMP};
 
 use super::columns::{Column, Raw};
+use super::digits::short_double;
 use super::timestamp::{TimestampFormat, days, rfc3339};
 
 /// The values of a column by the kind of its type.
@@ -233,32 +234,6 @@ fn extend<'a, T: Default>(
         valid.push(field.is_some());
         fits
     })
-}
-
-/// A number of few digits without an exponent, as almost all are: its digits and the power of ten are exact doubles, so
-/// that their quotient is the nearest double (Clinger, How to read floating point numbers accurately, 1990).
-fn short_double(text: &[u8]) -> Option<f64> {
-    const MOST_DIGITS: usize = 15;
-    const POWERS: [f64; MOST_DIGITS + 1] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let (is_negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.len() > MOST_DIGITS || !digits.first()?.is_ascii_digit() {
-        return None;
-    }
-    let (mut number, mut fraction) = (0_u64, None);
-    for (at, byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
-            b'.' if fraction.is_none() && at + 1 < digits.len() => fraction = Some(digits.len() - at - 1),
-            _ => return None,
-        }
-    }
-    #[expect(clippy::cast_precision_loss, reason = "at most 15 digits")]
-    let value = number as f64 / POWERS[fraction.unwrap_or(0)];
-    Some(if is_negative { -value } else { value })
 }
 
 fn double(raw: Raw<'_>) -> Option<f64> {

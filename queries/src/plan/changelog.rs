@@ -346,6 +346,8 @@ impl Lowering<'_> {
         });
         if let Origin::Node(node, _) = origin {
             self.plan.nodes[node].is_changelog = false;
+            // Changes of a key add up in any order.
+            self.plan.nodes[node].takes_any_order = !is_stateless;
         }
         Ok(origin)
     }
