@@ -20,6 +20,8 @@ pub(crate) struct Case {
     pub(crate) input: Input,
     /// Our query.
     pub(crate) ours: &'static str,
+    /// Options of our sink.
+    pub(crate) sink: &'static str,
     /// The other side.
     pub(crate) limit: Limit,
 }
@@ -73,6 +75,29 @@ const OVER: &str = "SELECT ts, device_id, avg(temperature) OVER w AS t_avg, max(
 const OVER_LONG: &str =
     "SELECT ts, device_id, avg(temperature) OVER w AS t_avg, stddev(vibration) OVER w AS v_std
     FROM readings WINDOW w AS (PARTITION BY device_id ORDER BY ts ROWS 999 PRECEDING)";
+/// A look-up in a table, and a window over what it gives.
+const LOOK_UP: &str =
+    "SELECT site, line, window_start, count(*) AS n FROM TUMBLE(above, ts, INTERVAL '1' MINUTE)
+    GROUP BY site, line, window_start, window_end";
+const LOOK_UP_BATCH: &str = "SELECT site, line, date_bin(INTERVAL '1 minute', ts) AS w, count(*) AS n
+    FROM readings JOIN machines USING (device_id) WHERE temperature > limit_c
+    GROUP BY site, line, date_bin(INTERVAL '1 minute', ts)";
+const AS_OF: &str = "SELECT recipe_id, window_start, avg(off) AS off, count(*) AS n
+    FROM TUMBLE(measured, ts, INTERVAL '1' MINUTE) GROUP BY recipe_id, window_start, window_end";
+/// Each version with its end, as one who has no as-of join would write it.
+const AS_OF_BATCH: &str = "WITH v AS (SELECT device_id, valid_from, recipe_id, set_point,
+        lead(valid_from, 1, TIMESTAMP '2100-01-01') OVER (PARTITION BY device_id ORDER BY valid_from) AS valid_to FROM recipes)
+    SELECT recipe_id, date_bin(INTERVAL '1 minute', ts) AS w, avg(abs(temperature - set_point)) AS off, count(*) AS n
+    FROM readings r JOIN v ON r.device_id = v.device_id AND r.ts >= v.valid_from AND r.ts < v.valid_to
+    GROUP BY recipe_id, date_bin(INTERVAL '1 minute', ts)";
+/// Without a window: every change of a group is written, where batch writes the last one.
+const GROUPED: &str = "SELECT device_id, status, count(*) AS n FROM readings GROUP BY device_id, status";
+const UPSERT: &str = ", changelog = 'upsert', key = 'device_id, status'";
+/// What the queries read besides the readings.
+const VIEWS: &str = "CREATE VIEW above AS SELECT m.site, m.line, r.ts FROM readings r
+        JOIN machines m ON r.device_id = m.device_id WHERE r.temperature > m.limit_c;
+    CREATE VIEW measured AS SELECT v.recipe_id, r.ts, abs(r.temperature - v.set_point) AS off FROM readings r
+        ASOF JOIN recipes v MATCH_CONDITION (r.ts >= v.valid_from) ON r.device_id = v.device_id;";
 /// Reading alone: almost no row passes.
 const SCAN: &str =
     "SELECT ts, device_id, temperature, vibration, pressure, status FROM readings WHERE vibration > 1e9";
@@ -84,6 +109,9 @@ pub(crate) const CASES: &[Case] = &[
     case("session", "1k", Input::Parquet, SESSION, Limit::DataFusion(SESSION_BATCH)),
     case("over", "1k", Input::Parquet, OVER, Limit::DataFusion(OVER)),
     case("over long", "1k", Input::Parquet, OVER_LONG, Limit::DataFusion(OVER_LONG)),
+    case("look-up", "1k", Input::Parquet, LOOK_UP, Limit::DataFusion(LOOK_UP_BATCH)),
+    case("as of", "1k", Input::Parquet, AS_OF, Limit::DataFusion(AS_OF_BATCH)),
+    Case { sink: UPSERT, ..case("grouped", "1k", Input::Parquet, GROUPED, Limit::DataFusion(GROUPED)) },
     case("tumbling 100k", "100k", Input::Parquet, TUMBLING, Limit::DataFusion(TUMBLING_BATCH)),
     case("csv", "1k", Input::Csv, SCAN, Limit::Reader),
     case("json", "1k", Input::Json, SCAN, Limit::Reader),
@@ -96,7 +124,7 @@ const fn case(
     ours: &'static str,
     limit: Limit,
 ) -> Case {
-    Case { name, devices, input, ours, limit }
+    Case { name, devices, input, ours, sink: "", limit }
 }
 
 /// One run in a process of its own: `ours|limit CASE FOLDER WORKERS`.
@@ -123,8 +151,16 @@ fn ours(case: &Case, folder: &Path, workers: usize) -> usize {
         "CREATE SOURCE readings (ts TIMESTAMP NOT NULL, device_id TEXT NOT NULL, temperature DOUBLE, vibration DOUBLE,
              pressure DOUBLE, status INT, WATERMARK FOR ts AS ts - INTERVAL '10' SECOND)
              WITH (connector = 'file', path = '{}', format = '{format}');
-         CREATE SINK result WITH (connector = 'parquet', path = 'result') AS {};",
+         CREATE TABLE machines (device_id TEXT PRIMARY KEY, site TEXT, line TEXT, limit_c DOUBLE)
+             WITH (connector = 'file', path = '{}/machines.parquet', format = 'parquet');
+         CREATE TABLE recipes (device_id TEXT, valid_from TIMESTAMP, recipe_id TEXT, set_point DOUBLE)
+             WITH (connector = 'file', path = '{}/recipes.parquet', format = 'parquet');
+         {VIEWS}
+         CREATE SINK result WITH (connector = 'parquet', path = 'result'{}) AS {};",
         path.display(),
+        folder.display(),
+        folder.display(),
+        case.sink,
         case.ours
     );
     let output = tempfile::tempdir().expect("a folder");
@@ -133,8 +169,9 @@ fn ours(case: &Case, folder: &Path, workers: usize) -> usize {
     let running = engine.start().unwrap_or_else(|error| panic!("{error}"));
     let metrics = running.metrics();
     running.wait().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(metrics.sources[0].late.get() + metrics.sources[0].quarantined.get(), 0);
-    usize::try_from(metrics.sources[0].received.get()).expect("a number of rows")
+    let readings = metrics.sources.iter().find(|source| source.name == "readings").expect("a source");
+    assert_eq!(readings.late.get() + readings.quarantined.get(), 0);
+    usize::try_from(readings.received.get()).expect("a number of rows")
 }
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {
@@ -152,6 +189,10 @@ fn batch(sql: &str, folder: &Path, workers: usize) -> usize {
         let context = SessionContext::new_with_config(config);
         let path = folder.join("parquet").display().to_string();
         context.register_parquet("readings", path, ParquetReadOptions::default()).await.expect("a table");
+        for table in ["machines", "recipes"] {
+            let path = folder.join(format!("{table}.parquet")).display().to_string();
+            context.register_parquet(table, path, ParquetReadOptions::default()).await.expect("a table");
+        }
         let frame = context.sql(sql).await.unwrap_or_else(|error| panic!("{error}"));
         let path = output.path().join("result").display().to_string();
         frame

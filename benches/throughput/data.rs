@@ -1,12 +1,13 @@
 //! Readings of sensors: 10,000 rows per second of event time in order of arrival, one in twenty up to 5 s late.
-//! Fixed seed. Parquet in files of a million rows, and the first two million also as CSV and JSON lines.
+//! Fixed seed. Parquet in files of a million rows, and the first two million also as CSV and JSON lines. Beside them a
+//! table with a row for each device, and one with eight versions of what it should do.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -51,6 +52,9 @@ pub(crate) fn prepare(folder: &Path, rows: usize) -> Data {
             write(&set, rows, devices);
             File::create(set.join("done")).expect("a file");
         }
+        if !set.join("recipes.parquet").exists() {
+            write_tables(&set, rows, devices);
+        }
     }
     Data { folder: folder.to_owned() }
 }
@@ -83,6 +87,44 @@ fn write(folder: &Path, rows: usize, devices: u64) {
     }
     csv.flush().expect("flushed");
     json.flush().expect("flushed");
+}
+
+/// `machines` and `recipes`.
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
+fn write_tables(folder: &Path, rows: usize, devices: u64) {
+    let mut random = Random(20_260_201 + devices);
+    let texts = |texts: Vec<String>| Arc::new(StringArray::from(texts)) as ArrayRef;
+    let name = |device: u64| format!("dev-{device:05}");
+    let lines: Vec<u64> = (0..devices).map(|_| random.next() % 50).collect();
+    let limits: Vec<f64> = (0..devices).map(|_| 64.0 + 8.0 * random.unit()).collect();
+    let machines = RecordBatch::try_from_iter([
+        ("device_id", texts((0..devices).map(name).collect())),
+        ("site", texts(lines.iter().map(|line| format!("site-{}", line / 5)).collect())),
+        ("line", texts(lines.iter().map(|line| format!("line-{line:02}")).collect())),
+        ("limit_c", Arc::new(Float64Array::from(limits))),
+    ]);
+    const VERSIONS: u64 = 8;
+    let span = rows as i64 * 1_000_000 / RATE / VERSIONS.cast_signed();
+    let versions = || (0..devices).flat_map(|device| (0..VERSIONS).map(move |version| (device, version)));
+    // The first one holds before any reading.
+    let since = versions().map(|(device, version)| match version.cast_signed() {
+        0 => START - 3_600_000_000,
+        version => START + version * span + device.cast_signed() * 1_000 % span,
+    });
+    let since: Vec<i64> = since.collect();
+    let recipes = RecordBatch::try_from_iter([
+        ("device_id", texts(versions().map(|(device, _)| name(device)).collect())),
+        ("valid_from", Arc::new(TimestampMicrosecondArray::from(since)) as ArrayRef),
+        ("recipe_id", texts(versions().map(|_| format!("recipe-{:02}", random.next() % 40)).collect())),
+        ("set_point", Arc::new(versions().map(|(_, at)| 50.0 + 3.0 * at as f64).collect::<Float64Array>())),
+    ]);
+    for (name, table) in [("machines", machines), ("recipes", recipes)] {
+        let table = table.expect("columns of one length");
+        let file = File::create(folder.join(format!("{name}.parquet"))).expect("a file");
+        let mut writer = ArrowWriter::try_new(file, table.schema(), None).expect("a writer");
+        writer.write(&table).expect("written");
+        writer.close().expect("closed");
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "small numbers")]
