@@ -201,6 +201,7 @@ fn subscribe(
             Ok(Ok(Event::Incoming(Incoming::SubAck(_)))) => ready.store(1, Ordering::Relaxed),
             Ok(Err(error)) => panic!("the subscriber lost its broker: {error}"),
             _ if done.load(Ordering::Relaxed) => return,
+            // Pings, and silence until the next look.
             _ => {}
         }
     }

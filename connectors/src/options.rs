@@ -57,7 +57,7 @@ pub const COMMON_SOURCE_OPTIONS: &[OptionDoc] = &[
         "allowed_lateness",
         "duration",
         "0s",
-        "Not supported yet. How late a row may be and still correct its windows.",
+        "How late a row may be and still correct the windows that it belongs to.",
     ),
     OptionDoc::optional(
         "max_future",

@@ -67,6 +67,7 @@ impl Listener {
                         connection.acknowledge(&[message.pkid]).await?;
                     }
                 }
+                // Answers to pings and to what was published.
                 _ => {}
             }
         }
@@ -123,6 +124,7 @@ async fn publish_on(
                         connection.acknowledge(&[message.pkid]).await?;
                     }
                 }
+                // Answers to pings and to what was published.
                 _ => {}
             },
             _ = steps.tick(), if waiting.is_empty() => waiting.extend(plant.step()),
