@@ -48,7 +48,8 @@ pub struct AsOfOptions {
     pub nearest: Nearest,
     /// A row of the left that meets nothing comes out with NULL.
     pub keeps_left: bool,
-    /// Names and types of the output: the columns of the left, then those of the right.
+    /// Names and types of the output: the columns of the left, then those of the right, of which text may come out as a
+    /// dictionary.
     pub schema: SchemaRef,
 }
 
@@ -223,14 +224,14 @@ impl AsOfJoin {
         if rows.is_empty() {
             return Ok(());
         }
-        let AsOfOptions { left, right, .. } = &self.options;
+        let AsOfOptions { left, schema, .. } = &self.options;
         let mut columns: Vec<ArrayRef> = if rows.len() == part.rows.num_rows() {
             part.rows.columns()[..left.width].to_vec()
         } else {
             taken(&part.rows, left.width, rows.into())?
         };
-        columns.extend(self.right.pick_some(&right.schema, right.width, places)?);
-        output.send(batch_of(&self.options.schema, columns, places.len())?);
+        columns.extend(self.right.pick_some(&schema.fields()[left.width..], places)?);
+        output.send(batch_of(schema, columns, places.len())?);
         Ok(())
     }
 
@@ -281,7 +282,11 @@ impl Operator for AsOfJoin {
             0 => self.arrive_left(batch.into_rows())?,
             _ => self.arrive_right(batch.rows())?,
         }
-        if self.options.right_is_complete { self.decide(output) } else { Ok(()) }
+        if input == 0 && self.options.right_is_complete {
+            self.right.gather()?;
+            self.decide(output)?;
+        }
+        Ok(())
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _output: &mut Output) -> Result<()> {

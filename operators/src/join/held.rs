@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result};
 
@@ -164,14 +164,18 @@ impl Held {
         self.store.pick(places)
     }
 
-    /// The first `width` columns of the same; a row of NULLs where there is no place.
-    pub(super) fn pick_some(
-        &self,
-        schema: &SchemaRef,
-        width: usize,
-        places: &[Option<Place>],
-    ) -> Result<Vec<ArrayRef>> {
-        self.store.pick_some(schema, width, places)
+    /// See [`RowStore::pick_some`].
+    pub(super) fn pick_some(&self, fields: &[FieldRef], places: &[Option<Place>]) -> Result<Vec<ArrayRef>> {
+        self.store.pick_some(fields, places)
+    }
+
+    /// Puts all rows together, where they are picked fastest.
+    pub(super) fn gather(&mut self) -> Result<()> {
+        if self.store.is_scattered() {
+            let live = self.by_slot.iter_mut().flatten().map(|entry| &mut entry.place);
+            self.store.compact(live)?;
+        }
+        Ok(())
     }
 
     /// Frees the memory of rows that are gone, if they are more than those that wait.

@@ -4,15 +4,15 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, UInt32Array, make_comparator,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator, new_null_array,
 };
 use arrow::compute::{SortOptions, cast, concat_batches, interleave, take, take_record_batch};
-use arrow::datatypes::{DataType, Int32Type, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::{Error, Result};
 
 use crate::keys::{ABSENT, KeyInterner};
+use crate::window::row_store::dictionary_of;
 
 /// Rows in order of arrival. With a primary key a newer row takes the place of the one with the same key; a row that is
 /// taken back goes.
@@ -188,8 +188,7 @@ impl Table {
             return Ok(cast(&self.pick(column, rows)?, &dictionary)?);
         }
         let codes = cast(rows, &DataType::Int32)?;
-        let codes = codes.as_primitive::<Int32Type>().clone();
-        Ok(Arc::new(DictionaryArray::try_new(codes, Arc::clone(self.body.column(column)))?))
+        dictionary_of(codes.as_primitive().clone(), self.body.column(column))
     }
 
     /// For each row of `stream` and each row of the table with the same key, the numbers of both.

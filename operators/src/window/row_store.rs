@@ -1,10 +1,11 @@
 //! Rows that are kept for a while and picked one by one later, in any order.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::interleave;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, new_null_array};
+use arrow::compute::{cast, interleave};
+use arrow::datatypes::{DataType, FieldRef};
 use lineshaft_engine::Result;
 
 use super::state::StateTable;
@@ -59,23 +60,32 @@ impl RowStore {
         columns.map(column).collect()
     }
 
-    /// The first `width` columns of the rows at `places`; NULL where there is no place.
-    pub(crate) fn pick_some(
-        &self,
-        schema: &SchemaRef,
-        width: usize,
-        places: &[Option<Place>],
-    ) -> Result<Vec<ArrayRef>> {
+    /// The first columns of the rows at `places`, one for each of `fields`; NULL where there is no place. Text may come out as
+    /// a dictionary.
+    pub(crate) fn pick_some(&self, fields: &[FieldRef], places: &[Option<Place>]) -> Result<Vec<ArrayRef>> {
         let nothing = (self.blocks.len(), 0);
         let index =
             |place: &Option<Place>| place.map_or(nothing, |place| (place.block as usize, place.row as usize));
         let indices: Vec<_> = places.iter().map(index).collect();
-        let column = |at: usize| {
-            let null = new_null_array(schema.field(at).data_type(), 1);
+        let column = |(at, field): (usize, &FieldRef)| {
+            let is_dictionary = matches!(field.data_type(), DataType::Dictionary(..));
+            if let (true, [block]) = (is_dictionary, self.blocks.as_slice())
+                && *block[at].data_type() == DataType::Utf8
+            {
+                let codes = places.iter().map(|place| i32::try_from(place.as_ref()?.row).ok());
+                return dictionary_of(codes.collect(), &block[at]);
+            }
+            let data_type = self.blocks.first().map_or(field.data_type(), |block| block[at].data_type());
+            let null = new_null_array(data_type, 1);
             let blocks = self.blocks.iter().map(|block| block[at].as_ref()).chain([null.as_ref()]);
-            Ok(interleave(&blocks.collect::<Vec<_>>(), &indices)?)
+            Ok(cast(&interleave(&blocks.collect::<Vec<_>>(), &indices)?, field.data_type())?)
         };
-        (0..width).map(column).collect()
+        fields.iter().enumerate().map(column).collect()
+    }
+
+    /// True if the rows are in more than one block.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.blocks.len() > 1
     }
 
     /// True if at most half of the rows are live, or there are many blocks for their number.
@@ -108,4 +118,15 @@ impl RowStore {
         let columns = StateTable::from_batch(table, 1, 0)?.values;
         Ok(self.push(columns, table.num_rows()))
     }
+}
+
+/// Those of `texts` that `rows` names, as a dictionary whose values are `texts`. What is NULL has no code, so that a reader
+/// need not look into the values for it.
+pub(crate) fn dictionary_of(rows: Int32Array, texts: &ArrayRef) -> Result<ArrayRef> {
+    let is_null = |row: i32| usize::try_from(row).is_ok_and(|row| texts.is_null(row));
+    let codes = match texts.null_count() {
+        0 => rows,
+        _ => rows.iter().map(|row| row.filter(|row| !is_null(*row))).collect(),
+    };
+    Ok(Arc::new(DictionaryArray::try_new(codes, Arc::clone(texts))?))
 }

@@ -57,10 +57,13 @@ pub(super) fn mapped(from: &SchemaRef, columns: &[Expr], input: &DFSchema, named
     typed(named, types)
 }
 
-/// The columns of a join with text of the left side, of which the first `width` columns come out, as it comes in.
-pub(super) fn beside(left: &SchemaRef, width: usize, named: &Schema) -> SchemaRef {
+/// The columns of a join with text of the left side, of which the first `width` columns come out, as it comes in; and that of
+/// the right as a dictionary if it is a table.
+pub(super) fn beside(left: &SchemaRef, width: usize, named: &Schema, right_is_table: bool) -> SchemaRef {
     let types = left.fields().iter().take(width).map(|field| is_compact(field));
-    typed(named, types.chain(std::iter::repeat(false)))
+    let right =
+        named.fields().iter().skip(width).map(|field| right_is_table && *field.data_type() == DataType::Utf8);
+    typed(named, types.chain(right))
 }
 
 /// The columns of a look-up: of the stream, given here, as they come in; text of a table (`None`) as a dictionary.

@@ -23,9 +23,9 @@ impl Lowering<'_> {
         let (left, left_side) = self.as_of_side(&join.left, left_keys, &join.left_time, true)?;
         let (right, right_side) = self.as_of_side(&join.right, right_keys, &join.right_time, false)?;
         let declared = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(join).as_arrow();
-        let schema = compact::beside(&left_side.schema, left_side.width, declared);
         // A table that has no watermark to wait for: every worker has the whole of it.
         let right_is_complete = self.plan.is_timeless(right.origin);
+        let schema = compact::beside(&left_side.schema, left_side.width, declared, right_is_complete);
         let options = AsOfOptions {
             left: left_side,
             right: right_side,
