@@ -96,9 +96,9 @@ enum Command {
     },
     /// A simulated plant, a broker, and the whole loop, with nothing to install.
     Demo {
-        /// Ends after so many seconds; without it at Ctrl-C.
-        #[arg(long)]
-        seconds: Option<u64>,
+        /// Ends after so many seconds; Ctrl-C ends it sooner.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
         /// The data directory.
         #[arg(long, default_value = "lineshaft-demo")]
         data: PathBuf,
@@ -144,7 +144,7 @@ fn start_log(arguments: &Arguments) {
     let terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| status::Log)
         .with_ansi(terminal)
         .with_target(false)
         .init();

@@ -1,8 +1,9 @@
 //! What a person sees while a program runs: one live line on a terminal, plain log lines elsewhere.
 
-use std::io::IsTerminal;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::array::TimestampSecondArray;
@@ -18,28 +19,64 @@ const LIVE: Duration = Duration::from_millis(250);
 /// How often a log line is written where there is no terminal.
 const LOGGED: u32 = 40;
 
+/// The live line, once there is one.
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Writes a line to the standard output, above the live line.
+pub(crate) fn say(text: &str) {
+    // A reader that has gone away is no error.
+    above_the_bar(|| writeln!(io::stdout().lock(), "{text}").ok());
+}
+
+/// Where log lines go: the standard error, above the live line.
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        above_the_bar(|| io::stderr().write(text))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn above_the_bar<T>(write: impl FnOnce() -> T) -> T {
+    match BAR.get() {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
 /// Shows how the program gets on until it ends.
 pub(crate) fn watch(running: &Running, quiet: bool) {
     let metrics = running.metrics();
-    let live = std::io::stderr().is_terminal() && !quiet;
-    let bar = if live { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-        bar.set_style(style);
-    }
+    let live = io::stderr().is_terminal() && !quiet;
+    let bar = live.then(|| BAR.get_or_init(spinner));
     let (mut rate, mut progress) = (Rate::default(), Progress::default());
     let mut round = 0_u32;
     while !running.wait_for(LIVE) {
         round += 1;
         let line = line(&metrics, rate.update(&metrics), progress.update(&metrics));
-        if live {
+        if let Some(bar) = bar {
             bar.set_message(line);
             bar.tick();
         } else if round.is_multiple_of(LOGGED) {
             tracing::info!("{line}");
         }
     }
-    bar.finish_and_clear();
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
     tracing::info!("{}", summary(&metrics));
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// Rows per second, smoothed.
@@ -174,7 +211,9 @@ fn summary(metrics: &Metrics) -> String {
     if failed > 0 {
         parts.push(format!("{failed} rows could not be computed: look at lineshaft.failed"));
     }
-    for sink in metrics.sinks.iter().filter(|sink| sink.rows.get() > 0) {
+    // What is both kept and subscribed to has two sinks of one name.
+    let mut told = HashSet::new();
+    for sink in metrics.sinks.iter().filter(|sink| sink.rows.get() > 0 && told.insert(&sink.name)) {
         parts.push(format!("{}: {} rows written", sink.name, sink.rows.get()));
     }
     parts.join("; ")
