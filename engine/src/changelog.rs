@@ -7,14 +7,14 @@
 //! The encoding of a row is that of its columns, one after the other: the row of a join is its left row followed by its
 //! right row, as bytes too.
 
+pub mod index;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use differential_dataflow::VecCollection;
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::implementations::ValSpine;
 
 use crate::error::{Error, Result};
 use crate::time::Epoch;
@@ -25,8 +25,7 @@ pub type Row = Vec<u8>;
 /// Rows that come and go.
 pub type Rows<'scope, T = Epoch> = VecCollection<'scope, T, Row, isize>;
 
-/// Rows by an encoded key: see [`encode_keys`].
-pub type Index<'scope, T = Epoch> = Arranged<'scope, TraceAgent<ValSpine<Row, Row, T, isize>>>;
+pub use index::Index;
 
 /// An operator that takes collections and gives one.
 pub trait ChangelogOperator: Send + Sync {

@@ -10,7 +10,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
@@ -19,7 +19,9 @@ use lineshaft_engine::clock::Clock;
 use lineshaft_engine::plan::{Input, Node, Origin, Plan, Route, SinkNode, SourceNode, Work};
 use lineshaft_engine::run::{self, Settings};
 use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
-use lineshaft_engine::testing::Rows;
+use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Payload, Source};
+use lineshaft_engine::testing::Undecoded;
+use lineshaft_engine::time::EpochHeader;
 use lineshaft_engine::{Batch, Result};
 use lineshaft_operators::changelog::join::{ChangelogJoin, JoinKind, JoinOptions};
 use lineshaft_operators::changelog::upsert::Upsert;
@@ -51,6 +53,35 @@ impl Sink for Count {
         let weights = batch.weights().map_or(0, |weights| weights.values().iter().sum());
         self.0.fetch_add(weights, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// At the end of the last epoch nothing is under way: what is in memory is state.
+    fn end_epoch(&mut self, _header: EpochHeader) -> Result<()> {
+        AT_LAST.store(memory("VmRSS:"), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Memory in use at the end of the last epoch, bytes.
+static AT_LAST: AtomicU64 = AtomicU64::new(0);
+
+/// Gives its batches in step with the others: each has its number as its time.
+struct InStep(Vec<RecordBatch>);
+
+impl Source for InStep {
+    fn run(self: Box<Self>, chunks: ChunkSender, _runtime: tokio::runtime::Handle) -> Result<()> {
+        for (number, batch) in (0..).zip(self.0) {
+            chunks.send(Chunk { near: Some(number), ..Chunk::new(Payload::Rows(batch)) })?;
+        }
+        Ok(())
+    }
+
+    fn decoder(&self) -> Arc<dyn Decoder> {
+        Arc::new(Undecoded(self.0[0].schema()))
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
     }
 }
 
@@ -123,10 +154,11 @@ fn plan() -> Plan {
     }
 }
 
-fn memory(which: &str) -> f64 {
+/// Bytes.
+fn memory(which: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+    line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures")]
@@ -140,17 +172,18 @@ fn run(workers: usize) {
     let start = Instant::now();
     let running = run::start(
         plan(),
-        vec![Rows::new(rows), Rows::new(reference)],
+        vec![Box::new(InStep(rows)), Box::new(InStep(reference))],
         vec![Arc::new(count.clone())],
         settings,
     );
     running.expect("a program").wait().expect("it ends");
     let seconds = start.elapsed().as_secs_f64();
     assert_eq!(count.0.load(Ordering::Relaxed), ROWS, "each row is joined once");
-    let bytes = (memory("VmHWM:") - before) * 1024.0 * 1024.0 / ROWS as f64;
+    // The rows that were there before have become state: what is more than before is beyond them.
+    let beyond = |bytes: u64| bytes.saturating_sub(before) as f64 / ROWS as f64;
+    let (peak, state) = (beyond(memory("VmHWM:")), beyond(AT_LAST.load(Ordering::Relaxed)));
     let rate = ROWS as f64 / seconds / 1e6;
-    let text =
-        format!("| {workers} | {rate:.2} M rows/s | {bytes:.0} bytes of peak memory a row of 16 bytes |\n");
+    let text = format!("| {workers} | {rate:.2} | {state:.0} | {peak:.0} |\n");
     std::io::stdout().write_all(text.as_bytes()).expect("a standard output");
 }
 
@@ -159,9 +192,14 @@ fn main() {
     match arguments.first().and_then(|workers| workers.parse().ok()) {
         Some(workers) => run(workers),
         None => {
+            let head =
+                "| workers | M rows/s | state, bytes a row beyond its 16 | at most |\n|---|---|---|---|\n";
+            std::io::stdout().write_all(head.as_bytes()).expect("a standard output");
             for workers in ["1", "2"] {
                 let this = std::env::current_exe().expect("this program");
-                std::process::Command::new(this).arg(workers).status().expect("it runs");
+                // Memory that is free is given back at once, so that what is in use can be seen.
+                let mut child = std::process::Command::new(this);
+                child.arg(workers).env("MIMALLOC_PURGE_DELAY", "0").status().expect("it runs");
             }
         }
     }

@@ -18,7 +18,7 @@ use timely::progress::frontier::MutableAntichain;
 use super::frame::{Frame, Part};
 use super::render::{RoutedInput, routed};
 use crate::batch::Batch;
-use crate::changelog::{ChangelogOperator, Failure, Index, Inputs, Row, RowCodec, Rows, encode_keys};
+use crate::changelog::{ChangelogOperator, Failure, Index, Inputs, Row, RowCodec, Rows, encode_keys, index};
 use crate::control::Control;
 use crate::error::Result;
 use crate::plan::Origin;
@@ -88,7 +88,7 @@ impl<'scope> Inputs<'scope> for Shared<'_, 'scope> {
         };
         let pairs: Stream<'scope, Epoch, Updates<(Row, Row)>> =
             encoded(input.stream.clone(), encode, self.control);
-        let index = pairs.as_collection().arrange_by_key();
+        let index = index::index(pairs.as_collection());
         self.arrangements.indexes.insert(place, index.clone());
         Ok(index)
     }

@@ -16,10 +16,10 @@ use lineshaft_engine::changelog::{Row, RowCodec};
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
 use lineshaft_engine::time::EpochHeader;
 
-use super::top_k::{GroupCodec, Ordered, Ranking, TopKOptions, finished, rank_codec, ranked};
+use super::top_k::{GroupCodec, Ranking, TopKOptions, finished, parts, rank_codec, ranked};
 
-/// The rows of a group that are among the first, each with how often it came.
-type Group = BTreeMap<Ordered, isize>;
+/// The rows of a group that are among the first, each in its order and with how often it came.
+type Group = BTreeMap<Row, isize>;
 
 /// `ORDER BY order LIMIT limit` per group, of rows that are only added.
 #[derive(Debug)]
@@ -69,8 +69,8 @@ impl FirstRows {
     }
 }
 
-fn rows(group: &Group) -> Vec<(&Ordered, isize)> {
-    group.iter().map(|(row, count)| (row, *count)).collect()
+fn rows(group: &Group) -> Vec<(&[u8], isize)> {
+    group.iter().map(|(row, count)| (row.as_slice(), *count)).collect()
 }
 
 /// The rows that a group gives, each with how often.
@@ -87,8 +87,9 @@ fn given(group: &Group, options: &TopKOptions, ranks: &RowCodec) -> BTreeMap<Row
 fn prune(group: &mut Group, options: &TopKOptions) {
     let limit = u64::try_from(options.limit).unwrap_or(u64::MAX);
     let (mut seen, mut rank, mut before): (u64, u64, Option<Row>) = (0, 0, None);
-    group.retain(|(order, _), count| {
-        let is_new = before.as_ref() != Some(order);
+    group.retain(|row, count| {
+        let (order, _) = parts(row);
+        let is_new = before.as_deref() != Some(order);
         rank = match options.ranking {
             Ranking::RowNumber => seen + 1,
             Ranking::Rank if is_new => seen + 1,
@@ -96,7 +97,7 @@ fn prune(group: &mut Group, options: &TopKOptions) {
             Ranking::Rank | Ranking::DenseRank => rank,
         };
         if is_new {
-            before = Some(order.clone());
+            before = Some(order.to_vec());
         }
         seen += u64::try_from(*count).unwrap_or(0);
         rank <= limit
@@ -136,7 +137,7 @@ impl Operator for FirstRows {
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         let rows = || self.groups.values().flatten();
-        let mut columns = self.codec.decode(rows().map(|((_, row), _)| row.as_slice()))?;
+        let mut columns = self.codec.decode(rows().map(|(row, _)| parts(row).1))?;
         let counts = rows().map(|(_, count)| i64::try_from(*count).unwrap_or(i64::MAX));
         let counts: ArrayRef = Arc::new(Int64Array::from_iter_values(counts));
         columns.push(counts);

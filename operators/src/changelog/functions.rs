@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::Result;
+use lineshaft_engine::changelog::index::{self, index, reduced};
 use lineshaft_engine::changelog::{ChangelogOperator, Inputs, Row, RowCodec, Rows};
 use lineshaft_engine::expression::RowsFunction;
 
@@ -46,25 +47,25 @@ impl ChangelogOperator for PartitionFunctions {
         let (options, failure) = (self.options.clone(), inputs.failure());
         let rows = keyed(inputs.rows(0)?, &options.input, &options.partition, Arc::clone(&failure))?;
         let (decoder, encoder) = (RowCodec::new(&options.input)?, RowCodec::new(&options.schema)?);
-        let computed = rows.reduce(move |_, rows: &[(&Row, isize)], output: &mut Vec<(Row, isize)>| {
+        let computed = reduced(index(rows), "functions", move |rows, output| {
             match compute(rows, &options, &decoder, &encoder) {
                 Ok(rows) => output.extend(rows.into_iter().map(|row| (row, 1))),
                 Err(error) => failure(error),
             }
         });
-        Ok(computed.map(|(_, row)| row))
+        Ok(index::rows(computed))
     }
 }
 
 /// The rows of a partition with their results.
 fn compute(
-    rows: &[(&Row, isize)],
+    rows: &[(&[u8], isize)],
     options: &PartitionFunctionsOptions,
     decoder: &RowCodec,
     encoder: &RowCodec,
 ) -> Result<Vec<Row>> {
     let times = |weight: isize| usize::try_from(weight).unwrap_or(0);
-    let all = rows.iter().flat_map(|(row, weight)| std::iter::repeat_n(row.as_slice(), times(*weight)));
+    let all = rows.iter().flat_map(|(row, weight)| std::iter::repeat_n(*row, times(*weight)));
     let all: Vec<&[u8]> = all.collect();
     let count = RecordBatchOptions::new().with_row_count(Some(all.len()));
     let columns = decoder.decode(all)?;

@@ -8,11 +8,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use differential_dataflow::VecCollection;
 use differential_dataflow::lattice::Lattice;
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
+use differential_dataflow::{Data, VecCollection};
 use lineshaft_engine::Result;
+use lineshaft_engine::changelog::index::{self, Keys, distinct_keys, keys_of};
 use lineshaft_engine::changelog::{ChangelogOperator, Failure, Index, Inputs, Row, Rows, with_nulls};
 use lineshaft_engine::expression::Expression;
 use timely::progress::Timestamp;
@@ -83,9 +82,6 @@ fn both(schemas: &[SchemaRef; 2]) -> SchemaRef {
     Arc::new(Schema::new(named.collect::<Vec<_>>()))
 }
 
-type Pairs<'scope, T> = VecCollection<'scope, T, (Row, Row), isize>;
-type Keys<'scope, T> = Arranged<'scope, TraceAgent<ValSpine<Row, (), T, isize>>>;
-
 /// Joins two sides that are arranged by their keys.
 pub(super) fn join<'scope, T>(
     left: Index<'scope, T>,
@@ -100,26 +96,28 @@ where
     if options.is_not_in {
         return Ok(not_in(left, right));
     }
-    let matched = match (&options.residual, options.kind) {
-        (None, Semi | Anti) => None,
-        _ => Some(pairs(left.clone(), right.clone(), options, failure)?),
+    let equal_nulls = options.null_equals_null;
+    // Which row of a side has met one is known from the pairs if more than the key decides.
+    let pairs = match &options.residual {
+        None => None,
+        Some(residual) => {
+            let pairs = met(&left, &right, equal_nulls, |left, right| (left.to_vec(), right.to_vec()));
+            let glued = |(left, right): &(Row, Row)| [left.as_slice(), right.as_slice()].concat();
+            Some(filter(pairs, &both(&options.schemas), Arc::clone(residual), glued, failure)?)
+        }
     };
-    let glued = |pairs: &Pairs<'scope, T>| {
-        pairs.clone().map(|(left, right)| {
-            let mut row = left;
+    let glued = || match &pairs {
+        None => met(&left, &right, equal_nulls, |left, right| [left, right].concat()),
+        Some(pairs) => pairs.clone().map(|(mut row, right)| {
             row.extend_from_slice(&right);
             row
-        })
+        }),
     };
-    let with = |side: Side| match (&options.residual, &matched) {
-        (Some(_), Some(pairs)) => match side {
-            Side::Left => among(rows(&left), pairs.clone().map(|(left, _)| left)),
-            Side::Right => among(rows(&right), pairs.clone().map(|(_, right)| right)),
-        },
-        _ => match side {
-            Side::Left => with_partner(&left, keys(&right, options.null_equals_null)),
-            Side::Right => with_partner(&right, keys(&left, options.null_equals_null)),
-        },
+    let with = |side: Side| match (&pairs, side) {
+        (Some(pairs), Side::Left) => among(rows(&left), pairs.clone().map(|(left, _)| left)),
+        (Some(pairs), Side::Right) => among(rows(&right), pairs.clone().map(|(_, right)| right)),
+        (None, Side::Left) => with_partner(&left, keys(&right, equal_nulls)),
+        (None, Side::Right) => with_partner(&right, keys(&left, equal_nulls)),
     };
     let without = |side: Side| match side {
         Side::Left => rows(&left).concat(with(side).negate()),
@@ -140,14 +138,13 @@ where
             padded
         })
     };
-    Ok(match (options.kind, &matched) {
-        (Semi, _) => with(Side::Left),
-        (Anti, _) => without(Side::Left),
-        (Inner, Some(pairs)) => glued(pairs),
-        (Left, Some(pairs)) => glued(pairs).concat(lonely_left()),
-        (Right, Some(pairs)) => glued(pairs).concat(lonely_right()),
-        (Full, Some(pairs)) => glued(pairs).concat(lonely_left()).concat(lonely_right()),
-        (Inner | Left | Right | Full, None) => unreachable!("pairs are made for all but semi and anti joins"),
+    Ok(match options.kind {
+        Semi => with(Side::Left),
+        Anti => without(Side::Left),
+        Inner => glued(),
+        Left => glued().concat(lonely_left()),
+        Right => glued().concat(lonely_right()),
+        Full => glued().concat(lonely_left()).concat(lonely_right()),
     })
 }
 
@@ -157,22 +154,19 @@ enum Side {
     Right,
 }
 
-fn pairs<'scope, T>(
-    left: Index<'scope, T>,
-    right: Index<'scope, T>,
-    options: &JoinOptions,
-    failure: Failure,
-) -> Result<Pairs<'scope, T>>
+/// What `made` makes of the rows of each pair with the same key.
+fn met<'scope, T, D: Data>(
+    left: &Index<'scope, T>,
+    right: &Index<'scope, T>,
+    equal_nulls: bool,
+    made: impl Fn(&[u8], &[u8]) -> D + 'static,
+) -> VecCollection<'scope, T, D, isize>
 where
     T: Timestamp + Lattice,
 {
-    let equal_nulls = options.null_equals_null;
-    let pairs = left.join_core(right, move |key, left, right| {
-        (equal_nulls || !with_nulls(key)).then(|| (left.clone(), right.clone()))
-    });
-    let Some(residual) = &options.residual else { return Ok(pairs) };
-    let glued = |(left, right): &(Row, Row)| [left.as_slice(), right.as_slice()].concat();
-    filter(pairs, &both(&options.schemas), Arc::clone(residual), glued, failure)
+    left.clone().join_core(right.clone(), move |key, left, right| {
+        (equal_nulls || !with_nulls(key)).then(|| made(left, right))
+    })
 }
 
 /// The keys that have a row, each once.
@@ -180,33 +174,21 @@ fn keys<'scope, T>(side: &Index<'scope, T>, equal_nulls: bool) -> Keys<'scope, T
 where
     T: Timestamp + Lattice,
 {
-    side.clone().reduce_abelian::<_, ValBuilder<_, _, _, _>, ValSpine<Row, (), T, isize>, _, _>(
-        "keys",
-        move |key, rows, output| {
-            let is_there = rows.iter().map(|(_, weight)| weight).sum::<isize>() > 0;
-            if is_there && (equal_nulls || !with_nulls(key)) {
-                output.push(((), 1));
-            }
-        },
-        |updates, key, changes| {
-            updates.clear();
-            updates.extend(changes.drain(..).map(|((), time, weight)| ((key.clone(), ()), time, weight)));
-        },
-    )
+    keys_of(side.clone(), move |key| equal_nulls || !with_nulls(key))
 }
 
 fn rows<'scope, T>(side: &Index<'scope, T>) -> Rows<'scope, T>
 where
     T: Timestamp + Lattice,
 {
-    side.clone().as_collection(|_, row| row.clone())
+    index::rows(side.clone())
 }
 
 fn with_partner<'scope, T>(side: &Index<'scope, T>, keys: Keys<'scope, T>) -> Rows<'scope, T>
 where
     T: Timestamp + Lattice,
 {
-    side.clone().join_core(keys, |_, row, ()| Some(row.clone()))
+    side.clone().join_core(keys, |_, row, ()| Some(row.to_vec()))
 }
 
 /// Those of `all` that are among `some`, as often as they are in `all`.
@@ -214,7 +196,7 @@ fn among<'scope, T>(all: Rows<'scope, T>, some: Rows<'scope, T>) -> Rows<'scope,
 where
     T: Timestamp + Lattice,
 {
-    all.map(|row| (row, ())).semijoin(some.distinct()).map(|(row, ())| row)
+    index::keys(all).join_core(distinct_keys(index::keys(some)), |row, (), ()| Some(row.to_vec()))
 }
 
 /// The left rows whose key is `NOT IN` the right keys.
@@ -224,12 +206,15 @@ where
 {
     let partners = with_partner(&left, keys(&right, false));
     let lonely = rows(&left).concat(partners.negate());
-    let null_left = left.flat_map_ref(|key, row| with_nulls(key).then(|| row.clone()));
+    let null_left = left.flat_map_ref(|key, row| with_nulls(key).then(|| row.to_vec()));
     let known_left = lonely.concat(null_left.clone().negate());
-    let any_right = right.clone().flat_map_ref(|_, _| Some(())).distinct();
-    let null_right = right.flat_map_ref(|key, _| with_nulls(key).then_some(())).distinct();
-    let unless = |rows: Rows<'scope, T>, is_there: VecCollection<'scope, T, (), isize>| {
-        rows.map(|row| ((), row)).antijoin(is_there).map(|((), row)| row)
+    // What is asked of all rows is asked of one key, the empty one.
+    let nothing = || Some(Row::new());
+    let any_right = right.clone().flat_map_ref(move |_, _| nothing());
+    let null_right = right.flat_map_ref(move |key, _| nothing().filter(|_| with_nulls(key)));
+    let unless = |rows: Rows<'scope, T>, is_there: Rows<'scope, T>| {
+        let all = index::index(rows.map(|row| (Row::new(), row)));
+        index::rows(all.clone()).concat(with_partner(&all, distinct_keys(index::keys(is_there))).negate())
     };
     unless(known_left, null_right).concat(unless(null_left, any_right))
 }

@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 use differential_dataflow::lattice::Lattice;
 use differential_dataflow::operators::iterate::Variable;
 use lineshaft_engine::Result;
+use lineshaft_engine::changelog::index::{distinct, index};
 use lineshaft_engine::changelog::{ChangelogOperator, Failure, Inputs, Rows};
 use lineshaft_engine::expression::Expression;
 use timely::order::Product;
@@ -84,7 +85,7 @@ impl ChangelogOperator for Recursion {
             let entered: Vec<_> = outer.into_iter().map(|rows| rows.enter(rounds)).collect();
             let step = rendered(&self.term, &found, &entered, &failure)?;
             let all = entered[0].clone().concat(step);
-            let all = if self.is_distinct { all.distinct() } else { all.consolidate() };
+            let all = if self.is_distinct { distinct(all) } else { all.consolidate() };
             variable.set(all.clone());
             Ok(all.leave(scope))
         })
@@ -113,7 +114,7 @@ where
         Term::Join { sides, options } => {
             let side = |side: usize| -> Result<_> {
                 let (schema, key) = (&options.schemas[side], &options.keys[side]);
-                Ok(keyed(render(&sides[side])?, schema, key, Arc::clone(failure))?.arrange_by_key())
+                Ok(index(keyed(render(&sides[side])?, schema, key, Arc::clone(failure))?))
             };
             join(side(0)?, side(1)?, options, Arc::clone(failure))
         }
@@ -122,6 +123,6 @@ where
             let first = terms.next().unwrap_or_else(|| Ok(found.clone()))?;
             terms.try_fold(first, |all, term| Ok(all.concat(term?)))
         }
-        Term::Distinct(from) => Ok(render(from)?.distinct()),
+        Term::Distinct(from) => Ok(distinct(render(from)?)),
     }
 }

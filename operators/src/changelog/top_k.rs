@@ -14,6 +14,7 @@ use arrow::row::SortField;
 use differential_dataflow::VecCollection;
 use differential_dataflow::lattice::Lattice;
 use lineshaft_engine::Result;
+use lineshaft_engine::changelog::index::{self, index, reduced};
 use lineshaft_engine::changelog::{ChangelogOperator, Failure, Inputs, Row, RowCodec, Rows};
 use lineshaft_engine::hash::hash_bytes;
 use timely::progress::Timestamp;
@@ -66,8 +67,20 @@ impl TopK {
     }
 }
 
-/// A row with the bytes of its order; they sort as the rows do.
-pub(super) type Ordered = (Row, Row);
+/// A row behind the bytes of its order, and how many these are: such values sort as the rows do, because no encoded row
+/// is the beginning of another.
+pub(super) fn ordered(mut order: Row, row: &[u8]) -> Row {
+    let length = u32::try_from(order.len()).unwrap_or(u32::MAX);
+    order.extend_from_slice(row);
+    order.extend_from_slice(&length.to_be_bytes());
+    order
+}
+
+/// The order and the row of such a value.
+pub(super) fn parts(ordered: &[u8]) -> (&[u8], &[u8]) {
+    let (both, length) = ordered.split_last_chunk().unwrap_or((&[], &[0; 4]));
+    both.split_at(u32::from_be_bytes(*length) as usize)
+}
 
 impl ChangelogOperator for TopK {
     fn render<'scope>(&self, inputs: &mut dyn Inputs<'scope>) -> Result<Rows<'scope>> {
@@ -84,36 +97,36 @@ where
     for buckets in STAGES.into_iter().filter(|buckets| *buckets > 1 && options.ranking == Ranking::RowNumber)
     {
         let most = isize::try_from(options.limit).unwrap_or(isize::MAX);
-        let spread = grouped.map(move |(group, ordered): (Row, Ordered)| {
-            let bucket = hash_bytes(&ordered.1) % buckets;
-            ((group, bucket), ordered)
+        let spread = grouped.map(move |(mut group, row)| {
+            group.extend_from_slice(&(hash_bytes(parts(&row).1) % buckets).to_be_bytes());
+            (group, row)
         });
-        let first = spread.reduce(move |_, rows: &[(&Ordered, isize)], output| {
+        let first = reduced(index(spread), "first rows", move |rows, output| {
             let mut left = most;
-            for (ordered, weight) in rows.iter().filter(|(_, weight)| *weight > 0) {
-                output.push(((*ordered).clone(), left.min(*weight)));
+            for (row, weight) in rows.iter().filter(|(_, weight)| *weight > 0) {
+                output.push((row.to_vec(), left.min(*weight)));
                 left -= *weight;
                 if left <= 0 {
                     break;
                 }
             }
         });
-        grouped = first.map(|((group, _), ordered)| (group, ordered));
+        grouped = first.as_collection(|group, row| (group[..group.len() - 8].to_vec(), row.to_vec()));
     }
     let number = rank_codec()?;
-    let numbered = grouped.reduce(move |_, rows: &[(&Ordered, isize)], output| {
+    let numbered = reduced(index(grouped), "top-k", move |rows, output| {
         for (row, rank, weight) in ranked(rows, &options) {
             output.push((finished(row, rank, &options, &number), weight));
         }
     });
-    Ok(numbered.map(|(_, row)| row))
+    Ok(index::rows(numbered))
 }
 
 fn by_group<'scope, T>(
     rows: Rows<'scope, T>,
     options: &TopKOptions,
     failure: Failure,
-) -> Result<VecCollection<'scope, T, (Row, Ordered), isize>>
+) -> Result<VecCollection<'scope, T, (Row, Row), isize>>
 where
     T: Timestamp + Lattice,
 {
@@ -146,7 +159,8 @@ impl GroupCodec {
         })
     }
 
-    pub(super) fn encode(&self, batch: &RecordBatch) -> Result<Vec<(Row, Ordered)>> {
+    /// The group of each row, and the row as [`ordered`] gives it.
+    pub(super) fn encode(&self, batch: &RecordBatch) -> Result<Vec<(Row, Row)>> {
         let columns = |places: &[usize]| -> Vec<ArrayRef> {
             places.iter().map(|column| Arc::clone(batch.column(*column))).collect()
         };
@@ -154,7 +168,8 @@ impl GroupCodec {
         let groups = self.groups.encode(&columns(&self.partition), count)?;
         let orders = self.orders.encode(&columns(&self.order), count)?;
         let rows = self.all.encode(batch.columns(), count)?;
-        Ok(groups.into_iter().zip(orders.into_iter().zip(rows)).collect())
+        let rows = orders.into_iter().zip(rows).map(|(order, row)| ordered(order, &row));
+        Ok(groups.into_iter().zip(rows).collect())
     }
 
     /// The columns of rows, without those of the group and the order.
@@ -169,11 +184,12 @@ pub(super) fn rank_codec() -> Result<RowCodec> {
 }
 
 /// The rows that are kept, each with its number, and how many there are of it.
-pub(super) fn ranked<'a>(rows: &[(&'a Ordered, isize)], options: &TopKOptions) -> Vec<(&'a Row, u64, isize)> {
-    let (mut kept, mut seen, mut rank, mut before): (Vec<_>, u64, u64, Option<&Row>) =
+pub(super) fn ranked<'a>(rows: &[(&'a [u8], isize)], options: &TopKOptions) -> Vec<(&'a [u8], u64, isize)> {
+    let (mut kept, mut seen, mut rank, mut before): (Vec<_>, u64, u64, Option<&[u8]>) =
         (Vec::new(), 0, 0, None);
     let (skip, limit) = (options.skip as u64, options.limit as u64);
-    for ((order, row), weight) in rows.iter().filter(|(_, weight)| *weight > 0) {
+    for (ordered, weight) in rows.iter().filter(|(_, weight)| *weight > 0) {
+        let (order, row) = parts(ordered);
         let is_new = before != Some(order);
         before = Some(order);
         match options.ranking {
@@ -203,8 +219,8 @@ pub(super) fn ranked<'a>(rows: &[(&'a Ordered, isize)], options: &TopKOptions) -
     kept
 }
 
-pub(super) fn finished(row: &Row, rank: u64, options: &TopKOptions, codec: &RowCodec) -> Row {
-    let mut row = row.clone();
+pub(super) fn finished(row: &[u8], rank: u64, options: &TopKOptions, codec: &RowCodec) -> Row {
+    let mut row = row.to_vec();
     if options.with_rank {
         let rank: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![rank]));
         let rank = codec.encode(&[rank], 1).expect("a number can be encoded");
