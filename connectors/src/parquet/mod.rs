@@ -15,6 +15,7 @@ use lineshaft_engine::sink::SinkFactory;
 
 pub use options::OPTIONS;
 use options::ParquetOptions;
+pub(crate) use partition::{NULL_VALUE, unescaped};
 
 /// What is wrong with the options of a sink; opens nothing.
 pub fn check(declaration: &SinkDeclaration) -> Vec<OptionError> {

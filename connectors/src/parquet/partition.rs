@@ -14,7 +14,7 @@ use crate::format::rows::texts;
 use crate::options::suggestion;
 
 /// The value of NULL in the name of a folder, as Hive has it.
-const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
+pub(crate) const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// How rows are spread over folders.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +149,21 @@ fn escaped(text: &str) -> String {
     name
 }
 
+/// The text that was escaped so. What is no escape stays as it is.
+pub(crate) fn unescaped(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = code
+            .filter(|digits| *first == b'%' && !digits.starts_with('+'))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -209,5 +224,14 @@ mod tests {
                 .message
                 .contains("needs a TIMESTAMP column")
         );
+    }
+
+    #[test]
+    fn what_is_escaped_comes_back() {
+        for text in ["a/../b", "50 %", ".hidden", "müller", "a=b", ""] {
+            assert_eq!(unescaped(&escaped(text)), text);
+        }
+        assert_eq!(unescaped("100%"), "100%");
+        assert_eq!(unescaped("%+1"), "%+1");
     }
 }

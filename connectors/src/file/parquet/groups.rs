@@ -10,6 +10,8 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
 use super::convert::convert;
+use super::rows::Place;
+use crate::format::layout::ColumnSpec;
 use crate::format::timestamp::TimestampFormat;
 
 /// One entry per row group: whether it is to be read.
@@ -17,6 +19,7 @@ pub(super) fn wanted_groups(
     declaration: &SourceDeclaration,
     timestamp: &TimestampFormat,
     metadata: &ArrowReaderMetadata,
+    columns: &[(ColumnSpec, Place)],
 ) -> Vec<bool> {
     let count = metadata.metadata().num_row_groups();
     if declaration.wanted.is_empty() {
@@ -27,8 +30,13 @@ pub(super) fn wanted_groups(
         let mut possible = vec![true; count];
         for condition in conditions {
             // What the connector gives is not what the file has under that name.
-            let is_given = declaration.metadata.contains(&condition.column);
-            let met = met(condition, &declaration.schema, timestamp, metadata).filter(|_| !is_given);
+            if declaration.metadata.contains(&condition.column) {
+                continue;
+            }
+            let met = match folder(condition, &declaration.schema, columns) {
+                Some(value) => met_by(condition, value, value).map(|met| vec![met[0]; count]),
+                None => met(condition, &declaration.schema, timestamp, metadata),
+            };
             for (possible, met) in possible.iter_mut().zip(met.into_iter().flatten()) {
                 *possible &= met;
             }
@@ -36,6 +44,19 @@ pub(super) fn wanted_groups(
         wanted.iter_mut().zip(possible).for_each(|(wanted, possible)| *wanted |= possible);
     }
     wanted
+}
+
+/// The value of the column of a condition, if it stands in the name of the folder.
+fn folder<'a>(
+    condition: &Condition,
+    schema: &SchemaRef,
+    columns: &'a [(ColumnSpec, Place)],
+) -> Option<&'a ArrayRef> {
+    let name = schema.field(condition.column).name();
+    columns.iter().find_map(|(spec, place)| match place {
+        Place::Folder(value) if spec.field.name() == name => Some(value),
+        _ => None,
+    })
 }
 
 /// For each row group whether a row of it may meet the condition; `None` if the statistics do not tell.
@@ -46,7 +67,6 @@ fn met(
     metadata: &ArrowReaderMetadata,
 ) -> Option<Vec<bool>> {
     let field = schema.field(condition.column);
-    let value = Scalar::new(Arc::clone(&condition.value));
     let found = metadata.schema().field_with_name(field.name()).ok()?;
     let declared = condition.value.data_type();
     if !has_order(found.data_type(), declared) {
@@ -58,17 +78,23 @@ fn met(
     let bound = |array: ArrayRef| convert(&array, declared, timestamp).ok();
     let (least, largest) =
         (bound(statistics.row_group_mins(groups).ok()?)?, bound(statistics.row_group_maxes(groups).ok()?)?);
+    met_by(condition, &least, &largest)
+}
+
+/// Whether something between the least and the largest value may meet the condition; if these are not known, it may.
+fn met_by(condition: &Condition, least: &ArrayRef, largest: &ArrayRef) -> Option<Vec<bool>> {
+    let value = Scalar::new(Arc::clone(&condition.value));
     let may = |met: Result<BooleanArray, _>| {
         let met: BooleanArray = met.ok()?;
         Some((0..met.len()).map(|group| met.is_null(group) || met.value(group)).collect::<Vec<bool>>())
     };
     match condition.comparison {
-        Comparison::Less => may(lt(&least, &value)),
-        Comparison::LessOrEqual => may(lt_eq(&least, &value)),
-        Comparison::GreaterOrEqual => may(gt_eq(&largest, &value)),
-        Comparison::Greater => may(gt(&largest, &value)),
+        Comparison::Less => may(lt(least, &value)),
+        Comparison::LessOrEqual => may(lt_eq(least, &value)),
+        Comparison::GreaterOrEqual => may(gt_eq(largest, &value)),
+        Comparison::Greater => may(gt(largest, &value)),
         Comparison::Equal => {
-            let (above, below) = (may(lt_eq(&least, &value))?, may(gt_eq(&largest, &value))?);
+            let (above, below) = (may(lt_eq(least, &value))?, may(gt_eq(largest, &value))?);
             Some(above.into_iter().zip(below).map(|(above, below)| above && below).collect())
         }
     }

@@ -1,10 +1,12 @@
 //! Parquet files: a chunk is a part of a row group, which a worker reads and decodes itself, needed columns only.
 //!
 //! The footer of each file is read once; row groups that by their statistics have no row that the program wants (its
-//! conditions on columns, or the span of a backfill) are not read. Types that differ from the declared ones are cast where every value has its
+//! conditions on columns, or the span of a backfill) are not read. A column that the file has not may stand in the name of
+//! its folder (`line=a/part-0.parquet`), and a file whose folder does not meet a condition is not read either. Types that differ from the declared ones are cast where every value has its
 //! place: whole numbers to wider ones and to `TIMESTAMP` (by `timestamp_format`), floats to `DOUBLE`, any text to `TEXT`.
 
 mod convert;
+mod folders;
 mod groups;
 mod rows;
 
@@ -30,7 +32,7 @@ use super::options::{FileOptions, unreadable};
 use crate::format::layout::{ColumnSpec, Layout};
 use convert::{convert, fits};
 use groups::wanted_groups;
-use rows::{Batches, Shape};
+use rows::{Batches, Place, Shape};
 
 /// Rows of a batch; each batch is an epoch.
 const BATCH_ROWS: usize = 32_768;
@@ -56,8 +58,8 @@ struct ParquetFile {
     metadata: ArrowReaderMetadata,
     /// The columns to read.
     mask: ProjectionMask,
-    /// For each needed column of the record its place among the columns that are read; `None` if the file has it not.
-    places: Vec<(ColumnSpec, Option<usize>)>,
+    /// Each needed column of the record; a place in the file is one among the columns that are read.
+    places: Vec<(ColumnSpec, Place)>,
     pieces: Vec<Piece>,
 }
 
@@ -121,12 +123,15 @@ impl ParquetFile {
             one(error.help("the file is truncated or of another format; copy it again or set format"))
         })?;
         let columns = columns(&path, layout, &metadata)?;
-        let mut roots: Vec<usize> =
-            columns.iter().filter_map(|(spec, root)| spec.output.and(*root)).collect();
+        let needed = columns.iter().filter(|(spec, _)| spec.output.is_some());
+        let mut roots: Vec<usize> = needed.filter_map(|(_, place)| place.root()).collect();
         roots.sort_unstable();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
-        let place = |root: Option<usize>| root.and_then(|root| roots.binary_search(&root).ok());
-        let wanted = wanted_groups(declaration, &layout.timestamp, &metadata);
+        let among_read = |place: Place| match place {
+            Place::File(root) => roots.binary_search(&root).map_or(Place::Nowhere, Place::File),
+            other => other,
+        };
+        let wanted = wanted_groups(declaration, &layout.timestamp, &metadata, &columns);
         let pieces = pieces(&metadata, &spans(layout, &columns, &metadata), &wanted);
         Ok(Self {
             name: shown(&path),
@@ -134,7 +139,7 @@ impl ParquetFile {
             places: columns
                 .into_iter()
                 .filter(|(spec, _)| spec.output.is_some())
-                .map(|(spec, root)| (spec, place(root)))
+                .map(|(spec, place)| (spec, among_read(place)))
                 .collect(),
             path,
             metadata,
@@ -227,18 +232,31 @@ fn pieces(metadata: &ArrowReaderMetadata, spans: &[Span], wanted: &[bool]) -> Ve
     pieces.collect()
 }
 
-/// The column of the file for each declared one, by name.
+/// Where each declared column is, by its name.
 fn columns(
     path: &Path,
     layout: &Layout,
     metadata: &ArrowReaderMetadata,
-) -> Result<Vec<(ColumnSpec, Option<usize>)>, Vec<OptionError>> {
+) -> Result<Vec<(ColumnSpec, Place)>, Vec<OptionError>> {
     let fields = metadata.schema().fields();
     let mut errors = Vec::new();
     let mut columns = Vec::new();
     for spec in &layout.columns {
         let name = spec.field.name();
         let found = fields.iter().position(|field| field.name() == name);
+        if found.is_none() {
+            match folders::value(path, &spec.field, &layout.timestamp) {
+                Ok(None) => {}
+                Ok(Some(value)) => {
+                    columns.push((spec.clone(), Place::Folder(value)));
+                    continue;
+                }
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            }
+        }
         match found.map(|at| fields[at].data_type()) {
             Some(data_type) if !fits(data_type, spec.field.data_type(), &layout.timestamp) => {
                 let message = format!(
@@ -262,19 +280,15 @@ fn columns(
             None => tracing::warn!("{} has no column {name:?}: it is NULL", path.display()),
             Some(_) => {}
         }
-        columns.push((spec.clone(), found));
+        columns.push((spec.clone(), found.map_or(Place::Nowhere, Place::File)));
     }
     if errors.is_empty() { Ok(columns) } else { Err(errors) }
 }
 
 /// The spans of event time of the row groups.
-fn spans(
-    layout: &Layout,
-    columns: &[(ColumnSpec, Option<usize>)],
-    metadata: &ArrowReaderMetadata,
-) -> Vec<Span> {
+fn spans(layout: &Layout, columns: &[(ColumnSpec, Place)], metadata: &ArrowReaderMetadata) -> Vec<Span> {
     let groups = metadata.metadata().row_groups();
-    let column = columns.iter().find(|(spec, root)| spec.is_event_time && root.is_some());
+    let column = columns.iter().find(|(spec, place)| spec.is_event_time && place.root().is_some());
     let statistics = column.and_then(|(spec, _)| {
         let converter =
             StatisticsConverter::try_new(spec.field.name(), metadata.schema(), metadata.parquet_schema())
@@ -373,8 +387,10 @@ impl Decoder for ParquetDecoder {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        Float32Array, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampNanosecondArray,
+        Float32Array, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray,
+        TimestampNanosecondArray,
     };
+    use lineshaft_engine::declaration::{Comparison, Condition};
     use lineshaft_engine::source::ChunkSender;
     use parquet::arrow::ArrowWriter;
     use parquet::file::properties::WriterProperties;
@@ -493,6 +509,31 @@ mod tests {
             let (chunks, _) = run(crate::file::source(&declaration).unwrap());
             assert_eq!(chunks[0].1, expected);
         }
+    }
+
+    #[test]
+    fn columns_of_folders_have_their_value_and_files_in_others_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, n) in [("line=a/day=1", 1), ("line=b/day=1", 2), ("line=a/day=2", 3)] {
+            let place = folder.path().join(place);
+            std::fs::create_dir_all(&place).unwrap();
+            write(&place.join("part.parquet"), vec![("n", seconds(&[n, n + 10]))], 10);
+        }
+        let read = |column: usize, comparison, value: ArrayRef| {
+            let mut declaration = declaration("n BIGINT, line TEXT, day INT");
+            declaration.folder = folder.path().to_owned();
+            declaration.options.extend([("path".into(), ".".into()), ("format".into(), "parquet".into())]);
+            declaration.wanted = vec![vec![Condition { column, comparison, value }]];
+            let (chunks, _) = run(crate::file::source(&declaration).unwrap());
+            chunks.into_iter().flat_map(|(_, rows)| rows).collect::<Vec<_>>()
+        };
+        let of_a = read(1, Comparison::Equal, Arc::new(StringArray::from(vec!["a"])));
+        assert_eq!(of_a, ["1|a|1", "11|a|1", "3|a|2", "13|a|2"]);
+        let first_day = read(2, Comparison::Less, Arc::new(Int32Array::from(vec![2])));
+        assert_eq!(first_day, ["1|a|1", "11|a|1", "2|b|1", "12|b|1"]);
+        assert_eq!(read(1, Comparison::Equal, Arc::new(StringArray::from(vec!["c"]))), [""; 0]);
+        let error = source(folder.path(), "n BIGINT, line INT", &[("format", "parquet")]).err().unwrap();
+        assert!(error[0].message.contains("the folder \"line=a\""), "{error:?}");
     }
 
     #[test]

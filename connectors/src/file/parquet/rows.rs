@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
 };
-use arrow::compute::{cast, filter_record_batch};
+use arrow::compute::{cast, filter_record_batch, take};
 use arrow::error::ArrowError;
 use lineshaft_engine::source::{Decoded, Rejected};
 use lineshaft_engine::time::EventTime;
@@ -23,10 +23,31 @@ pub(super) struct Batches {
     pub(super) shape: Shape,
 }
 
+/// Where the values of a column are.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In this column of the file.
+    File(usize),
+    /// In the name of a folder: one value of the declared type for all rows.
+    Folder(ArrayRef),
+    /// Nowhere: it is NULL.
+    Nowhere,
+}
+
+impl Place {
+    /// The column of the file.
+    pub(super) fn root(&self) -> Option<usize> {
+        match self {
+            Self::File(root) => Some(*root),
+            Self::Folder(_) | Self::Nowhere => None,
+        }
+    }
+}
+
 /// How a batch of a file becomes a batch of the source.
 pub(super) struct Shape {
     pub(super) layout: Layout,
-    pub(super) places: Vec<(ColumnSpec, Option<usize>)>,
+    pub(super) places: Vec<(ColumnSpec, Place)>,
     pub(super) file: Arc<str>,
     pub(super) path: PathBuf,
     pub(super) received_at: EventTime,
@@ -52,13 +73,14 @@ impl Shape {
         for (spec, place) in &self.places {
             let data_type = spec.field.data_type();
             let array = match place {
-                Some(place) => {
+                Place::File(place) => {
                     let found = batch.column(*place);
                     let array = convert(found, data_type, &self.layout.timestamp)?;
                     bad.look(spec, found, &array);
                     array
                 }
-                None => arrow::array::new_null_array(data_type, rows),
+                Place::Folder(value) => take(value, &UInt32Array::from_value(0, rows), None)?,
+                Place::Nowhere => arrow::array::new_null_array(data_type, rows),
             };
             if let Some(output) = spec.output {
                 arrays[output] = Some(array);
