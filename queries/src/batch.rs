@@ -19,6 +19,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::FunctionRegistry;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::functions_nested::range::range_udf as range;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident, lit, when};
@@ -29,6 +30,7 @@ pub(crate) use sliding::with_frames;
 
 use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
+use crate::epoch::EpochOfDuration;
 use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, Resample, WindowKind};
 
@@ -309,6 +311,7 @@ pub async fn query(
     for function in crate::functions::scalars() {
         context.register_udf(function.as_ref().clone());
     }
+    context.state_ref().write().register_function_rewrite(Arc::new(EpochOfDuration))?;
     for (name, recorded) in history {
         add_schema(&context, name)?;
         let files = recorded.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
