@@ -170,6 +170,16 @@ fn an_ad_hoc_query_of_an_unknown_table_names_those_that_are_there() {
 }
 
 #[test]
+fn late_rows_are_a_table_by_either_name_even_if_there_are_none() {
+    let folder = folder();
+    lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);
+    for name in ["readings.late", "\"readings.late\""] {
+        let sql = format!("SELECT count(*) AS n FROM {name}");
+        assert_eq!(query(folder.path(), &sql, "data", "csv").out, "n\n0\n");
+    }
+}
+
+#[test]
 fn an_ad_hoc_query_joins_as_of() {
     let folder = folder();
     lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);

@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 
 use crate::checkpoint::{column, damaged};
 use crate::error::Result;
-use crate::hash::hash_rows;
+use crate::hash::{as_key, hash_rows};
 use crate::plan::DeduplicateRule;
 use crate::time::{EventTime, Watermark};
 
@@ -53,7 +53,7 @@ impl Deduplicator {
         rows: &RecordBatch,
         watermark: Watermark,
     ) -> Result<Option<BooleanArray>> {
-        let keys: Vec<ArrayRef> = self.rule.keys.iter().map(|key| Arc::clone(rows.column(*key))).collect();
+        let keys: Vec<ArrayRef> = self.rule.keys.iter().map(|key| as_key(rows.column(*key))).collect();
         let hashes = hash_rows(&keys, rows.num_rows())?;
         let encoded = self.converter.convert_columns(&keys)?;
         let times = rows.column(self.rule.time).as_primitive::<TimestampMicrosecondType>();

@@ -8,7 +8,8 @@ use arrow::array::{
 };
 use arrow::compute::take;
 use arrow::datatypes::{
-    ArrowNativeType, ArrowPrimitiveType, ByteArrayType, DataType, Int32Type, ToByteSlice,
+    ArrowNativeType, ArrowPrimitiveType, ByteArrayType, DataType, Float32Type, Float64Type, Int32Type,
+    ToByteSlice,
 };
 use arrow::row::{RowConverter, SortField};
 
@@ -31,6 +32,22 @@ fn mix(mut x: u64) -> u64 {
     x ^= x >> 33;
     x = x.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     x ^ (x >> 33)
+}
+
+/// A column as a key: floats that are equal get the same bits, so that 0.0 is -0.0, and NaN is NaN.
+pub fn as_key(column: &ArrayRef) -> ArrayRef {
+    // The sum of -0.0 and 0.0 is 0.0.
+    match column.data_type() {
+        DataType::Float32 => {
+            let one = |x: f32| if x.is_nan() { f32::NAN } else { x + 0.0 };
+            Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
+        }
+        DataType::Float64 => {
+            let one = |x: f64| if x.is_nan() { f64::NAN } else { x + 0.0 };
+            Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
+        }
+        _ => Arc::clone(column),
+    }
 }
 
 /// One hash per row over all `columns`. NULL hashes like nothing else; equal values of a type hash equally.
@@ -64,6 +81,7 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
             }
         }
         data_type if data_type.is_primitive() => {
+            let column = as_key(column);
             let array = column.as_ref();
             downcast_primitive_array!(
                 array => primitive_column(array, hashes),
@@ -158,7 +176,7 @@ fn owner(hash: u64, workers: usize) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{DictionaryArray, StringArray};
+    use arrow::array::{DictionaryArray, Float64Array, StringArray};
 
     use super::*;
 
@@ -176,6 +194,14 @@ mod tests {
         assert_eq!(hash_rows(&[Arc::new(large)], 4).unwrap(), expected);
         assert_eq!(expected[0], expected[3]);
         assert_ne!(expected[0], expected[2]);
+    }
+
+    #[test]
+    fn equal_floats_hash_alike_whatever_their_bits() {
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, -f64::NAN, 1.0]));
+        let hashes = hash_rows(&[floats], 5).unwrap();
+        assert_eq!((hashes[0], hashes[2]), (hashes[1], hashes[3]));
+        assert_ne!(hashes[0], hashes[4]);
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub trait Source: Send {
     fn is_bounded(&self) -> bool;
 
     /// The partitions known at the start, such as files. A partition has a watermark of its own, and one that has
-    /// not been read yet holds the watermark of the source at its [`Partition::earliest`].
+    /// not been read yet holds the watermark of the source at its [`Partition::earliest`] less the disorder, or at its
+    /// [`Partition::rest`].
     fn partitions(&self) -> Vec<Partition> {
         vec![Partition::default()]
     }

@@ -49,12 +49,11 @@ pub(crate) struct SourceClock {
 /// How far a partition or key has come.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
-    /// The largest event time seen; for a partition not read yet, the least that it can have.
+    /// The largest event time seen; for a partition not read yet, that of its first row.
     largest: EventTime,
     /// Wall clock of its last row.
     seen_at: i64,
     ended: bool,
-    /// Event times of a partition not read yet are bounds, not rows: the disorder does not apply.
     started: bool,
     /// What is not read yet of a partition of a source that ends is not before it.
     rest: EventTime,
@@ -101,7 +100,9 @@ enum Fate {
 
 impl Progress {
     fn watermark(&self, disorder: i64) -> EventTime {
-        if self.started { self.largest.saturating_sub(disorder) } else { self.largest }
+        let reached = self.largest.saturating_sub(disorder);
+        // Of a partition not read yet a bound may be known that says more than its first row.
+        if self.started { reached } else { reached.max(self.rest) }
     }
 
     fn of_key(now: i64) -> Self {
@@ -534,13 +535,23 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_read_yet_holds_the_watermark_at_its_earliest_row() {
-        let file = |earliest: i64| Partition { earliest: Some(earliest * SECOND), ..Partition::default() };
+        let bound = |earliest: i64| Some(earliest * SECOND);
+        let file = |at: i64| Partition { earliest: bound(at), rest: bound(at), ..Partition::default() };
         let mut clock = SourceClock::new(Some(rule(vec![])), &[file(0), file(50)], true, 0);
         assert_eq!(late(&clock.stamp(rows(&[(100, "a")]), 0, 0).unwrap()), 0);
         assert_eq!(clock.watermark(0), Watermark(50 * SECOND));
         assert_eq!(late(&clock.stamp(rows(&[(50, "a"), (60, "a")]), 1, 0).unwrap()), 0);
         clock.end_partition(1);
         assert_eq!(clock.watermark(0), Watermark(98 * SECOND));
+    }
+
+    #[test]
+    fn in_a_file_of_which_only_the_first_row_is_known_others_may_be_before_it() {
+        let file = |first: i64| Partition { earliest: Some(first * SECOND), ..Partition::default() };
+        let mut clock = SourceClock::new(Some(rule(vec![])), &[file(0), file(50)], true, 0);
+        assert_eq!(late(&clock.stamp(rows(&[(100, "a")]), 0, 0).unwrap()), 0);
+        assert_eq!(clock.watermark(0), Watermark(48 * SECOND));
+        assert_eq!(late(&clock.stamp(rows(&[(50, "a"), (49, "a")]), 1, 0).unwrap()), 0);
     }
 
     #[test]

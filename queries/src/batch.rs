@@ -17,8 +17,9 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::cte_worktable::CteWorkTable;
-use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::FunctionRegistry;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::functions_nested::range::range_udf as range;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident, lit, when};
@@ -29,6 +30,7 @@ pub(crate) use sliding::with_frames;
 
 use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
+use crate::epoch::EpochOfDuration;
 use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, Resample, WindowKind};
 
@@ -309,6 +311,7 @@ pub async fn query(
     for function in crate::functions::scalars() {
         context.register_udf(function.as_ref().clone());
     }
+    context.state_ref().write().register_function_rewrite(Arc::new(EpochOfDuration))?;
     for (name, recorded) in history {
         add_schema(&context, name)?;
         let files = recorded.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
@@ -316,17 +319,12 @@ pub async fn query(
         if recorded.is_changelog {
             table = added_up(table)?;
         }
-        let table = table.into_view();
-        if name.contains('.') {
-            // Also as one name: "readings.late".
-            context.register_table(TableReference::bare(name.as_str()), Arc::clone(&table))?;
-        }
-        context.register_table(reference(name), table)?;
+        register(&context, name, table.into_view())?;
     }
     for (name, rows) in extra {
         add_schema(&context, &name)?;
-        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
-        context.register_table(reference(&name), Arc::new(table))?;
+        let table = Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?);
+        register(&context, &name, table)?;
     }
     let plan = sliding::with_sliding(ad_hoc::plan(&context, sql).await?)?;
     let frame = context.execute_logical_plan(plan).await?;
@@ -345,6 +343,15 @@ fn added_up(changes: DataFrame) -> Result<DataFrame> {
     let times = range().call(vec![lit(0_i64), ident(COUNT)]).alias(COUNT);
     let with_times = columns.iter().cloned().chain([times]).collect::<Vec<_>>();
     present.select(with_times)?.unnest_columns(&[COUNT])?.select(columns)
+}
+
+/// Adds a table; one with a dot in its name also as one name, `"readings.late"`.
+fn register(context: &SessionContext, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+    if name.contains('.') {
+        context.register_table(TableReference::bare(name), Arc::clone(&table))?;
+    }
+    context.register_table(reference(name), table)?;
+    Ok(())
 }
 
 /// `readings.late` is a table of schema `readings`.

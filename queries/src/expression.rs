@@ -11,8 +11,9 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, GroupsAccumulator};
+use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, ExprSchemable, GroupsAccumulator, lit};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -51,6 +52,29 @@ pub(crate) fn coerced(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionE
     Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
 }
 
+/// What is compared by its bits: of floats, 0.0 and -0.0 become one.
+pub(crate) fn as_key(expr: &Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    Ok(match expr.get_type(schema)? {
+        DataType::Float32 => expr.clone() + lit(0.0_f32),
+        DataType::Float64 => expr.clone() + lit(0.0_f64),
+        _ => expr.clone(),
+    })
+}
+
+/// The functions of `DISTINCT` values compare their bits.
+fn with_keys(call: &Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    let mut call = call.clone();
+    if let Expr::AggregateFunction(AggregateFunction { params, .. }) = &mut call
+        && params.distinct
+    {
+        let order = params.order_by.iter_mut().map(|order| &mut order.expr);
+        for expr in params.args.iter_mut().chain(order) {
+            *expr = as_key(expr, schema)?;
+        }
+    }
+    Ok(call)
+}
+
 fn wrap(
     physical: Arc<dyn PhysicalExpr>,
     schema: &arrow::datatypes::Schema,
@@ -70,8 +94,9 @@ pub fn aggregate(
     shared: &mut Arguments,
 ) -> Result<Arc<dyn Aggregate>, DataFusionError> {
     let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
+    let expr = with_keys(expr, schema)?;
     let lowered =
-        LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &context).build()?;
+        LoweredAggregateBuilder::new(&expr, schema, schema.as_arrow(), &properties, &context).build()?;
     let is_sorted = lowered.aggregate.order_sensitivity().hard_requires()
         && !lowered.order_bys.is_empty()
         && !sorts_itself(lowered.aggregate.fun());

@@ -21,6 +21,7 @@ mod can_fail;
 mod catalog;
 mod context;
 mod distinct_on;
+mod epoch;
 pub mod error;
 mod event_time;
 pub mod explain;

@@ -21,6 +21,8 @@ use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
+use crate::epoch::EpochOfDuration;
+
 /// Types made equal, constants folded, filters and columns pushed to where the rows come from.
 ///
 /// Left out are rules that assume a table of known extent (limits, empty relations) or that turn one aggregate into
@@ -67,7 +69,9 @@ fn run(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, plan: LogicalPlan) -> R
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }
 
-/// Types made equal, nothing else.
+/// Types made equal, and functions made ours.
 pub(crate) fn analyze(plan: LogicalPlan) -> Result<LogicalPlan> {
-    Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
+    let mut analyzer = Analyzer::new();
+    analyzer.add_function_rewrite(Arc::new(EpochOfDuration));
+    analyzer.execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
 }

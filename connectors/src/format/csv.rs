@@ -480,6 +480,14 @@ mod tests {
     }
 
     #[test]
+    fn a_decimal_with_more_digits_than_its_column_is_rounded() {
+        let text = b"1.005\n-1.009\n0.9949\n15e-3\n7\n99999999.99\n99999999.999\n";
+        let (rows, rejected) = read("d DECIMAL", &[], None, text);
+        assert_eq!(rows, ["1.01", "-1.01", "0.99", "0.02", "7.00", "99999999.99"]);
+        assert_eq!(rejected.len(), 1);
+    }
+
+    #[test]
     fn a_cut_at_any_place_keeps_records_whole() {
         let (csv, _) = csv(&declaration("name TEXT, n INT"));
         let bytes = b"a,1\n\"two\nlines \"\"x\"\"\",2\r\nb,3\n";

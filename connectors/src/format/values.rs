@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::kernels::cast_utils::parse_decimal;
-use arrow::datatypes::{DataType, Decimal128Type, FieldRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef};
 use lineshaft_engine::{Result, TIMESTAMP};
 
 use super::columns::{Column, Raw};
@@ -307,13 +307,15 @@ fn date(raw: Raw<'_>) -> Option<i32> {
     i32::try_from(date).ok()
 }
 
+/// A number with more digits than its column has is rounded, as a cast does.
 fn decimal(raw: Raw<'_>, precision: u8, scale: i8) -> Option<i128> {
-    match raw {
-        Raw::Field(text) | Raw::Number(text) => {
-            parse_decimal::<Decimal128Type>(std::str::from_utf8(text).ok()?.trim(), precision, scale).ok()
-        }
-        _ => None,
-    }
+    let (Raw::Field(text) | Raw::Number(text)) = raw else { return None };
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let parse = |precision, scale| parse_decimal::<Decimal128Type>(text, precision, scale).ok();
+    // One digit more says which way; a number that has no room for it is exact.
+    let Some(finer) = parse(DECIMAL128_MAX_PRECISION, scale + 1) else { return parse(precision, scale) };
+    let rounded = (finer + 5 * finer.signum()) / 10;
+    (rounded.unsigned_abs() < 10_u128.pow(precision.into())).then_some(rounded)
 }
 
 /// A text as it is; of JSON also numbers, booleans, arrays and objects, as JSON.

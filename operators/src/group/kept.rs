@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use lineshaft_engine::Result;
 use lineshaft_engine::expression::Aggregate;
+use lineshaft_engine::hash::as_key;
 
 use super::state::Additions;
 use crate::window::state::StateTable;
@@ -32,7 +33,8 @@ impl Kept {
 
     pub(super) fn add(&mut self, columns: &[ArrayRef], rows: &Additions<'_>) -> Result<()> {
         self.groups.resize_with(rows.total, Values::default);
-        let values = self.converter.convert_columns(columns)?;
+        let values: Vec<ArrayRef> = columns.iter().map(as_key).collect();
+        let values = self.converter.convert_columns(&values)?;
         for (row, (slot, weight)) in rows.slots.iter().zip(rows.weights).enumerate() {
             if self.skips_null && columns[0].is_null(row) {
                 continue;

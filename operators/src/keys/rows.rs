@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 use lineshaft_engine::Result;
+use lineshaft_engine::hash::as_key;
 
 use super::store::ByteKeys;
 
@@ -27,7 +28,7 @@ impl RowKeys {
     }
 
     pub(super) fn intern(&mut self, columns: &[ArrayRef], slots: &mut Vec<u32>) -> Result<()> {
-        let rows = self.converter.convert_columns(columns)?;
+        let rows = self.rows(columns)?;
         slots.reserve(rows.num_rows());
         for row in &rows {
             slots.push(self.keys.intern(row.as_ref())?);
@@ -36,9 +37,14 @@ impl RowKeys {
     }
 
     pub(super) fn find(&self, columns: &[ArrayRef], slots: &mut Vec<u32>) -> Result<()> {
-        let rows = self.converter.convert_columns(columns)?;
+        let rows = self.rows(columns)?;
         slots.extend(rows.iter().map(|row| self.keys.find(row.as_ref())));
         Ok(())
+    }
+
+    fn rows(&self, columns: &[ArrayRef]) -> Result<Rows> {
+        let columns: Vec<ArrayRef> = columns.iter().map(as_key).collect();
+        Ok(self.converter.convert_columns(&columns)?)
     }
 
     pub(super) fn columns(&self, slots: &[u32], types: &[DataType]) -> Result<Vec<ArrayRef>> {

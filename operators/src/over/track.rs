@@ -11,6 +11,7 @@ use std::ops::Range;
 use lineshaft_engine::expression::Moment;
 
 use super::pair::Pair;
+use crate::window::moments::order;
 
 /// What is kept of the values before a row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,13 +77,9 @@ impl Track {
         self.sums.push_back(sums);
     }
 
-    /// As in a window: a value that cannot be compared takes the place of all before it, and the next one its own.
     fn push_extreme(&mut self, value: Option<f64>, better: Ordering) {
         let Some(x) = value else { return };
-        let replaced = |(_, old): &(usize, f64)| match x.partial_cmp(old) {
-            Some(order) => order == better || order == Ordering::Equal,
-            None => true,
-        };
+        let replaced = |(_, old): &(usize, f64)| order(x, *old) == better || order(x, *old).is_eq();
         while self.extremes.back().is_some_and(replaced) {
             self.extremes.pop_back();
         }

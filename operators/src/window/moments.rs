@@ -3,8 +3,8 @@
 //! A query often asks for several of them (`avg`, `min`, `max`, `stddev` of one channel). Together they cost one pass
 //! over the rows, with the state of a group in one cache line, instead of a pass each.
 //!
-//! - NULL is left out. NaN is a value to count, sum, mean and extremes, as it is to DataFusion; the variance leaves it
-//!   out, as all functions of signals do.
+//! - NULL is left out. NaN is a value to count, sum and mean, and the greatest to extremes; the variance leaves it out, as
+//!   all functions of signals do.
 //! - Variance: shifted by the first value `k` of the group, `(S2 - S1^2 / n) / (n - 1)` with `S1 = sum(x - k)` and
 //!   `S2 = sum((x - k)^2)` (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance"). The shift
 //!   lies within the data, so next to nothing cancels.
@@ -53,10 +53,10 @@ impl Group {
         }
         self.count += 1;
         self.sum += x;
-        if replaces(x, self.min, Ordering::Less) {
+        if order(x, self.min).is_lt() {
             self.min = x;
         }
-        if replaces(x, self.max, Ordering::Greater) {
+        if order(x, self.max).is_gt() {
             self.max = x;
         }
         if x.is_nan() {
@@ -80,10 +80,10 @@ impl Group {
         self.count += other.count;
         self.nans += other.nans;
         self.sum += other.sum;
-        if replaces(other.min, self.min, Ordering::Less) {
+        if order(other.min, self.min).is_lt() {
             self.min = other.min;
         }
-        if replaces(other.max, self.max, Ordering::Greater) {
+        if order(other.max, self.max).is_gt() {
             self.max = other.max;
         }
         if is_first {
@@ -138,13 +138,10 @@ impl Group {
     }
 }
 
-/// As DataFusion does it: a value that cannot be compared replaces, too.
+/// NaN is the greatest number, as it is to `ORDER BY`.
 #[inline]
-fn replaces(new: f64, old: f64, if_it_is: Ordering) -> bool {
-    match new.partial_cmp(&old) {
-        Some(order) => order == if_it_is,
-        None => true,
-    }
+pub(crate) fn order(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
@@ -301,6 +298,14 @@ mod tests {
         for (whole, merged) in shown(&whole).iter().zip(shown(&merged)) {
             let (whole, merged): (f64, f64) = (whole.parse().unwrap(), merged.parse().unwrap());
             assert!((whole - merged).abs() <= 1e-9 * whole.abs(), "{whole} {merged}");
+        }
+    }
+
+    #[test]
+    fn nan_is_the_greatest_number_wherever_it_stands() {
+        for values in [[f64::NAN, 1.0, 3.0], [1.0, -f64::NAN, 3.0], [1.0, 3.0, f64::NAN]] {
+            let shown = shown(&of(&values.map(Some)));
+            assert_eq!((shown[3].as_str(), shown[4].as_str()), ("1.0", "NaN"));
         }
     }
 

@@ -5,6 +5,7 @@
 //!    |-- rms(x)         aggregate over a group, window or OVER frame: aggregate.rs
 //!    |                    sums per group (running.rs) or all samples per group (collected.rs)
 //!    '-- rms(waveform)  one value per row of an array column: array.rs
+//! extreme.rs    `min` and `max`
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
 //! ```
@@ -22,6 +23,7 @@ mod aggregate_tests;
 mod array;
 mod collected;
 mod distribution;
+mod extreme;
 mod feature;
 mod form;
 mod order;
@@ -65,9 +67,10 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
 });
 
 /// The aggregates. Where DataFusion has one of the same name (`stddev`, `median`), ours takes its place: it leaves out
-/// NaN as all the others do.
+/// NaN as all the others do. `min` and `max` are ours, too.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    ENTRIES.iter().map(|entry| Arc::clone(&entry.aggregate)).collect()
+    let features = ENTRIES.iter().map(|entry| Arc::clone(&entry.aggregate));
+    features.chain(extreme::extremes()).collect()
 }
 
 /// The functions of arrays, by the names that [`array_form`] gives.

@@ -20,7 +20,7 @@ use lineshaft_operators::changelog::operations::{ChangeRows, Upserts, with_opera
 use lineshaft_operators::changelog::top_k::{Ranking, TopK, TopKOptions};
 use lineshaft_operators::changelog::upsert::Upsert;
 
-use super::join::Side;
+use super::join::{Side, as_keys};
 use super::{Lowering, Result};
 use crate::error::QueryError;
 use crate::event_time::{common_partition, instant};
@@ -135,6 +135,7 @@ impl Lowering<'_> {
             plans.swap(0, 1);
             keys.swap(0, 1);
         }
+        let keys = [as_keys(plans[0], &keys[0])?, as_keys(plans[1], &keys[1])?];
         let sides = [self.side(plans[0], &keys[0])?, self.side(plans[1], &keys[1])?];
         let options = self.join_options(join, kind, plans, &sides)?;
         let joined = joined_schema(&options);
@@ -289,8 +290,8 @@ impl Lowering<'_> {
         let Some((ranking, partition, order)) = ranking_of(window) else {
             return Err(super::internal("a window that is no ranking"));
         };
-        let keys: Vec<Expr> =
-            partition.iter().cloned().chain(order.iter().map(|order| order.expr.clone())).collect();
+        let mut keys = as_keys(&window.input, partition)?;
+        keys.extend(order.iter().map(|order| order.expr.clone()));
         let side = self.side(&window.input, &keys)?;
         let (groups, orders) = side.keys.split_at(partition.len());
         let schema = self.plan.schema(side.origin);

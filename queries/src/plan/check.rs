@@ -7,7 +7,25 @@ use super::prune::Readers;
 use super::wanted::Wanted;
 use super::{Lowering, Outputs};
 use crate::error::QueryError;
-use crate::program::{Program, View};
+use crate::program::Program;
+use crate::span::Span;
+
+/// What was said so far, and by whom.
+#[derive(Default)]
+struct Said(Vec<(String, QueryError)>);
+
+impl Said {
+    /// Adds the errors of `name`, but for those of what it has `read`.
+    fn by(&mut self, name: &str, mut errors: Vec<QueryError>, read: &BTreeSet<String>) {
+        errors.retain(|error| {
+            let is_it = |(by, other): &(String, QueryError)| {
+                read.contains(by) && other.to_string() == error.to_string()
+            };
+            !self.0.iter().any(is_it)
+        });
+        self.0.extend(errors.into_iter().map(|error| (name.to_owned(), error)));
+    }
+}
 
 impl Program {
     /// Everything that cannot be run as a stream, at the view in which it is written: also what no sink reads.
@@ -34,20 +52,21 @@ impl Program {
         let mut lowering = Lowering::new(self, Path::new(""), &outputs);
         lowering.add_sources(&wanted, &Readers::new(self));
         let trained_on = self.read_from(self.models.iter().map(|model| model.query.as_str()));
-        let text = |view: &View| self.files[view.span.file].slice(view.span);
-        let mut views: Vec<_> = views().collect();
+        let read_by = |span: Span| self.read_from([self.files[span.file].slice(span)]);
+        let mut views: Vec<_> = views().map(|(name, view)| (name, view, read_by(view.span))).collect();
         // What a view has from those that it reads is said there.
-        views.sort_by_key(|(_, view)| self.read_from([text(view)]).len());
-        let mut errors: Vec<QueryError> = Vec::new();
-        for (name, view) in views {
+        views.sort_by_key(|(.., read)| read.len());
+        let mut said = Said::default();
+        for (name, view, read) in views {
             let mut own = Vec::new();
             let lowered = lowering.relation(name);
             lowering.checked(lowered, view.span, &mut own);
-            own.retain(|error| {
-                let is_said = |other: &QueryError| other.to_string() == error.to_string();
-                !errors.iter().any(is_said) && (!trained_on.contains(name) || found.iter().any(is_said))
-            });
-            errors.extend(own);
+            let counts = |error: &QueryError| {
+                let is_it = |other: &QueryError| other.to_string() == error.to_string();
+                !trained_on.contains(name) || found.iter().any(is_it)
+            };
+            own.retain(counts);
+            said.by(name, own, &read);
         }
         for sink in &self.sinks {
             let mut options = sink.statement.options.to_map();
@@ -56,10 +75,10 @@ impl Program {
             let rows = lowered.and_then(|from| lowering.sink_rows(from, &mut options));
             let mut own = Vec::new();
             lowering.checked(rows, sink.statement.span, &mut own);
-            own.retain(|error| !errors.iter().any(|other| other.to_string() == error.to_string()));
-            errors.extend(own);
+            let statement = &sink.statement;
+            said.by(&statement.name.value, own, &read_by(statement.span));
         }
-        errors
+        said.0.into_iter().map(|(_, error)| error).collect()
     }
 
     /// The views that these texts read, through others too. A view that is read once is a part of its reader's plan,

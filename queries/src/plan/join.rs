@@ -15,7 +15,7 @@ use lineshaft_operators::join::{self as lookup, LookupJoin, LookupKind, LookupOp
 use super::{Lowering, Result, arrow_schema, compact};
 use crate::context::RelationSource;
 use crate::event_time::is_reference;
-use crate::expression::expression;
+use crate::expression::{as_key, expression};
 
 /// One side of a join, with the columns of its key.
 pub(super) struct Side {
@@ -210,6 +210,11 @@ impl Lowering<'_> {
             _ => None,
         }
     }
+}
+
+/// The keys of a side whose bits are compared.
+pub(super) fn as_keys(plan: &LogicalPlan, keys: &[Expr]) -> Result<Vec<Expr>> {
+    keys.iter().map(|key| as_key(key, plan.schema())).collect()
 }
 
 /// A column with the relation it belongs to.

@@ -11,6 +11,7 @@ use lineshaft_operators::changelog::join::{JoinKind, JoinOptions};
 use lineshaft_operators::changelog::recursion::{Recursion, Term};
 
 use super::changelog::joined_schema;
+use super::join::as_keys;
 use super::{Lowering, Result};
 use crate::context::WorkTable;
 use crate::error::QueryError;
@@ -83,7 +84,10 @@ impl Lowering<'_> {
             }
         };
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
-        let mut sides = [(&join.left, left_keys), (&join.right, right_keys)];
+        let mut sides = [
+            (&join.left, as_keys(&join.left, &left_keys)?),
+            (&join.right, as_keys(&join.right, &right_keys)?),
+        ];
         if join.join_type == JoinType::RightSemi {
             sides.swap(0, 1);
         }
