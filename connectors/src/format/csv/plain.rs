@@ -64,13 +64,11 @@ impl Fields<'_> {
     /// One field of every record; `None` for NULL.
     pub(crate) fn column(&self, field: usize) -> impl Iterator<Item = Option<&[u8]>> {
         let is_last = field + 1 == self.width;
-        let ends = self.ends.iter().skip(field).step_by(self.width);
-        // A field begins behind the end of the one before it, the first of all at 0.
-        let before = self.ends.iter().skip((field + self.width - 1) % self.width).step_by(self.width);
-        let starts = before.map(|end| end + 1);
-        let starts = (field == 0).then_some(0).into_iter().chain(starts);
-        starts.zip(ends).map(move |(start, end)| {
-            let text = &self.bytes[start as usize..*end as usize];
+        (0..self.ends.len() / self.width).map(move |record| {
+            let place = record * self.width + field;
+            // A field begins behind the end of the one before it, the first of all at 0.
+            let start = place.checked_sub(1).map_or(0, |before| self.ends[before] + 1);
+            let text = &self.bytes[start as usize..self.ends[place] as usize];
             let text = if is_last { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
             (!text.is_empty() && self.null != Some(text)).then_some(text)
         })
