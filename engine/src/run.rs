@@ -419,6 +419,41 @@ mod tests {
         }
     }
 
+    /// Passes on the rows of the stream of which the table has had its rows, as a look-up does.
+    #[derive(Default)]
+    struct AfterTable {
+        from_table: usize,
+        from_stream: usize,
+    }
+
+    impl Operator for AfterTable {
+        fn on_batch(&mut self, input: usize, batch: Batch, output: &mut Output) -> Result<()> {
+            if input == 1 {
+                self.from_table += batch.num_rows();
+                return Ok(());
+            }
+            self.from_stream += batch.num_rows();
+            if self.from_stream <= self.from_table {
+                output.send(batch);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn of_an_epoch_a_look_up_gets_the_rows_of_its_table_first_and_keeps_the_order_of_the_stream() {
+        for workers in [1, 2] {
+            let mut plan = plan(|| Box::<AfterTable>::default(), Route::Local);
+            let node = &mut plan.nodes[0];
+            node.keeps_order = true;
+            node.inputs.push(Input { from: Origin::Source(0), route: Route::Broadcast });
+            let (result, collected, _) = execute(plan, workers);
+            result.unwrap();
+            let stream = crate::testing::lines(&readings());
+            assert_eq!(crate::testing::lines(&collected.batches()), stream);
+        }
+    }
+
     #[test]
     fn the_watermark_reaches_every_worker_and_ends_at_the_end() {
         let mut plan = plan(|| Box::new(EchoesWatermarks), Route::Broadcast);
