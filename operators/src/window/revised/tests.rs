@@ -141,7 +141,9 @@ fn brute_force(stream: &Stream, size: i64, slide: i64, grows: bool) -> Vec<Strin
 
 /// Sums that are merged from panes differ in the last bits from one that runs through.
 fn rounded(lines: &[String]) -> Vec<String> {
-    let round = |word: &str| word.parse::<f64>().map_or(word.to_owned(), |x| format!("{x:.7}"));
+    // What is left of a sum near zero has either sign.
+    let round = |x: f64| format!("{:.7}", (x * 1e7).round() / 1e7 + 0.0);
+    let round = |word: &str| word.parse().map_or(word.to_owned(), round);
     let line = |line: &String| line.split(' ').map(round).collect::<Vec<_>>().join(" ");
     let mut lines: Vec<String> = lines.iter().map(line).collect();
     lines.sort();
