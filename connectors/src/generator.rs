@@ -32,7 +32,8 @@ use tokio::time::interval;
 use crate::MetadataColumn;
 use crate::options::{OptionDoc, OptionReader};
 use crate::random::Random;
-use crate::rows::{RowsDecoder, batch, needed_schema, parse_time, stable_hash};
+use crate::rows::{RowsDecoder, batch, needed_schema, parse_time};
+use lineshaft_engine::hash::stable_hash;
 
 /// Rows of a chunk, at most.
 const MAX_ROWS: u64 = 65_536;

@@ -23,7 +23,7 @@ impl Decoder for RowsDecoder {
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
         let rows = match chunk.payload {
             Payload::Rows(rows) => Some(rows),
-            Payload::Empty => None,
+            Payload::Gap(_) | Payload::Empty => None,
             other => {
                 return Err(Error::Plan(format!("rows were expected, not {} bytes", other.bytes())));
             }
@@ -59,17 +59,4 @@ pub(crate) fn parse_time(name: &str, text: &str) -> Result<EventTime, OptionErro
             Err(crate::options::wrong_value(name, text, "a time such as '2026-01-01T06:00:00Z', or 'now'"))
         }
     }
-}
-
-/// 64-bit FNV-1a over several parts: stable over versions and machines, unlike the hasher of the standard library.
-/// (Fowler, Noll, Vo, Eastlake: The FNV non-cryptographic hash algorithm, RFC 9923.)
-pub(crate) fn stable_hash(parts: &[&[u8]]) -> u64 {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for part in parts {
-        // 0xff is in no UTF-8 text, so it keeps ("ab", "c") and ("a", "bc") apart.
-        for byte in part.iter().chain(&[0xff]) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    hash
 }

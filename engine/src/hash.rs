@@ -25,6 +25,19 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// 64-bit FNV-1a over several parts: stable over versions and machines, unlike the hasher of the standard library.
+/// (Fowler, Noll, Vo, Eastlake: The FNV non-cryptographic hash algorithm, RFC 9923.)
+pub fn stable_hash(parts: &[&[u8]]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for part in parts {
+        // 0xff is in no UTF-8 text, so it keeps ("ab", "c") and ("a", "bc") apart.
+        for byte in part.iter().chain(&[0xff]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash
+}
+
 /// Mixes a fixed-width value; the finaliser of MurmurHash3 (fmix64, public domain).
 fn mix(mut x: u64) -> u64 {
     x ^= x >> 33;

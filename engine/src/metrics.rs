@@ -61,8 +61,10 @@ pub struct SourceMetrics {
     pub late: Counter,
     /// Records in `<source>.quarantine`.
     pub quarantined: Counter,
-    /// Rows that repeat one before, dropped by `DEDUPLICATE BY`.
+    /// Rows that repeat one before, dropped by `DEDUPLICATE BY`, and messages that a broker sent again.
     pub deduplicated: Counter,
+    /// Times that a broker had forgotten us: what was published meanwhile is lost.
+    pub gaps: Counter,
     /// Raw input read, bytes.
     pub bytes: Counter,
     /// Rows expected in all, 0 if not known.
@@ -78,13 +80,14 @@ impl SourceMetrics {
     }
 
     /// The counts that a checkpoint keeps.
-    pub(crate) fn counters(&self) -> [(&'static str, &Counter); 6] {
+    pub(crate) fn counters(&self) -> [(&'static str, &Counter); 7] {
         [
             ("received", &self.received),
             ("processed", &self.processed),
             ("late", &self.late),
             ("quarantined", &self.quarantined),
             ("deduplicated", &self.deduplicated),
+            ("gaps", &self.gaps),
             ("bytes", &self.bytes),
         ]
     }

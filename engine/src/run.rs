@@ -15,7 +15,7 @@ use crate::control::Control;
 use crate::dataflow::{Program, build};
 use crate::deduplicate::Deduplicator;
 use crate::error::{Error, Result};
-use crate::intake::{Feed, Intake, Line, set_totals};
+use crate::intake::{Feed, Intake, Line, Packets, set_totals};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, SourceNode};
 use crate::sink::SinkFactory;
@@ -212,6 +212,7 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(
         has_ended: false,
         given: 0,
         skip: 0,
+        packets: Packets::default(),
     };
     Ok((line, sender))
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
 use crate::time::EventTime;
@@ -85,12 +85,34 @@ pub struct Chunk {
     pub last: bool,
     /// True if with it all has been given that was there at the start; see [`Source::loads`].
     pub is_loaded: bool,
+    /// Those who wait until the chunk is kept; see [`ChunkSender::deliver`].
+    pub receipts: Vec<Receipt>,
+}
+
+/// Tells a connector that what it has handed over is kept: the peer may forget it.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Sender<()>);
+
+impl Receipt {
+    /// The chunk is kept. A connector that has gone meanwhile need not know.
+    pub fn sign(self) {
+        self.0.send(()).ok();
+    }
 }
 
 impl Chunk {
     /// A chunk of partition 0 that decodes to one batch.
     pub fn new(payload: Payload) -> Self {
-        Self { partition: 0, payload, batches: 1, near: None, rest: None, last: false, is_loaded: false }
+        Self {
+            partition: 0,
+            payload,
+            batches: 1,
+            near: None,
+            rest: None,
+            last: false,
+            is_loaded: false,
+            receipts: Vec::new(),
+        }
     }
 }
 
@@ -117,6 +139,9 @@ pub enum Payload {
         /// Rows in it.
         rows: u64,
     },
+    /// The broker does not know us: what was published while we were away is lost, if we had been there before. Why, in
+    /// words; the ids of packets begin anew.
+    Gap(String),
     /// Nothing; ends a partition or only moves time.
     Empty,
 }
@@ -128,7 +153,7 @@ impl Payload {
             Self::Bytes { bytes, .. } => bytes.len(),
             Self::Messages(messages) => messages.iter().map(Message::bytes).sum(),
             Self::Rows(rows) | Self::Decoded(Decoded { rows, .. }) => rows.get_array_memory_size(),
-            Self::Part { .. } | Self::Empty => 0,
+            Self::Part { .. } | Self::Gap(_) | Self::Empty => 0,
         }
     }
 
@@ -137,7 +162,7 @@ impl Payload {
         match self {
             Self::Messages(messages) => messages.len(),
             Self::Rows(rows) | Self::Decoded(Decoded { rows, .. }) => rows.num_rows(),
-            Self::Bytes { .. } | Self::Part { .. } | Self::Empty => 0,
+            Self::Bytes { .. } | Self::Part { .. } | Self::Gap(_) | Self::Empty => 0,
         }
     }
 }
@@ -155,6 +180,17 @@ pub struct Message {
     pub qos: u8,
     /// True if the broker kept it from before.
     pub retain: bool,
+    /// Of a message that is acknowledged: how it was delivered.
+    pub packet: Option<Packet>,
+}
+
+/// The delivery of a message by a broker that gives it again until it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Its number, which is used again after the acknowledgement.
+    pub id: u16,
+    /// The broker says that it has sent it before; not that it came.
+    pub again: bool,
 }
 
 impl Message {
@@ -252,6 +288,23 @@ impl ChunkSender {
     /// If the program stops.
     pub async fn send_async(&self, chunk: Chunk) -> Result<(), Stopped> {
         self.sender.send(chunk).await.map_err(|_| Stopped)
+    }
+
+    /// Hands over a chunk and waits until it is kept: it will be worked on even if the program dies now, as far as the
+    /// program keeps anything. May wait for long while the engine is full.
+    ///
+    /// # Errors
+    /// If the program stops; whether the chunk is kept is not known then.
+    pub async fn deliver(&self, mut chunk: Chunk) -> Result<(), Stopped> {
+        let (signed, receipt) = oneshot::channel();
+        chunk.receipts.push(Receipt(signed));
+        self.send_async(chunk).await?;
+        receipt.await.map_err(|_| Stopped)
+    }
+
+    /// True while another chunk would have to wait.
+    pub fn is_full(&self) -> bool {
+        self.sender.capacity() == 0
     }
 
     /// True once the program stops.

@@ -104,7 +104,7 @@ impl Decoder for TextDecoder {
             Payload::Bytes { bytes, first_line } => {
                 Ok(Box::new(std::iter::once(self.decode_block(chunk.partition, &bytes, first_line))))
             }
-            Payload::Empty => Ok(Box::new(std::iter::empty())),
+            Payload::Gap(_) | Payload::Empty => Ok(Box::new(std::iter::empty())),
             _ => Err(Error::connector("file source", &self.name, "the chunk holds no lines of a file")),
         }
     }

@@ -80,7 +80,7 @@ impl Decoder for MessageDecoder {
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
         match chunk.payload {
             Payload::Messages(messages) => Ok(Box::new(std::iter::once(self.decode_messages(&messages)))),
-            Payload::Empty => Ok(Box::new(std::iter::empty())),
+            Payload::Gap(_) | Payload::Empty => Ok(Box::new(std::iter::empty())),
             _ => Err(Error::connector("message source", &self.name, "the chunk holds no messages")),
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     use crate::format::testing::{declaration, lines, reasons};
 
     fn message(topic: &str, payload: &str, received_at: i64) -> Message {
-        Message { topic: topic.into(), payload: payload.into(), received_at, qos: 1, retain: false }
+        Message { topic: topic.into(), payload: payload.into(), received_at, qos: 1, ..Message::default() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rumqttc::QoS;
 use super::topic::{self, Template};
 use crate::format::MessageDecoder;
 use crate::options::{OptionDoc, OptionReader, Size};
-use crate::rows::stable_hash;
+use lineshaft_engine::hash::stable_hash;
 
 const DEFAULT_PORT: u16 = 1883;
 

@@ -1,6 +1,5 @@
 //! The source: messages of a subscription, in order of arrival, in chunks.
 
-use std::collections::HashMap;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,10 +9,12 @@ use std::time::Duration;
 use arrow::datatypes::DataType;
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
-use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Message, Payload, Source, Stopped};
+use lineshaft_engine::source::{
+    Chunk, ChunkSender, Decoder, Message, Packet as Delivery, Payload, Source, Stopped,
+};
 use lineshaft_engine::{Error, Result, TIMESTAMP};
 use rumqttc::{Packet, Publish, QoS, SubAck, SubscribeReasonCode};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::connection::{Connection, Lost};
 use super::options::{SOURCE_OPTIONS, SourceOptions};
@@ -21,7 +22,6 @@ use crate::MetadataColumn;
 use crate::format::MessageDecoder;
 use crate::options::OptionReader;
 use crate::retry::Retry;
-use crate::rows::stable_hash;
 
 /// What a connection may gather while the engine is busy; then it stops reading. Otherwise a chunk is handed over as
 /// soon as nothing more is ready, or there are so many.
@@ -33,6 +33,8 @@ const GOOD_AFTER: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(200);
 /// So long streams wait for a table whose broker is away, or that never is quiet.
 const LOAD_WITHIN: Duration = Duration::from_secs(5);
+/// How long a program that stops waits for what it has handed over.
+const KEPT_WITHIN: Duration = Duration::from_secs(3);
 /// The columns that a source gives.
 pub const METADATA: &[MetadataColumn] = &[
     MetadataColumn { name: "topic", data_type: DataType::Utf8 },
@@ -74,7 +76,6 @@ impl Source for MqttSource {
             name: self.name,
             options: self.options,
             chunks,
-            duplicates: Duplicates::default(),
             gathered: Gathered::default(),
             is_loaded: Arc::new(AtomicBool::new(!self.is_table)),
         };
@@ -154,7 +155,6 @@ struct Reader {
     options: SourceOptions,
     chunks: ChunkSender,
     retry: Retry,
-    duplicates: Duplicates,
     gathered: Gathered,
     /// What the broker retains has been handed over, or it is no table, for which nobody waits.
     is_loaded: Arc<AtomicBool>,
@@ -167,7 +167,7 @@ impl Reader {
         loop {
             let lost = match self.connect().await {
                 Ok((mut connection, has_session)) => {
-                    self.report(was_connected, has_session);
+                    tracing::info!("source {:?} is connected to {}", self.name, self.options.client.url);
                     was_connected = true;
                     match self.read(&mut connection, has_session).await {
                         End::Lost(lost) => lost,
@@ -198,34 +198,33 @@ impl Reader {
         }
     }
 
-    fn report(&self, was_connected: bool, has_session: bool) {
-        let (name, url) = (&self.name, &self.options.client.url);
-        if was_connected && !has_session {
-            tracing::warn!(
-                "GAP: {url} has not kept the session of source {name:?}: what was published meanwhile is lost"
-            );
-        } else {
-            tracing::info!("source {name:?} is connected to {url}");
-        }
-    }
-
     /// Reads one connection to its end. All that was gathered has been handed over then, or the program stops.
     async fn read(&mut self, connection: &mut Connection, has_session: bool) -> End {
-        if !has_session {
-            // Packet ids of a new session say nothing of the old one.
-            self.duplicates = Duplicates::default();
+        if !has_session && self.tell_gap().await.is_err() {
+            return End::Stopped;
         }
         let mut hand_over = None;
         let end = match self.read_on(connection, &mut hand_over).await {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        if let End::Lost(_) = &end
-            && self.hand_over_rest(hand_over).await.is_err()
-        {
-            return End::Stopped;
+        match end {
+            End::Lost(lost) => match self.hand_over_rest(hand_over).await {
+                Ok(()) => End::Lost(lost),
+                Err(Stopped) => End::Stopped,
+            },
+            End::Stopped => {
+                acknowledge_last(connection, hand_over).await;
+                End::Stopped
+            }
+            End::Failed(error) => End::Failed(error),
         }
-        end
+    }
+
+    /// Packet ids of a new session say nothing of the old one, and what was published between the two is gone.
+    async fn tell_gap(&self) -> Result<(), Stopped> {
+        let reason = format!("{} has not kept the session of this client", self.options.client.url);
+        self.chunks.send_async(Chunk::new(Payload::Gap(reason))).await
     }
 
     async fn read_on(
@@ -247,7 +246,7 @@ impl Reader {
                 () = chunks.stopped() => return Err(End::Stopped),
                 sent = handed_over(hand_over), if is_sending => {
                     sent?;
-                    // The one place where messages are acknowledged: the engine has them.
+                    // The one place where messages are acknowledged: the engine keeps them.
                     let ids = hand_over.take().map(|done| done.ids).unwrap_or_default();
                     connection.acknowledge(&ids).await?;
                 }
@@ -280,13 +279,13 @@ impl Reader {
             if gathered.messages.is_empty() {
                 return Ok(());
             }
-            chunks.send_async(Chunk::new(Payload::Messages(gathered.messages))).await
+            chunks.deliver(Chunk::new(Payload::Messages(gathered.messages))).await
         };
         HandOver { sending: Box::pin(sending), ids: gathered.ids }
     }
 
-    /// After a loss: what was read counts as seen, so it must reach the engine. The broker sends it again, and then it
-    /// is dropped as a duplicate and acknowledged.
+    /// After a loss: what was read goes to the engine, for messages without acknowledgement do not come again. The others
+    /// do, and the engine tells that it has them.
     async fn hand_over_rest(&mut self, hand_over: Option<HandOver>) -> Result<(), Stopped> {
         if let Some(hand_over) = hand_over {
             hand_over.sending.await?;
@@ -305,12 +304,9 @@ impl Reader {
     }
 
     fn gather(&mut self, publish: Publish) {
-        if publish.qos != QoS::AtMostOnce {
-            self.gathered.ids.push(publish.pkid);
-            if self.duplicates.is_duplicate(&publish) {
-                return;
-            }
-        }
+        let packet =
+            (publish.qos != QoS::AtMostOnce).then_some(Delivery { id: publish.pkid, again: publish.dup });
+        self.gathered.ids.extend(packet.map(|packet| packet.id));
         // The decoder rejects what is longer than max_payload; it need not have all of it for that.
         let kept = publish.payload.len().min(self.options.max_payload.saturating_add(1));
         self.gathered.bytes += kept + publish.topic.len();
@@ -319,6 +315,7 @@ impl Reader {
             received_at: Clock::system().now(),
             qos: publish.qos as u8,
             retain: publish.retain,
+            packet,
             topic: publish.topic,
         });
     }
@@ -342,6 +339,15 @@ fn is_of_the_start(packet: &Packet) -> bool {
     }
 }
 
+/// What is on its way when the program stops is kept or not: the broker need not send it again if it is.
+async fn acknowledge_last(connection: &mut Connection, hand_over: Option<HandOver>) {
+    let Some(HandOver { sending, ids }) = hand_over else { return };
+    if let Ok(Ok(())) = timeout(KEPT_WITHIN, sending).await {
+        // If the broker is gone it sends them again, and the engine knows them.
+        connection.acknowledge(&ids).await.ok();
+    }
+}
+
 /// Waits for a chunk that is on its way.
 async fn handed_over(hand_over: &mut Option<HandOver>) -> Result<(), Stopped> {
     match hand_over {
@@ -355,7 +361,7 @@ async fn handed_over(hand_over: &mut Option<HandOver>) -> Result<(), Stopped> {
 struct Gathered {
     messages: Vec<Message>,
     bytes: usize,
-    /// What to acknowledge with them, in order of arrival; duplicates are acknowledged again.
+    /// What to acknowledge with them, in order of arrival.
     ids: Vec<u16>,
 }
 
@@ -366,43 +372,5 @@ impl Gathered {
 
     fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.ids.is_empty()
-    }
-}
-
-/// Tells redelivered messages from new ones: a message is a duplicate if it says so (`DUP`) **and** is the same as
-/// the last one under its packet id. `DUP` alone is set for messages that we have never seen, and ids are used again.
-#[derive(Default)]
-struct Duplicates {
-    /// Hash of topic and payload by packet id: 65,535 at most.
-    last: HashMap<u16, u64>,
-}
-
-impl Duplicates {
-    fn is_duplicate(&mut self, publish: &Publish) -> bool {
-        let hash = stable_hash(&[publish.topic.as_bytes(), &publish.payload]);
-        let last = self.last.insert(publish.pkid, hash);
-        publish.dup && last == Some(hash)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn publish(id: u16, payload: &str, dup: bool) -> Publish {
-        let mut publish = Publish::new("a", QoS::AtLeastOnce, payload);
-        publish.pkid = id;
-        publish.dup = dup;
-        publish
-    }
-
-    #[test]
-    fn only_a_redelivery_of_the_same_message_is_a_duplicate() {
-        let mut duplicates = Duplicates::default();
-        assert!(!duplicates.is_duplicate(&publish(1, "x", true)), "sent before, but not to us");
-        assert!(duplicates.is_duplicate(&publish(1, "x", true)));
-        assert!(!duplicates.is_duplicate(&publish(1, "x", false)), "the same value again is news");
-        assert!(!duplicates.is_duplicate(&publish(1, "y", true)), "the id is used again");
-        assert!(!duplicates.is_duplicate(&publish(2, "y", true)));
     }
 }

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, Time
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::sink::{Sink, Worker};
-use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder};
+use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Packet, Payload, Receipt};
 use lineshaft_engine::{Batch, Result, TIMESTAMP};
 use rumqttc::{Publish, QoS};
 use tokio::runtime::Runtime;
@@ -70,10 +70,29 @@ impl Running {
         Self { runtime, chunks, decoder, thread }
     }
 
+    /// The rows of the next messages, which are kept then.
     fn next(&mut self) -> Decoded {
-        let chunk = self.runtime.block_on(async { timeout(LONG, self.chunks.recv()).await });
-        let chunk = chunk.expect("a chunk in time").expect("the source runs");
+        let chunk = loop {
+            let mut chunk = self.next_chunk();
+            chunk.receipts.drain(..).for_each(Receipt::sign);
+            if let Payload::Messages(_) = chunk.payload {
+                break chunk;
+            }
+        };
         self.decoder.decode(chunk).unwrap().next().unwrap().unwrap()
+    }
+
+    fn next_chunk(&mut self) -> Chunk {
+        let chunk = self.runtime.block_on(async { timeout(LONG, self.chunks.recv()).await });
+        chunk.expect("a chunk in time").expect("the source runs")
+    }
+
+    /// The deliveries of the next messages, which are kept then.
+    fn packets(&mut self) -> Vec<Packet> {
+        let mut chunk = self.next_chunk();
+        chunk.receipts.drain(..).for_each(Receipt::sign);
+        let Payload::Messages(messages) = chunk.payload else { panic!("no messages") };
+        messages.into_iter().filter_map(|message| message.packet).collect()
     }
 
     /// The numbers of the next rows, at least `count`.
@@ -268,42 +287,38 @@ fn listener() -> (TcpListener, String) {
 }
 
 #[test]
-fn a_redelivered_message_is_acknowledged_and_dropped() {
+fn a_message_is_acknowledged_only_when_the_engine_keeps_it() {
     let (listener, url) = listener();
     let mut source = Running::start(&url, "t", &[]);
     let mut peer = Peer::accept(&listener, false);
     peer.subscribed(1);
     peer.publish(1, "{\"n\":1}", false);
-    assert_eq!(source.numbers(1), [1]);
-    drop(peer);
-    let mut peer = Peer::accept(&listener, true);
-    peer.subscribed(1);
-    peer.publish(1, "{\"n\":1}", true);
-    peer.publish(2, "{\"n\":2}", true);
+    assert!(matches!(source.next_chunk().payload, Payload::Gap(_)), "a session that is new");
+    let chunk = source.next_chunk();
+    peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(peer.stream.read(&mut [0]).is_err(), "no acknowledgement before it is kept");
+    peer.stream.set_read_timeout(Some(LONG)).unwrap();
+    chunk.receipts.into_iter().for_each(Receipt::sign);
     assert_eq!(peer.read(), (0x40, vec![0, 1]));
-    assert_eq!(peer.read(), (0x40, vec![0, 2]));
-    assert_eq!(source.numbers(1), [2]);
     source.stop().unwrap();
     assert_eq!(peer.read().0, 0xe0, "a clean goodbye");
 }
 
 #[test]
-fn a_message_is_acknowledged_only_when_the_engine_has_it() {
+fn a_message_that_is_sent_again_says_so() {
     let (listener, url) = listener();
     let mut source = Running::start(&url, "t", &[]);
     let mut peer = Peer::accept(&listener, false);
     peer.subscribed(1);
-    // One by one, so that each is a chunk; the last does not fit into the queue of the engine.
-    let capacity = u8::try_from(ChunkSender::CAPACITY).unwrap();
-    for id in 1..=capacity {
-        peer.publish(id, "{\"n\":1}", false);
-        assert_eq!(peer.read(), (0x40, vec![0, id]));
-    }
-    peer.publish(100, "{\"n\":1}", false);
-    peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    assert!(peer.stream.read(&mut [0]).is_err(), "no acknowledgement while the engine is full");
-    source.numbers(1);
-    assert_eq!(peer.read(), (0x40, vec![0, 100]));
+    peer.publish(1, "{\"n\":1}", false);
+    assert!(matches!(source.next_chunk().payload, Payload::Gap(_)));
+    assert_eq!(source.packets(), [Packet { id: 1, again: false }]);
+    drop(peer);
+    let mut peer = Peer::accept(&listener, true);
+    peer.subscribed(1);
+    peer.publish(1, "{\"n\":1}", true);
+    assert_eq!(source.packets(), [Packet { id: 1, again: true }], "and the session went on: no gap");
+    assert_eq!(peer.read(), (0x40, vec![0, 1]));
     source.stop().unwrap();
 }
 

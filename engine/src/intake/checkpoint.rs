@@ -44,6 +44,7 @@ impl Line {
 
     fn snapshot(&self, metrics: &SourceMetrics) -> Result<Snapshot> {
         let mut snapshot = self.feed.snapshot()?;
+        self.packets.snapshot(&mut snapshot)?;
         let given = ("given", vec![self.given.cast_signed()]);
         let counts = metrics.counters().map(|(name, count)| (name, vec![count.get().cast_signed()]));
         snapshot.put("position", numbers([given].into_iter().chain(counts))?);
@@ -59,6 +60,7 @@ impl Line {
         for (name, count) in metrics.counters() {
             count.add(usize::try_from(number(&position, name)?).map_err(|_| damaged())?);
         }
+        self.packets.restore(&mut snapshot)?;
         self.feed.restore(&mut snapshot)
     }
 }

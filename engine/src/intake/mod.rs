@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod feed;
+mod packets;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,13 +18,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub(crate) use feed::{Feed, Ticket, Turn, Work};
+pub(crate) use packets::Packets;
 
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::Result;
 use crate::metrics::Metrics;
-use crate::source::{Chunk, Payload};
+use crate::source::{Chunk, Message, Payload};
 use crate::time::Epoch;
 
 /// Messages that are gathered in one chunk, at most.
@@ -54,6 +56,8 @@ pub(crate) struct Line {
     pub(crate) given: u64,
     /// Chunks that had been given before the checkpoint from which the program goes on.
     pub(crate) skip: u64,
+    /// What a broker may send again.
+    pub(crate) packets: Packets,
 }
 
 /// The task that forms epochs.
@@ -256,7 +260,47 @@ impl Intake {
         state.is_loaded |= chunk.is_loaded;
         // The end itself was no chunk of the connector.
         state.given += u64::from(!ends_source);
-        self.give(line, chunk, ends_source);
+        self.take(line, chunk, ends_source);
+    }
+
+    /// Gives what is new of a chunk to the workers, and tells the connector that it is kept.
+    fn take(&mut self, line: usize, mut chunk: Chunk, ends_source: bool) {
+        let receipts = std::mem::take(&mut chunk.receipts);
+        let is_new = match &mut chunk.payload {
+            Payload::Gap(reason) => {
+                self.note_gap(line, reason);
+                false
+            }
+            Payload::Messages(messages) => self.drop_repeated(line, messages),
+            _ => true,
+        };
+        if is_new {
+            self.give(line, chunk, ends_source);
+        }
+        for receipt in receipts {
+            receipt.sign();
+        }
+    }
+
+    /// The broker has forgotten us. Before the first message there is nothing that could be lost.
+    fn note_gap(&mut self, line: usize, reason: &str) {
+        self.lines[line].packets.forget();
+        let metrics = &self.metrics.sources[line];
+        if metrics.received.get() > 0 {
+            metrics.gaps.add(1);
+            let name = &metrics.name;
+            tracing::warn!("GAP in source {name:?}: {reason}; what was published meanwhile is lost");
+        }
+    }
+
+    /// Drops the messages that are kept already; false if nothing is left.
+    fn drop_repeated(&mut self, line: usize, messages: &mut Vec<Message>) -> bool {
+        let all = messages.len();
+        messages.retain(|message| self.lines[line].packets.admit(message));
+        let repeated = all - messages.len();
+        self.metrics.sources[line].received.add(repeated);
+        self.metrics.sources[line].deduplicated.add(repeated);
+        !messages.is_empty()
     }
 
     fn give(&mut self, line: usize, chunk: Chunk, ends_source: bool) {
@@ -299,14 +343,14 @@ impl Intake {
             let head = self.lines[line].head.take();
             if let Some(chunk) = head {
                 self.lines[line].given += 1;
-                self.give(line, chunk, false);
+                self.take(line, chunk, false);
             }
             while let Some(chunk) = self.lines[line].chunks.recv().await {
                 if self.lines[line].skips() {
                     continue;
                 }
                 self.lines[line].given += 1;
-                self.give(line, chunk, false);
+                self.take(line, chunk, false);
             }
         }
     }
@@ -320,7 +364,8 @@ fn gather(chunk: &mut Chunk, line: &mut Line) {
     let mut bytes = messages.iter().map(|message| message.payload.len()).sum::<usize>();
     while messages.len() < MAX_RECORDS && bytes < MAX_BYTES {
         match line.chunks.try_recv() {
-            Ok(Chunk { payload: Payload::Messages(more), .. }) => {
+            Ok(Chunk { payload: Payload::Messages(more), receipts, .. }) => {
+                chunk.receipts.extend(receipts);
                 bytes +=
                     more.iter().map(|message| message.payload.len() + message.topic.len()).sum::<usize>();
                 messages.extend(more);

@@ -1,0 +1,76 @@
+//! Tells messages that a broker sends again from new ones.
+
+use std::collections::BTreeMap;
+
+use crate::checkpoint::{column, damaged, numbers};
+use crate::error::Result;
+use crate::hash::stable_hash;
+use crate::operator::Snapshot;
+use crate::source::Message;
+
+/// The last message of each packet id of a source, 65,535 at most.
+///
+/// A message repeats one if the broker says that it sends it again **and** it is the same as the last one kept under its id.
+/// Either alone is not enough: messages that never came are marked as sent again, too, and ids are used again.
+#[derive(Debug, Default)]
+pub(crate) struct Packets {
+    last: BTreeMap<u16, u64>,
+}
+
+impl Packets {
+    /// Takes note of a message that is kept from now on; false if it is kept already.
+    pub(crate) fn admit(&mut self, message: &Message) -> bool {
+        let Some(packet) = message.packet else { return true };
+        let hash = stable_hash(&[message.topic.as_bytes(), &message.payload]);
+        let last = self.last.insert(packet.id, hash);
+        !(packet.again && last == Some(hash))
+    }
+
+    /// The ids begin anew.
+    pub(crate) fn forget(&mut self) {
+        self.last.clear();
+    }
+
+    pub(crate) fn snapshot(&self, snapshot: &mut Snapshot) -> Result<()> {
+        let ids = self.last.keys().map(|id| i64::from(*id)).collect();
+        let hashes = self.last.values().map(|hash| hash.cast_signed()).collect();
+        snapshot.put("packets", numbers([("id", ids), ("hash", hashes)])?);
+        Ok(())
+    }
+
+    pub(crate) fn restore(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        let packets = snapshot.take("packets").ok_or_else(damaged)?;
+        let pairs = column(&packets, "id")?.iter().zip(column(&packets, "hash")?);
+        for (id, hash) in pairs {
+            self.last.insert(u16::try_from(*id).map_err(|_| damaged())?, hash.cast_unsigned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Packet;
+
+    fn message(id: u16, payload: &str, again: bool) -> Message {
+        Message { payload: payload.into(), packet: Some(Packet { id, again }), ..Message::default() }
+    }
+
+    #[test]
+    fn only_the_same_message_sent_again_is_known() {
+        let mut packets = Packets::default();
+        assert!(packets.admit(&message(1, "x", true)), "sent before, but not to us");
+        assert!(!packets.admit(&message(1, "x", true)));
+        assert!(packets.admit(&message(1, "x", false)), "the same value again is news");
+        assert!(packets.admit(&message(1, "y", true)), "the id is used again");
+        assert!(packets.admit(&message(2, "y", true)));
+        let mut snapshot = Snapshot::default();
+        packets.snapshot(&mut snapshot).unwrap();
+        let mut later = Packets::default();
+        later.restore(&mut snapshot).unwrap();
+        assert!(!later.admit(&message(2, "y", true)), "it is remembered");
+        later.forget();
+        assert!(later.admit(&message(2, "y", true)), "the ids of another session");
+    }
+}
