@@ -126,7 +126,6 @@ impl Engine {
         std::fs::create_dir_all(&outputs).map_err(|error| Error::file("create", &outputs, error))?;
         Ok(Some(CheckpointSettings {
             folder: outputs.join(CHECKPOINTS),
-            outputs,
             every: (!planned.plan.nodes.iter().any(is_changelog)).then_some(every),
             identity: self.identity(backfill, planned)?,
         }))

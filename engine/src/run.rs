@@ -96,6 +96,7 @@ pub fn start(
         metrics: Arc::clone(&metrics),
         restored,
         checkpoints: checkpoints.clone(),
+        replayed_below: 0,
     };
     let intake = Intake::new(
         lines,

@@ -4,6 +4,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::batch::Batch;
 use crate::error::Result;
+use crate::operator::Snapshot;
 use crate::time::EpochHeader;
 
 /// A sink as a connector makes it; opens one [`Sink`] per worker, or one in all.
@@ -16,6 +17,12 @@ pub trait SinkFactory: Send + Sync {
 
     /// True if every worker writes its own rows. Otherwise all rows are brought to one worker, in order.
     fn is_parallel(&self) -> bool {
+        false
+    }
+
+    /// True if a row must rather be lost than come twice: after a crash, rows that may have been written are not written
+    /// again.
+    fn is_at_most_once(&self) -> bool {
         false
     }
 }
@@ -45,11 +52,21 @@ pub trait Sink {
         Ok(())
     }
 
-    /// All rows so far are made visible and durable: a checkpoint is taken, and they do not come again.
+    /// A checkpoint is taken, and the rows so far do not come again: all of them are made visible and durable, or are part
+    /// of what is given here.
     ///
     /// # Errors
     /// As for [`Sink::write`].
-    fn commit(&mut self) -> Result<()> {
+    fn commit(&mut self) -> Result<Snapshot> {
+        Ok(Snapshot::default())
+    }
+
+    /// The program goes on from a checkpoint, with what [`Sink::commit`] gave. What was written later comes again: what can
+    /// be taken back is.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`], or if the snapshot is of another sink.
+    fn restore(&mut self, _snapshot: Snapshot) -> Result<()> {
         Ok(())
     }
 

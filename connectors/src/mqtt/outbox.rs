@@ -3,11 +3,14 @@
 //! A publication is in it until the broker has acknowledged it. The outbox is bounded: who puts into a full one waits.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
+use lineshaft_engine::Result;
+use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::time::EventTime;
-use rumqttc::Publish;
+use rumqttc::{Publish, QoS};
 use tokio::sync::Notify;
 
 /// Publications that may wait, with those in flight.
@@ -37,8 +40,8 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Publication>,
-    /// Taken, and not done yet.
-    taken: usize,
+    /// Taken, and not done yet. Brokers acknowledge in the order in which they were sent.
+    taken: VecDeque<Publication>,
     /// Done so far.
     done: u64,
     closed: bool,
@@ -46,7 +49,7 @@ struct State {
 
 impl State {
     fn len(&self) -> usize {
-        self.queue.len() + self.taken
+        self.queue.len() + self.taken.len()
     }
 }
 
@@ -79,8 +82,9 @@ impl Outbox {
                 let mut state = self.lock();
                 let count = most.min(state.queue.len());
                 if count > 0 {
-                    state.taken += count;
-                    return Some(state.queue.drain(..count).collect());
+                    let taken: Vec<Publication> = state.queue.drain(..count).collect();
+                    state.taken.extend(taken.iter().cloned());
+                    return Some(taken);
                 }
                 if state.closed {
                     return None;
@@ -101,10 +105,16 @@ impl Outbox {
     pub(crate) fn done(&self, count: usize) {
         if count > 0 {
             let mut state = self.lock();
-            state.taken -= count;
+            state.taken.drain(..count);
             state.done += count as u64;
             self.changed.notify_all();
         }
+    }
+
+    /// What is not done, in order.
+    pub(crate) fn left(&self) -> Vec<Publication> {
+        let state = self.lock();
+        state.taken.iter().chain(&state.queue).cloned().collect()
     }
 
     /// Waits until all is done, for `patience` in all, and says how much is left.
@@ -126,12 +136,37 @@ impl Outbox {
     }
 }
 
+const LEFT: &str = "left";
+
+/// Publications in a checkpoint. Commands are not: they leave at most once.
+pub(crate) fn snapshot(left: &[Publication]) -> Result<Snapshot> {
+    let left = || left.iter().filter(|publication| publication.expires_at.is_none()).map(|p| &p.publish);
+    let columns: [(&str, ArrayRef); 3] = [
+        ("topic", Arc::new(StringArray::from_iter_values(left().map(|publish| &publish.topic)))),
+        ("payload", Arc::new(BinaryArray::from_iter_values(left().map(|publish| &publish.payload)))),
+        ("retain", Arc::new(BooleanArray::from_iter(left().map(|publish| Some(publish.retain))))),
+    ];
+    let mut snapshot = Snapshot::default();
+    snapshot.put(LEFT, RecordBatch::try_from_iter(columns)?);
+    Ok(snapshot)
+}
+
+/// The publications of a checkpoint; `None` if it has none.
+pub(crate) fn restored(mut snapshot: Snapshot, qos: QoS) -> Option<Vec<Publication>> {
+    let left = snapshot.take(LEFT)?;
+    let topics = left.column_by_name("topic")?.as_string_opt::<i32>()?;
+    let payloads = left.column_by_name("payload")?.as_binary_opt::<i32>()?;
+    let retain = left.column_by_name("retain")?.as_boolean_opt()?;
+    let publication = |row| {
+        let mut publish = Publish::new(topics.value(row), qos, payloads.value(row));
+        publish.retain = retain.value(row);
+        Publication { publish, expires_at: None }
+    };
+    Some((0..left.num_rows()).map(publication).collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use rumqttc::QoS;
-
     use super::*;
 
     fn publications(count: usize) -> Vec<Publication> {
@@ -153,6 +188,23 @@ mod tests {
         outbox.done(taken);
         assert_eq!(writer.join().unwrap(), Ok(()));
         assert_eq!(outbox.wait_until_empty(Duration::ZERO), CAPACITY);
+    }
+
+    #[test]
+    fn what_is_not_done_is_part_of_a_checkpoint() {
+        let outbox = Outbox::default();
+        let numbered = |n: usize| {
+            let mut publish = Publish::new(format!("t/{n}"), QoS::AtLeastOnce, n.to_string());
+            publish.retain = n == 2;
+            Publication { publish, expires_at: (n == 3).then_some(0) }
+        };
+        outbox.put((0..5).map(numbered).collect(), Duration::ZERO).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(outbox.take(3)).unwrap();
+        outbox.done(1);
+        let left = restored(snapshot(&outbox.left()).unwrap(), QoS::AtLeastOnce).unwrap();
+        let shown: Vec<_> = left.iter().map(|p| (p.publish.topic.as_str(), p.publish.retain)).collect();
+        assert_eq!(shown, [("t/1", false), ("t/2", true), ("t/4", false)], "a command leaves at most once");
     }
 
     #[test]

@@ -15,13 +15,14 @@ use arrow::compute::kernels::cmp::gt;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
+use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
 use lineshaft_engine::{Batch, Error, Result, TIMESTAMP};
 use rumqttc::{Packet, Publish, QoS};
 
 use super::connection::{Connection, Lost};
 use super::options::{SinkFormat, SinkOptions};
-use super::outbox::{Outbox, Publication};
+use super::outbox::{self, Outbox, Publication};
 use crate::format::rows::{JsonObjects, write_csv};
 use crate::retry::Retry;
 
@@ -68,7 +69,7 @@ struct MqttSinkFactory {
 }
 
 impl SinkFactory for MqttSinkFactory {
-    fn open(&self, schema: SchemaRef, _worker: Worker) -> Result<Box<dyn Sink>> {
+    fn open(&self, schema: SchemaRef, worker: Worker) -> Result<Box<dyn Sink>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let publisher = match open.upgrade() {
             Some(publisher) => publisher,
@@ -81,11 +82,16 @@ impl SinkFactory for MqttSinkFactory {
             options: self.options.clone(),
             expires_at,
             publisher,
+            tells_rest: worker.index == 0,
         }))
     }
 
     fn is_parallel(&self) -> bool {
         true
+    }
+
+    fn is_at_most_once(&self) -> bool {
+        self.options.has_ttl
     }
 }
 
@@ -94,6 +100,8 @@ struct MqttSink {
     options: SinkOptions,
     expires_at: Option<usize>,
     publisher: Arc<Publisher>,
+    /// The workers share the outbox: one of them puts it into checkpoints.
+    tells_rest: bool,
 }
 
 impl Sink for MqttSink {
@@ -118,13 +126,20 @@ impl Sink for MqttSink {
         if without > 0 {
             tracing::warn!("sink {:?}: {without} rows have no topic, as a column of it is NULL", self.name);
         }
-        self.publisher.outbox.put(publications, PATIENCE).map_err(|_| {
-            let reason = format!(
-                "{} has taken nothing for 10 minutes and the outbox is full",
-                self.options.client.url
-            );
-            Error::connector("mqtt sink", &self.name, reason)
-        })
+        self.put(publications)
+    }
+
+    /// What the broker has not acknowledged goes on with the program.
+    fn commit(&mut self) -> Result<Snapshot> {
+        let left = if self.tells_rest { self.publisher.outbox.left() } else { Vec::new() };
+        outbox::snapshot(&left)
+    }
+
+    fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        let left = outbox::restored(snapshot, self.options.qos);
+        self.put(left.ok_or_else(|| {
+            Error::connector("mqtt sink", &self.name, "its part of the checkpoint is damaged")
+        })?)
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -136,6 +151,18 @@ impl Sink for MqttSink {
             return Err(Error::connector("mqtt sink", &self.name, reason));
         }
         Ok(())
+    }
+}
+
+impl MqttSink {
+    fn put(&self, publications: Vec<Publication>) -> Result<()> {
+        self.publisher.outbox.put(publications, PATIENCE).map_err(|_| {
+            let reason = format!(
+                "{} has taken nothing for 10 minutes and the outbox is full",
+                self.options.client.url
+            );
+            Error::connector("mqtt sink", &self.name, reason)
+        })
     }
 }
 

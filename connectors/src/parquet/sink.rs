@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::BatchCoalescer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{SchemaRef, UInt64Type};
+use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
 use lineshaft_engine::time::EpochHeader;
 use lineshaft_engine::{Batch, Error, Result};
@@ -24,6 +25,8 @@ const BATCH_ROWS: usize = 8_192;
 const ROW_GROUP_ROWS: usize = 131_072;
 /// Files that a worker has open at once; with more folders than this, the one least recently written is finished.
 const MAX_OPEN_FILES: usize = 64;
+/// The number of the next file, in checkpoints.
+const NEXT: &str = "next";
 /// The suffix of a file that is being written; its name also begins with a dot.
 const UNFINISHED: &str = ".tmp";
 
@@ -89,16 +92,31 @@ fn first_free(folder: &Path) -> io::Result<u64> {
             first = first.max(first_free(&path)?);
         } else if name.starts_with(".part-") && name.ends_with(UNFINISHED) {
             fs::remove_file(&path)?;
-        } else if let Some(number) = number_of(&name) {
+        } else if let Some((_, number)) = part_of(&name) {
             first = first.max(number + 1);
         }
     }
     Ok(first)
 }
 
-/// The number in `part-<worker>-<number>.parquet`.
-fn number_of(name: &str) -> Option<u64> {
-    name.strip_prefix("part-")?.strip_suffix(".parquet")?.rsplit_once('-')?.1.parse().ok()
+/// Removes the files of a worker below `folder` that have the number `next` or a later one.
+fn remove_later(folder: &Path, worker: usize, next: u64) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            remove_later(&path, worker, next)?;
+        } else if part_of(&name).is_some_and(|(of, number)| of == worker && number >= next) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Worker and number of `part-<worker>-<number>.parquet`.
+fn part_of(name: &str) -> Option<(usize, u64)> {
+    let (worker, number) = name.strip_prefix("part-")?.strip_suffix(".parquet")?.split_once('-')?;
+    Some((worker.parse().ok()?, number.parse().ok()?))
 }
 
 struct ParquetSink {
@@ -186,8 +204,30 @@ impl Sink for ParquetSink {
         due.iter().try_for_each(|folder| self.end(folder))
     }
 
-    fn commit(&mut self) -> Result<()> {
-        self.end_all()
+    fn commit(&mut self) -> Result<Snapshot> {
+        self.end_all()?;
+        let next: ArrayRef = Arc::new(UInt64Array::from(vec![self.next]));
+        let mut snapshot = Snapshot::default();
+        snapshot.put(NEXT, RecordBatch::try_from_iter([(NEXT, next)])?);
+        Ok(snapshot)
+    }
+
+    /// Later files of this worker are of rows that come again.
+    fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
+        let table = snapshot.take(NEXT);
+        let numbers = table.as_ref().and_then(|table| table.column(0).as_primitive_opt::<UInt64Type>());
+        let next = numbers.and_then(|numbers| numbers.values().first().copied());
+        let Some(next) = next else {
+            return Err(Error::connector(
+                "parquet sink",
+                &self.name,
+                "its part of the checkpoint is damaged",
+            ));
+        };
+        let folder = &self.options.folder;
+        remove_later(folder, self.worker, next).map_err(|error| Error::file("clear", folder, error))?;
+        self.next = next;
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -258,7 +298,7 @@ fn failed(path: &Path, error: ParquetError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::array::Int64Array;
     use lineshaft_engine::declaration::SinkDeclaration;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -343,6 +383,27 @@ mod tests {
             assert_eq!(names(folder.path())[0].starts_with('.'), epoch < 2);
         }
         assert_eq!(count(&folder.path().join("out/part-0-000000.parquet")), 15);
+    }
+
+    #[test]
+    fn what_was_written_after_a_checkpoint_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = open(folder.path(), &[("max_rows", "5")]);
+        sink.write(&rows(0..7)).unwrap();
+        let snapshot = sink.commit().unwrap();
+        sink.write(&rows(7..20)).unwrap();
+        fs::write(folder.path().join("out/part-1-000009.parquet"), "of another worker").unwrap();
+        fs::write(folder.path().join("out/copied.parquet"), "of somebody else").unwrap();
+        drop(sink);
+        let mut sink = open(folder.path(), &[("max_rows", "5")]);
+        sink.restore(snapshot).unwrap();
+        let kept =
+            ["copied.parquet", "part-0-000000.parquet", "part-0-000001.parquet", "part-1-000009.parquet"];
+        assert_eq!(names(folder.path()), kept);
+        sink.write(&rows(7..20)).unwrap();
+        sink.finish().unwrap();
+        let counts = (0..5).map(|n| count(&folder.path().join(format!("out/part-0-{n:06}.parquet"))));
+        assert_eq!(counts.collect::<Vec<_>>(), [5, 2, 5, 5, 3]);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! from the newest one.
 //!
 //! A checkpoint is taken between two epochs while nothing is on its way. The intake waits until all epochs are complete;
-//! then every worker writes the snapshots of its operators, and every sink makes visible what it has. Last come the
-//! position of each source, what it knows of time, and the names of the files that are written so far: a later file is of
-//! work that is done again, and is deleted.
+//! then every worker writes the snapshots of its operators and sinks. Every sink makes visible what it has, and knows which
+//! files it wrote later: they are of work that is done again, and are deleted. Last come the position of each source, and what it
+//! knows of time.
 //!
 //! ```text
 //! folder/current      the number of the newest checkpoint that is whole, written last
@@ -33,10 +33,8 @@ pub(crate) use store::Store;
 pub struct CheckpointSettings {
     /// The folder of the checkpoints; it is gone when the program has come to its end.
     pub folder: PathBuf,
-    /// Below it the sinks write; Parquet files that a checkpoint does not know are deleted when it is gone on from.
-    pub outputs: PathBuf,
     /// How long after a checkpoint the next one is taken; `None` if the state of the program cannot be written: then
-    /// there is only the one before the first row, so that what was not finished is deleted and begun anew.
+    /// there is only the one before the first row, so that what was not finished is taken back and begun anew.
     pub every: Option<Duration>,
     /// What the program and its input are: a checkpoint of another program is refused.
     pub identity: String,
@@ -111,7 +109,7 @@ impl Checkpoints {
     /// # Errors
     /// If they are of another program, or cannot be read or written.
     pub(crate) fn open(settings: CheckpointSettings, workers: &mut usize) -> Result<Arc<Self>> {
-        let (store, restored) = Store::open(settings, *workers)?;
+        let (store, restored) = Store::open(settings)?;
         if let Some(restored) = &restored {
             *workers = restored.workers.len();
             tracing::info!("goes on from where it was stopped, with {workers} workers");

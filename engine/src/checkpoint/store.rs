@@ -1,6 +1,5 @@
 //! Checkpoints on the disk: whole or not at all.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -26,19 +25,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the folder; gives what is to be gone on from. A folder that is new notes which files are there already.
+    /// Opens the folder; gives what is to be gone on from.
     ///
     /// # Errors
     /// If the folder is of another program, or it cannot be read or written.
-    pub(crate) fn open(settings: CheckpointSettings, workers: usize) -> Result<(Self, Option<Restored>)> {
+    pub(crate) fn open(settings: CheckpointSettings) -> Result<(Self, Option<Restored>)> {
         let store = Self { settings };
-        let Some(newest) = store.current()? else {
-            let folder = store.create(0)?;
-            (0..workers).try_for_each(|worker| write_worker(&folder, worker, &Parts::new()))?;
-            store.finish(0, workers, Parts::new())?;
-            return Ok((store, None));
-        };
-        let restored = store.read(newest)?;
+        let restored = store.current()?.map(|newest| store.read(newest)).transpose()?;
         Ok((store, restored))
     }
 
@@ -63,7 +56,6 @@ impl Store {
         let mut own = Snapshot::default();
         own.put("workers", numbers([("workers", vec![i64::try_from(workers).unwrap_or(i64::MAX)])])?);
         own.put("identity", texts([self.settings.identity.clone()])?);
-        own.put("files", texts(self.outputs()?)?);
         program.insert(STORE.to_owned(), own);
         write(&folder.join(PROGRAM), &program)?;
         let (temporary, current) =
@@ -102,8 +94,7 @@ impl Store {
         Ok(())
     }
 
-    /// `None` if it is the one that was written before anything had been read.
-    fn read(&self, newest: u64) -> Result<Option<Restored>> {
+    fn read(&self, newest: u64) -> Result<Restored> {
         let folder = self.settings.folder.join(newest.to_string());
         let mut program = read(&folder.join(PROGRAM))?;
         let mut own = program.remove(STORE).ok_or_else(damaged)?;
@@ -117,45 +108,8 @@ impl Store {
             return Err(Error::Plan(message));
         }
         let workers = number(&table("workers")?, "workers")?;
-        self.delete_unknown(&text_values(&table("files")?)?.into_iter().collect())?;
-        if newest == 0 {
-            return Ok(None);
-        }
         let worker = |index: i64| Ok(Mutex::new(read(&folder.join(format!("worker-{index}")))?));
-        Ok(Some(Restored { workers: (0..workers).map(worker).collect::<Result<_>>()?, program }))
-    }
-
-    /// Deletes files of work that is done again.
-    fn delete_unknown(&self, known: &BTreeSet<String>) -> Result<()> {
-        for name in self.outputs()?.into_iter().filter(|name| !known.contains(name)) {
-            let path = self.settings.outputs.join(name);
-            fs::remove_file(&path).map_err(|error| Error::file("delete", &path, error))?;
-        }
-        Ok(())
-    }
-
-    /// The Parquet files that the sinks have made visible, relative to the folder of all outputs.
-    fn outputs(&self) -> Result<Vec<String>> {
-        let root = &self.settings.outputs;
-        let (mut files, mut folders) = (Vec::new(), vec![root.clone()]);
-        while let Some(folder) = folders.pop() {
-            let failed = |error| Error::file("read", &folder, error);
-            for entry in fs::read_dir(&folder).map_err(failed)? {
-                let path = entry.map_err(failed)?.path();
-                let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-                if is_hidden {
-                    continue;
-                }
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                    let relative = path.strip_prefix(root).unwrap_or(&path);
-                    files.push(relative.to_string_lossy().into_owned());
-                }
-            }
-        }
-        files.sort();
-        Ok(files)
+        Ok(Restored { workers: (0..workers).map(worker).collect::<Result<_>>()?, program })
     }
 }
 
@@ -227,25 +181,17 @@ mod tests {
 
     fn settings(root: &Path, identity: &str) -> CheckpointSettings {
         CheckpointSettings {
-            folder: root.join(".checkpoint"),
-            outputs: root.to_owned(),
+            folder: root.join("checkpoint"),
             every: Some(Duration::from_secs(1)),
             identity: identity.into(),
         }
     }
 
     #[test]
-    fn a_checkpoint_gives_back_what_was_put_in_and_deletes_later_files() {
+    fn a_checkpoint_gives_back_what_was_put_in() {
         let root = tempfile_folder();
-        fs::write(root.join("before.parquet"), "").unwrap();
-        let (store, restored) = Store::open(settings(&root, "a"), 1).unwrap();
+        let (store, restored) = Store::open(settings(&root, "a")).unwrap();
         assert!(restored.is_none());
-        fs::write(root.join("crashed.parquet"), "").unwrap();
-        let (store, restored) = {
-            drop(store);
-            Store::open(settings(&root, "a"), 1).unwrap()
-        };
-        assert!(restored.is_none() && !root.join("crashed.parquet").exists());
         let mut parts = Parts::new();
         let mut snapshot = Snapshot::default();
         snapshot.put("rows", table("n:i m:s \n 1 a \n 2 -"));
@@ -254,17 +200,15 @@ mod tests {
         let folder = store.create(1).unwrap();
         write_worker(&folder, 0, &parts).unwrap();
         write_worker(&folder, 1, &Parts::new()).unwrap();
+        assert!(Store::open(settings(&root, "a")).unwrap().1.is_none(), "it is not whole");
         store.finish(1, 2, Parts::new()).unwrap();
-        fs::create_dir(root.join("later")).unwrap();
-        fs::write(root.join("later/x.parquet"), "").unwrap();
-        let restored = Store::open(settings(&root, "a"), 4).unwrap().1.unwrap();
+        let restored = Store::open(settings(&root, "a")).unwrap().1.unwrap();
         assert_eq!(restored.workers.len(), 2);
         assert_eq!(restored.worker(0), parts);
-        assert!(root.join("before.parquet").exists() && !root.join("later/x.parquet").exists());
-        let other = Store::open(settings(&root, "b"), 1).unwrap_err();
+        let other = Store::open(settings(&root, "b")).unwrap_err();
         assert!(other.to_string().contains("other statements"), "{other}");
         store.delete().unwrap();
-        assert!(!root.join(".checkpoint").exists());
+        assert!(!root.join("checkpoint").exists());
         fs::remove_dir_all(root).unwrap();
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Program {
     /// Where the program goes on from.
     pub(crate) restored: Option<Arc<Restored>>,
     pub(crate) checkpoints: Option<Arc<Checkpoints>>,
+    /// Earlier epochs have been worked on before, and are again.
+    pub(crate) replayed_below: Epoch,
 }
 
 /// The operators of a worker that have a state, by name.
@@ -169,7 +171,8 @@ impl<'scope> Built<'_, 'scope> {
             let sink = Rc::clone(&sink);
             move || sink.borrow_mut().finish()
         };
-        let operator = Box::new(Writer(sink));
+        let not_before = if factory.is_at_most_once() { self.program.replayed_below } else { 0 };
+        let operator = Box::new(Writer { open: sink, not_before, held: Vec::new() });
         let (done, epochs) = render::terminal(self.scope, &node.name, input, operator, end, control);
         done.probe_with(&self.probe);
         self.keep(format!("sink {index}"), epochs)
@@ -193,28 +196,50 @@ struct Open {
 }
 
 impl Open {
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        self.metrics.sinks[self.index].rows.add(batch.num_rows());
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.write(batch))
+    }
+
     fn finish(&mut self) -> Result<()> {
         self.sink.as_mut().map_or(Ok(()), |sink| sink.finish())
     }
 }
 
 /// A sink as the last operator of a path.
-struct Writer(Rc<RefCell<Open>>);
+struct Writer {
+    open: Rc<RefCell<Open>>,
+    /// Rows of earlier epochs may have been written before a crash, and must not be twice.
+    not_before: Epoch,
+    /// The rows of the epoch, as long as it is not known which epoch that is.
+    held: Vec<Batch>,
+}
 
 impl Operator for Writer {
     fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
-        let mut open = self.0.borrow_mut();
-        open.metrics.sinks[open.index].rows.add(batch.num_rows());
-        open.sink.as_mut().map_or(Ok(()), |sink| sink.write(&batch))
+        if self.not_before > 0 {
+            self.held.push(batch);
+            return Ok(());
+        }
+        self.open.borrow_mut().write(&batch)
     }
 
     fn on_epoch_end(&mut self, header: EpochHeader, _output: &mut Output) -> Result<()> {
-        self.0.borrow_mut().sink.as_mut().map_or(Ok(()), |sink| sink.end_epoch(header))
+        let mut open = self.open.borrow_mut();
+        let held = std::mem::take(&mut self.held);
+        if header.epoch >= self.not_before {
+            self.not_before = 0;
+            held.iter().try_for_each(|batch| open.write(batch))?;
+        }
+        open.sink.as_mut().map_or(Ok(()), |sink| sink.end_epoch(header))
     }
 
     /// What a sink has written is its state.
     fn snapshot(&mut self) -> Result<Snapshot> {
-        self.0.borrow_mut().sink.as_mut().map_or(Ok(()), |sink| sink.commit())?;
-        Ok(Snapshot::default())
+        self.open.borrow_mut().sink.as_mut().map_or_else(|| Ok(Snapshot::default()), |sink| sink.commit())
+    }
+
+    fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.open.borrow_mut().sink.as_mut().map_or(Ok(()), |sink| sink.restore(snapshot))
     }
 }

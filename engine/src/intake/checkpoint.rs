@@ -94,13 +94,23 @@ impl Intake {
     pub(super) async fn checkpoint(&mut self) {
         let takes_some = |checkpoints: &Arc<Checkpoints>| checkpoints.store.every_us().is_some();
         let Some(checkpoints) = self.checkpoints.clone().filter(takes_some) else { return };
-        if let Err(error) = self.take_checkpoint(&checkpoints).await {
+        self.checkpoint_in(&checkpoints).await;
+    }
+
+    /// Takes the first checkpoint, unless the program goes on from one: later output is known as such from now on.
+    pub(super) async fn checkpoint_first(&mut self) {
+        let Some(checkpoints) = self.checkpoints.clone().filter(|it| it.restored.is_none()) else { return };
+        self.checkpoint_in(&checkpoints).await;
+    }
+
+    async fn checkpoint_in(&mut self, checkpoints: &Checkpoints) {
+        if let Err(error) = self.take_checkpoint(checkpoints).await {
             self.control.fail(error);
         }
         self.checkpoint_at = self.clock.now();
     }
 
-    async fn take_checkpoint(&mut self, checkpoints: &Arc<Checkpoints>) -> Result<()> {
+    async fn take_checkpoint(&mut self, checkpoints: &Checkpoints) -> Result<()> {
         let end = self.next_epoch;
         self.wait_until(|intake| intake.control.completed() >= end).await;
         let number = checkpoints.store.current()?.unwrap_or(0) + 1;

@@ -134,6 +134,7 @@ impl Intake {
 
     /// Runs until all sources have ended or the program stops.
     pub(crate) async fn run(mut self) {
+        self.checkpoint_first().await;
         let tables: Vec<usize> = self.lines_where(|line| line.is_table && (line.is_bounded || line.loads));
         self.read(&tables, |line| line.has_ended || line.is_loaded).await;
         let all: Vec<usize> = self.lines_where(|_| true);
