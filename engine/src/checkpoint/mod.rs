@@ -35,9 +35,8 @@ pub struct CheckpointSettings {
     pub folder: PathBuf,
     /// Below it the sinks write; Parquet files that a checkpoint does not know are deleted when it is gone on from.
     pub outputs: PathBuf,
-    /// How long after a checkpoint the next one is taken; `None` if the state of the program cannot be written: then
-    /// there is only the one before the first row, so that what was not finished is deleted and begun anew.
-    pub every: Option<Duration>,
+    /// How long after a checkpoint the next one is taken.
+    pub every: Duration,
     /// What the program and its input are: a checkpoint of another program is refused.
     pub identity: String,
 }

@@ -42,9 +42,9 @@ impl Store {
         Ok((store, restored))
     }
 
-    /// How often a checkpoint is taken, microseconds; `None` if never.
-    pub(crate) fn every_us(&self) -> Option<i64> {
-        self.settings.every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX))
+    /// How often a checkpoint is taken, microseconds.
+    pub(crate) fn every_us(&self) -> i64 {
+        i64::try_from(self.settings.every.as_micros()).unwrap_or(i64::MAX)
     }
 
     /// The folder of a new checkpoint.
@@ -229,7 +229,7 @@ mod tests {
         CheckpointSettings {
             folder: root.join(".checkpoint"),
             outputs: root.to_owned(),
-            every: Some(Duration::from_secs(1)),
+            every: Duration::from_secs(1),
             identity: identity.into(),
         }
     }
