@@ -41,6 +41,13 @@ pub struct CheckpointSettings {
     pub identity: String,
 }
 
+impl CheckpointSettings {
+    /// True if a run was not finished, from which this one goes on.
+    pub fn is_begun(&self) -> bool {
+        self.folder.join(store::CURRENT).exists()
+    }
+}
+
 /// The snapshots of one worker or of the intake, by the name of their owner.
 pub(crate) type Parts = BTreeMap<String, Snapshot>;
 

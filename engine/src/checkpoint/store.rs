@@ -14,7 +14,8 @@ use super::{CheckpointSettings, Parts, Restored, damaged, number, numbers, text_
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 
-const CURRENT: &str = "current";
+/// The file with the number of the newest checkpoint.
+pub(super) const CURRENT: &str = "current";
 const PROGRAM: &str = "program";
 /// The owner of what the store itself keeps.
 const STORE: &str = "store";
@@ -238,8 +239,9 @@ mod tests {
     fn a_checkpoint_gives_back_what_was_put_in_and_deletes_later_files() {
         let root = tempfile_folder();
         fs::write(root.join("before.parquet"), "").unwrap();
+        assert!(!settings(&root, "a").is_begun());
         let (store, restored) = Store::open(settings(&root, "a"), 1).unwrap();
-        assert!(restored.is_none());
+        assert!(restored.is_none() && settings(&root, "a").is_begun());
         fs::write(root.join("crashed.parquet"), "").unwrap();
         let (store, restored) = {
             drop(store);
