@@ -17,7 +17,7 @@ use timely::progress::frontier::MutableAntichain;
 
 use super::super::frame::{Frame, Part};
 use super::super::{Keeps, WATERMARKS};
-use super::BATCH_ROWS;
+use super::{BATCH_ROWS, Rendered};
 use crate::batch::Batch;
 use crate::changelog::{Row, RowCodec, Rows};
 use crate::checkpoint::{column, damaged, numbers};
@@ -57,7 +57,7 @@ pub(super) fn decode<'scope>(
     schema: &SchemaRef,
     begin: Epoch,
     control: &Arc<Control>,
-) -> Result<(Stream<'scope, Epoch, Frame>, Rc<RefCell<Changes>>)> {
+) -> Result<Rendered<'scope>> {
     let mut builder = OperatorBuilder::new("decode".to_owned(), scope);
     let kept = Rc::new(RefCell::new(Changes {
         codec: RowCodec::new(schema)?,
@@ -94,7 +94,7 @@ pub(super) fn decode<'scope>(
 }
 
 /// What has come for epochs that are not complete.
-pub(in crate::dataflow) struct Changes {
+struct Changes {
     codec: RowCodec,
     schema: SchemaRef,
     pending: BTreeMap<Epoch, Pending>,

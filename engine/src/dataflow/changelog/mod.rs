@@ -28,9 +28,9 @@ use differential_dataflow::AsCollection;
 use timely::dataflow::{ProbeHandle, Scope, Stream};
 
 use self::encode::{Updates, encoded};
-use super::Keeps;
 use super::frame::Frame;
 use super::render::{RoutedInput, routed};
+use super::{Keeps, Stateful};
 use crate::batch::Batch;
 use crate::changelog::{ChangelogOperator, Failure, Index, Inputs, Row, RowCodec, Rows, encode_keys, index};
 use crate::checkpoint::Parts;
@@ -88,13 +88,12 @@ impl<'scope> Arrangements<'scope> {
         let rows = operator.render(&mut Shared { arrangements: self, inputs: &inputs, control })?;
         let marks =
             inputs.into_iter().map(|(_, input)| decode::marks(routed(input.stream, &input.route))).collect();
-        let (stream, changes) = decode::decode(scope, rows, marks, schema, self.begin, control)?;
-        Ok((stream, changes))
+        decode::decode(scope, rows, marks, schema, self.begin, control)
     }
 
     /// Keeps the rows of every input for checkpoints, once all operators are rendered: those of an index where there is one.
-    pub(super) fn keep(self, probe: &ProbeHandle<Epoch>) -> Result<Vec<(String, Rc<RefCell<dyn Keeps>>)>> {
-        let mut all: Vec<(String, Rc<RefCell<dyn Keeps>>)> = Vec::new();
+    pub(super) fn keep(self, probe: &ProbeHandle<Epoch>) -> Result<Stateful> {
+        let mut all = Stateful::new();
         for (origin, (schema, _)) in self.inputs {
             let index = self.indexes.iter().find(|((of, _), _)| *of == origin);
             let kept: Rc<RefCell<dyn Keeps>> = match (index, self.rows.get(&origin)) {
