@@ -12,7 +12,6 @@ use lineshaft_connectors::memory::Registry;
 use lineshaft_connectors::{Context, file, is_bounded};
 use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::declaration::{Comparison, Condition, Options, SinkDeclaration, SourceDeclaration};
-use lineshaft_engine::plan::{Node, Work};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_queries::error::QueryError;
@@ -106,8 +105,7 @@ impl Engine {
         self.start_planned(planned, handle, Some(runtime), checkpoints)
     }
 
-    /// Where checkpoints are written; nowhere if a sink cannot take back what it was given. A state on differential
-    /// dataflow is not part of a checkpoint: such a program begins anew.
+    /// Where checkpoints are written; nowhere if a sink cannot take back what it was given.
     fn checkpoints(
         &self,
         backfill: &Backfill,
@@ -117,16 +115,14 @@ impl Engine {
             !self.sinks.contains_key(&sink.name)
                 && sink.options.get("connector").is_some_and(|name| name == "parquet")
         };
-        let is_changelog = |node: &Node| matches!(node.work, Work::Changelog(_));
         if !planned.sinks.iter().all(is_parquet) {
             return Ok(None);
         }
-        let every = backfill.checkpoint_every.unwrap_or(CHECKPOINT_EVERY);
         let outputs = backfill.output.clone();
         std::fs::create_dir_all(&outputs).map_err(|error| Error::file("create", &outputs, error))?;
         Ok(Some(CheckpointSettings {
             folder: outputs.join(CHECKPOINTS),
-            every: (!planned.plan.nodes.iter().any(is_changelog)).then_some(every),
+            every: backfill.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
             identity: self.identity(backfill, planned)?,
         }))
     }

@@ -215,7 +215,9 @@ impl Engine {
                 },
             }
         }
-        history::forget_changes(&self.data, &planned.sinks)?;
+        if !checkpoints.as_ref().is_some_and(CheckpointSettings::is_begun) {
+            history::forget_changes(&self.data, &planned.sinks)?;
+        }
         history::record(&self.data, &planned.sinks)?;
         let mut sinks: Vec<Arc<dyn SinkFactory>> = Vec::new();
         for declaration in &planned.sinks {

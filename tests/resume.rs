@@ -1,7 +1,9 @@
 //! A backfill that was stopped or killed goes on where it was, and its rows are those of one that was not.
 
+mod changelogs;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use lineshaft::Engine;
@@ -62,9 +64,10 @@ fn accounts(said: &str) -> String {
 }
 
 /// Waits until a backfill has written so many checkpoints.
-fn wait_for_checkpoint(output: &Path, number: u64) {
+fn wait_for_checkpoint(output: &Path, number: u64, child: &mut Child) {
     let newest = || std::fs::read_to_string(output.join(".checkpoint/current")).ok()?.parse::<u64>().ok();
     while newest().is_none_or(|newest| newest < number) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended too early");
         std::thread::yield_now();
     }
 }
@@ -131,7 +134,7 @@ fn a_backfill_that_was_stopped_or_killed_goes_on_and_gives_the_same_rows() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        wait_for_checkpoint(&folder.join("killed"), checkpoint);
+        wait_for_checkpoint(&folder.join("killed"), checkpoint, &mut child);
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -143,37 +146,9 @@ fn a_backfill_that_was_stopped_or_killed_goes_on_and_gives_the_same_rows() {
 
     // Another program does not go on from there.
     let mut child = command(folder, &arguments("other")).stderr(Stdio::null()).spawn().unwrap();
-    wait_for_checkpoint(&folder.join("other"), 0);
+    wait_for_checkpoint(&folder.join("other"), 0, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
     std::fs::write(folder.join("p.sql"), PROGRAM.replace("'30' SECOND", "'40' SECOND")).unwrap();
     lineshaft(folder, &arguments("other")).exits(3).tells("is of a run with other statements");
-}
-
-/// The joined state of a changelog is not part of a checkpoint.
-#[test]
-fn a_backfill_with_a_changelog_that_was_killed_begins_anew_and_doubles_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    record(folder);
-    let source = PROGRAM.split_once("CREATE SINK").unwrap().0;
-    let views = "CREATE MATERIALIZED VIEW pairs AS
-            SELECT a.machine, b.machine AS other FROM halls a JOIN halls b ON a.hall = b.hall;
-        CREATE SINK copied WITH (connector = 'parquet', path = 'p', max_rows = 5000) AS SELECT ts, n FROM readings;";
-    std::fs::write(folder.join("p.sql"), format!("{source}{views}")).unwrap();
-    let has_files = || std::fs::read_dir(folder.join("out/copied")).is_ok_and(|files| files.count() > 3);
-    let mut child = command(folder, &arguments("out")).stderr(Stdio::null()).spawn().unwrap();
-    while !has_files() {
-        assert!(child.try_wait().unwrap().is_none(), "it has ended too early");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let said = lineshaft(folder, &arguments("out")).exits(0);
-    let processed = accounts(&said.err);
-    let processed =
-        processed.split("readings: ").nth(1).unwrap().split(" = ").nth(1).unwrap().split(' ').next().unwrap();
-    let count =
-        |sql: &str| lineshaft(folder, &["query", sql, "--data", "out", "--format", "csv"]).exits(0).out;
-    assert_eq!(count("SELECT count(*) AS n FROM copied"), format!("n\n{processed}\n"));
-    assert_eq!(count("SELECT count(*) AS n FROM pairs"), "n\n75\n");
 }

@@ -36,7 +36,7 @@ pub struct Plan {
 }
 
 /// Where the rows of an input come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// The rows of a source that are neither late nor bad.
     Source(usize),

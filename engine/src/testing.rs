@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::operator::{Operator, Output};
 use crate::sink::{Sink, SinkFactory, Worker};
 use crate::source::{Chunk, ChunkSender, Decoded, Decoder, Payload, Source};
-use crate::time::{EpochHeader, Watermark};
+use crate::time::{Epoch, EpochHeader, Watermark};
 
 /// Rows from a text table: a header of `name:type` (types `ts` in seconds, `f` double, `i` bigint, `s` text, `b`
 /// boolean), then a line per row; columns are separated by blanks, `-` is NULL.
@@ -69,9 +69,12 @@ pub fn lines<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Vec<Stri
 }
 
 /// One step of an operator under test.
+#[derive(Clone, Debug)]
 pub enum Step {
     /// Rows on an input.
     Rows(usize, RecordBatch),
+    /// Rows with weights on an input.
+    Changes(usize, Batch),
     /// The watermark moves to so many seconds.
     Watermark(f64),
     /// The input has ended.
@@ -85,17 +88,56 @@ pub enum Step {
 pub fn run(operator: &mut dyn Operator, ports: usize, steps: Vec<Step>) -> Result<Vec<RecordBatch>> {
     let mut output = Output::new(ports);
     for (epoch, step) in (0..).zip(steps) {
-        match step {
-            Step::Rows(input, rows) => operator.on_batch(input, rows.into(), &mut output)?,
-            #[expect(clippy::cast_possible_truncation, reason = "small numbers of tests")]
-            Step::Watermark(seconds) => {
-                operator.on_watermark(Watermark((seconds * 1e6) as i64), &mut output)?
-            }
-            Step::End => operator.on_watermark(Watermark::END, &mut output)?,
-        }
-        operator.on_epoch_end(EpochHeader { epoch, wall_clock: 0 }, &mut output)?;
+        take_step(operator, epoch, step, &mut output)?;
     }
     Ok(output.take(0).into_iter().map(Batch::into_rows).collect())
+}
+
+fn take_step(operator: &mut dyn Operator, epoch: Epoch, step: Step, output: &mut Output) -> Result<()> {
+    match step {
+        Step::Rows(input, rows) => operator.on_batch(input, rows.into(), output)?,
+        Step::Changes(input, changes) => operator.on_batch(input, changes, output)?,
+        #[expect(clippy::cast_possible_truncation, reason = "small numbers of tests")]
+        Step::Watermark(seconds) => operator.on_watermark(Watermark((seconds * 1e6) as i64), output)?,
+        Step::End => operator.on_watermark(Watermark::END, output)?,
+    }
+    operator.on_epoch_end(EpochHeader { epoch, wall_clock: 0 }, output)
+}
+
+/// What an operator gives in each step, on all its ports, as sorted [`lines`] with their weights. After step `restart` a
+/// new one goes on from a snapshot.
+///
+/// # Errors
+/// What the operator says.
+pub fn run_restarted<O: Operator>(
+    make: impl Fn() -> O,
+    ports: usize,
+    steps: &[Step],
+    restart: Option<usize>,
+) -> Result<Vec<Vec<String>>> {
+    let (mut operator, mut output) = (make(), Output::new(ports));
+    let mut given = Vec::with_capacity(steps.len());
+    for (number, (epoch, step)) in (0..).zip(steps).enumerate() {
+        take_step(&mut operator, epoch, step.clone(), &mut output)?;
+        let mut lines: Vec<String> = (0..ports)
+            .flat_map(|port| output.take(port).into_iter().flat_map(move |batch| with_weights(port, &batch)))
+            .collect();
+        lines.sort();
+        given.push(lines);
+        if restart == Some(number) {
+            let snapshot = operator.snapshot()?;
+            operator = make();
+            operator.restore(snapshot)?;
+        }
+    }
+    Ok(given)
+}
+
+/// Port, weight and columns of each row.
+fn with_weights(port: usize, batch: &Batch) -> Vec<String> {
+    let weight = |row: usize| batch.weights().map_or(1, |weights| weights.value(row));
+    let rows = lines([batch.rows()]).into_iter().enumerate();
+    rows.map(|(row, line)| format!("{port}: {:+} {line}", weight(row))).collect()
 }
 
 /// A bounded source of rows in memory; each batch is a chunk.

@@ -23,10 +23,15 @@ use super::{Row, Rows};
 use crate::time::Epoch;
 
 /// Rows by an encoded key: see [`super::encode_keys`].
-pub type Index<'scope, T = Epoch> = Arranged<'scope, TraceAgent<Spine<Rc<OrdValBatch<PairLayout<T>>>>>>;
+pub type Index<'scope, T = Epoch> = Arranged<'scope, IndexTrace<T>>;
 
 /// Keys, or rows by themselves.
-pub type Keys<'scope, T = Epoch> = Arranged<'scope, TraceAgent<Spine<Rc<OrdKeyBatch<KeyLayout<T>>>>>>;
+pub type Keys<'scope, T = Epoch> = Arranged<'scope, KeysTrace<T>>;
+
+/// What an [`Index`] keeps.
+pub type IndexTrace<T> = TraceAgent<Spine<Rc<OrdValBatch<PairLayout<T>>>>>;
+/// What [`Keys`] keep.
+pub type KeysTrace<T> = TraceAgent<Spine<Rc<OrdKeyBatch<KeyLayout<T>>>>>;
 
 /// How an [`Index`] is laid out.
 pub type PairLayout<T> = (RowList, RowList, Vec<T>, Vec<isize>, OffsetList);

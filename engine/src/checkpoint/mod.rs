@@ -33,11 +33,17 @@ pub(crate) use store::Store;
 pub struct CheckpointSettings {
     /// The folder of the checkpoints; it is gone when the program has come to its end.
     pub folder: PathBuf,
-    /// How long after a checkpoint the next one is taken; `None` if the state of the program cannot be written: then
-    /// there is only the one before the first row, so that what was not finished is taken back and begun anew.
-    pub every: Option<Duration>,
+    /// How long after a checkpoint the next one is taken.
+    pub every: Duration,
     /// What the program and its input are: a checkpoint of another program is refused.
     pub identity: String,
+}
+
+impl CheckpointSettings {
+    /// True if a run was not finished, from which this one goes on.
+    pub fn is_begun(&self) -> bool {
+        self.folder.join(store::CURRENT).exists()
+    }
 }
 
 /// The snapshots of one worker or of the intake, by the name of their owner.

@@ -13,7 +13,8 @@ use super::{CheckpointSettings, Parts, Restored, damaged, number, numbers, text_
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 
-const CURRENT: &str = "current";
+/// The file with the number of the newest checkpoint.
+pub(super) const CURRENT: &str = "current";
 const PROGRAM: &str = "program";
 /// The owner of what the store itself keeps.
 const STORE: &str = "store";
@@ -35,9 +36,9 @@ impl Store {
         Ok((store, restored))
     }
 
-    /// How often a checkpoint is taken, microseconds; `None` if never.
-    pub(crate) fn every_us(&self) -> Option<i64> {
-        self.settings.every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX))
+    /// How often a checkpoint is taken, microseconds.
+    pub(crate) fn every_us(&self) -> i64 {
+        i64::try_from(self.settings.every.as_micros()).unwrap_or(i64::MAX)
     }
 
     /// The folder of a new checkpoint.
@@ -182,7 +183,7 @@ mod tests {
     fn settings(root: &Path, identity: &str) -> CheckpointSettings {
         CheckpointSettings {
             folder: root.join("checkpoint"),
-            every: Some(Duration::from_secs(1)),
+            every: Duration::from_secs(1),
             identity: identity.into(),
         }
     }
@@ -190,6 +191,7 @@ mod tests {
     #[test]
     fn a_checkpoint_gives_back_what_was_put_in() {
         let root = tempfile_folder();
+        assert!(!settings(&root, "a").is_begun());
         let (store, restored) = Store::open(settings(&root, "a")).unwrap();
         assert!(restored.is_none());
         let mut parts = Parts::new();

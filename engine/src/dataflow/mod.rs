@@ -11,7 +11,7 @@ mod source;
 mod wire;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,7 +20,6 @@ use timely::dataflow::{ProbeHandle, Scope, Stream};
 
 use self::changelog::Arrangements;
 use self::frame::Frame;
-pub(crate) use self::render::Epochs;
 use self::render::RoutedInput;
 use crate::batch::Batch;
 use crate::checkpoint::{Checkpoints, Parts, Restored};
@@ -47,8 +46,28 @@ pub(crate) struct Program {
     pub(crate) replayed_below: Epoch,
 }
 
-/// The operators of a worker that have a state, by name.
-pub(crate) type Stateful = Vec<(String, Rc<RefCell<Epochs>>)>;
+/// The table of a snapshot with the watermarks of the inputs.
+const WATERMARKS: &str = "watermarks of the inputs";
+
+/// What has a state between two epochs.
+pub(crate) trait Keeps {
+    /// The state, while nothing is on its way.
+    ///
+    /// # Errors
+    /// If the state cannot be put into columns.
+    fn snapshot(&mut self) -> Result<Snapshot>;
+
+    /// Puts back what [`Keeps::snapshot`] gave, if it was not given to what is rendered already.
+    ///
+    /// # Errors
+    /// If the snapshot is of another plan.
+    fn restore(&mut self, _snapshot: Snapshot) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a worker has that has a state, by name.
+pub(crate) type Stateful = Vec<(String, Rc<RefCell<dyn Keeps>>)>;
 
 /// Builds the dataflow of `program` on this worker. The probe tells which epochs are complete everywhere.
 pub(crate) fn build<'scope>(
@@ -57,12 +76,13 @@ pub(crate) fn build<'scope>(
 ) -> Result<(ProbeHandle<Epoch>, Stateful)> {
     let worker = Worker { index: scope.worker().index(), count: scope.worker().peers() };
     let restored = program.restored.as_ref().map(|restored| restored.worker(worker.index));
+    let begin = program.restored.as_ref().map_or(Ok(0), |restored| restored.next_epoch())?;
     let mut built = Built {
         program,
         scope,
         worker,
-        streams: HashMap::new(),
-        arrangements: Arrangements::default(),
+        streams: BTreeMap::new(),
+        arrangements: Arrangements::new(begin),
         probe: ProbeHandle::new(),
         stateful: Vec::new(),
         restored: restored.unwrap_or_default(),
@@ -76,6 +96,9 @@ pub(crate) fn build<'scope>(
     for sink in 0..program.plan.sinks.len() {
         built.sink(sink)?;
     }
+    if program.checkpoints.is_some() {
+        built.stateful.extend(built.arrangements.keep(&built.probe)?);
+    }
     // What nobody reads must still be waited for, or its epochs would count as complete too early.
     for stream in built.streams.into_values() {
         stream.probe_with(&built.probe);
@@ -87,7 +110,7 @@ struct Built<'a, 'scope> {
     program: &'a Program,
     scope: Scope<'scope, Epoch>,
     worker: Worker,
-    streams: HashMap<Origin, Stream<'scope, Epoch, Frame>>,
+    streams: BTreeMap<Origin, Stream<'scope, Epoch, Frame>>,
     arrangements: Arrangements<'scope>,
     probe: ProbeHandle<Epoch>,
     stateful: Stateful,
@@ -124,9 +147,18 @@ impl<'scope> Built<'_, 'scope> {
                     .iter()
                     .map(|input| (input.from, self.input(input, node.takes_any_order)))
                     .collect();
-                let control = &self.program.control;
-                let schema = &node.outputs[0];
-                vec![self.arrangements.render(self.scope, operator.as_ref(), inputs, schema, control)?]
+                let (schema, control) = (&node.outputs[0], &self.program.control);
+                let restored = &mut self.restored;
+                let (stream, changes) = self.arrangements.render(
+                    self.scope,
+                    operator.as_ref(),
+                    inputs,
+                    schema,
+                    restored,
+                    control,
+                )?;
+                self.keep(format!("node {index}"), changes)?;
+                vec![stream]
             }
         };
         for (port, stream) in streams.into_iter().enumerate() {
@@ -179,11 +211,11 @@ impl<'scope> Built<'_, 'scope> {
     }
 
     /// Keeps an operator for the checkpoints, with the state that it had at the last one.
-    fn keep(&mut self, name: String, epochs: Rc<RefCell<Epochs>>) -> Result<()> {
+    fn keep(&mut self, name: String, kept: Rc<RefCell<dyn Keeps>>) -> Result<()> {
         if let Some(snapshot) = self.restored.remove(&name) {
-            epochs.borrow_mut().restore(snapshot)?;
+            kept.borrow_mut().restore(snapshot)?;
         }
-        self.stateful.push((name, epochs));
+        self.stateful.push((name, kept));
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use timely::progress::frontier::MutableAntichain;
 
 use super::exchange::{RowDistributor, Rule};
 use super::frame::{Frame, Part};
+use super::{Keeps, WATERMARKS};
 use crate::batch::Batch;
 use crate::checkpoint::{column, damaged, numbers};
 use crate::control::Control;
@@ -28,9 +29,6 @@ use crate::error::Result;
 use crate::operator::{Operator, Output, Snapshot};
 use crate::plan::Route;
 use crate::time::{Epoch, EpochHeader, Watermark};
-
-/// The table of a snapshot with the watermarks of the inputs and that of the operator.
-const WATERMARKS: &str = "watermarks of the inputs";
 
 type Port = OutputBuilder<Epoch, CapacityContainerBuilder<Frame>>;
 
@@ -282,6 +280,28 @@ struct Pending {
     wall_clock: i64,
 }
 
+impl Keeps for Epochs {
+    /// The state of the operator and the watermarks.
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        assert!(self.pending.is_empty(), "a checkpoint is taken between two epochs");
+        let mut snapshot = self.operator.snapshot()?;
+        let inputs = self.inputs.iter().map(|input| input.watermark.0);
+        let watermarks = inputs.chain([self.watermark.0]).collect();
+        snapshot.put(WATERMARKS, numbers([(WATERMARKS, watermarks)])?);
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
+        let table = snapshot.take(WATERMARKS).ok_or_else(damaged)?;
+        let (own, inputs) = column(&table, WATERMARKS)?.split_last().ok_or_else(damaged)?;
+        self.watermark = Watermark(*own);
+        for (input, watermark) in self.inputs.iter_mut().zip(inputs) {
+            input.watermark = Watermark(*watermark);
+        }
+        if snapshot.tables.is_empty() { Ok(()) } else { self.operator.restore(snapshot) }
+    }
+}
+
 impl Epochs {
     fn new(inputs: &[RoutedInput<'_>], here: usize, operator: Box<dyn Operator>, ports: usize) -> Self {
         let state = |input: &RoutedInput<'_>| InputState {
@@ -316,27 +336,6 @@ impl Epochs {
                 }
             }
         }
-    }
-
-    /// The state of the operator and the watermarks, while nothing is on its way.
-    pub(crate) fn snapshot(&mut self) -> Result<Snapshot> {
-        assert!(self.pending.is_empty(), "a checkpoint is taken between two epochs");
-        let mut snapshot = self.operator.snapshot()?;
-        let inputs = self.inputs.iter().map(|input| input.watermark.0);
-        let watermarks = inputs.chain([self.watermark.0]).collect();
-        snapshot.put(WATERMARKS, numbers([(WATERMARKS, watermarks)])?);
-        Ok(snapshot)
-    }
-
-    /// Puts back what [`Epochs::snapshot`] gave.
-    pub(super) fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
-        let table = snapshot.take(WATERMARKS).ok_or_else(damaged)?;
-        let (own, inputs) = column(&table, WATERMARKS)?.split_last().ok_or_else(damaged)?;
-        self.watermark = Watermark(*own);
-        for (input, watermark) in self.inputs.iter_mut().zip(inputs) {
-            input.watermark = Watermark(*watermark);
-        }
-        if snapshot.tables.is_empty() { Ok(()) } else { self.operator.restore(snapshot) }
     }
 
     /// Works on all epochs that are complete.

@@ -1,7 +1,8 @@
 //! The part of the intake in a checkpoint: it waits until nothing is on its way, and knows where each source stands.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
 
 use super::{Intake, Line};
 use crate::checkpoint::{Checkpoints, Parts, Restored, damaged, number, numbers};
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::metrics::SourceMetrics;
 use crate::operator::Snapshot;
 use crate::source::Chunk;
+use crate::time::Epoch;
 
 /// The owner of what is known of the program as a whole.
 const INTAKE: &str = "intake";
@@ -17,6 +19,15 @@ impl Restored {
     /// The snapshot of a source.
     pub(crate) fn source(&self, name: &str) -> Snapshot {
         self.program.get(&owner(name)).cloned().unwrap_or_default()
+    }
+
+    /// The first epoch after the checkpoint.
+    pub(crate) fn next_epoch(&self) -> Result<Epoch> {
+        Ok(number(&self.progress()?, "next_epoch")?.cast_unsigned())
+    }
+
+    fn progress(&self) -> Result<RecordBatch> {
+        self.program.get(INTAKE).cloned().and_then(|mut own| own.take("progress")).ok_or_else(damaged)
     }
 }
 
@@ -67,9 +78,8 @@ impl Line {
 
 impl Intake {
     pub(super) fn restore(&mut self, restored: &Restored) -> Result<()> {
-        let mut own = restored.program.get(INTAKE).cloned().ok_or_else(damaged)?;
-        let own = own.take("progress").ok_or_else(damaged)?;
-        self.next_epoch = number(&own, "next_epoch")?.cast_unsigned();
+        let own = restored.progress()?;
+        self.next_epoch = restored.next_epoch()?;
         self.wall_clock = number(&own, "wall_clock")?;
         for (number, sink) in self.metrics.sinks.iter().enumerate() {
             let rows = crate::checkpoint::number(&own, &format!("sink {number}"))?;
@@ -84,7 +94,7 @@ impl Intake {
 
     /// Takes a checkpoint if it is time for the next one.
     pub(super) async fn checkpoint_if_due(&mut self) {
-        let every = self.checkpoints.as_ref().and_then(|checkpoints| checkpoints.store.every_us());
+        let every = self.checkpoints.as_ref().map(|checkpoints| checkpoints.store.every_us());
         if every.is_some_and(|every| self.clock.now().saturating_sub(self.checkpoint_at) >= every) {
             self.checkpoint().await;
         }
@@ -92,8 +102,7 @@ impl Intake {
 
     /// Takes a checkpoint, if there are any for this program. A failure of it is one of the program.
     pub(super) async fn checkpoint(&mut self) {
-        let takes_some = |checkpoints: &Arc<Checkpoints>| checkpoints.store.every_us().is_some();
-        let Some(checkpoints) = self.checkpoints.clone().filter(takes_some) else { return };
+        let Some(checkpoints) = self.checkpoints.clone() else { return };
         self.checkpoint_in(&checkpoints).await;
     }
 

@@ -19,5 +19,7 @@ pub mod join;
 pub mod operations;
 pub mod recursion;
 mod steps;
+#[cfg(test)]
+mod tests;
 pub mod top_k;
 pub mod upsert;

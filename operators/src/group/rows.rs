@@ -95,9 +95,33 @@ impl Operator for DistinctRows {
 
 #[cfg(test)]
 mod tests {
-    use lineshaft_engine::testing::{Step, lines, run, table};
+    use std::sync::Arc;
+
+    use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_restart_at_any_step_changes_no_row(
+            epochs in prop::collection::vec(prop::collection::vec(0..6_i64, 1..6), 1..9),
+            restart in any::<prop::sample::Index>(),
+        ) {
+            let mut steps = Vec::new();
+            for (epoch, ids) in (0_u32..).zip(&epochs) {
+                let text: String = ids.iter().map(|id| format!("{} {id}\n", i64::from(epoch) + id % 2)).collect();
+                steps.push(Step::Rows(0, table(&format!("ts:ts n:i\n{text}"))));
+                steps.push(Step::Watermark(f64::from(epoch)));
+            }
+            let schema = table("ts:ts n:i").schema();
+            for time in [None, Some(0)] {
+                let make = || DistinctRows::new(Arc::clone(&schema), time).unwrap();
+                let given = |restart| run_restarted(make, 1, &steps, restart).unwrap();
+                prop_assert_eq!(given(Some(restart.index(steps.len()))), given(None));
+            }
+        }
+    }
 
     #[test]
     fn a_row_passes_once_also_after_a_restart() {

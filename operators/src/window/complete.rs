@@ -128,7 +128,8 @@ impl Operator for CompleteWindows {
 mod tests {
     use arrow::array::{ArrayRef, Int64Array};
     use arrow::datatypes::{DataType, Field, Schema};
-    use lineshaft_engine::testing::{Step, lines, run, table};
+    use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -182,5 +183,25 @@ mod tests {
         let late = table("ts:ts x:i \n 14 7 \n 20 8");
         assert_eq!(given(&mut restored, vec![Step::Rows(0, late), Step::End]), ["20 2 2", "20 8 2"]);
         assert_eq!(restored.ignored(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_restart_at_any_step_changes_no_window(
+            epochs in prop::collection::vec((prop::collection::vec((0..9, 0..5), 0..6), 0..3), 1..9),
+            restart in any::<prop::sample::Index>(),
+        ) {
+            let (mut now, mut steps) = (0, Vec::new());
+            for (rows, pause) in epochs {
+                let text: String = rows.iter().map(|(ahead, x)| format!("{} {x}\n", now + ahead)).collect();
+                steps.push(Step::Rows(0, table(&format!("ts:ts x:i\n{text}"))));
+                now += pause;
+                steps.push(Step::Watermark(f64::from(now)));
+            }
+            steps.push(Step::End);
+            let columns = table("ts:ts x:i");
+            let given = |restart| run_restarted(|| counting(&columns), 1, &steps, restart).unwrap();
+            prop_assert_eq!(given(Some(restart.index(steps.len()))), given(None));
+        }
     }
 }

@@ -1,6 +1,7 @@
 use arrow::array::TimestampMicrosecondArray;
 use lineshaft_engine::batch::event_time_field;
 use lineshaft_engine::expression::Expression;
+use lineshaft_engine::testing::{Step, run_restarted};
 use proptest::prelude::*;
 
 use super::*;
@@ -261,5 +262,27 @@ proptest! {
                 last = Some(speed);
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_restart_at_any_step_changes_no_choice(
+        epochs in prop::collection::vec((0..9_i64, prop::sample::select(vec!["a", "b"]), 0.0..99.0, 0..12_i64), 1..9),
+        restart in any::<prop::sample::Index>(),
+    ) {
+        let mut options = options();
+        options.variables[0].max_step = Some(5.0);
+        let (mut now, mut steps) = (0_i64, Vec::new());
+        for (ahead, line, demand, pause) in epochs {
+            steps.push(Step::Changes(0, batch(&[(now + ahead, line, demand)])));
+            now += pause;
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            steps.push(Step::Watermark(now as f64 / 1e6));
+        }
+        steps.push(Step::End);
+        let given = |restart| run_restarted(|| optimizer(options.clone()), 1, &steps, restart).unwrap();
+        prop_assert_eq!(given(Some(restart.index(steps.len()))), given(None));
     }
 }

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use lineshaft_engine::TIMESTAMP;
-use lineshaft_engine::testing::{Step, lines, run, table};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -112,4 +113,33 @@ fn a_snapshot_holds_both_sides_and_the_watermark() {
     after.restore(before.snapshot().unwrap()).unwrap();
     assert_eq!(given(&mut after, end()), given(&mut before, end()));
     assert_eq!(after.right.len(), 4);
+}
+
+fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+    let row = (0..20_i64, prop::sample::select(vec!["a", "b", "-"]));
+    let rows = prop::collection::vec(row, 1..5);
+    prop::collection::vec((prop::bool::ANY, rows, 0..4_i64), 1..10).prop_map(|steps| {
+        let (mut watermark, mut ids, mut made) = (0, 0.., Vec::new());
+        for (is_left, rows, ahead) in steps {
+            let rows = rows.into_iter().zip(&mut ids);
+            let text: String = rows.map(|((time, key), id)| format!("{time} {key} {id} \n ")).collect();
+            made.push(if is_left { left(&text) } else { right(&text) });
+            watermark += ahead;
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            made.push(Step::Watermark(watermark as f64));
+        }
+        made.push(Step::End);
+        made
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_restart_at_any_step_changes_no_row(steps in any_steps(), restart in any::<prop::sample::Index>()) {
+        let at = restart.index(steps.len());
+        for nearest in [Nearest::AtOrBefore, Nearest::Before, Nearest::AtOrAfter, Nearest::After] {
+            let given = |restart| run_restarted(|| join(nearest, true), 1, &steps, restart).unwrap();
+            prop_assert_eq!(given(Some(at)), given(None));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 use arrow::datatypes::{DataType, Field};
 use lineshaft_engine::TIMESTAMP;
-use lineshaft_engine::testing::{Step, lines, run, table};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -135,4 +136,33 @@ fn many_keys_that_come_and_go_leave_nothing_behind() {
     }
     assert!(join.held[LEFT].slots().end < 3000, "{:?}", join.held[LEFT].slots());
     assert!(join.held[LEFT].len() < 100);
+}
+
+fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+    let row = (0..20_i64, prop::sample::select(vec!["a", "b", "-"]));
+    let rows = prop::collection::vec(row, 1..5);
+    prop::collection::vec((prop::bool::ANY, rows, 0..4_i64), 1..10).prop_map(|steps| {
+        let (mut watermark, mut ids, mut made) = (0, 0.., Vec::new());
+        for (is_left, rows, ahead) in steps {
+            let rows = rows.into_iter().zip(&mut ids);
+            let text: String = rows.map(|((time, key), id)| format!("{time} {key} {id} \n ")).collect();
+            made.push(if is_left { left(&text) } else { right(&text) });
+            watermark += ahead;
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            made.push(Step::Watermark(watermark as f64));
+        }
+        made.push(Step::End);
+        made
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_restart_at_any_step_changes_no_row(steps in any_steps(), restart in any::<prop::sample::Index>()) {
+        let at = restart.index(steps.len());
+        for kind in [INNER, FULL, JoinKind::Semi, JoinKind::Anti] {
+            let given = |restart| run_restarted(|| join(kind), 1, &steps, restart).unwrap();
+            prop_assert_eq!(given(Some(at)), given(None));
+        }
+    }
 }

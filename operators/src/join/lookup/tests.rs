@@ -1,7 +1,8 @@
 use arrow::array::{BooleanArray, Float64Array, Int64Array};
 use arrow::compute::kernels::cmp::gt;
 use arrow::datatypes::{DataType, Field, Float64Type};
-use lineshaft_engine::testing::{Step, lines, run, table};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -330,4 +331,26 @@ fn a_table_that_changes_for_long_stays_small_and_right() {
         assert_eq!(met, round.map(|round| format!("k{key} 1.0 {round}.0")).into_iter().collect::<Vec<_>>());
     }
     assert_eq!(join.table.rows().unwrap().num_rows(), 90);
+}
+
+proptest! {
+    #[test]
+    fn a_restart_at_any_step_changes_no_row(
+        steps in prop::collection::vec((prop::bool::ANY, prop::collection::vec((0..4, 0..9), 1..6)), 1..12),
+        restart in any::<prop::sample::Index>(),
+    ) {
+        let step = |(is_table, rows): &(bool, Vec<(i32, i32)>)| {
+            let text: String = rows.iter().map(|(key, x)| format!("k{key} {x}\n")).collect();
+            match is_table {
+                true => Step::Rows(1, table(&format!("machine:s limit:f\n{text}"))),
+                false => Step::Rows(0, table(&format!("machine:s x:f\n{text}"))),
+            }
+        };
+        let steps: Vec<Step> = steps.iter().map(step).collect();
+        for primary_key in [vec![0], vec![]] {
+            let make = || join(LookupOptions { primary_key: primary_key.clone(), ..options(LookupKind::Left) });
+            let given = |restart| run_restarted(make, 1, &steps, restart).unwrap();
+            prop_assert_eq!(given(Some(restart.index(steps.len()))), given(None));
+        }
+    }
 }

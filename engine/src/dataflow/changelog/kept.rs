@@ -1,0 +1,164 @@
+//! The rows of an input of changelog operators, for checkpoints.
+//!
+//! An index has the whole rows, so a checkpoint reads the one that the operators share. Without one the rows are arranged by
+//! themselves, which costs their bytes and 8 bytes of places each ([`crate::changelog::index`]). Either follows its frontier:
+//! no history is kept.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use differential_dataflow::operators::arrange::Arranged;
+use differential_dataflow::trace::cursor::cursor_list;
+use differential_dataflow::trace::{BatchCursor, BatchKey, BatchVal, Cursor, Navigable, TraceReader};
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Antichain;
+use timely::progress::frontier::MutableAntichain;
+
+use super::super::Keeps;
+use super::BATCH_ROWS;
+use crate::batch::Batch;
+use crate::changelog::index::{self, IndexTrace, KeysTrace};
+use crate::changelog::{Index, Row, RowCodec, Rows};
+use crate::checkpoint::damaged;
+use crate::error::Result;
+use crate::operator::Snapshot;
+use crate::time::Epoch;
+
+/// The column of a kept table that says how often a row is there.
+const WEIGHT: &str = "weight";
+
+/// Keeps the rows of an index.
+pub(super) fn keep_index(
+    index: Index<'_>,
+    schema: SchemaRef,
+    probe: &ProbeHandle<Epoch>,
+) -> Result<Rc<RefCell<Kept<IndexTrace<Epoch>>>>> {
+    keep(index, schema, |_, row, rows| rows.push(row.to_vec()), probe)
+}
+
+/// Keeps rows that are in no index.
+pub(super) fn keep_rows(
+    rows: Rows<'_>,
+    schema: SchemaRef,
+    probe: &ProbeHandle<Epoch>,
+) -> Result<Rc<RefCell<Kept<KeysTrace<Epoch>>>>> {
+    keep(index::keys(rows), schema, |row, (), rows| rows.push(row.to_vec()), probe)
+}
+
+/// Adds a row to a list, by its key and value in a trace.
+type PushRow<Tr> = for<'a> fn(BatchKey<'a, Tr>, BatchVal<'a, Tr>, &mut Vec<Row>);
+
+/// The rows in a trace.
+pub(super) struct Kept<Tr>
+where
+    Tr: TraceReader<Batch: Navigable>,
+{
+    trace: Tr,
+    push: PushRow<Tr>,
+    codec: RowCodec,
+    schema: SchemaRef,
+}
+
+/// The probe waits for the arrangement, so at a checkpoint it has all rows.
+fn keep<Tr>(
+    arranged: Arranged<'_, Tr>,
+    schema: SchemaRef,
+    push: PushRow<Tr>,
+    probe: &ProbeHandle<Epoch>,
+) -> Result<Rc<RefCell<Kept<Tr>>>>
+where
+    Tr: TraceReader<Time = Epoch, Batch: Navigable> + Clone + 'static,
+{
+    let codec = RowCodec::new(&schema)?;
+    let kept = Rc::new(RefCell::new(Kept { trace: arranged.trace.clone(), push, codec, schema }));
+    let mut builder = OperatorBuilder::new("kept".to_owned(), arranged.stream.scope());
+    let mut input = builder.new_input(arranged.stream.probe_with(probe), Pipeline);
+    let follower = Rc::clone(&kept);
+    builder.build(move |_capabilities| {
+        move |frontiers: &[MutableAntichain<Epoch>]| {
+            input.for_each(|_, _| {});
+            follower.borrow_mut().compact(&frontiers[0].frontier().to_owned());
+        }
+    });
+    Ok(kept)
+}
+
+impl<Tr> Kept<Tr>
+where
+    Tr: TraceReader<Time = Epoch, Batch: Navigable>,
+{
+    /// Only what there is at the end is ever read.
+    fn compact(&mut self, frontier: &Antichain<Epoch>) {
+        // A trace without a time to be read at is closed. An input that has ended, as a table does, is read nevertheless.
+        let last = Antichain::from_elem(Epoch::MAX);
+        let readable = if frontier.is_empty() { &last } else { frontier };
+        self.trace.set_logical_compaction(readable.borrow());
+        self.trace.set_physical_compaction(frontier.borrow());
+    }
+}
+
+impl<Tr> Keeps for Kept<Tr>
+where
+    Tr: TraceReader<Time = Epoch, Batch: Navigable>,
+    BatchCursor<Tr>: Cursor<Storage = Tr::Batch, Diff = isize>,
+{
+    /// Each row once, with the sum of its weights, in tables of [`BATCH_ROWS`].
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let batches = self.trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
+        let (mut cursor, storage) = cursor_list(batches);
+        let (mut snapshot, mut rows, mut weights) = (Snapshot::default(), Vec::new(), Vec::new());
+        while let Some(key) = cursor.get_key(&storage) {
+            while let Some(value) = cursor.get_val(&storage) {
+                let mut weight = 0;
+                cursor.map_times(&storage, |_, diff| weight += BatchCursor::<Tr>::owned_diff(diff));
+                if weight != 0 {
+                    (self.push)(key, value, &mut rows);
+                    weights.push(i64::try_from(weight).unwrap_or(i64::MAX));
+                }
+                if rows.len() == BATCH_ROWS {
+                    self.put(&mut snapshot, &mut rows, &mut weights)?;
+                }
+                cursor.step_val(&storage);
+            }
+            cursor.step_key(&storage);
+        }
+        if !rows.is_empty() {
+            self.put(&mut snapshot, &mut rows, &mut weights)?;
+        }
+        Ok(snapshot)
+    }
+}
+
+impl<Tr> Kept<Tr>
+where
+    Tr: TraceReader<Batch: Navigable>,
+{
+    fn put(&self, snapshot: &mut Snapshot, rows: &mut Vec<Row>, weights: &mut Vec<i64>) -> Result<()> {
+        let mut columns = self.codec.decode(rows.iter().map(Vec::as_slice))?;
+        columns.push(Arc::new(Int64Array::from(std::mem::take(weights))) as ArrayRef);
+        rows.clear();
+        let mut fields = self.schema.fields().to_vec();
+        fields.push(Arc::new(Field::new(WEIGHT, DataType::Int64, false)));
+        let table = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+        snapshot.put(&format!("rows {}", snapshot.tables.len()), table);
+        Ok(())
+    }
+}
+
+/// The rows of a snapshot, with their weights.
+pub(super) fn rows(snapshot: Snapshot) -> Result<Vec<Batch>> {
+    let batch = |(_, table): (String, RecordBatch)| {
+        let last = table.num_columns().checked_sub(1).ok_or_else(damaged)?;
+        let weights = table.column(last).as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone();
+        let columns: Vec<usize> = (0..last).collect();
+        debug_assert_eq!(weights.null_count(), 0);
+        Ok(Batch::with_weights(table.project(&columns)?, weights))
+    };
+    snapshot.tables.into_iter().map(batch).collect()
+}
