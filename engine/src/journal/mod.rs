@@ -88,7 +88,13 @@ struct Active {
     file: Box<dyn DiskFile>,
     /// Bytes that a write without room may have left behind the last group.
     dirty: usize,
+    /// Up to where bytes were written, if only zeros.
+    filled: usize,
 }
+
+/// Zeros that are written behind a group once the place after it was never written. Room that is reserved but not
+/// written costs a write to the journal of the file system at every sync: with 100 messages a commit, 2 ms instead of 0.2.
+const FILL: usize = 1 << 20;
 
 impl Journal {
     /// Opens the journal, creates it if there is none, and finds what was committed. What was not is cut off.
@@ -242,15 +248,19 @@ impl Journal {
         let frames = &mut self.waiting.frames;
         frame::seal(frames, last.header.salt(), last.end);
         let length = frames.len();
-        // Over what a longer attempt has left.
-        frames.resize(length.max(active.dirty), 0);
+        let mut end = length;
+        if last.end + end > active.filled {
+            end = (end + FILL).min(usize::try_from(last.size).unwrap_or(usize::MAX) - last.end);
+        }
+        frames.resize(end, 0);
         let written = active.file.write_at(last.end as u64, frames);
         frames.truncate(length);
         if let Err(error) = written {
-            active.dirty = length.max(active.dirty);
+            // It is tried again, perhaps with more behind it, in the same place; or in another segment.
+            active.dirty = length;
             return Err(self.refused("write", &last.name, length as u64, error));
         }
-        active.dirty = 0;
+        (active.dirty, active.filled) = (0, active.filled.max(last.end + end));
         active.file.sync().map_err(|error| JournalError::io("sync", self.disk.path(&last.name), error))
     }
 
@@ -296,7 +306,7 @@ impl Journal {
         let synced = file.sync().and_then(|()| self.disk.sync_folder());
         synced.map_err(|error| JournalError::io("sync", self.disk.path(&name), error))?;
         self.segments.push(Known::new(header));
-        self.active = Some(Active { file, dirty: 0 });
+        self.active = Some(Active { file, dirty: 0, filled: 0 });
         Ok(())
     }
 
@@ -367,5 +377,5 @@ fn activate(disk: &dyn Disk, last: &Known) -> Result<Active> {
         Ok(file)
     });
     let file = opened.map_err(|error| JournalError::io("write", disk.path(&last.name), error))?;
-    Ok(Active { file, dirty: 0 })
+    Ok(Active { file, dirty: 0, filled: 0 })
 }

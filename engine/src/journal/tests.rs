@@ -94,6 +94,12 @@ fn work(disk: &SimulatedDisk) -> u64 {
 fn assert_goes_on(disk: &SimulatedDisk, acknowledged: u64) {
     let (mut journal, recovered) = open(disk).unwrap();
     let next = assert_has(&recovered, acknowledged);
+    if let Some(last) = journal.segments.last() {
+        assert!(
+            disk.read(&last.name).unwrap()[last.end..].iter().all(|byte| *byte == 0),
+            "nothing torn is left"
+        );
+    }
     for epoch in next..next + 3 {
         commit(&mut journal, epoch).unwrap();
     }
@@ -351,6 +357,17 @@ fn a_file_that_was_cut_short_is_refused() {
         let is_empty_last = *name == names[names.len() - 1] && length < HEADER;
         assert_eq!(found.is_some(), is_empty_last, "{name} cut at {length}");
     }
+}
+
+#[test]
+fn a_group_counts_only_where_it_was_written() {
+    let disk = SimulatedDisk::default();
+    let (mut journal, _) = open(&disk).unwrap();
+    commit(&mut journal, 1).unwrap();
+    let (name, end) = (journal.segments[0].name.clone(), journal.segments[0].end);
+    disk.edit(&name, |file| file.copy_within(HEADER..end, end));
+    let error = open(&disk).unwrap_err().to_string();
+    assert!(error.contains(&format!("damaged at byte {end}")), "{error}");
 }
 
 #[test]
