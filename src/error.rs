@@ -25,6 +25,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// A journal is damaged, or could not be looked at.
+    #[error(transparent)]
+    Journal(#[from] lineshaft_engine::journal::JournalError),
     /// An ad-hoc query is wrong.
     #[error("{0}")]
     Query(String),

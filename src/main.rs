@@ -1,6 +1,7 @@
 //! The `lineshaft` command.
 
 mod demo;
+mod journal;
 mod status;
 mod table;
 
@@ -94,6 +95,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t = table::Format::Table)]
         format: table::Format,
     },
+    /// Looks at the journal of a data directory, and repairs it.
+    #[command(subcommand)]
+    Journal(journal::Command),
     /// A simulated plant, a broker, and the whole loop, with nothing to install.
     Demo {
         /// Ends after so many seconds; Ctrl-C ends it sooner.
@@ -198,6 +202,10 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
         Command::Query { sql, data, format } => {
             let (schema, rows) = lineshaft::history::query(&sql, &data)?;
             print(&table::show(&schema, &rows, format)?);
+            Ok(())
+        }
+        Command::Journal(command) => {
+            print(&journal::run(command)?);
             Ok(())
         }
         Command::Demo { seconds, data } => demo::run(seconds, &data, quiet),

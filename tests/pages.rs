@@ -107,8 +107,13 @@ fn the_page_of_the_command_line_is_that_of_the_code() {
          Exit codes: 0 done, 1 the program is wrong (nothing was started), 2 wrong usage, 3 it failed while running.\n\n\
          Log lines and the status line go to the standard error, rows to the standard output.\n"
     );
-    let commands = ["", "run", "backfill", "check", "explain", "query", "demo"];
-    for command in commands {
+    let commands = ["", "run", "backfill", "check", "explain", "query", "journal", "demo"];
+    let parts = ["journal ls", "journal verify", "journal repair"];
+    let with_parts = |command| {
+        let parts = if command == "journal" { parts.as_slice() } else { &[] };
+        [command].into_iter().chain(parts.iter().copied())
+    };
+    for command in commands.into_iter().flat_map(with_parts) {
         let title = format!("lineshaft {command}");
         write!(page, "\n## {}\n\n```text\n{}```\n", title.trim(), help(command)).unwrap();
     }
@@ -121,7 +126,7 @@ fn the_page_of_the_command_line_is_that_of_the_code() {
 }
 
 fn help(command: &str) -> String {
-    let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+    let arguments: Vec<&str> = command.split(' ').chain(["--help"]).filter(|word| !word.is_empty()).collect();
     let output = Command::new(env!("CARGO_BIN_EXE_lineshaft")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();

@@ -22,6 +22,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// The journal of the input failed.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
     /// A connector failed for good.
     #[error("{connector} {name:?}: {reason}")]
     Connector {

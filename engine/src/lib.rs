@@ -8,6 +8,7 @@
 //! - [`changelog`]: the second shape of an operator, on differential dataflow
 //! - [`plan`]: the graph of sources, operators and sinks; [`run`] starts it
 //! - [`time`]: epoch, event time, watermark; [`batch`]: what travels
+//! - [`journal`]: what came in, durable before it is worked on
 //! - `intake` forms epochs, `watermark` decides what is late, `dataflow` renders a plan on timely
 
 pub mod batch;
@@ -22,6 +23,7 @@ pub mod error;
 pub mod expression;
 pub mod hash;
 mod intake;
+pub mod journal;
 pub mod metrics;
 pub mod operator;
 pub mod plan;

@@ -1,0 +1,381 @@
+//! The journal: what came in, durable before it is worked on. Whatever the engine does is a function of it.
+//!
+//! ```text
+//! append(record) ... append(record) --commit--> one write, one sync: all of them are durable, or none
+//!
+//! folder/lock                   held by the engine that writes
+//! folder/incarnation            which journal it is, and how often it was started
+//! folder/j-<first epoch>.ljn    segments of groups; a group is the records of one commit and the commit
+//! ```
+//!
+//! - `record` and `codec`: what is kept, and its bytes; `frame`: length and checksum; `group`: what counts together
+//! - `segment`: files of groups, and how a write that was not finished is told from damage
+//! - `recovery`: what is there when a journal is opened; [`inspect`] looks at one, [`repair`] saves what is whole
+//! - `disk`: what all this needs of a disk
+//!
+//! **Durable** is what [`Journal::commit`] has returned for, and what was found when the journal was opened. A commit that
+//! failed may be there after the next start, or not; half of it never is.
+
+mod codec;
+mod disk;
+mod error;
+mod frame;
+mod group;
+mod identity;
+pub mod inspect;
+mod record;
+mod recovery;
+pub mod repair;
+mod segment;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod tests;
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use disk::{Disk, DiskFile, Folder, TEMPORARY};
+use error::is_full;
+use group::Waiting;
+use identity::Identity;
+use recovery::{Known, Segments};
+use segment::{HEADER, Header, Tail};
+
+pub use codec::Malformed;
+pub use error::JournalError;
+pub use record::{Commit, Control, Data, DataChunk, DataPayload, Epochs, Gap, Record, SourceTotal};
+pub use recovery::{Recovered, Replay};
+
+type Result<T, E = JournalError> = std::result::Result<T, E>;
+
+/// Where a journal is, and how large it may be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder; it is created.
+    pub folder: PathBuf,
+    /// Bytes that a segment is made with. A group that is larger gets a segment of its size.
+    pub segment_bytes: u64,
+    /// The most that all segments may take on the disk.
+    pub max_bytes: u64,
+}
+
+impl Settings {
+    /// Segments of 64 MiB, and as many as there is room for.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), segment_bytes: 64 << 20, max_bytes: u64::MAX }
+    }
+}
+
+/// A journal that is open for writing. It blocks: an async task calls it on a thread that may.
+#[derive(Debug)]
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    identity: Identity,
+    segments: Vec<Known>,
+    active: Option<Active>,
+    waiting: Waiting,
+    next_epoch: u64,
+    /// Why nothing is taken any more.
+    failed: Option<JournalError>,
+}
+
+/// The last segment, which is written.
+#[derive(Debug)]
+struct Active {
+    file: Box<dyn DiskFile>,
+    /// Bytes that a write without room may have left behind the last group.
+    dirty: usize,
+    /// Up to where bytes were written, if only zeros.
+    filled: usize,
+}
+
+/// Zeros that are written behind a group once the place after it was never written. Room that is reserved but not
+/// written costs a write to the journal of the file system at every sync: with 100 messages a commit, 2 ms instead of 0.2.
+const FILL: usize = 1 << 20;
+
+impl Journal {
+    /// Opens the journal, creates it if there is none, and finds what was committed. What was not is cut off.
+    ///
+    /// # Errors
+    /// If another engine has it open, if a file is damaged (says where), or if the disk fails.
+    pub fn open(settings: Settings) -> Result<(Self, Recovered)> {
+        let folder = Folder::lock(&settings.folder)?;
+        Self::open_on(Arc::new(folder), settings, identity::random())
+    }
+
+    /// Opens it on this disk. If it is new, it gets the number `fresh`.
+    fn open_on(disk: Arc<dyn Disk>, settings: Settings, fresh: u128) -> Result<(Self, Recovered)> {
+        let identity = identity_of(&*disk, fresh)?;
+        settle_last(&*disk)?;
+        let Segments { known, unfinished } = recovery::load(&*disk, identity.journal)?;
+        let identity = Identity { incarnation: identity.incarnation + 1, ..identity };
+        remove(&*disk, unfinished.into_iter().chain(temporaries(&*disk)?))?;
+        identity.write(&*disk)?;
+        let recovered = Recovered::new(Arc::clone(&disk), known, identity.incarnation);
+        let segments = recovered.known.clone();
+        let active = segments.last().map(|last| activate(&*disk, last)).transpose()?;
+        let next_epoch = recovered.next_epoch;
+        let waiting = Waiting::default();
+        let journal = Self { disk, settings, identity, segments, active, waiting, next_epoch, failed: None };
+        Ok((journal, recovered))
+    }
+
+    /// Adds a record to the next commit. It is in memory until then.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`] if the settings leave no room for it, [`JournalError::TooLarge`]: it was not added. Any other
+    /// error is that for which the journal has ended before.
+    ///
+    /// # Panics
+    /// If the record is a [`Record::Commit`].
+    pub fn append(&mut self, record: &Record) -> Result<()> {
+        assert!(!matches!(record, Record::Commit(_)), "commits are written by `Journal::commit`");
+        self.unless_failed(|journal| {
+            let before = journal.waiting.frames.len();
+            let frame = journal.waiting.push(record)?;
+            if !journal.fits()
+                && let Err(full) = journal.room()
+            {
+                journal.waiting.frames.truncate(before);
+                return Err(full);
+            }
+            journal.waiting.count(record, frame);
+            Ok(())
+        })
+    }
+
+    /// Makes durable what was appended since the last commit; it has when this returns. `epochs` are those of all these
+    /// records, `queries` is a hash of the queries that run.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`]: nothing was committed, what was appended is kept, and the same commit may be tried again when
+    /// there is room. [`JournalError::Order`] if such epochs were committed before. After any other error the journal takes
+    /// nothing more, and every call gives that first error.
+    pub fn commit(&mut self, epochs: Epochs, queries: u128) -> Result<()> {
+        self.unless_failed(|journal| {
+            if epochs.first < journal.next_epoch {
+                return Err(JournalError::Order { epoch: epochs.first, next: journal.next_epoch });
+            }
+            let before = journal.waiting.close(epochs, journal.identity.incarnation, queries);
+            if let Err(error) = journal.write(epochs.first) {
+                journal.waiting.frames.truncate(before);
+                return Err(error);
+            }
+            journal.written(epochs);
+            Ok(())
+        })
+    }
+
+    /// Removes the segments that have nothing from `epoch` on. The last one stays.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn cut(&mut self, epoch: u64) -> Result<()> {
+        self.unless_failed(|journal| {
+            let others = &journal.segments[..journal.segments.len().saturating_sub(1)];
+            let is_before = |segment: &&Known| segment.span.is_none_or(|(_, last)| last.are_before(epoch));
+            let old: Vec<String> = others.iter().take_while(is_before).map(|old| old.name.clone()).collect();
+            journal.segments.drain(..old.len());
+            remove(&*journal.disk, old)
+        })
+    }
+
+    /// Bytes of all segments on the disk, with the room that is reserved.
+    pub fn size(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// The least epoch that may be committed next.
+    pub fn next_epoch(&self) -> u64 {
+        self.next_epoch
+    }
+
+    /// The number of this start, from 1.
+    pub fn incarnation(&self) -> u64 {
+        self.identity.incarnation
+    }
+
+    /// Does `work`, unless the journal has failed; keeps the error if it fails now.
+    fn unless_failed<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        work(self).inspect_err(|error| {
+            if !error.is_harmless() {
+                self.failed = Some(error.clone());
+            }
+        })
+    }
+
+    /// True if the group that waits has room in the last segment.
+    fn fits(&self) -> bool {
+        let needed = self.waiting.frames.len() as u64;
+        self.segments.last().is_some_and(|last| last.end as u64 + needed <= last.size)
+    }
+
+    /// The size of a new segment for the group that waits, if there may be one.
+    fn room(&self) -> Result<u64> {
+        let size = self.settings.segment_bytes.max((HEADER + self.waiting.frames.len()) as u64);
+        if self.size().saturating_add(size) <= self.settings.max_bytes {
+            Ok(size)
+        } else {
+            Err(self.full(size))
+        }
+    }
+
+    fn full(&self, needed: u64) -> JournalError {
+        JournalError::Full { folder: self.settings.folder.clone(), needed }
+    }
+
+    /// What an error of the disk means for the journal, where a disk that is full does no harm.
+    fn refused(&self, action: &'static str, name: &str, needed: u64, error: std::io::Error) -> JournalError {
+        if is_full(&error) {
+            self.full(needed)
+        } else {
+            JournalError::io(action, self.disk.path(name), error)
+        }
+    }
+
+    /// Writes the group that waits, in a new segment if need be, and syncs it.
+    fn write(&mut self, first: u64) -> Result<()> {
+        if !self.fits() {
+            self.begin_segment(first)?;
+        }
+        let (Some(active), Some(last)) = (&mut self.active, self.segments.last()) else { return Ok(()) };
+        let frames = &mut self.waiting.frames;
+        frame::seal(frames, last.header.salt(), last.end);
+        let length = frames.len();
+        let mut end = length;
+        if last.end + end > active.filled {
+            end = (end + FILL).min(usize::try_from(last.size).unwrap_or(usize::MAX) - last.end);
+        }
+        frames.resize(end, 0);
+        let written = active.file.write_at(last.end as u64, frames);
+        frames.truncate(length);
+        if let Err(error) = written {
+            // It is tried again, perhaps with more behind it, in the same place; or in another segment.
+            active.dirty = length;
+            return Err(self.refused("write", &last.name, length as u64, error));
+        }
+        (active.dirty, active.filled) = (0, active.filled.max(last.end + end));
+        active.file.sync().map_err(|error| JournalError::io("sync", self.disk.path(&last.name), error))
+    }
+
+    /// Notes a group that is durable.
+    fn written(&mut self, epochs: Epochs) {
+        if let Some(last) = self.segments.last_mut() {
+            last.end += self.waiting.frames.len();
+            last.span = Some((last.span.map_or(epochs, |(first, _)| first), epochs));
+        }
+        self.waiting.clear();
+        self.next_epoch = epochs.end();
+    }
+
+    /// Makes a segment, durable with its name, for a group that begins with the epoch `first`.
+    fn begin_segment(&mut self, first: u64) -> Result<()> {
+        let size = self.room()?;
+        self.clean()?;
+        let before = self.segments.last().map(|last| last.header);
+        let sequence = before.map_or(0, |before| before.sequence + 1);
+        let header = Header {
+            journal: self.identity.journal,
+            incarnation: self.identity.incarnation,
+            sequence,
+            previous: before.map_or(sequence, |before| before.sequence),
+            // Commits of no epochs may stand at the beginning of several segments.
+            number: before.map_or(first, |before| first.max(before.number + 1)),
+            size,
+        };
+        let name = segment::name(header.number);
+        let made = self.disk.create(&name, size).and_then(|mut file| {
+            file.write_at(0, &header.encode())?;
+            Ok(file)
+        });
+        let mut file = match made {
+            Ok(file) => file,
+            Err(error) if is_full(&error) => {
+                // It would be taken for the last segment.
+                remove(&*self.disk, [name])?;
+                return Err(self.full(size));
+            }
+            Err(error) => return Err(JournalError::io("create", self.disk.path(&name), error)),
+        };
+        let synced = file.sync().and_then(|()| self.disk.sync_folder());
+        synced.map_err(|error| JournalError::io("sync", self.disk.path(&name), error))?;
+        self.segments.push(Known::new(header));
+        self.active = Some(Active { file, dirty: 0, filled: 0 });
+        Ok(())
+    }
+
+    /// Clears what a write without room has left in the last segment: only zeros may follow the last group once there
+    /// is another segment.
+    fn clean(&mut self) -> Result<()> {
+        let (Some(active), Some(last)) = (&mut self.active, self.segments.last()) else { return Ok(()) };
+        if active.dirty > 0 {
+            let cleared = active.file.write_at(last.end as u64, &vec![0; active.dirty]);
+            cleared.map_err(|error| self.refused("write", &last.name, 0, error))?;
+            let Some(active) = &mut self.active else { return Ok(()) };
+            active
+                .file
+                .sync()
+                .map_err(|error| JournalError::io("sync", self.disk.path(&last.name), error))?;
+            active.dirty = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Which journal the disk has; `fresh` if there is none.
+fn identity_of(disk: &dyn Disk, fresh: u128) -> Result<Identity> {
+    match Identity::read(disk)? {
+        Some(identity) => Ok(identity),
+        None if recovery::names(disk)?.is_empty() => Ok(Identity::new(fresh)),
+        None => Err(identity::missing(disk)),
+    }
+}
+
+/// Makes sure that what is read of the last segment is on the disk: an engine that was killed may have written it and
+/// not synced it. Those before were synced before the next one was made.
+fn settle_last(disk: &dyn Disk) -> Result<()> {
+    let Some((name, _)) = recovery::names(disk)?.pop() else { return Ok(()) };
+    let settled = disk.open(&name).and_then(|mut file| file.settle());
+    settled.map_err(|error| JournalError::io("sync", disk.path(&name), error))
+}
+
+/// Files that were being written when an engine died.
+fn temporaries(disk: &dyn Disk) -> Result<Vec<String>> {
+    let files = disk.list().map_err(|error| JournalError::io("read", disk.path(""), error))?;
+    Ok(files.into_iter().map(|(name, _)| name).filter(|name| name.ends_with(TEMPORARY)).collect())
+}
+
+/// Removes files, the first ones first, and makes that durable.
+fn remove(disk: &dyn Disk, names: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut removed = false;
+    for name in names {
+        match disk.remove(&name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(JournalError::io("remove", disk.path(&name), error)),
+            Ok(()) => removed = true,
+        }
+    }
+    if removed {
+        disk.sync_folder().map_err(|error| JournalError::io("sync", disk.path(""), error))?;
+    }
+    Ok(())
+}
+
+/// Opens the last segment for writing, and clears what has no commit.
+fn activate(disk: &dyn Disk, last: &Known) -> Result<Active> {
+    let opened = disk.open(&last.name).and_then(|mut file| {
+        if let Tail::Torn { end } = last.tail {
+            file.write_at(last.end as u64, &vec![0; end.saturating_sub(last.end)])?;
+            file.sync()?;
+        }
+        Ok(file)
+    });
+    let file = opened.map_err(|error| JournalError::io("write", disk.path(&last.name), error))?;
+    Ok(Active { file, dirty: 0, filled: 0 })
+}

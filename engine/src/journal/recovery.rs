@@ -1,0 +1,242 @@
+//! What a journal has when it is opened: every segment is read, and only what was committed counts.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::error::JournalError;
+use super::group::{self, Next};
+use super::record::{Data, Epochs, Record};
+use super::segment::{self, HEADER, Head, Header, Tail, VERSION};
+
+/// A segment that was read from its beginning to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) name: String,
+    pub(super) header: Header,
+    /// Bytes of the file.
+    pub(super) size: u64,
+    /// Where the last good group ends.
+    pub(super) end: usize,
+    pub(super) tail: Tail,
+    pub(super) commits: u64,
+    pub(super) records: u64,
+    /// Of the first and of the last commit.
+    pub(super) span: Option<(Epochs, Epochs)>,
+}
+
+impl Known {
+    /// Reads the groups of a segment.
+    pub(super) fn scan(name: &str, header: Header, bytes: &[u8]) -> Self {
+        let (mut commits, mut records, mut span) = (0, 0, None);
+        let (end, tail) = segment::scan(bytes, HEADER, header.salt(), |group| {
+            commits += 1;
+            records += group.frames.len() as u64;
+            let epochs = group.commit.epochs;
+            span = Some((span.map_or(epochs, |(first, _)| first), epochs));
+        });
+        Self { name: name.to_owned(), header, size: bytes.len() as u64, end, tail, commits, records, span }
+    }
+
+    /// A segment that has just been made.
+    pub(super) fn new(header: Header) -> Self {
+        Self {
+            name: segment::name(header.number),
+            header,
+            size: header.size,
+            end: HEADER,
+            tail: Tail::Whole,
+            commits: 0,
+            records: 0,
+            span: None,
+        }
+    }
+}
+
+/// The segments of a journal.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    pub(super) known: Vec<Known>,
+    /// The last one, if it was being made and has nothing in it.
+    pub(super) unfinished: Option<String>,
+}
+
+/// The names of the segments, in order.
+pub(super) fn names(disk: &dyn Disk) -> Result<Vec<(String, u64)>, JournalError> {
+    let files = disk.list().map_err(|error| JournalError::io("read", disk.path(""), error))?;
+    let segment = |(name, _): (String, u64)| segment::number(&name).map(|number| (name, number));
+    Ok(files.into_iter().filter_map(segment).collect())
+}
+
+pub(super) fn read(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, JournalError> {
+    disk.read(name).map_err(|error| JournalError::io("read", disk.path(name), error))
+}
+
+/// Reads the segments of the journal `journal`.
+///
+/// # Errors
+/// If one is damaged, missing, of another journal or of another version.
+pub(super) fn load(disk: &dyn Disk, journal: u128) -> Result<Segments, JournalError> {
+    let (names, mut segments) = (names(disk)?, Segments::default());
+    for (place, (name, number)) in names.iter().enumerate() {
+        let is_last = place + 1 == names.len();
+        let bytes = read(disk, name)?;
+        let damaged = |at: usize, what: &str| JournalError::damaged(disk.path(name), at, what);
+        let header = match segment::head(&bytes, *number) {
+            Head::Known(header) => header,
+            Head::Unfinished if is_last => {
+                segments.unfinished = Some(name.clone());
+                break;
+            }
+            Head::Unfinished => return Err(damaged(0, "nothing is in it, and others follow")),
+            Head::Version(version) => {
+                return Err(JournalError::Format { file: disk.path(name), version, known: VERSION });
+            }
+            Head::Damaged(at, what) => return Err(damaged(at, what)),
+        };
+        if header.journal != journal {
+            return Err(damaged(0, "it is of another journal"));
+        }
+        if segments.known.last().is_some_and(|before| before.header.sequence != header.previous) {
+            return Err(damaged(0, "the segment before it is missing"));
+        }
+        let known = Known::scan(name, header, &bytes);
+        match known.tail {
+            Tail::Damaged { at, what } => return Err(damaged(at, what)),
+            Tail::Torn { .. } if !is_last => return Err(damaged(known.end, "records without a commit")),
+            Tail::Torn { .. } | Tail::Whole => segments.known.push(known),
+        }
+    }
+    Ok(segments)
+}
+
+/// What a journal had when it was opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The number of this start, from 1; it is in every commit.
+    pub incarnation: u64,
+    /// The first epoch that is there; `None` if nothing is.
+    pub first_epoch: Option<u64>,
+    /// The epoch after the last commit; 0 in a new journal.
+    pub next_epoch: u64,
+    /// Wall clock of the last commit.
+    pub wall_clock: Option<i64>,
+    /// Commits that are there.
+    pub commits: u64,
+    /// Bytes without a commit that were cut off: a write that was not finished, and not acknowledged.
+    pub torn_bytes: u64,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) known: Vec<Known>,
+}
+
+impl Recovered {
+    pub(super) fn new(disk: Arc<dyn Disk>, known: Vec<Known>, incarnation: u64) -> Self {
+        let spans = || known.iter().filter_map(|segment| segment.span);
+        let torn = |segment: &Known| match segment.tail {
+            Tail::Torn { end } => end.saturating_sub(segment.end) as u64,
+            _ => 0,
+        };
+        Self {
+            incarnation,
+            first_epoch: spans().next().map(|(first, _)| first.first),
+            next_epoch: next_epoch(&known),
+            wall_clock: spans().next_back().map(|(_, last)| last.wall_clock),
+            commits: known.iter().map(|segment| segment.commits).sum(),
+            torn_bytes: known.iter().map(torn).sum(),
+            disk,
+            known,
+        }
+    }
+
+    /// The records that were committed, from this epoch on, in the order they were written: all that has an epoch at or
+    /// after it. Reads a segment at a time. What [`Journal::cut`](super::Journal::cut) removes cannot be read any more.
+    ///
+    /// # Errors
+    /// If the journal begins after that epoch.
+    pub fn from(&self, epoch: u64) -> Result<Replay, JournalError> {
+        match self.first_epoch {
+            Some(first) if first > epoch => {
+                Err(JournalError::Missing { folder: self.disk.path(""), epoch, first })
+            }
+            _ => Ok(Replay {
+                disk: Arc::clone(&self.disk),
+                segments: self.known.clone().into(),
+                segment: None,
+                epoch,
+                records: VecDeque::new(),
+            }),
+        }
+    }
+}
+
+/// The epoch after the last commit.
+pub(super) fn next_epoch(known: &[Known]) -> u64 {
+    let committed = known.iter().rev().find_map(|segment| segment.span).map(|(_, last)| last.end());
+    committed.or_else(|| known.last().map(|segment| segment.header.number)).unwrap_or(0)
+}
+
+/// Reads the committed records of a journal.
+#[derive(Debug)]
+pub struct Replay {
+    disk: Arc<dyn Disk>,
+    /// Those that are still to be read.
+    segments: VecDeque<Known>,
+    /// The one that is read: its bytes, and the place in it.
+    segment: Option<(Known, Vec<u8>, usize)>,
+    epoch: u64,
+    /// Of the group that was read last.
+    records: VecDeque<Record>,
+}
+
+impl Iterator for Replay {
+    type Item = Result<Record, JournalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.records.is_empty() {
+            match self.read_group() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.segments.clear();
+                    self.segment = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+        self.records.pop_front().map(Ok)
+    }
+}
+
+impl Replay {
+    /// Reads the next group, or opens the next segment; false at the end.
+    fn read_group(&mut self) -> Result<bool, JournalError> {
+        let Some((known, bytes, at)) = self.segment.as_mut().filter(|(known, _, at)| *at < known.end) else {
+            return self.open_segment();
+        };
+        let damaged = |at, what: &str| JournalError::damaged(self.disk.path(&known.name), at, what);
+        let group = match group::read(&bytes[..known.end.min(bytes.len())], *at, known.header.salt()) {
+            Next::Group(group) => group,
+            Next::End => return Err(damaged(*at, "it has changed since it was opened")),
+            Next::Bad { at, what, .. } => return Err(damaged(at, what)),
+        };
+        *at = group.end;
+        if !group.commit.epochs.are_before(self.epoch) {
+            let records = group.records().map_err(|(at, what)| damaged(at, &what))?;
+            let is_new = |record: &Record| match record {
+                Record::Data(Data { epochs, .. }) => !epochs.are_before(self.epoch),
+                _ => true,
+            };
+            self.records.extend(records.into_iter().filter(is_new));
+        }
+        Ok(true)
+    }
+
+    fn open_segment(&mut self) -> Result<bool, JournalError> {
+        let is_before = |known: &Known| known.span.is_none_or(|(_, last)| last.are_before(self.epoch));
+        while self.segments.pop_front_if(|known| is_before(known)).is_some() {}
+        let Some(known) = self.segments.pop_front() else { return Ok(false) };
+        let bytes = read(&*self.disk, &known.name)?;
+        self.segment = Some((known, bytes, HEADER));
+        Ok(true)
+    }
+}
