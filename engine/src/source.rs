@@ -167,10 +167,10 @@ impl Payload {
     }
 }
 
-/// One message of a broker.
+/// One message of a broker, or the body of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was published.
+    /// Where it was published, or the path of the request.
     pub topic: String,
     /// Its bytes.
     pub payload: Vec<u8>,
@@ -182,6 +182,17 @@ pub struct Message {
     pub retain: bool,
     /// Of a message that is acknowledged: how it was delivered.
     pub packet: Option<Packet>,
+    /// Of the body of a request: what is known from its head.
+    pub request: Option<Box<Request>>,
+}
+
+/// What the decoder must know of the head of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The address of the client.
+    pub remote: String,
+    /// The name of the format of the body.
+    pub format: String,
 }
 
 /// The delivery of a message by a broker that gives it again until it is acknowledged.
@@ -195,7 +206,9 @@ pub struct Packet {
 
 impl Message {
     fn bytes(&self) -> usize {
-        self.topic.len() + self.payload.len() + size_of::<Self>()
+        let request =
+            self.request.as_ref().map_or(0, |request| request.remote.len() + request.format.len());
+        self.topic.len() + self.payload.len() + request + size_of::<Self>()
     }
 }
 
