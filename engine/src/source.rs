@@ -206,8 +206,7 @@ pub struct Packet {
 
 impl Message {
     fn bytes(&self) -> usize {
-        let request =
-            self.request.as_ref().map_or(0, |request| request.remote.len() + request.format.len());
+        let request = self.request.as_ref().map_or(0, |request| request.remote.len() + request.format.len());
         self.topic.len() + self.payload.len() + request + size_of::<Self>()
     }
 }

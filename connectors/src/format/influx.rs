@@ -46,7 +46,8 @@ impl Influx {
             *spec.field.data_type() == TIMESTAMP && TIMES.contains(&spec.field.name().as_str())
         };
         let specs = &layout.columns;
-        let time = specs.iter().position(|spec| spec.is_event_time).or_else(|| specs.iter().position(is_time));
+        let time =
+            specs.iter().position(|spec| spec.is_event_time).or_else(|| specs.iter().position(is_time));
         let names = specs.iter().map(|spec| spec.field.name().clone().into_bytes());
         Self {
             columns: names.enumerate().map(|(at, name)| (name, at)).collect(),
@@ -145,10 +146,7 @@ mod tests {
               vib x=1 1 2\nvib n=1.5i\nvib n=-1u\nvib x=\"1\"\nvib n=1.5\nvib,machine=\xff x=1\nvib x=1 99999999999999999999\n\
               vib x=2 2000",
         );
-        assert_eq!(
-            rows,
-            ["1970-01-01T00:00:00Z|vib|||1.0|||", "1970-01-01T00:00:00.000002Z|vib|||2.0|||"]
-        );
+        assert_eq!(rows, ["1970-01-01T00:00:00Z|vib|||1.0|||", "1970-01-01T00:00:00.000002Z|vib|||2.0|||"]);
         assert_eq!(
             rejected,
             [
@@ -177,8 +175,11 @@ mod tests {
         let mut declaration = declaration("x DOUBLE, time TIMESTAMP");
         declaration.event_time = None;
         declaration.options.insert("precision".into(), "s".into());
-        let (rows, rejected) =
-            decode_message(Encoding::Influx, &declaration, b"vib x=1 1583748873\nvib x=2 9223372036854775807");
+        let (rows, rejected) = decode_message(
+            Encoding::Influx,
+            &declaration,
+            b"vib x=1 1583748873\nvib x=2 9223372036854775807",
+        );
         assert_eq!(rows, ["1.0|2020-03-09T10:14:33Z"]);
         assert_eq!(
             rejected,

@@ -20,7 +20,6 @@
 
 pub(crate) mod connection;
 pub(crate) mod options;
-mod outbox;
 mod sink;
 mod source;
 #[cfg(test)]

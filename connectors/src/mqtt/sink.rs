@@ -10,20 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
-use arrow::compute::kernels::cmp::gt;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
+use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Batch, Error, Result, TIMESTAMP};
 use rumqttc::{Packet, Publish, QoS};
 
 use super::connection::{Connection, Lost};
 use super::options::{SinkFormat, SinkOptions};
-use super::outbox::{Outbox, Publication};
 use crate::format::rows::{JsonObjects, write_csv};
+use crate::outbox::Outbox;
 use crate::retry::Retry;
+use crate::rows::insertions;
 
 /// How long `write` waits for room while the broker takes nothing: then the program ends, so that it can be started
 /// again where nothing is lost, rather than hang.
@@ -139,14 +140,6 @@ impl Sink for MqttSink {
     }
 }
 
-/// Of a changelog only what is new: a message cannot be taken back.
-fn insertions(batch: &Batch) -> Result<Batch> {
-    match batch.weights() {
-        Some(weights) => batch.filter(&gt(weights, &Int64Array::new_scalar(0))?),
-        None => Ok(batch.clone()),
-    }
-}
-
 fn payloads(format: SinkFormat, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
     match format {
         SinkFormat::Json => {
@@ -170,9 +163,17 @@ fn payloads(format: SinkFormat, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// A message on its way out.
+#[derive(Clone, Debug)]
+struct Publication {
+    publish: Publish,
+    /// For a command: after that it must not leave. A command leaves at most once.
+    expires_at: Option<EventTime>,
+}
+
 /// The connection of a sink, on a thread of its own; ends with the last open sink.
 struct Publisher {
-    outbox: Arc<Outbox>,
+    outbox: Arc<Outbox<Publication>>,
     thread: Option<JoinHandle<()>>,
     /// That messages may be lost.
     has_told: AtomicBool,
@@ -213,7 +214,7 @@ impl Drop for Publisher {
 struct Task {
     name: String,
     options: SinkOptions,
-    outbox: Arc<Outbox>,
+    outbox: Arc<Outbox<Publication>>,
     retry: Retry,
     /// Sent, with their packet ids, in the order in which they were sent. Our own copies: the client library forgets
     /// its own after a reconnect.

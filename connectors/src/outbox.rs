@@ -1,42 +1,32 @@
-//! The outbox of a sink: what is to be published, from the threads of the workers to the task of the connection.
+//! The outbox of a sink: what is to be sent, from the threads of the workers to the task of the connection.
 //!
-//! A publication is in it until the broker has acknowledged it. The outbox is bounded: who puts into a full one waits.
+//! An item is in it until the peer has acknowledged it. The outbox is bounded: who puts into a full one waits.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lineshaft_engine::time::EventTime;
-use rumqttc::Publish;
 use tokio::sync::Notify;
 
-/// Publications that may wait, with those in flight.
+/// Items that may wait, with those in flight.
 pub(crate) const CAPACITY: usize = 10_000;
-
-/// A message on its way out.
-#[derive(Clone, Debug)]
-pub(crate) struct Publication {
-    pub(crate) publish: Publish,
-    /// For a command: after that it must not leave. A command leaves at most once.
-    pub(crate) expires_at: Option<EventTime>,
-}
 
 /// The outbox has been full for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(crate) struct Outbox<T> {
+    state: Mutex<State<T>>,
     /// Something is done, or the outbox is closed.
     changed: Condvar,
     /// There is something to take, or the outbox is closed.
     ready: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<Publication>,
+#[derive(Debug)]
+struct State<T> {
+    queue: VecDeque<T>,
     /// Taken, and not done yet.
     taken: usize,
     /// Done so far.
@@ -44,17 +34,24 @@ struct State {
     closed: bool,
 }
 
-impl State {
+impl<T> State<T> {
     fn len(&self) -> usize {
         self.queue.len() + self.taken
     }
 }
 
-impl Outbox {
-    /// Puts publications in, in order. Waits while the outbox is full, as long as `patience` while nothing is done.
-    pub(crate) fn put(&self, publications: Vec<Publication>, patience: Duration) -> Result<(), Full> {
+impl<T> Default for Outbox<T> {
+    fn default() -> Self {
+        let state = State { queue: VecDeque::new(), taken: 0, done: 0, closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new(), ready: Notify::new() }
+    }
+}
+
+impl<T> Outbox<T> {
+    /// Puts items in, in order. Waits while the outbox is full, as long as `patience` while nothing is done.
+    pub(crate) fn put(&self, items: Vec<T>, patience: Duration) -> Result<(), Full> {
         let mut state = self.lock();
-        for publication in publications {
+        for item in items {
             while state.len() >= CAPACITY {
                 // The task must see what is there already, or the outbox would never empty.
                 self.ready.notify_one();
@@ -66,14 +63,14 @@ impl Outbox {
                 }
                 state = back;
             }
-            state.queue.push_back(publication);
+            state.queue.push_back(item);
         }
         self.ready.notify_one();
         Ok(())
     }
 
     /// Takes up to `most`, at least one; waits for it. `None` once the outbox is closed. May be cancelled.
-    pub(crate) async fn take(&self, most: usize) -> Option<Vec<Publication>> {
+    pub(crate) async fn take(&self, most: usize) -> Option<Vec<T>> {
         loop {
             {
                 let mut state = self.lock();
@@ -97,7 +94,7 @@ impl Outbox {
         }
     }
 
-    /// `count` of those that were taken are published, or given up.
+    /// `count` of those that were taken have arrived, or are given up.
     pub(crate) fn done(&self, count: usize) {
         if count > 0 {
             let mut state = self.lock();
@@ -120,7 +117,7 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Every change of the state is whole, so a panic elsewhere leaves it usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,23 +127,20 @@ impl Outbox {
 mod tests {
     use std::sync::Arc;
 
-    use rumqttc::QoS;
-
     use super::*;
 
-    fn publications(count: usize) -> Vec<Publication> {
-        let publish = Publish::new("a", QoS::AtLeastOnce, "x");
-        vec![Publication { publish, expires_at: None }; count]
+    fn items(count: usize) -> Vec<u8> {
+        vec![1; count]
     }
 
     #[test]
     fn a_full_outbox_makes_the_writer_wait_until_something_is_done() {
         let outbox = Arc::new(Outbox::default());
-        assert_eq!(outbox.put(publications(CAPACITY), Duration::ZERO), Ok(()));
-        assert_eq!(outbox.put(publications(1), Duration::from_millis(1)), Err(Full));
+        assert_eq!(outbox.put(items(CAPACITY), Duration::ZERO), Ok(()));
+        assert_eq!(outbox.put(items(1), Duration::from_millis(1)), Err(Full));
         let writer = {
             let outbox = Arc::clone(&outbox);
-            std::thread::spawn(move || outbox.put(publications(10), Duration::from_secs(60)))
+            std::thread::spawn(move || outbox.put(items(10), Duration::from_secs(60)))
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let taken = runtime.block_on(outbox.take(10)).unwrap().len();
@@ -158,7 +152,7 @@ mod tests {
     #[test]
     fn a_closed_outbox_still_gives_what_is_in_it() {
         let outbox = Outbox::default();
-        outbox.put(publications(3), Duration::ZERO).unwrap();
+        outbox.put(items(3), Duration::ZERO).unwrap();
         outbox.close();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(outbox.take(10)).unwrap().len(), 3);
