@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::answer::Refusal;
+use super::content::{of_content_type, type_of};
 use super::idempotency::{Keys, MOST_KEYS, Seen};
 use super::options::{SourceOptions, bearer};
 use super::server::Limits;
@@ -285,30 +286,4 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Ref
         let error = format!("the header {name} is not ASCII");
         Refusal::new(StatusCode::BAD_REQUEST, error, "send letters, digits and punctuation only")
     })
-}
-
-/// The format that a `Content-Type` names; its parameters say nothing, for all text is UTF-8.
-fn of_content_type(text: &str) -> Option<Encoding> {
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    Some(match essence.as_str() {
-        "application/json" | "text/json" => Encoding::Json,
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/json-lines" => {
-            Encoding::Json
-        }
-        "application/senml+json" => Encoding::SenMl,
-        "text/csv" | "application/csv" => Encoding::Csv,
-        // As the clients of InfluxDB send it.
-        "text/plain" | "application/vnd.influx.line" => Encoding::Influx,
-        _ => return None,
-    })
-}
-
-/// The `Content-Type` of a format.
-fn type_of(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::Json => "application/json or application/x-ndjson",
-        Encoding::SenMl => "application/senml+json",
-        Encoding::Csv => "text/csv",
-        Encoding::Influx => "text/plain (Influx line protocol)",
-    }
 }

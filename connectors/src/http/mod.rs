@@ -3,7 +3,7 @@
 //! ```text
 //! client --POST /readings--> Server: one an address --path--> Endpoint: checks, reads, unpacks --Message--> engine
 //!        <--204, 4xx, 429-------------------------------------------------- once it is kept ---------------'
-//! rows --> Outbox --> task: batches --POST--> Peer; 2xx: done, 408, 429, 5xx: again, other: refused and told
+//! rows --> Outbox --> task: batches --POST--> Peer; 2xx: done, 408, 425, 429, 5xx: again, other: refused and told
 //! ```
 //!
 //! | | source | sink |
@@ -24,6 +24,7 @@
 //! request just before the program ended is forgotten.
 
 mod answer;
+mod content;
 mod endpoint;
 mod idempotency;
 mod options;
@@ -31,6 +32,7 @@ mod peer;
 mod server;
 mod sink;
 mod source;
+mod target;
 #[cfg(test)]
 mod tests;
 

@@ -123,25 +123,24 @@ impl Peer {
         let text = String::from_utf8_lossy(&text);
         let told: String = text.trim().chars().take(SHOWN).collect();
         let reason = format!("it answered {}: {told:?}", head.status);
-        if !may_help(head.status) {
+        let asked = head.headers.get(RETRY_AFTER);
+        if !may_help(head.status, asked.is_some()) {
             return Ok(Outcome::Refused(reason));
         }
-        let seconds =
-            head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let seconds = asked.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let pause = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_PAUSE);
         Ok(Outcome::Again { reason, pause })
     }
 }
 
-/// True if the same request may be taken later: the peer is busy or broken, or the same request is still being done.
-fn may_help(status: StatusCode) -> bool {
-    let of_clients = [
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::CONFLICT,
-        StatusCode::TOO_EARLY,
-        StatusCode::TOO_MANY_REQUESTS,
-    ];
-    status.is_server_error() || of_clients.contains(&status)
+/// True if the same request may be taken later: the peer is busy or broken, or, where it asks for a pause, is still at
+/// the same request.
+fn may_help(status: StatusCode, asks_for_pause: bool) -> bool {
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::CONFLICT => asks_for_pause,
+        other => other.is_server_error(),
+    }
 }
 
 /// An error with its causes.

@@ -179,6 +179,7 @@ fn a_batch_is_sent_again_with_its_key_until_it_is_taken() {
         Step::Answer("500 Broken\r\n"),
         Step::Close,
         Step::Answer("429 Busy\r\nRetry-After: 0\r\n"),
+        Step::Answer("409 Running\r\nRetry-After: 0\r\n"),
         Step::Answer("408 Slow\r\n"),
     ];
     let peer = Script::start(&steps);
@@ -202,7 +203,7 @@ fn a_batch_is_sent_again_with_its_key_until_it_is_taken() {
 
 #[test]
 fn a_batch_that_is_refused_does_not_hold_up_the_next() {
-    let peer = Script::start(&[Step::Answer("422 Wrong\r\n"), Step::Answer("302 Elsewhere\r\n")]);
+    let peer = Script::start(&[Step::Answer("409 Conflict\r\n"), Step::Answer("302 Elsewhere\r\n")]);
     let mut sink = sink(&peer.url(), &[("batch_rows", "1")]);
     epoch(sink.as_mut(), 1, 0..3);
     sink.finish().unwrap();

@@ -211,10 +211,6 @@ fn a_body_that_is_too_long_is_refused_packed_or_unpacked() {
     let mut source = Running::start(&[("max_payload", "1 KiB")]);
     let long = vec![b' '; 1_025];
     assert_eq!(source.refuses(JSON, &long), (413, "the body is longer than 1024 bytes".into()));
-    let packed = gzip(&vec![b' '; 1 << 20]);
-    assert!(packed.len() < 8_000);
-    let most = 2_000.min(packed.len());
-    assert_eq!(source.refuses("Content-Encoding: gzip\r\n", &packed[..most]).0, 413);
     let bomb = gzip(&[b' '; 100_000]);
     assert!(bomb.len() <= 1_024);
     assert_eq!(source.refuses("Content-Encoding: gzip\r\n", &bomb).0, 413);
