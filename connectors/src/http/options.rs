@@ -85,7 +85,8 @@ pub const SINK_OPTIONS: &[OptionDoc] = &[
 pub(super) struct SourceOptions {
     pub(super) listen: SocketAddr,
     pub(super) path: String,
-    pub(super) token: Option<String>,
+    /// The header that requests must have.
+    pub(super) token: Option<HeaderValue>,
     pub(super) max_payload: usize,
     pub(super) idempotency_window: Duration,
 }
@@ -124,19 +125,21 @@ fn path(name: &str, read: &mut OptionReader<'_>) -> String {
     path
 }
 
-fn token(read: &mut OptionReader<'_>) -> Option<String> {
-    let token: Option<String> = read.get("token");
-    if token.as_deref().is_some_and(|token| bearer(token).is_none()) {
+/// The header of the option `token`.
+fn token(read: &mut OptionReader<'_>) -> Option<HeaderValue> {
+    let token: String = read.get("token")?;
+    let header = bearer(&token);
+    if header.is_none() {
         // The text of a secret is not shown.
         let error =
             OptionError::of("token", "option \"token\" is empty, or has characters that no header can have");
         read.error(error.help("leave it out, or give one without blanks"));
     }
-    token
+    header
 }
 
 /// The value of the header that carries a token.
-pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+fn bearer(token: &str) -> Option<HeaderValue> {
     let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok().filter(|_| is_token)?;
     value.set_sensitive(true);
@@ -233,7 +236,7 @@ fn headers(format: SinkFormat, read: &mut OptionReader<'_>) -> HeaderMap {
             )),
         }
     }
-    if let Some(token) = token(read).as_deref().and_then(bearer) {
+    if let Some(token) = token(read) {
         headers.insert(AUTHORIZATION, token);
     }
     headers
