@@ -69,7 +69,7 @@ impl Engine {
         let outputs = Outputs { keep_history: true, close_gates: true, compact, ..self.outputs.clone() };
         let mut planned = self.plan(&outputs)?;
         let mut errors = Vec::new();
-        let context = Context { runtime: runtime.handle().clone(), memory: Registry::default() };
+        let context = Context::new(runtime.handle().clone(), Registry::default());
         for (node, declaration) in planned.plan.sources.iter_mut().zip(&mut planned.sources) {
             let history = backfill.sources.iter().find(|(name, _)| *name == declaration.name);
             match history {

@@ -203,7 +203,7 @@ impl Engine {
         owned: Option<Runtime>,
         checkpoints: Option<CheckpointSettings>,
     ) -> Result<Running, Error> {
-        let context = Context { runtime: runtime.clone(), memory: self.memory.clone() };
+        let context = Context::new(runtime.clone(), self.memory.clone());
         let mut errors = Vec::new();
         let mut sources = Vec::new();
         for declaration in &planned.sources {

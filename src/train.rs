@@ -89,7 +89,7 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
     let outputs = Outputs { subscriptions, only_subscriptions: true, ..Outputs::default() };
     let planned = program.plan(Path::new(""), &outputs);
     let planned = planned.map_err(|errors| ProgramErrors::new(program.files(), errors))?;
-    let context = Context { runtime: runtime.clone(), memory: Registry::default() };
+    let context = Context::new(runtime.clone(), Registry::default());
     let mut sources = Vec::new();
     for declaration in &planned.sources {
         let source = open_source(program, declaration, &context);

@@ -27,6 +27,7 @@ fn data(epoch: u64, payload: DataPayload) -> Record {
         last: epoch == 3,
         is_loaded: epoch == 0,
         ends_source: false,
+        position: None,
         payload,
     };
     Record::Data(Data { source: "readings".into(), epochs: epochs(epoch), chunk })
@@ -41,6 +42,7 @@ fn records() -> Vec<Record> {
         qos: 1,
         retain: true,
         packet: Some(Packet { id: 7, again }),
+        request: None,
     };
     let plain = Message { packet: None, retain: false, qos: 0, ..message(false) };
     let messages = vec![message(false), message(true), plain];

@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod examples;
 mod golden;
+mod http;
 mod journal;
 mod late_rows;
 mod nexmark;

@@ -12,9 +12,11 @@ pub mod broker;
 pub mod file;
 pub mod format;
 pub mod generator;
+pub mod http;
 pub mod memory;
 pub mod mqtt;
 pub mod options;
+mod outbox;
 pub mod parquet;
 pub mod plant;
 mod random;
@@ -37,6 +39,15 @@ pub struct Context {
     pub runtime: tokio::runtime::Handle,
     /// The channels of memory sources and sinks.
     pub memory: memory::Registry,
+    /// Where HTTP sources listen.
+    pub http: http::Servers,
+}
+
+impl Context {
+    /// What the connectors of one program share.
+    pub fn new(runtime: tokio::runtime::Handle, memory: memory::Registry) -> Self {
+        Self { runtime, memory, http: http::Servers::default() }
+    }
 }
 
 /// A column that a connector gives.
@@ -78,6 +89,13 @@ pub const CONNECTORS: &[Connector] = &[
         source: Some(generator::OPTIONS),
         sink: None,
         metadata: generator::METADATA,
+    },
+    Connector {
+        name: "http",
+        summary: "Rows that others POST to us, and rows that we POST to others.",
+        source: Some(http::SOURCE_OPTIONS),
+        sink: Some(http::SINK_OPTIONS),
+        metadata: http::METADATA,
     },
     Connector {
         name: "memory",
@@ -131,6 +149,7 @@ pub fn source(
     match named(&declaration.options) {
         "file" => file::source(declaration),
         "generator" => generator::source(declaration),
+        "http" => http::source(declaration, &context.http),
         "memory" => memory::source(declaration, &context.memory),
         "mqtt" => mqtt::source(declaration),
         "plant" => plant::source(declaration),
@@ -147,6 +166,7 @@ pub fn sink(
     context: &Context,
 ) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     match named(&declaration.options) {
+        "http" => http::sink(declaration),
         "memory" => memory::sink(declaration, &context.memory),
         "mqtt" => mqtt::sink(declaration),
         "parquet" => parquet::sink(declaration),
@@ -161,6 +181,7 @@ pub fn check_source(declaration: &SourceDeclaration) -> Vec<OptionError> {
     let mut errors = match name {
         "file" => file::check(declaration),
         "generator" => generator::check(declaration),
+        "http" => http::check_source(declaration),
         "memory" => memory::check_source(declaration),
         "mqtt" => mqtt::check_source(declaration),
         "plant" => plant::check(declaration),
@@ -173,6 +194,7 @@ pub fn check_source(declaration: &SourceDeclaration) -> Vec<OptionError> {
 /// What is wrong with the declaration of a sink; opens nothing.
 pub fn check_sink(declaration: &SinkDeclaration) -> Vec<OptionError> {
     match named(&declaration.options) {
+        "http" => http::check_sink(declaration),
         "memory" => memory::check_sink(declaration),
         "mqtt" => mqtt::check_sink(declaration),
         "parquet" => parquet::check(declaration),

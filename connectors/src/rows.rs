@@ -1,14 +1,16 @@
-//! What the sources that make their own rows share: columns by name, and a decoder that has nothing to decode.
+//! What the sources that make their own rows share: columns by name, and a decoder that has nothing to decode; and the
+//! rows that sinks of messages send.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::cast;
+use arrow::compute::kernels::cmp::gt;
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 use lineshaft_engine::source::{Chunk, Decoded, Decoder, Payload};
 use lineshaft_engine::time::EventTime;
-use lineshaft_engine::{Error, Result};
+use lineshaft_engine::{Batch, Error, Result};
 
 /// Passes [`Payload::Rows`] on as they are.
 pub(crate) struct RowsDecoder {
@@ -49,6 +51,14 @@ pub(crate) fn batch(schema: &SchemaRef, rows: usize, columns: Vec<ArrayRef>) -> 
         columns.iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type())).collect();
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), cast_columns?, &options)?)
+}
+
+/// Of a changelog only what is new: a message cannot be taken back.
+pub(crate) fn insertions(batch: &Batch) -> Result<Batch> {
+    match batch.weights() {
+        Some(weights) => batch.filter(&gt(weights, &Int64Array::new_scalar(0))?),
+        None => Ok(batch.clone()),
+    }
 }
 
 /// The time of an option such as `start = '2026-01-01 06:00:00'`, microseconds; UTC unless it says otherwise.

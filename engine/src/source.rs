@@ -46,6 +46,20 @@ pub trait Source: Send {
         false
     }
 
+    /// The program goes on: reading begins after the chunk that had this position. Called before [`Source::run`].
+    ///
+    /// # Errors
+    /// If it is not a position of this source.
+    fn go_on(&mut self, _position: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    /// True if reading begins at the same place in every run, and gives the same chunks: a file that does not change while
+    /// it is read. Then only the number of chunks is kept, not what is in them.
+    fn repeats(&self) -> bool {
+        self.is_bounded() && !self.loads()
+    }
+
     /// Rows in the whole input, where that is known beforehand; for the status line.
     fn total_rows(&self) -> Option<u64> {
         None
@@ -85,6 +99,9 @@ pub struct Chunk {
     pub last: bool,
     /// True if with it all has been given that was there at the start; see [`Source::loads`].
     pub is_loaded: bool,
+    /// Where the connector stands after it, in its own words: what [`Source::go_on`] wants. `None` if nothing has changed, or if
+    /// it gives the same chunks at every run.
+    pub position: Option<Vec<u8>>,
     /// Those who wait until the chunk is kept; see [`ChunkSender::deliver`].
     pub receipts: Vec<Receipt>,
 }
@@ -111,6 +128,7 @@ impl Chunk {
             rest: None,
             last: false,
             is_loaded: false,
+            position: None,
             receipts: Vec::new(),
         }
     }
@@ -167,10 +185,10 @@ impl Payload {
     }
 }
 
-/// One message of a broker.
+/// One message of a broker, or the body of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was published.
+    /// Where it was published, or the path of the request.
     pub topic: String,
     /// Its bytes.
     pub payload: Vec<u8>,
@@ -182,6 +200,17 @@ pub struct Message {
     pub retain: bool,
     /// Of a message that is acknowledged: how it was delivered.
     pub packet: Option<Packet>,
+    /// Of the body of a request: what is known from its head.
+    pub request: Option<Box<Request>>,
+}
+
+/// What the decoder must know of the head of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The address of the client.
+    pub remote: String,
+    /// The name of the format of the body.
+    pub format: String,
 }
 
 /// The delivery of a message by a broker that gives it again until it is acknowledged.
@@ -195,7 +224,8 @@ pub struct Packet {
 
 impl Message {
     fn bytes(&self) -> usize {
-        self.topic.len() + self.payload.len() + size_of::<Self>()
+        let request = self.request.as_ref().map_or(0, |request| request.remote.len() + request.format.len());
+        self.topic.len() + self.payload.len() + request + size_of::<Self>()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 
 use crate::format::timestamp::TimestampFormat;
-use crate::format::{DELIMITER, Encoding, NULL, TIMESTAMP_FORMAT, TextFormat};
+use crate::format::{DELIMITER, Encoding, NULL, PRECISION, TIMESTAMP_FORMAT, TextFormat};
 use crate::options::{OptionDoc, OptionReader, suggestion};
 
 /// The options, as the reference lists them.
@@ -17,7 +17,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     ),
     OptionDoc::optional(
         "format",
-        "csv, jsonl, senml or parquet",
+        "csv, jsonl, senml, influx or parquet",
         "by the name",
         "How the files are written.",
     ),
@@ -30,6 +30,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     DELIMITER,
     NULL,
     TIMESTAMP_FORMAT,
+    PRECISION,
     OptionDoc::optional("follow", "true or false", "false", "Keeps reading what is appended, and new files."),
 ];
 
@@ -40,14 +41,16 @@ pub(super) enum FileFormat {
     Parquet,
 }
 
-const FORMATS: [(&str, FileFormat); 7] = [
+const FORMATS: [(&str, FileFormat); 9] = [
     ("csv", FileFormat::Text(Encoding::Csv)),
     ("jsonl", FileFormat::Text(Encoding::Json)),
     ("json", FileFormat::Text(Encoding::Json)),
     ("senml", FileFormat::Text(Encoding::SenMl)),
+    ("influx", FileFormat::Text(Encoding::Influx)),
     ("parquet", FileFormat::Parquet),
     ("ndjson", FileFormat::Text(Encoding::Json)),
     ("txt", FileFormat::Text(Encoding::Csv)),
+    ("lp", FileFormat::Text(Encoding::Influx)),
 ];
 
 /// The options of one source.
@@ -66,7 +69,7 @@ impl FileOptions {
         let mut read = OptionReader::new("source", "file", &declaration.options, OPTIONS);
         let path: String = read.required("path");
         let names: Vec<(&str, Option<FileFormat>)> =
-            FORMATS[..5].iter().map(|(name, format)| (*name, Some(*format))).collect();
+            FORMATS[..6].iter().map(|(name, format)| (*name, Some(*format))).collect();
         let format = read.choice("format", &names, None);
         let options = Self {
             header: read.or("header", true),
@@ -127,7 +130,7 @@ impl FileOptions {
         }
         format.ok_or_else(|| {
             let message = format!("the name of {} does not tell its format", first.display());
-            OptionError::general(message).help("add format = 'csv', 'jsonl', 'senml' or 'parquet'")
+            OptionError::general(message).help("add format = 'csv', 'jsonl', 'senml', 'influx' or 'parquet'")
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Formats: bytes of a file or of a message to rows, and rows back to bytes.
 //!
 //! ```text
-//! bytes --csv | json | senml--> Raw values --Columns--> RecordBatch of the needed columns
+//! bytes --csv | json | senml | influx--> Raw values --Columns--> RecordBatch of the needed columns
 //!                                   \--> Rejected: one bad record, with line, column, value and what was expected
 //! ```
 //!
@@ -11,6 +11,7 @@
 mod columns;
 pub(crate) mod csv;
 mod digits;
+mod influx;
 pub(crate) mod json;
 pub mod layout;
 mod messages;
@@ -54,6 +55,10 @@ pub const NULL: OptionDoc = OptionDoc::optional(
     "nothing",
     "A text that stands for NULL in CSV, beside the empty field.",
 );
+
+/// The option `precision` of Influx line protocol.
+pub const PRECISION: OptionDoc =
+    OptionDoc::optional("precision", "ns, us, ms or s", "ns", "The unit of the timestamps of influx.");
 
 /// A record in its block.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +144,7 @@ pub(crate) enum TextFormat {
     Csv(csv::Csv),
     Json(json::Json),
     SenMl(senml::SenMl),
+    Influx(influx::Influx),
 }
 
 /// The names of the formats of text records.
@@ -150,31 +156,55 @@ pub enum Encoding {
     Json,
     /// Sensor Measurement Lists, RFC 8428.
     SenMl,
+    /// Influx line protocol.
+    Influx,
+}
+
+impl Encoding {
+    /// The text of the option `format`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::SenMl => "senml",
+            Self::Influx => "influx",
+        }
+    }
 }
 
 impl TextFormat {
-    /// The format with its options `timestamp_format`, `delimiter` and `null`, and the columns it reads. What is wrong
-    /// becomes an error of `read`.
+    /// The format with its options `timestamp_format`, `delimiter`, `null` and `precision`, and the columns it reads. What
+    /// is wrong becomes an error of `read`.
     pub(crate) fn new(
         encoding: Encoding,
         declaration: &SourceDeclaration,
         read: &mut OptionReader<'_>,
     ) -> (Self, Layout) {
-        let layout = Layout::new(declaration, read.or(TIMESTAMP_FORMAT.name, TimestampFormat::default()));
+        let layout = Self::layout(declaration, read);
+        (Self::of(encoding, &layout, read), layout)
+    }
+
+    /// The columns that text formats read.
+    pub(crate) fn layout(declaration: &SourceDeclaration, read: &mut OptionReader<'_>) -> Layout {
         layout::unsupported(declaration).into_iter().for_each(|error| read.error(error));
-        let format = match encoding {
-            Encoding::Csv => Self::Csv(csv::Csv::new(&layout, read)),
-            Encoding::Json => Self::Json(json::Json::new(&layout)),
-            Encoding::SenMl => Self::SenMl(senml::SenMl::new(&layout, read)),
-        };
-        (format, layout)
+        Layout::new(declaration, read.or(TIMESTAMP_FORMAT.name, TimestampFormat::default()))
+    }
+
+    /// The format with its own options.
+    pub(crate) fn of(encoding: Encoding, layout: &Layout, read: &mut OptionReader<'_>) -> Self {
+        match encoding {
+            Encoding::Csv => Self::Csv(csv::Csv::new(layout, read)),
+            Encoding::Json => Self::Json(json::Json::new(layout)),
+            Encoding::SenMl => Self::SenMl(senml::SenMl::new(layout, read)),
+            Encoding::Influx => Self::Influx(influx::Influx::new(layout, read)),
+        }
     }
 
     /// How many of `bytes` are whole records. At the end of a file all of them are.
     pub(crate) fn cut(&self, bytes: &[u8]) -> usize {
         match self {
             Self::Csv(csv) => csv.cut(bytes),
-            Self::Json(_) | Self::SenMl(_) => memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1),
+            _ => memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1),
         }
     }
 
@@ -182,7 +212,7 @@ impl TextFormat {
     pub(crate) fn first_record(&self, bytes: &[u8]) -> usize {
         match self {
             Self::Csv(csv) => csv.first_record(bytes),
-            Self::Json(_) | Self::SenMl(_) => csv::line_end(bytes),
+            _ => csv::line_end(bytes),
         }
     }
 
@@ -199,6 +229,7 @@ impl TextFormat {
             Self::Csv(csv) => csv.decode(bytes, first_line, mapping, rows),
             Self::Json(json) => json.decode(bytes, first_line, |_| true, rows),
             Self::SenMl(senml) => senml.decode_lines(bytes, first_line, received_at, rows),
+            Self::Influx(influx) => influx.decode(bytes, first_line, received_at, rows),
         }
     }
 
@@ -208,6 +239,7 @@ impl TextFormat {
             Self::Csv(csv) => csv.decode(payload, 1, None, rows),
             Self::Json(json) => json.decode(payload, 1, |first| matches!(first, b'{' | b'['), rows),
             Self::SenMl(senml) => senml.decode_message(payload, received_at, rows),
+            Self::Influx(influx) => influx.decode(payload, 1, received_at, rows),
         }
     }
 }

@@ -20,7 +20,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod options;
-mod outbox;
+mod publication;
 mod sink;
 mod source;
 #[cfg(test)]

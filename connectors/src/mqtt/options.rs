@@ -52,6 +52,7 @@ pub const SOURCE_OPTIONS: &[OptionDoc] = &[
     MessageDecoder::OPTIONS[1],
     MessageDecoder::OPTIONS[2],
     MessageDecoder::OPTIONS[3],
+    MessageDecoder::OPTIONS[4],
 ];
 
 /// The options of an MQTT sink.

@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
-use arrow::compute::kernels::cmp::gt;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
@@ -22,9 +21,11 @@ use rumqttc::{Packet, Publish, QoS};
 
 use super::connection::{Connection, Lost};
 use super::options::{SinkFormat, SinkOptions};
-use super::outbox::{self, Outbox, Publication};
+use super::publication::{self, Publication};
 use crate::format::rows::{JsonObjects, write_csv};
+use crate::outbox::Outbox;
 use crate::retry::Retry;
+use crate::rows::insertions;
 
 /// How long `write` waits for room while the broker takes nothing: then the program ends, so that it can be started
 /// again where nothing is lost, rather than hang.
@@ -83,6 +84,7 @@ impl SinkFactory for MqttSinkFactory {
             expires_at,
             publisher,
             tells_rest: worker.index == 0,
+            is_kept: false,
         }))
     }
 
@@ -102,6 +104,8 @@ struct MqttSink {
     publisher: Arc<Publisher>,
     /// The workers share the outbox: one of them puts it into checkpoints.
     tells_rest: bool,
+    /// All that was put so far is part of a checkpoint.
+    is_kept: bool,
 }
 
 impl Sink for MqttSink {
@@ -131,12 +135,13 @@ impl Sink for MqttSink {
 
     /// What the broker has not acknowledged goes on with the program.
     fn commit(&mut self) -> Result<Snapshot> {
+        self.is_kept = true;
         let left = if self.tells_rest { self.publisher.outbox.left() } else { Vec::new() };
-        outbox::snapshot(&left)
+        publication::snapshot(&left)
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
-        let left = outbox::restored(snapshot, self.options.qos);
+        let left = publication::restored(snapshot, self.options.qos);
         self.put(left.ok_or_else(|| {
             Error::connector("mqtt sink", &self.name, "its part of the checkpoint is damaged")
         })?)
@@ -144,6 +149,9 @@ impl Sink for MqttSink {
 
     fn finish(&mut self) -> Result<()> {
         let left = self.publisher.outbox.wait_until_empty(LAST_PATIENCE);
+        if self.is_kept && !self.options.has_ttl {
+            return Ok(());
+        }
         // The workers share the connection: one of them tells.
         if left > 0 && !self.publisher.has_told.swap(true, Ordering::Relaxed) {
             let url = &self.options.client.url;
@@ -155,7 +163,8 @@ impl Sink for MqttSink {
 }
 
 impl MqttSink {
-    fn put(&self, publications: Vec<Publication>) -> Result<()> {
+    fn put(&mut self, publications: Vec<Publication>) -> Result<()> {
+        self.is_kept = false;
         self.publisher.outbox.put(publications, PATIENCE).map_err(|_| {
             let reason = format!(
                 "{} has taken nothing for 10 minutes and the outbox is full",
@@ -163,14 +172,6 @@ impl MqttSink {
             );
             Error::connector("mqtt sink", &self.name, reason)
         })
-    }
-}
-
-/// Of a changelog only what is new: a message cannot be taken back.
-fn insertions(batch: &Batch) -> Result<Batch> {
-    match batch.weights() {
-        Some(weights) => batch.filter(&gt(weights, &Int64Array::new_scalar(0))?),
-        None => Ok(batch.clone()),
     }
 }
 
@@ -199,7 +200,7 @@ fn payloads(format: SinkFormat, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
 
 /// The connection of a sink, on a thread of its own; ends with the last open sink.
 struct Publisher {
-    outbox: Arc<Outbox>,
+    outbox: Arc<Outbox<Publication>>,
     thread: Option<JoinHandle<()>>,
     /// That messages may be lost.
     has_told: AtomicBool,
@@ -240,7 +241,7 @@ impl Drop for Publisher {
 struct Task {
     name: String,
     options: SinkOptions,
-    outbox: Arc<Outbox>,
+    outbox: Arc<Outbox<Publication>>,
     retry: Retry,
     /// Sent, with their packet ids, in the order in which they were sent. Our own copies: the client library forgets
     /// its own after a reconnect.

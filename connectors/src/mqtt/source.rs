@@ -317,6 +317,7 @@ impl Reader {
             retain: publish.retain,
             packet,
             topic: publish.topic,
+            request: None,
         });
     }
 

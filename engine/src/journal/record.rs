@@ -4,7 +4,7 @@
 mod tests;
 
 use super::codec::{Cursor, Malformed, Read, put_bytes, put_length};
-use crate::source::{Message, Packet};
+use crate::source::{Message, Packet, Request};
 
 /// A record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct DataChunk {
     pub is_loaded: bool,
     /// The source ends with it.
     pub ends_source: bool,
+    /// Where the connector stands after it; see [`Chunk::position`](crate::source::Chunk::position).
+    pub position: Option<Vec<u8>>,
     /// The input itself.
     pub payload: DataPayload,
 }
@@ -157,10 +159,12 @@ const HAS_REST: u8 = 1 << 1;
 const IS_LAST: u8 = 1 << 2;
 const IS_LOADED: u8 = 1 << 3;
 const ENDS_SOURCE: u8 = 1 << 4;
+const HAS_POSITION: u8 = 1 << 5;
 
 const IS_RETAINED: u8 = 1;
 const HAS_PACKET: u8 = 1 << 1;
 const IS_AGAIN: u8 = 1 << 2;
+const HAS_REQUEST: u8 = 1 << 3;
 /// Ends a commit, so that the last byte of a group is never zero: one that is cut short can be told.
 const END_OF_COMMIT: u8 = 0xC5;
 /// Topic, payload, time, quality of service and flags of an empty message.
@@ -245,10 +249,14 @@ fn put_data(out: &mut Vec<u8>, Data { source, epochs, chunk }: &Data) {
             | flag(chunk.rest.is_some(), HAS_REST)
             | flag(chunk.last, IS_LAST)
             | flag(chunk.is_loaded, IS_LOADED)
-            | flag(chunk.ends_source, ENDS_SOURCE),
+            | flag(chunk.ends_source, ENDS_SOURCE)
+            | flag(chunk.position.is_some(), HAS_POSITION),
     );
     out.extend(chunk.near.into_iter().flat_map(i64::to_le_bytes));
     out.extend(chunk.rest.into_iter().flat_map(i64::to_le_bytes));
+    if let Some(position) = &chunk.position {
+        put_bytes(out, position);
+    }
     put_payload(out, &chunk.payload);
 }
 
@@ -256,7 +264,7 @@ fn data(from: &mut Cursor<'_>) -> Read<Data> {
     let (source, epochs) = (from.text()?, epochs(from)?);
     let (partition, batches, flags) = (from.u32()?, from.u32()?, from.u8()?);
     let is = |flag: u8| flags & flag != 0;
-    if flags >= ENDS_SOURCE << 1 {
+    if flags >= HAS_POSITION << 1 {
         return Err(Malformed("a chunk has flags that are not known"));
     }
     let chunk = DataChunk {
@@ -267,6 +275,7 @@ fn data(from: &mut Cursor<'_>) -> Read<Data> {
         last: is(IS_LAST),
         is_loaded: is(IS_LOADED),
         ends_source: is(ENDS_SOURCE),
+        position: if is(HAS_POSITION) { Some(from.bytes()?.to_vec()) } else { None },
         payload: payload(from)?,
     };
     Ok(Data { source, epochs, chunk })
@@ -322,20 +331,29 @@ fn put_message(out: &mut Vec<u8>, message: &Message) {
         Some(_) => HAS_PACKET,
         None => 0,
     };
-    out.extend([message.qos, retained | delivered]);
+    let requested = if message.request.is_some() { HAS_REQUEST } else { 0 };
+    out.extend([message.qos, retained | delivered | requested]);
     out.extend(message.packet.into_iter().flat_map(|packet| packet.id.to_le_bytes()));
+    if let Some(request) = &message.request {
+        put_bytes(out, request.remote.as_bytes());
+        put_bytes(out, request.format.as_bytes());
+    }
 }
 
 fn message(from: &mut Cursor<'_>) -> Read<Message> {
     let (topic, payload, received_at) = (from.text()?, from.bytes()?.to_vec(), from.i64()?);
     let (qos, flags) = (from.u8()?, from.u8()?);
-    let packet = match flags & !IS_RETAINED {
+    let packet = match flags & !(IS_RETAINED | HAS_REQUEST) {
         0 => None,
         HAS_PACKET => Some(Packet { id: from.u16()?, again: false }),
         flags if flags == HAS_PACKET | IS_AGAIN => Some(Packet { id: from.u16()?, again: true }),
         _ => return Err(Malformed("a message has flags that are not known")),
     };
-    Ok(Message { topic, payload, received_at, qos, retain: flags & IS_RETAINED != 0, packet })
+    let request = match flags & HAS_REQUEST {
+        0 => None,
+        _ => Some(Box::new(Request { remote: from.text()?, format: from.text()? })),
+    };
+    Ok(Message { topic, payload, received_at, qos, retain: flags & IS_RETAINED != 0, packet, request })
 }
 
 fn put_commit(out: &mut Vec<u8>, commit: &Commit) {

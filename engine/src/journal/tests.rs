@@ -35,6 +35,7 @@ fn data(source: &str, epoch: u64) -> Record {
         last: false,
         is_loaded: true,
         ends_source: false,
+        position: None,
         payload: DataPayload::Messages(vec![message]),
     };
     let epochs = Epochs { first: epoch, count: 1, wall_clock: wall_clock(epoch) };

@@ -169,6 +169,7 @@ impl ParquetFile {
             rest: self.rest(index + 1),
             last: index + 1 >= self.pieces.len(),
             is_loaded: false,
+            position: None,
             receipts: Vec::new(),
         }
     }

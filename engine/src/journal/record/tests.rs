@@ -22,14 +22,17 @@ fn epochs() -> impl Strategy<Value = Epochs> {
 
 fn message() -> impl Strategy<Value = Message> {
     let packet = option::of((any::<u16>(), any::<bool>()).prop_map(|(id, again)| Packet { id, again }));
-    (text(), bytes(), any::<i64>(), any::<u8>(), any::<bool>(), packet).prop_map(
-        |(topic, payload, received_at, qos, retain, packet)| Message {
+    let request =
+        option::of((text(), text()).prop_map(|(remote, format)| Box::new(Request { remote, format })));
+    (text(), bytes(), any::<i64>(), any::<u8>(), any::<bool>(), packet, request).prop_map(
+        |(topic, payload, received_at, qos, retain, packet, request)| Message {
             topic,
             payload,
             received_at,
             qos,
             retain,
             packet,
+            request,
         },
     )
 }
@@ -47,8 +50,8 @@ fn payload() -> impl Strategy<Value = DataPayload> {
 
 fn chunk() -> impl Strategy<Value = DataChunk> {
     let times = (option::of(any::<i64>()), option::of(any::<i64>()));
-    (any::<u32>(), any::<u32>(), times, any::<[bool; 3]>(), payload()).prop_map(
-        |(partition, batches, (near, rest), [last, is_loaded, ends_source], payload)| DataChunk {
+    (any::<u32>(), any::<u32>(), times, any::<[bool; 3]>(), option::of(bytes()), payload()).prop_map(
+        |(partition, batches, (near, rest), [last, is_loaded, ends_source], position, payload)| DataChunk {
             partition,
             batches,
             near,
@@ -56,6 +59,7 @@ fn chunk() -> impl Strategy<Value = DataChunk> {
             last,
             is_loaded,
             ends_source,
+            position,
             payload,
         },
     )
