@@ -76,7 +76,7 @@ fn written() -> (TempDir, PathBuf) {
 
 fn replayed(folder: &Path) -> Vec<Record> {
     let (_, recovered) = Journal::open(settings(folder)).unwrap();
-    let records = recovered.from(recovered.first_epoch.unwrap()).unwrap().map(Result::unwrap);
+    let records = recovered.replay_from(recovered.first_epoch.unwrap()).unwrap().map(Result::unwrap);
     records.filter(|record| !matches!(record, Record::Commit(_))).collect()
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use rustix::io::Errno;
 
-use super::error::JournalError;
+use super::error::{JournalError, is_full};
 
 /// The file that an engine locks as long as it writes the journal.
 const LOCK: &str = "lock";
@@ -72,7 +72,9 @@ impl Folder {
     pub(crate) fn lock(path: &Path) -> Result<Self, JournalError> {
         let failed = |error| JournalError::io("create", path, error);
         fs::create_dir_all(path).map_err(failed)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = path.parent() {
+            // Of a name alone, the parent is a path without a name.
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
         }
         let lock = path.join(LOCK);
@@ -147,7 +149,8 @@ impl DiskFile for File {
 
     fn settle(&mut self) -> io::Result<()> {
         self.sync_data()?;
-        fadvise(&*self, 0, None, Advice::DontNeed)?;
+        // A file system that does not know the advice has no such memory, or none that it gives up.
+        fadvise(&*self, 0, None, Advice::DontNeed).ok();
         Ok(())
     }
 }
@@ -170,7 +173,10 @@ pub(super) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(
         disk.rename(&temporary, name)?;
         disk.sync_folder()
     });
-    written.map_err(|error| JournalError::io("write", disk.path(name), error))
+    written.map_err(|error| match is_full(&error) {
+        true => JournalError::Full { folder: disk.path(""), needed: bytes.len() as u64 },
+        false => JournalError::io("write", disk.path(name), error),
+    })
 }
 
 /// How the names of files end that are not yet whole.

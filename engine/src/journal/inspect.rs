@@ -93,7 +93,7 @@ pub(super) fn verify_on(disk: Arc<dyn Disk>) -> Result<Recovered, JournalError> 
     let segments = recovery::load(&*disk, identity.journal)?;
     let recovered = Recovered::new(disk, segments.known, identity.incarnation);
     if let Some(first) = recovered.first_epoch {
-        recovered.from(first)?.try_for_each(|record| record.map(|_| ()))?;
+        recovered.replay_from(first)?.try_for_each(|record| record.map(|_| ()))?;
     }
     Ok(recovered)
 }

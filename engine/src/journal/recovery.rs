@@ -153,7 +153,7 @@ impl Recovered {
     ///
     /// # Errors
     /// If the journal begins after that epoch.
-    pub fn from(&self, epoch: u64) -> Result<Replay, JournalError> {
+    pub fn replay_from(&self, epoch: u64) -> Result<Replay, JournalError> {
         match self.first_epoch {
             Some(first) if first > epoch => {
                 Err(JournalError::Missing { folder: self.disk.path(""), epoch, first })

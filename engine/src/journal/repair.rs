@@ -182,7 +182,7 @@ impl Repair<'_> {
     /// Removes a segment of another journal; its bytes are kept.
     fn set_aside(&mut self, file: &File, bytes: &[u8]) -> Result<(), JournalError> {
         let kept = keep(self.disk, &file.name, bytes)?;
-        super::remove(self.disk, [file.name.clone()])?;
+        super::start::remove(self.disk, [file.name.clone()])?;
         let what = format!("{} is of another journal", self.disk.path(&file.name).display());
         self.note(Some(kept), what, self.before.and_then(|before| before.epochs), None);
         Ok(())

@@ -60,7 +60,7 @@ fn records(epoch: u64) -> Vec<Record> {
 }
 
 fn replayed(recovered: &Recovered, from: u64) -> Result<Vec<Record>> {
-    recovered.from(from)?.filter(|record| !matches!(record, Ok(Record::Commit(_)))).collect()
+    recovered.replay_from(from)?.filter(|record| !matches!(record, Ok(Record::Commit(_)))).collect()
 }
 
 fn expected(epochs: std::ops::Range<u64>) -> Vec<Record> {
@@ -262,7 +262,7 @@ fn the_limit_of_the_settings_is_kept_and_a_cut_makes_room() {
     let first = recovered.first_epoch.unwrap();
     assert!(first > 0);
     assert_eq!(replayed(&recovered, first).unwrap(), expected(first..epoch + 1));
-    let missing = recovered.from(0).unwrap_err();
+    let missing = recovered.replay_from(0).unwrap_err();
     assert!(missing.to_string().contains("epoch 0 is needed"), "{missing}");
 }
 
@@ -280,7 +280,7 @@ fn a_replay_begins_at_the_epoch_that_is_asked_for() {
     assert!(matches!(past, JournalError::Order { epoch: 11, next: 12 }));
     commit(&mut journal, 12).unwrap();
     assert_eq!(recovered.wall_clock, Some(wall_clock(11)));
-    let commits = recovered.from(first).unwrap().filter_map(|record| match record.unwrap() {
+    let commits = recovered.replay_from(first).unwrap().filter_map(|record| match record.unwrap() {
         Record::Commit(commit) => Some((commit.epochs.first, commit.incarnation, commit.queries)),
         _ => None,
     });
