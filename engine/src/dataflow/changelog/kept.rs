@@ -162,3 +162,55 @@ pub(super) fn rows(snapshot: Snapshot) -> Result<Vec<Batch>> {
     };
     snapshot.tables.into_iter().map(batch).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use differential_dataflow::input::Input;
+
+    use super::*;
+    use crate::testing::{lines, table};
+
+    /// Updates in all batches of a trace.
+    fn updates(kept: &mut Kept<KeysTrace<Epoch>>) -> usize {
+        let mut count = 0;
+        for batch in kept.trace.batches_through(Antichain::new().borrow()).unwrap_or_default() {
+            let mut cursor = batch.cursor();
+            while cursor.key_valid(&batch) {
+                cursor.map_times(&batch, |_, _| count += 1);
+                cursor.step_key(&batch);
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn what_came_and_went_is_forgotten_and_an_input_that_has_ended_is_still_read() {
+        let columns = table("machine:s x:i \n a 1 \n b 2 \n c 3");
+        let rows = RowCodec::new(&columns.schema()).unwrap().encode(columns.columns(), 3).unwrap();
+        timely::execute_directly(move |worker| {
+            let probe = ProbeHandle::new();
+            let (mut input, kept) = worker.dataflow::<Epoch, _, _>(|scope| {
+                let (input, collection) = scope.new_collection();
+                (input, keep_rows(collection, columns.schema(), &probe).unwrap())
+            });
+            input.update(rows[0].clone(), 2);
+            for epoch in 1..=2000 {
+                input.update(rows[1].clone(), 1);
+                input.update(rows[2].clone(), if epoch % 2 == 0 { -1 } else { 1 });
+                input.advance_to(epoch);
+                input.flush();
+                worker.step_while(|| probe.less_than(&epoch));
+            }
+            input.update(rows[1].clone(), -1);
+            assert!(updates(&mut kept.borrow_mut()) < 100);
+            drop(input);
+            worker.step_while(|| !probe.done());
+            worker.step();
+            let snapshot = kept.borrow_mut().snapshot().unwrap();
+            let tables: Vec<_> = snapshot.tables.iter().map(|(_, table)| table.clone()).collect();
+            assert_eq!(lines(&tables), ["a 1 2", "b 2 1999"]);
+            let weights = super::rows(snapshot).unwrap()[0].weights().unwrap().clone();
+            assert_eq!(weights.values(), &[2, 1999]);
+        });
+    }
+}
