@@ -25,8 +25,15 @@ fn data(source: &str, epoch: u64) -> Record {
         _ => format!("reading {epoch}").repeat(usize::try_from(epoch % 20).unwrap()).into_bytes(),
     };
     let packet = Some(Packet { id: 9, again: epoch.is_multiple_of(2) });
-    let message =
-        Message { topic: "plant/pump".into(), payload, received_at: 5, qos: 1, retain: true, packet };
+    let message = Message {
+        topic: "plant/pump".into(),
+        payload,
+        received_at: 5,
+        qos: 1,
+        retain: true,
+        packet,
+        request: None,
+    };
     let chunk = DataChunk {
         partition: 0,
         batches: 1,
