@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::catalog::Catalog;
 use crate::declared::Declared;
+use crate::durable::{Durability, Kept};
 use crate::error::{Error, ProgramErrors};
 use crate::view::View;
 use crate::{history, train};
@@ -47,6 +48,7 @@ pub struct Engine {
     memory: Registry,
     sources: HashMap<String, Box<dyn Source>>,
     pub(crate) sinks: HashMap<String, Arc<dyn SinkFactory>>,
+    pub(crate) durability: Option<Durability>,
 }
 
 impl Engine {
@@ -83,6 +85,7 @@ impl Engine {
             memory: Registry::default(),
             sources: HashMap::new(),
             sinks: HashMap::new(),
+            durability: None,
         };
         // What cannot be run as a stream is told now, with the other mistakes.
         let checked = engine.program.check(&engine.data, &engine.outputs);
@@ -99,6 +102,13 @@ impl Engine {
     /// The number of worker threads; at least one.
     pub fn workers(&mut self, workers: usize) -> &mut Self {
         self.workers = workers.max(1);
+        self
+    }
+
+    /// What comes in is kept in the data directory before it is worked on or acknowledged, with checkpoints of the state: after a
+    /// stop or a crash the same program goes on where it was. Otherwise it begins anew at every start.
+    pub fn durable(&mut self, durability: Durability) -> &mut Self {
+        self.durability = Some(durability);
         self
     }
 
@@ -215,7 +225,11 @@ impl Engine {
                 },
             }
         }
-        if !checkpoints.as_ref().is_some_and(CheckpointSettings::is_begun) {
+        let kept = match checkpoints {
+            None if errors.is_empty() => self.kept(&planned, &sources)?,
+            checkpoints => Kept { checkpoints, journal: None },
+        };
+        if !kept.is_begun() {
             history::forget_changes(&self.data, &planned.sinks)?;
         }
         history::record(&self.data, &planned.sinks)?;
@@ -232,7 +246,8 @@ impl Engine {
         if !errors.is_empty() {
             return Err(ProgramErrors::new(self.program.files(), errors).into());
         }
-        let settings = Settings { workers: self.workers, clock: self.clock, runtime, checkpoints };
+        let Kept { checkpoints, journal } = kept;
+        let settings = Settings { workers: self.workers, clock: self.clock, runtime, checkpoints, journal };
         let running = run::start(planned.plan, sources, sinks, settings)?;
         Ok(Running { running, runtime: owned })
     }

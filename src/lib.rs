@@ -32,6 +32,7 @@
 pub mod backfill;
 mod catalog;
 mod declared;
+pub mod durable;
 mod embed;
 mod error;
 pub mod history;

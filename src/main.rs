@@ -13,6 +13,7 @@ use std::sync::mpsc::{Sender, channel};
 use clap::{Parser, Subcommand};
 use lineshaft::backfill::Backfill;
 use lineshaft::connectors::format::timestamp::TimestampFormat;
+use lineshaft::durable::{self, Durability};
 use lineshaft::{Engine, Error, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -38,6 +39,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the program live until it is stopped, or until every source has ended.
+    ///
+    /// What comes in from a broker is kept (in DATA/journal) before it is acknowledged, and the state every 30 s (in
+    /// DATA/checkpoints): after a stop, a crash or a power cut the same command goes on where it was.
     Run {
         /// Query files; they form one program.
         #[arg(required = true)]
@@ -48,6 +52,12 @@ enum Command {
         /// Worker threads; without it one per core.
         #[arg(long)]
         workers: Option<usize>,
+        /// Forgets the state of the program that ran in the data directory, and what it had not worked on; what sinks wrote stays.
+        #[arg(long)]
+        new_state: bool,
+        /// Keeps nothing for the next start: what comes in is acknowledged at once, and open windows end with the program.
+        #[arg(long, conflicts_with = "new_state")]
+        volatile: bool,
     },
     /// Runs the same program over history; nothing is sent anywhere.
     ///
@@ -169,13 +179,19 @@ fn tell(error: &Error) {
 
 fn run(command: Command, quiet: bool) -> Result<(), Error> {
     match command {
-        Command::Run { files, data, workers } => {
+        Command::Run { files, data, workers, new_state, volatile } => {
             let mut engine = Engine::from_files(&files)?;
             if engine.is_idle() {
                 let help = "add CREATE SINK, INSERT INTO an actuator, or CREATE MATERIALIZED VIEW";
                 return Err(Error::Query(format!("the program has nothing to do: {help}")));
             }
+            if new_state {
+                durable::forget(&data)?;
+            }
             engine.data(data).workers(workers.unwrap_or_else(cores));
+            if !volatile {
+                engine.durable(Durability::default());
+            }
             finish(|| engine.start(), quiet)
         }
         Command::Backfill { files, sources, output, from, to, workers } => {

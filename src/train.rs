@@ -99,7 +99,13 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
         planned.sinks.iter().map(|sink| (sink.name.clone(), Collected::default())).collect();
     let sinks =
         planned.sinks.iter().map(|sink| Arc::new(collected[&sink.name].clone()) as Arc<dyn SinkFactory>);
-    let settings = Settings { workers, clock: Clock::system(), runtime: runtime.clone(), checkpoints: None };
+    let settings = Settings {
+        workers,
+        clock: Clock::system(),
+        runtime: runtime.clone(),
+        checkpoints: None,
+        journal: None,
+    };
     let running = run::start(planned.plan, sources, sinks.collect(), settings)?;
     let metrics = running.metrics();
     running.wait()?;

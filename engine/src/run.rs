@@ -1,6 +1,8 @@
 //! Starts a plan with its connectors, and the handle to a program that runs.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,7 +17,8 @@ use crate::control::Control;
 use crate::dataflow::{Program, build};
 use crate::deduplicate::Deduplicator;
 use crate::error::{Error, Result};
-use crate::intake::{Feed, Intake, Line, Packets, set_totals};
+use crate::intake::{Feed, Input, Intake, Line, Packets, set_totals};
+use crate::journal;
 use crate::metrics::Metrics;
 use crate::plan::{Plan, SourceNode};
 use crate::sink::SinkFactory;
@@ -39,6 +42,9 @@ pub struct Settings {
     /// Where and when checkpoints are taken, for a program whose sources all end; the number of workers is then that of
     /// the checkpoint from which it goes on.
     pub checkpoints: Option<CheckpointSettings>,
+    /// Where what comes in is kept until the next checkpoint, for a program with sources that do not give it again; needs
+    /// checkpoints.
+    pub journal: Option<journal::Settings>,
 }
 
 /// A program that runs. Dropping it stops the program without waiting for it.
@@ -64,10 +70,7 @@ pub fn start(
     if sources.len() != plan.sources.len() || sinks.len() != plan.sinks.len() {
         return Err(Error::Plan("every source and sink of a plan needs its connector".into()));
     }
-    let checkpoints = match settings.checkpoints.take() {
-        Some(wanted) => Some(Checkpoints::open(wanted, &mut settings.workers)?),
-        None => None,
-    };
+    let Kept { checkpoints, input, mut positions } = Kept::open(&mut settings)?;
     let restored = checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
     let control = Arc::new(Control::default());
     let names = plan.sources.iter().map(|source| source.name.clone());
@@ -77,11 +80,14 @@ pub fn start(
     let mut connectors = Vec::with_capacity(sources.len());
     // A program that ends by itself reads its other files to the end when one cannot be read.
     let stops = sources.iter().any(|source| !source.is_bounded());
-    for (index, (source, node)) in sources.into_iter().zip(&plan.sources).enumerate() {
+    for (index, (mut source, node)) in sources.into_iter().zip(&plan.sources).enumerate() {
         set_totals(&metrics.sources[index], source.total_rows(), source.total_bytes());
         let (mut line, chunks) = line(source.as_ref(), node, &settings)?;
         if let Some(restored) = &restored {
             line.restore(&restored.source(&node.name), &metrics.sources[index])?;
+        }
+        if let Some(position) = positions.remove(&node.name) {
+            source.go_on(&position)?;
         }
         connectors.push(connect(node.name.clone(), source, chunks, &settings, &control, stops)?);
         lines.push(line);
@@ -96,7 +102,7 @@ pub fn start(
         metrics: Arc::clone(&metrics),
         restored,
         checkpoints: checkpoints.clone(),
-        replayed_below: 0,
+        replayed_below: input.as_ref().map_or(0, Input::replayed_below),
     };
     let intake = Intake::new(
         lines,
@@ -105,8 +111,10 @@ pub fn start(
         Arc::clone(&metrics),
         settings.workers,
         checkpoints.clone(),
+        input,
     )?;
     let intake = settings.runtime.spawn(intake.run());
+    let journal = settings.journal.map(|journal| journal.folder);
     let (running, ended) = channel();
     let supervisor = {
         let control = Arc::clone(&control);
@@ -117,7 +125,11 @@ pub fn start(
             wait_for(&connectors);
             match (control.take_failure(), checkpoints) {
                 (Some(failure), _) => Err(failure),
-                (None, Some(checkpoints)) if !control.is_stopping() => checkpoints.store.delete(),
+                (None, Some(checkpoints)) if !control.is_stopping() => {
+                    // Without checkpoints the journal would be worked on again from its beginning.
+                    journal.map_or(Ok(()), |folder| delete(&folder))?;
+                    checkpoints.store.delete()
+                }
                 (None, Some(_)) => {
                     tracing::info!("stopped before the end: the same command goes on from here");
                     Ok(())
@@ -127,6 +139,40 @@ pub fn start(
         })?
     };
     Ok(Running { control, metrics, supervisor: Some(supervisor), ended: Mutex::new(ended) })
+}
+
+/// What a program goes on from.
+struct Kept {
+    checkpoints: Option<Arc<Checkpoints>>,
+    input: Option<Input>,
+    /// Where connectors stand.
+    positions: HashMap<String, Vec<u8>>,
+}
+
+impl Kept {
+    fn open(settings: &mut Settings) -> Result<Self> {
+        let Some(wanted) = settings.checkpoints.take() else {
+            return Ok(Self { checkpoints: None, input: None, positions: HashMap::new() });
+        };
+        // The journal first: its lock keeps other engines away.
+        let identity = wanted.identity.clone();
+        let journal = settings.journal.clone();
+        let input = journal.map(|journal| Input::open(journal, &identity)).transpose()?;
+        let checkpoints = Checkpoints::open(wanted, &mut settings.workers)?;
+        let (mut positions, mut from) = (HashMap::new(), 0);
+        if let Some(restored) = &checkpoints.restored {
+            from = restored.next_epoch()?;
+            positions = restored.positions()?;
+        }
+        if let Some(input) = &input {
+            positions.extend(input.positions(from)?);
+        }
+        Ok(Self { checkpoints: Some(checkpoints), input, positions })
+    }
+}
+
+fn delete(folder: &Path) -> Result<()> {
+    std::fs::remove_dir_all(folder).map_err(|error| Error::file("delete", folder, error))
 }
 
 impl Running {
@@ -212,6 +258,8 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(
         has_ended: false,
         given: 0,
         skip: 0,
+        repeats: source.repeats(),
+        position: None,
         packets: Packets::default(),
     };
     Ok((line, sender))
@@ -398,6 +446,7 @@ mod tests {
             clock: Clock::fixed(0),
             runtime: runtime.handle().clone(),
             checkpoints: None,
+            journal: None,
         };
         let sink: Arc<dyn SinkFactory> = Arc::new(collected.clone());
         let running = start(plan, vec![Rows::new(readings())], vec![sink], settings).unwrap();

@@ -167,8 +167,13 @@ fn run(workers: usize) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (rows, reference, count) = (rows(), reference(), Count::default());
     let before = memory("VmRSS:");
-    let settings =
-        Settings { workers, clock: Clock::system(), runtime: runtime.handle().clone(), checkpoints: None };
+    let settings = Settings {
+        workers,
+        clock: Clock::system(),
+        runtime: runtime.handle().clone(),
+        checkpoints: None,
+        journal: None,
+    };
     let start = Instant::now();
     let running = run::start(
         plan(),

@@ -1,8 +1,10 @@
 //! The part of the intake in a checkpoint: it waits until nothing is on its way, and knows where each source stands.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 
 use super::{Intake, Line};
 use crate::checkpoint::{Checkpoints, Parts, Restored, damaged, number, numbers};
@@ -14,8 +16,31 @@ use crate::time::Epoch;
 
 /// The owner of what is known of the program as a whole.
 const INTAKE: &str = "intake";
+/// What the owner of what is known of a source begins with.
+const SOURCE: &str = "source ";
+
+/// The table of the place where a connector stands.
+const STANDS: &str = "stands";
+
+fn stands(snapshot: &mut Snapshot) -> Result<Option<Vec<u8>>> {
+    let Some(table) = snapshot.take(STANDS) else { return Ok(None) };
+    let bytes = table.column(0).as_binary_opt::<i32>().filter(|bytes| !bytes.is_empty());
+    Ok(Some(bytes.ok_or_else(damaged)?.value(0).to_vec()))
+}
 
 impl Restored {
+    /// Where the connectors stood that say so, by the name of their source.
+    pub(crate) fn positions(&self) -> Result<HashMap<String, Vec<u8>>> {
+        let mut positions = HashMap::new();
+        for (owner, snapshot) in &self.program {
+            if let (Some(source), Some(stands)) = (owner.strip_prefix(SOURCE), stands(&mut snapshot.clone())?)
+            {
+                positions.insert(source.to_owned(), stands);
+            }
+        }
+        Ok(positions)
+    }
+
     /// The snapshot of a source.
     pub(crate) fn source(&self, name: &str) -> Snapshot {
         self.program.get(&owner(name)).cloned().unwrap_or_default()
@@ -32,7 +57,7 @@ impl Restored {
 }
 
 fn owner(source: &str) -> String {
-    format!("source {source}")
+    format!("{SOURCE}{source}")
 }
 
 impl Line {
@@ -59,6 +84,10 @@ impl Line {
         let given = ("given", vec![self.given.cast_signed()]);
         let counts = metrics.counters().map(|(name, count)| (name, vec![count.get().cast_signed()]));
         snapshot.put("position", numbers([given].into_iter().chain(counts))?);
+        if let Some(stands) = &self.position {
+            let stands: ArrayRef = Arc::new(BinaryArray::from_iter_values([stands]));
+            snapshot.put(STANDS, RecordBatch::try_from_iter([(STANDS, stands)])?);
+        }
         Ok(snapshot)
     }
 
@@ -67,10 +96,11 @@ impl Line {
         let mut snapshot = snapshot.clone();
         let position = snapshot.take("position").ok_or_else(damaged)?;
         self.given = number(&position, "given")?.cast_unsigned();
-        self.skip = self.given;
+        self.skip = if self.repeats { self.given } else { 0 };
         for (name, count) in metrics.counters() {
             count.add(usize::try_from(number(&position, name)?).map_err(|_| damaged())?);
         }
+        self.position = self.position.take().or(stands(&mut snapshot)?);
         self.packets.restore(&mut snapshot)?;
         self.feed.restore(&mut snapshot)
     }
@@ -131,7 +161,7 @@ impl Intake {
         }
         checkpoints.store.finish(number, self.workers, self.parts()?)?;
         tracing::debug!("checkpoint {number} before epoch {end}");
-        Ok(())
+        self.cut_journal(end)
     }
 
     /// Waits for `done`, or for a failure.

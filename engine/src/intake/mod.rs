@@ -6,7 +6,9 @@
 
 mod checkpoint;
 mod feed;
+mod journal;
 mod packets;
+mod record;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub(crate) use feed::{Feed, Ticket, Turn, Work};
+pub(crate) use journal::Input;
 pub(crate) use packets::Packets;
 
 use crate::checkpoint::Checkpoints;
@@ -25,7 +28,7 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::Result;
 use crate::metrics::Metrics;
-use crate::source::{Chunk, Message, Payload};
+use crate::source::{Chunk, Message, Payload, Receipt};
 use crate::time::Epoch;
 
 /// Messages that are gathered in one chunk, at most.
@@ -56,6 +59,10 @@ pub(crate) struct Line {
     pub(crate) given: u64,
     /// Chunks that had been given before the checkpoint from which the program goes on.
     pub(crate) skip: u64,
+    /// The connector gives the same chunks at every run.
+    pub(crate) repeats: bool,
+    /// Where the connector stands after the last chunk that was given.
+    pub(crate) position: Option<Vec<u8>>,
     /// What a broker may send again.
     pub(crate) packets: Packets,
 }
@@ -76,6 +83,19 @@ pub(crate) struct Intake {
     checkpoints: Option<Arc<Checkpoints>>,
     checkpoint_at: i64,
     workers: usize,
+    /// The journal, if there is one.
+    input: Option<Input>,
+}
+
+/// What a chunk is, beside its payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// One of the connector.
+    Chunk,
+    /// The source has ended.
+    End,
+    /// Only time passes.
+    Tick,
 }
 
 impl Line {
@@ -110,6 +130,7 @@ impl Intake {
         metrics: Arc<Metrics>,
         workers: usize,
         checkpoints: Option<Arc<Checkpoints>>,
+        input: Option<Input>,
     ) -> Result<Self> {
         let mut intake = Self {
             checkpoint_at: clock.now(),
@@ -124,6 +145,7 @@ impl Intake {
             open: VecDeque::new(),
             checkpoints,
             workers,
+            input,
         };
         let restored = intake.checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
         if let Some(restored) = restored {
@@ -135,6 +157,9 @@ impl Intake {
     /// Runs until all sources have ended or the program stops.
     pub(crate) async fn run(mut self) {
         self.checkpoint_first().await;
+        if let Err(error) = self.replay().await {
+            self.control.fail(error);
+        }
         let tables: Vec<usize> = self.lines_where(|line| line.is_table && (line.is_bounded || line.loads));
         self.read(&tables, |line| line.has_ended || line.is_loaded).await;
         let all: Vec<usize> = self.lines_where(|_| true);
@@ -158,13 +183,13 @@ impl Intake {
             self.wait_for_room().await;
             match self.next(lines, is_done).await {
                 Event::Chunk(line) => {
-                    self.give_head(line);
+                    self.give_head(line).await;
                     self.checkpoint_if_due().await;
                     if self.wall_clock.saturating_sub(self.ticked_at) >= TICK_US {
-                        self.tick();
+                        self.tick().await;
                     }
                 }
-                Event::Tick => self.tick(),
+                Event::Tick => self.tick().await,
                 Event::End | Event::Stop => return,
             }
         }
@@ -249,7 +274,7 @@ impl Intake {
         }
     }
 
-    fn give_head(&mut self, line: usize) {
+    async fn give_head(&mut self, line: usize) {
         let Some(mut chunk) = self.lines[line].head.take() else {
             return;
         };
@@ -261,37 +286,38 @@ impl Intake {
         state.is_loaded |= chunk.is_loaded;
         // The end itself was no chunk of the connector.
         state.given += u64::from(!ends_source);
-        self.take(line, chunk, ends_source);
+        self.take(line, chunk, if ends_source { Given::End } else { Given::Chunk }).await;
     }
 
     /// Gives what is new of a chunk to the workers, and tells the connector that it is kept.
-    fn take(&mut self, line: usize, mut chunk: Chunk, ends_source: bool) {
+    async fn take(&mut self, line: usize, mut chunk: Chunk, given: Given) {
         let receipts = std::mem::take(&mut chunk.receipts);
-        let is_new = match &mut chunk.payload {
+        let is_kept = match &mut chunk.payload {
             Payload::Gap(reason) => {
-                self.note_gap(line, reason);
-                false
+                let reason = std::mem::take(reason);
+                self.note_gap(line, &reason).await
             }
-            Payload::Messages(messages) => self.drop_repeated(line, messages),
-            _ => true,
+            Payload::Messages(messages) => {
+                !self.drop_repeated(line, messages) || self.give(line, chunk, given).await
+            }
+            _ => self.give(line, chunk, given).await,
         };
-        if is_new {
-            self.give(line, chunk, ends_source);
-        }
-        for receipt in receipts {
-            receipt.sign();
+        if is_kept {
+            receipts.into_iter().for_each(Receipt::sign);
         }
     }
 
     /// The broker has forgotten us. Before the first message there is nothing that could be lost.
-    fn note_gap(&mut self, line: usize, reason: &str) {
+    async fn note_gap(&mut self, line: usize, reason: &str) -> bool {
         self.lines[line].packets.forget();
         let metrics = &self.metrics.sources[line];
         if metrics.received.get() > 0 {
             metrics.gaps.add(1);
             let name = &metrics.name;
             tracing::warn!("GAP in source {name:?}: {reason}; what was published meanwhile is lost");
+            self.keep_gap(line, reason).await;
         }
+        !self.control.has_failed()
     }
 
     /// Drops the messages that are kept already; false if nothing is left.
@@ -304,12 +330,21 @@ impl Intake {
         !messages.is_empty()
     }
 
-    fn give(&mut self, line: usize, chunk: Chunk, ends_source: bool) {
+    /// Keeps a chunk and gives it to the workers; false if it could not be kept.
+    async fn give(&mut self, line: usize, chunk: Chunk, given: Given) -> bool {
         self.wall_clock = self.wall_clock.max(self.clock.now());
-        self.metrics.sources[line].bytes.add(chunk.payload.bytes());
+        let ends_source = given == Given::End;
         // The last epoch is for the watermark that moves because a partition or the source has ended.
         let epochs = u64::from(chunk.batches) + u64::from(chunk.last || ends_source);
         let work = Work { epoch: self.next_epoch, epochs, chunk, wall_clock: self.wall_clock, ends_source };
+        let number = (self.lines[line].repeats && given == Given::Chunk).then(|| self.lines[line].given - 1);
+        let Some(work) = self.keep(line, work, number).await else { return false };
+        self.push(line, work);
+        true
+    }
+
+    fn push(&mut self, line: usize, work: Work) {
+        self.metrics.sources[line].bytes.add(work.chunk.payload.bytes());
         self.next_epoch = work.end();
         self.open.push_back(work.end());
         for (index, other) in self.lines.iter().enumerate() {
@@ -321,11 +356,11 @@ impl Intake {
     }
 
     /// Lets time pass for the sources of which nothing waits to be read.
-    fn tick(&mut self) {
+    async fn tick(&mut self) {
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
             if line.can_idle && !line.has_ended && line.head.is_none() && line.chunks.is_empty() {
-                self.give(index, Chunk::new(Payload::Empty), false);
+                self.give(index, Chunk::new(Payload::Empty), Given::Tick).await;
             }
         }
         self.ticked_at = self.clock.now();
@@ -344,14 +379,14 @@ impl Intake {
             let head = self.lines[line].head.take();
             if let Some(chunk) = head {
                 self.lines[line].given += 1;
-                self.take(line, chunk, false);
+                self.take(line, chunk, Given::Chunk).await;
             }
             while let Some(chunk) = self.lines[line].chunks.recv().await {
                 if self.lines[line].skips() {
                     continue;
                 }
                 self.lines[line].given += 1;
-                self.take(line, chunk, false);
+                self.take(line, chunk, Given::Chunk).await;
             }
         }
     }

@@ -42,7 +42,7 @@ pub(crate) trait Disk: Debug + Send + Sync {
 }
 
 /// A file that is open for writing.
-pub(crate) trait DiskFile: Debug + Send {
+pub(crate) trait DiskFile: Debug + Send + Sync {
     /// Writes all bytes at this place.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 

@@ -210,7 +210,7 @@ fn run_once(
         identity: "test".into(),
     });
     let (clock, runtime) = (Clock::fixed(0), runtime.handle().clone());
-    let settings = Settings { workers, clock, runtime, checkpoints };
+    let settings = Settings { workers, clock, runtime, checkpoints, journal: None };
     let sources = inputs.iter().map(|rows| Box::new(InStep(rows.clone())) as _).collect();
     let sinks = sinks.iter().map(|sink| Arc::new(sink.clone()) as _).collect();
     start(plan(inputs), sources, sinks, settings)?.wait()

@@ -1,0 +1,98 @@
+//! What a live program keeps in its data directory, so that after a stop, a crash or a power cut it goes on where it was:
+//! raw input in a journal until the next checkpoint, and checkpoints of its state.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lineshaft_connectors::file;
+use lineshaft_engine::checkpoint::CheckpointSettings;
+use lineshaft_engine::journal;
+use lineshaft_engine::source::Source;
+use lineshaft_queries::plan::PlannedProgram;
+
+use crate::embed::Engine;
+use crate::error::Error;
+
+/// In the data directory: what came in since the last checkpoint.
+const JOURNAL: &str = "journal";
+/// In the data directory: the state of the program.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// How a live program keeps its input and its state; see [`Engine::durable`].
+#[derive(Clone, Debug)]
+pub struct Durability {
+    /// How often a checkpoint is written. What came in since the last one is worked on again after a crash.
+    pub checkpoint_every: Duration,
+    /// The most that the journal may take on the disk, bytes. When it is reached nothing is taken or acknowledged until the
+    /// next checkpoint.
+    pub journal_bytes: u64,
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self { checkpoint_every: Duration::from_secs(30), journal_bytes: 16 << 30 }
+    }
+}
+
+/// The checkpoints of a program and, if it is live, its journal.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) checkpoints: Option<CheckpointSettings>,
+    pub(crate) journal: Option<journal::Settings>,
+}
+
+impl Kept {
+    /// True if there is something to go on from.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.checkpoints.as_ref().is_some_and(CheckpointSettings::is_begun)
+    }
+}
+
+impl Engine {
+    /// What the program keeps. One whose sources all give the same at every run keeps nothing: it is run again.
+    pub(crate) fn kept(&self, planned: &PlannedProgram, sources: &[Box<dyn Source>]) -> Result<Kept, Error> {
+        let Some(durability) = self.durability.as_ref().filter(|_| sources.iter().any(|it| !it.repeats()))
+        else {
+            return Ok(Kept::default());
+        };
+        let checkpoints = CheckpointSettings {
+            folder: self.data.join(CHECKPOINTS),
+            every: durability.checkpoint_every,
+            identity: self.live_identity(planned, sources)?,
+        };
+        let max_bytes = durability.journal_bytes;
+        let journal = journal::Settings { max_bytes, ..journal::Settings::new(self.data.join(JOURNAL)) };
+        Ok(Kept { checkpoints: Some(checkpoints), journal: Some(journal) })
+    }
+
+    /// What the state depends on: the version, the statements, and the files that are read from the beginning at every run.
+    fn live_identity(&self, planned: &PlannedProgram, sources: &[Box<dyn Source>]) -> Result<String, Error> {
+        let mut identity = env!("CARGO_PKG_VERSION").to_owned();
+        for file in self.program.files() {
+            identity += &format!("\n{}", file.text());
+        }
+        let repeated = planned.sources.iter().zip(sources).filter(|(_, source)| source.repeats());
+        for file in repeated.flat_map(|(declaration, _)| file::inputs(declaration)) {
+            let facts = std::fs::metadata(&file).map_err(|error| Error::file("read", &file, error))?;
+            identity += &format!("\n-- {} {}", file.display(), facts.len());
+        }
+        Ok(identity)
+    }
+}
+
+/// Forgets the state of the program that ran in a data directory, and the input that it had not worked on. What its sinks have
+/// written stays.
+///
+/// # Errors
+/// If a folder cannot be deleted.
+pub fn forget(data: &Path) -> Result<(), Error> {
+    for folder in [CHECKPOINTS, JOURNAL].map(|folder| data.join(folder)) {
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("delete", &folder, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
