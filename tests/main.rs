@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cli;
+mod durable;
 mod examples;
 mod golden;
 mod http;

@@ -124,10 +124,14 @@ impl Intake {
 
     /// Takes a checkpoint if it is time for the next one.
     pub(super) async fn checkpoint_if_due(&mut self) {
-        let every = self.checkpoints.as_ref().map(|checkpoints| checkpoints.store.every_us());
-        if every.is_some_and(|every| self.clock.now().saturating_sub(self.checkpoint_at) >= every) {
+        if self.is_checkpoint_due() {
             self.checkpoint().await;
         }
+    }
+
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        let every = self.checkpoints.as_ref().map(|checkpoints| checkpoints.store.every_us());
+        every.is_some_and(|every| self.clock.now().saturating_sub(self.checkpoint_at) >= every)
     }
 
     /// Takes a checkpoint, if there are any for this program. A failure of it is one of the program.

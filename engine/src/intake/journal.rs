@@ -192,13 +192,18 @@ impl Intake {
                     return Ok(Some(record));
                 }
                 Err(full @ JournalError::Full { .. }) => {
-                    if !std::mem::replace(&mut input.is_full, true) {
+                    let is_news = !std::mem::replace(&mut input.is_full, true);
+                    if is_news {
                         tracing::warn!(
                             "STALLED(disk): {full}; nothing is taken or acknowledged until there is room"
                         );
                     }
                     if self.control.is_stopping() {
                         return Ok(None);
+                    }
+                    // What came before a new checkpoint need not be kept any more.
+                    if is_news || self.is_checkpoint_due() {
+                        self.checkpoint().await;
                     }
                     tokio::time::sleep(FULL_FOR).await;
                 }

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
 use rustix::io::Errno;
 
 use super::error::{JournalError, is_full};
@@ -39,6 +39,9 @@ pub(crate) trait Disk: Debug + Send + Sync {
 
     /// Makes durable which names there are.
     fn sync_folder(&self) -> io::Result<()>;
+
+    /// Bytes that are free.
+    fn free(&self) -> io::Result<u64>;
 }
 
 /// A file that is open for writing.
@@ -102,6 +105,11 @@ impl Disk for Folder {
             reserved => reserved?,
         }
         Ok(Box::new(file))
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let facts = statvfs(&self.path)?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {

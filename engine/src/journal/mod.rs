@@ -59,12 +59,14 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// The most that all segments may take on the disk.
     pub max_bytes: u64,
+    /// Bytes of the disk that are left free, so that what is under way can be finished and checkpoints can be written.
+    pub reserve_bytes: u64,
 }
 
 impl Settings {
-    /// Segments of 64 MiB, and as many as there is room for.
+    /// Segments of 64 MiB, and as many as there is room for but for 64 MiB.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), segment_bytes: 64 << 20, max_bytes: u64::MAX }
+        Self { folder: folder.into(), segment_bytes: 64 << 20, max_bytes: u64::MAX, reserve_bytes: 64 << 20 }
     }
 }
 
@@ -158,6 +160,10 @@ impl Journal {
         self.unless_failed(|journal| {
             if epochs.first < journal.next_epoch {
                 return Err(JournalError::Order { epoch: epochs.first, next: journal.next_epoch });
+            }
+            // A disk that does not say how much is free tells when it is full.
+            if journal.disk.free().is_ok_and(|free| free < journal.settings.reserve_bytes) {
+                return Err(journal.full(journal.settings.reserve_bytes));
             }
             let before = journal.waiting.close(epochs, journal.identity.incarnation, queries);
             if let Err(error) = journal.write(epochs.first) {

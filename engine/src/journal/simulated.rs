@@ -249,6 +249,10 @@ impl DiskFile for SimulatedFile {
 }
 
 impl Disk for SimulatedDisk {
+    fn free(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         PathBuf::from("simulated").join(name)
     }

@@ -11,7 +11,7 @@ const SEGMENT: u64 = 2048;
 const CUT: u64 = 4;
 
 fn settings() -> Settings {
-    Settings { folder: "simulated".into(), segment_bytes: SEGMENT, max_bytes: u64::MAX }
+    Settings { folder: "simulated".into(), segment_bytes: SEGMENT, max_bytes: u64::MAX, reserve_bytes: 0 }
 }
 
 fn open(disk: &SimulatedDisk) -> Result<(Journal, Recovered)> {
