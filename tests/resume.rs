@@ -63,10 +63,16 @@ fn accounts(said: &str) -> String {
     line.split("INFO ").nth(1).unwrap().to_owned()
 }
 
+/// The number of the newest checkpoint that is whole.
+fn newest_checkpoint(output: &Path) -> Option<u64> {
+    let folders = std::fs::read_dir(output.join(".checkpoint")).ok()?.map(|entry| entry.unwrap());
+    let whole = folders.filter(|folder| folder.path().join("manifest").exists());
+    whole.filter_map(|folder| folder.file_name().to_str()?.parse().ok()).max()
+}
+
 /// Waits until a backfill has written so many checkpoints.
 fn wait_for_checkpoint(output: &Path, number: u64, child: &mut Child) {
-    let newest = || std::fs::read_to_string(output.join(".checkpoint/current")).ok()?.parse::<u64>().ok();
-    while newest().is_none_or(|newest| newest < number) {
+    while newest_checkpoint(output).is_none_or(|newest| newest < number) {
         assert!(child.try_wait().unwrap().is_none(), "it has ended too early");
         std::thread::yield_now();
     }
@@ -138,8 +144,17 @@ fn a_backfill_that_was_stopped_or_killed_goes_on_and_gives_the_same_rows() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    // The options and files are the same, and so is the number of workers, whatever is asked for.
+    // The options and files are the same, and so is the number of workers, whatever is asked for. The newest checkpoint is
+    // damaged, so it goes on from the one before.
+    let newest = newest_checkpoint(&folder.join("killed")).unwrap();
+    let damaged = folder.join(format!("killed/.checkpoint/{newest}/worker-1"));
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
     let said = lineshaft(folder, &[&arguments("killed")[..7], &["1"]].concat()).exits(0);
+    let said =
+        said.tells("worker-1 is damaged: the checksum does not match; goes on with another checkpoint");
     let said = said.tells("goes on from where it was stopped, with 2 workers");
     assert_eq!(rows(folder, "killed"), expected);
     assert_eq!(accounts(&said.err), accounts(&whole.err));

@@ -25,6 +25,9 @@ pub enum Error {
     /// The journal of the input failed.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
+    /// There are checkpoints, and the program cannot go on from them.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
     /// A connector failed for good.
     #[error("{connector} {name:?}: {reason}")]
     Connector {

@@ -7,18 +7,29 @@
 //! knows of time.
 //!
 //! ```text
-//! folder/current      the number of the newest checkpoint that is whole, written last
-//! folder/<number>/    program, worker-0, worker-1, ...
+//! folder/<number>/program, worker-0, worker-1, ...    the state, as tables
+//! folder/<number>/manifest                            names and hashes of these files, written last
 //! ```
+//!
+//! - `state`: a file of tables; `manifest`: what makes a checkpoint whole
+//! - `store`: the folder, and which checkpoint is gone on from
+//!
+//! Two are kept. When the program goes on, all files of the newest one are compared with their hashes before anything is
+//! decoded; if one is damaged, the checkpoint before it is used.
 
+mod error;
+mod manifest;
+mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use crate::control::lock;
@@ -26,6 +37,9 @@ use crate::dataflow::Stateful;
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 
+use store::{Draft, Found};
+
+pub use error::{CheckpointError, Damage};
 pub(crate) use store::Store;
 
 /// Where and when checkpoints are taken.
@@ -42,7 +56,8 @@ pub struct CheckpointSettings {
 impl CheckpointSettings {
     /// True if a run was not finished, from which this one goes on.
     pub fn is_begun(&self) -> bool {
-        self.folder.join(store::CURRENT).exists()
+        // What cannot be read may be one; the start tells why.
+        Found::list(&self.folder).map_or(true, |found| Found::is_begun(&found))
     }
 }
 
@@ -56,22 +71,22 @@ pub(crate) struct Round(Mutex<RoundState>);
 #[derive(Debug, Default)]
 struct RoundState {
     number: u64,
-    folder: PathBuf,
+    draft: Option<Arc<Draft>>,
     missing: usize,
 }
 
 impl Round {
-    /// Asks `workers` workers for a checkpoint in `folder`.
-    pub(crate) fn begin(&self, folder: PathBuf, workers: usize) {
+    /// Asks `workers` workers for their part of a checkpoint.
+    pub(crate) fn begin(&self, draft: Arc<Draft>, workers: usize) {
         let mut state = lock(&self.0);
         state.number += 1;
-        (state.folder, state.missing) = (folder, workers);
+        (state.draft, state.missing) = (Some(draft), workers);
     }
 
-    /// The folder of the checkpoint that is wanted of a worker that has answered `answered` so far.
-    pub(crate) fn wanted(&self, answered: u64) -> Option<PathBuf> {
+    /// The checkpoint that is wanted of a worker that has answered `answered` so far.
+    pub(crate) fn wanted(&self, answered: u64) -> Option<Arc<Draft>> {
         let state = lock(&self.0);
-        (state.number > answered).then(|| state.folder.clone())
+        state.draft.clone().filter(|_| state.number > answered)
     }
 
     /// One more worker is done.
@@ -113,7 +128,7 @@ impl Checkpoints {
     /// Opens the checkpoints of a program; with one to go on from, there are as many workers as it has.
     ///
     /// # Errors
-    /// If they are of another program, or cannot be read or written.
+    /// As for [`Store::open`].
     pub(crate) fn open(settings: CheckpointSettings, workers: &mut usize) -> Result<Arc<Self>> {
         let (store, restored) = Store::open(settings)?;
         if let Some(restored) = &restored {
@@ -125,12 +140,10 @@ impl Checkpoints {
 
     /// Writes the state of a worker, if that is wanted; gives the number of checkpoints that it has answered more.
     pub(crate) fn answer(&self, answered: u64, worker: usize, operators: &Stateful) -> Result<u64> {
-        let Some(folder) = self.round.wanted(answered) else { return Ok(0) };
-        let mut parts = Parts::new();
-        for (name, operator) in operators {
-            parts.insert(name.clone(), operator.borrow_mut().snapshot()?);
-        }
-        store::write_worker(&folder, worker, &parts)?;
+        let Some(draft) = self.round.wanted(answered) else { return Ok(0) };
+        let snapshots =
+            operators.iter().map(|(name, operator)| Ok((name.clone(), operator.borrow_mut().snapshot()?)));
+        draft.write_worker(worker, snapshots)?;
         self.round.answer();
         Ok(1)
     }
@@ -155,19 +168,6 @@ pub(crate) fn column<'a>(table: &'a RecordBatch, name: &str) -> Result<&'a [i64]
 /// The first value of a column.
 pub(crate) fn number(table: &RecordBatch, name: &str) -> Result<i64> {
     column(table, name)?.first().copied().ok_or_else(damaged)
-}
-
-/// A table of one column of text.
-pub(crate) fn texts(values: impl IntoIterator<Item = String>) -> Result<RecordBatch> {
-    let values: ArrayRef = Arc::new(StringArray::from_iter_values(values));
-    Ok(RecordBatch::try_from_iter([("text", values)])?)
-}
-
-/// The values of such a table.
-pub(crate) fn text_values(table: &RecordBatch) -> Result<Vec<String>> {
-    let texts =
-        table.columns().first().and_then(|column| column.as_string_opt::<i32>()).ok_or_else(damaged)?;
-    Ok((0..texts.len()).map(|row| texts.value(row).to_owned()).collect())
 }
 
 pub(crate) fn damaged() -> Error {

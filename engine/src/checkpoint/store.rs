@@ -1,39 +1,97 @@
-//! Checkpoints on the disk: whole or not at all.
+//! Checkpoints on the disk: whole or not at all, and two of them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use arrow::array::RecordBatch;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
-
-use super::{CheckpointSettings, Parts, Restored, damaged, number, numbers, text_values, texts};
+use super::error::{CheckpointError, Damage};
+use super::manifest::{self, Manifest, Unusable, hash_identity};
+use super::state::{self, Written};
+use super::{CheckpointSettings, Parts, Restored};
+use crate::control::lock;
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
+use crate::time::Epoch;
 
-/// The file with the number of the newest checkpoint.
-pub(super) const CURRENT: &str = "current";
 const PROGRAM: &str = "program";
-/// The owner of what the store itself keeps.
-const STORE: &str = "store";
+/// Checkpoints that are kept: the newest, and the one that is used if the newest is damaged.
+const KEPT: usize = 2;
 
 /// The folder of the checkpoints of one program.
 #[derive(Debug)]
 pub(crate) struct Store {
     settings: CheckpointSettings,
+    /// The last [`KEPT`] that are whole, the oldest first.
+    kept: Mutex<Vec<Kept>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    number: u64,
+    next_epoch: Epoch,
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    number: u64,
+    folder: PathBuf,
+    /// The files of the workers.
+    workers: Mutex<BTreeMap<usize, Written>>,
+}
+
+impl Draft {
+    /// What tells it from others.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Writes what one worker has. Each snapshot is taken when the one before is written.
+    pub(super) fn write_worker(
+        &self,
+        worker: usize,
+        snapshots: impl IntoIterator<Item = Result<(String, Snapshot)>>,
+    ) -> Result<()> {
+        let written = state::write(&self.folder, &worker_file(worker), snapshots)?;
+        lock(&self.workers).insert(worker, written);
+        Ok(())
+    }
 }
 
 impl Store {
-    /// Opens the folder; gives what is to be gone on from.
+    /// Opens the folder; gives what is to be gone on from: the newest checkpoint of which all files are what was written.
+    /// Nothing on the disk is changed.
     ///
     /// # Errors
-    /// If the folder is of another program, or it cannot be read or written.
+    /// If the folder is of another program, if there are checkpoints and all are damaged, or if it cannot be read.
     pub(crate) fn open(settings: CheckpointSettings) -> Result<(Self, Option<Restored>)> {
-        let store = Self { settings };
-        let restored = store.current()?.map(|newest| store.read(newest)).transpose()?;
-        Ok((store, restored))
+        let found = Found::list(&settings.folder)?;
+        let (mut kept, mut restored, mut damages) = (Vec::new(), None, Vec::new());
+        for Found { number, .. } in found.iter().filter(|found| found.is_finished) {
+            let folder = settings.folder.join(number.to_string());
+            let read = read_manifest(&folder, *number, &settings).and_then(|manifest| {
+                // The one before it is read when it is needed.
+                if restored.is_none() {
+                    restored = Some(read_states(&folder, &manifest).map_err(Unusable::Damaged)?);
+                }
+                Ok(manifest.next_epoch)
+            });
+            match read {
+                Ok(next_epoch) => kept.insert(0, Kept { number: *number, next_epoch }),
+                Err(Unusable::Damaged(damage)) => damages.push(damage),
+                Err(Unusable::Refused(error)) => return Err(error.into()),
+            }
+        }
+        if restored.is_none() && Found::is_begun(&found) {
+            damages.extend(found.iter().filter_map(|found| found.without_manifest(&settings.folder)));
+            return Err(CheckpointError::Damaged { folder: settings.folder, damages }.into());
+        }
+        for damage in damages {
+            tracing::warn!("{damage}; goes on with another checkpoint");
+        }
+        Ok((Self { settings, kept: Mutex::new(latest(kept)) }, restored))
     }
 
     /// How often a checkpoint is taken, microseconds.
@@ -41,183 +99,157 @@ impl Store {
         i64::try_from(self.settings.every.as_micros()).unwrap_or(i64::MAX)
     }
 
-    /// The folder of a new checkpoint.
-    pub(crate) fn create(&self, number: u64) -> Result<PathBuf> {
-        let folder = self.settings.folder.join(number.to_string());
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(|error| Error::file("delete", &folder, error))?;
+    /// The first epoch after the oldest checkpoint that is kept: what came in before it is not needed any more. `None` if
+    /// there is none.
+    pub(crate) fn oldest_epoch(&self) -> Option<Epoch> {
+        lock(&self.kept).first().map(|kept| kept.next_epoch)
+    }
+
+    /// Begins a checkpoint. What is left of those that were not finished is deleted.
+    pub(crate) fn create(&self) -> Result<Draft> {
+        let root = &self.settings.folder;
+        remove(&self.ended())?;
+        fs::create_dir_all(root).map_err(|error| Error::file("create", root, error))?;
+        sync(parent(root))?;
+        let found = Found::list(root)?;
+        for unfinished in found.iter().filter(|found| !found.is_finished) {
+            remove(&root.join(unfinished.number.to_string()))?;
         }
-        fs::create_dir_all(&folder).map_err(|error| Error::file("create", &folder, error))?;
-        Ok(folder)
+        let newest = found.iter().filter(|found| found.is_finished).map(|found| found.number).max();
+        let number = newest.unwrap_or(0) + 1;
+        let folder = root.join(number.to_string());
+        fs::create_dir(&folder).map_err(|error| Error::file("create", &folder, error))?;
+        sync(root)?;
+        Ok(Draft { number, folder, workers: Mutex::default() })
     }
 
-    /// The workers have written theirs: the checkpoint becomes the newest one, and older ones are deleted.
-    pub(crate) fn finish(&self, number: u64, workers: usize, mut program: Parts) -> Result<()> {
-        let folder = self.settings.folder.join(number.to_string());
-        let mut own = Snapshot::default();
-        own.put("workers", numbers([("workers", vec![i64::try_from(workers).unwrap_or(i64::MAX)])])?);
-        own.put("identity", texts([self.settings.identity.clone()])?);
-        program.insert(STORE.to_owned(), own);
-        write(&folder.join(PROGRAM), &program)?;
-        let (temporary, current) =
-            (self.settings.folder.join("current.new"), self.settings.folder.join(CURRENT));
-        write_bytes(&temporary, number.to_string().as_bytes())?;
-        fs::rename(&temporary, &current).map_err(|error| Error::file("write", &current, error))?;
-        sync(&self.settings.folder)?;
-        self.delete_others(number)
-    }
-
-    /// The program has come to its end: nothing is to be gone on from.
-    pub(crate) fn delete(&self) -> Result<()> {
-        let folder = &self.settings.folder;
-        fs::remove_dir_all(folder).map_err(|error| Error::file("delete", folder, error))
-    }
-
-    /// The number of the newest checkpoint.
-    pub(crate) fn current(&self) -> Result<Option<u64>> {
-        let path = self.settings.folder.join(CURRENT);
-        match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map(Some).map_err(|_| damaged()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::file("read", &path, error)),
-        }
-    }
-
-    fn delete_others(&self, keep: u64) -> Result<()> {
-        let failed = |error| Error::file("delete", &self.settings.folder, error);
-        for entry in fs::read_dir(&self.settings.folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let is_kept = path.file_name().is_some_and(|name| *name == *keep.to_string());
-            if path.is_dir() && !is_kept {
-                fs::remove_dir_all(&path).map_err(failed)?;
+    /// The workers have written theirs: the checkpoint becomes the newest one, after which `next_epoch` is the first, and
+    /// all but it and the one before are deleted.
+    pub(crate) fn finish(&self, draft: &Draft, next_epoch: Epoch, program: Parts) -> Result<()> {
+        let mut files = vec![state::write(&draft.folder, PROGRAM, program.into_iter().map(Ok))?];
+        files.extend(lock(&draft.workers).values().cloned());
+        sync(&draft.folder)?;
+        let identity = hash_identity(&self.settings.identity);
+        let workers = files.len() - 1;
+        Manifest { number: draft.number, workers, next_epoch, identity, files }.write(&draft.folder)?;
+        let mut kept = lock(&self.kept);
+        kept.push(Kept { number: draft.number, next_epoch });
+        *kept = latest(std::mem::take(&mut *kept));
+        for found in Found::list(&self.settings.folder)? {
+            if !kept.iter().any(|kept| kept.number == found.number) {
+                remove(&self.settings.folder.join(found.number.to_string()))?;
             }
         }
         Ok(())
     }
 
-    fn read(&self, newest: u64) -> Result<Restored> {
-        let folder = self.settings.folder.join(newest.to_string());
-        let mut program = read(&folder.join(PROGRAM))?;
-        let mut own = program.remove(STORE).ok_or_else(damaged)?;
-        let mut table = |name: &str| own.take(name).ok_or_else(damaged);
-        if text_values(&table("identity")?)? != [self.settings.identity.as_str()] {
-            let folder = self.settings.folder.display();
-            let message = format!(
-                "{folder} is of a run with other statements, options or files that was not finished; \
-                 take another output folder, or delete this one to begin anew"
-            );
-            return Err(Error::Plan(message));
-        }
-        let workers = number(&table("workers")?, "workers")?;
-        let worker = |index: i64| Ok(Mutex::new(read(&folder.join(format!("worker-{index}")))?));
-        Ok(Restored { workers: (0..workers).map(worker).collect::<Result<_>>()?, program })
+    /// The program has come to its end: nothing is to be gone on from.
+    pub(crate) fn delete(&self) -> Result<()> {
+        let (folder, ended) = (&self.settings.folder, self.ended());
+        remove(&ended)?;
+        // At once: half of the checkpoints would be damaged ones.
+        fs::rename(folder, &ended).map_err(|error| Error::file("delete", folder, error))?;
+        sync(parent(folder))?;
+        remove(&ended)
+    }
+
+    /// The name of the folder while it is deleted.
+    fn ended(&self) -> PathBuf {
+        let mut name = self.settings.folder.clone().into_os_string();
+        name.push(".ended");
+        name.into()
     }
 }
 
-/// Writes what one worker has.
-pub(super) fn write_worker(folder: &Path, worker: usize, parts: &Parts) -> Result<()> {
-    write(&folder.join(format!("worker-{worker}")), parts)
+/// A folder that may be a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    number: u64,
+    /// It has a manifest, which is written last.
+    is_finished: bool,
 }
 
-/// Each table as owner, name and length, and then an Arrow IPC stream.
-fn write(path: &Path, parts: &Parts) -> Result<()> {
-    let mut bytes = Vec::new();
-    for (owner, snapshot) in parts {
-        for (name, table) in &snapshot.tables {
-            let mut writer = StreamWriter::try_new(Vec::new(), &table.schema())?;
-            writer.write(table)?;
-            let stream = writer.into_inner()?;
-            for part in [owner.as_bytes(), name.as_bytes(), &stream] {
-                bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
-                bytes.extend_from_slice(part);
+impl Found {
+    /// Those in `root`, the newest first.
+    pub(super) fn list(root: &Path) -> Result<Vec<Self>> {
+        let failed = |error| Error::file("read", root, error);
+        let entries = match fs::read_dir(root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+            // Others are not ours, such as `007`.
+            if let Some(number) = number.filter(|number| *name == *number.to_string()) {
+                found.push(Self { number, is_finished: entry.path().join(manifest::FILE).exists() });
             }
         }
+        found.sort_unstable_by_key(|found| std::cmp::Reverse(found.number));
+        Ok(found)
     }
-    write_bytes(path, &bytes)
+
+    /// True if there was a whole checkpoint. The first one may have been left unfinished; for any other to be begun,
+    /// there was one before it.
+    pub(super) fn is_begun(found: &[Self]) -> bool {
+        found.iter().any(|found| found.is_finished || found.number > 1)
+    }
+
+    fn without_manifest(self, root: &Path) -> Option<Damage> {
+        let file = root.join(self.number.to_string()).join(manifest::FILE);
+        (!self.is_finished).then(|| Damage::new(file, "it is missing"))
+    }
 }
 
-fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(|error| Error::file("write", path, error))
+/// The last ones.
+fn latest(mut kept: Vec<Kept>) -> Vec<Kept> {
+    kept.split_off(kept.len().saturating_sub(KEPT))
 }
 
-fn sync(folder: &Path) -> Result<()> {
+fn worker_file(worker: usize) -> String {
+    format!("worker-{worker}")
+}
+
+fn read_manifest(folder: &Path, number: u64, settings: &CheckpointSettings) -> Result<Manifest, Unusable> {
+    let manifest = Manifest::read(folder, number)?;
+    if manifest.identity != hash_identity(&settings.identity) {
+        return Err(Unusable::Refused(CheckpointError::Other { folder: settings.folder.clone() }));
+    }
+    Ok(manifest)
+}
+
+fn read_states(folder: &Path, manifest: &Manifest) -> Result<Restored, Damage> {
+    let read = |name: &str| {
+        let written = manifest.files.iter().find(|file| file.name == name);
+        let missing = || Damage::new(folder.join(manifest::FILE), format!("it does not name {name}"));
+        state::read(folder, written.ok_or_else(missing)?)
+    };
+    let program = read(PROGRAM)?;
+    let workers = (0..manifest.workers).map(|worker| Ok(Mutex::new(read(&worker_file(worker))?)));
+    Ok(Restored { workers: workers.collect::<Result<_, Damage>>()?, program })
+}
+
+/// Removes a folder if it is there; its manifest first, so that what is left of it is no damaged checkpoint.
+fn remove(folder: &Path) -> Result<()> {
+    for removed in [fs::remove_file(folder.join(manifest::FILE)), fs::remove_dir_all(folder)] {
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::file("delete", folder, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes durable which names a folder has.
+pub(super) fn sync(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(|error| Error::file("write", folder, error))
 }
 
-fn read(path: &Path) -> Result<Parts> {
-    let bytes = fs::read(path).map_err(|error| Error::file("read", path, error))?;
-    let (mut rest, mut parts) = (bytes.as_slice(), Parts::new());
-    while !rest.is_empty() {
-        let owner = text(&mut rest)?;
-        let name = text(&mut rest)?;
-        let stream = next(&mut rest)?;
-        let table: Option<RecordBatch> = StreamReader::try_new(stream, None)?.next().transpose()?;
-        parts.entry(owner).or_default().put(&name, table.ok_or_else(damaged)?);
-    }
-    Ok(parts)
-}
-
-fn next<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
-    let (length, after) = rest.split_first_chunk().ok_or_else(damaged)?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
-    let (part, after) = after.split_at_checked(length).ok_or_else(damaged)?;
-    *rest = after;
-    Ok(part)
-}
-
-fn text(rest: &mut &[u8]) -> Result<String> {
-    String::from_utf8(next(rest)?.to_vec()).map_err(|_| damaged())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::testing::table;
-
-    fn settings(root: &Path, identity: &str) -> CheckpointSettings {
-        CheckpointSettings {
-            folder: root.join("checkpoint"),
-            every: Duration::from_secs(1),
-            identity: identity.into(),
-        }
-    }
-
-    #[test]
-    fn a_checkpoint_gives_back_what_was_put_in() {
-        let root = tempfile_folder();
-        assert!(!settings(&root, "a").is_begun());
-        let (store, restored) = Store::open(settings(&root, "a")).unwrap();
-        assert!(restored.is_none());
-        let mut parts = Parts::new();
-        let mut snapshot = Snapshot::default();
-        snapshot.put("rows", table("n:i m:s \n 1 a \n 2 -"));
-        snapshot.put("none", table("n:i"));
-        parts.insert("node 3".into(), snapshot);
-        let folder = store.create(1).unwrap();
-        write_worker(&folder, 0, &parts).unwrap();
-        write_worker(&folder, 1, &Parts::new()).unwrap();
-        assert!(Store::open(settings(&root, "a")).unwrap().1.is_none(), "it is not whole");
-        store.finish(1, 2, Parts::new()).unwrap();
-        let restored = Store::open(settings(&root, "a")).unwrap().1.unwrap();
-        assert_eq!(restored.workers.len(), 2);
-        assert_eq!(restored.worker(0), parts);
-        let other = Store::open(settings(&root, "b")).unwrap_err();
-        assert!(other.to_string().contains("other statements"), "{other}");
-        store.delete().unwrap();
-        assert!(!root.join("checkpoint").exists());
-        fs::remove_dir_all(root).unwrap();
-    }
-
-    /// The engine has no crate for temporary folders.
-    fn tempfile_folder() -> PathBuf {
-        let root = std::env::temp_dir().join(format!("lineshaft-checkpoint-{}", std::process::id()));
-        fs::create_dir_all(&root).unwrap();
-        root
-    }
+/// The folder around it. Of a name alone, the parent is a path without a name.
+fn parent(folder: &Path) -> &Path {
+    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

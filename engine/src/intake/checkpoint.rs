@@ -156,16 +156,17 @@ impl Intake {
     async fn take_checkpoint(&mut self, checkpoints: &Checkpoints) -> Result<()> {
         let end = self.next_epoch;
         self.wait_until(|intake| intake.control.completed() >= end).await;
-        let number = checkpoints.store.current()?.unwrap_or(0) + 1;
-        checkpoints.round.begin(checkpoints.store.create(number)?, self.workers);
+        let draft = Arc::new(checkpoints.store.create()?);
+        checkpoints.round.begin(Arc::clone(&draft), self.workers);
         self.control.wake_workers();
         self.wait_until(|_| checkpoints.round.is_done()).await;
         if self.control.has_failed() {
             return Ok(());
         }
-        checkpoints.store.finish(number, self.workers, self.parts()?)?;
-        tracing::debug!("checkpoint {number} before epoch {end}");
-        self.cut_journal(end)
+        checkpoints.store.finish(&draft, end, self.parts()?)?;
+        let (number, oldest) = (draft.number(), checkpoints.store.oldest_epoch().unwrap_or(end));
+        tracing::debug!("checkpoint {number} before epoch {end}; the oldest kept is before epoch {oldest}");
+        self.cut_journal(oldest)
     }
 
     /// Waits for `done`, or for a failure.

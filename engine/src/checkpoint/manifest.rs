@@ -1,0 +1,147 @@
+//! The manifest of a checkpoint: what it is of, and which files it has. It is written last, and is text, for those who have
+//! to find out at night what there is:
+//!
+//! ```text
+//! lineshaft checkpoint 1
+//! number 7
+//! workers 2
+//! next_epoch 4711
+//! identity 6d1f0a...          XXH3-128 of what the program and its input are
+//! file program 812 0b35c7...  name, length, XXH3-128
+//! file worker-0 96321 f01c...
+//! file worker-1 95870 27aa...
+//! checksum 90d3e1...          XXH3-128 of the lines above
+//! ```
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::str::FromStr;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::error::{CheckpointError, Damage};
+use super::state::Written;
+use super::store::sync;
+use crate::error::{Error, Result};
+use crate::time::Epoch;
+
+/// The name of the file.
+pub(super) const FILE: &str = "manifest";
+const UNFINISHED: &str = "manifest.tmp";
+/// The format of manifests and of the files that they name.
+const FORMAT: u32 = 1;
+const TITLE: &str = "lineshaft checkpoint";
+const CHECKSUM: &str = "checksum ";
+
+/// What a manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Manifest {
+    /// The number of the checkpoint, which is the name of its folder.
+    pub(super) number: u64,
+    pub(super) workers: usize,
+    /// The first epoch after the checkpoint.
+    pub(super) next_epoch: Epoch,
+    /// The hash of what the program is: statements and options may be long, and may have secrets.
+    pub(super) identity: u128,
+    pub(super) files: Vec<Written>,
+}
+
+/// Why a manifest is not used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// Another checkpoint may be whole.
+    Damaged(Damage),
+    /// It is whole, and not for us.
+    Refused(CheckpointError),
+}
+
+/// The hash of `identity` in manifests.
+pub(super) fn hash_identity(identity: &str) -> u128 {
+    xxh3_128(identity.as_bytes())
+}
+
+impl Manifest {
+    /// Makes the checkpoint in `folder` whole. All files that it names are durable.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let (unfinished, path) = (folder.join(UNFINISHED), folder.join(FILE));
+        let written = File::create(&unfinished).and_then(|mut file| {
+            file.write_all(self.encode().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path)
+        });
+        written.map_err(|error| Error::file("write", &path, error))?;
+        sync(folder)
+    }
+
+    /// Reads that of checkpoint `number` in `folder`.
+    pub(super) fn read(folder: &Path, number: u64) -> Result<Self, Unusable> {
+        let path = folder.join(FILE);
+        let damaged = |what: String| Unusable::Damaged(Damage::new(&path, what));
+        let bytes = fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+        let body = checked(&bytes).ok_or_else(|| damaged("the checksum does not match".into()))?;
+        let mut lines = body.lines();
+        match field(&mut lines, TITLE) {
+            Some(FORMAT) => {}
+            Some(version) => {
+                return Err(Unusable::Refused(CheckpointError::Format {
+                    file: path,
+                    version,
+                    known: FORMAT,
+                }));
+            }
+            None => return Err(damaged("it is no manifest".into())),
+        }
+        let manifest = Self::decode(lines).ok_or_else(|| damaged("it is no manifest".into()))?;
+        if manifest.number != number {
+            return Err(damaged(format!("it is of checkpoint {}", manifest.number)));
+        }
+        Ok(manifest)
+    }
+
+    fn encode(&self) -> String {
+        let Self { number, workers, next_epoch, identity, files } = self;
+        let mut text = format!(
+            "{TITLE} {FORMAT}\nnumber {number}\nworkers {workers}\nnext_epoch {next_epoch}\nidentity {identity:032x}\n"
+        );
+        for Written { name, length, hash } in files {
+            writeln!(text, "file {name} {length} {hash:032x}").expect("a text takes all that is written");
+        }
+        let sum = xxh3_128(text.as_bytes());
+        writeln!(text, "{CHECKSUM}{sum:032x}").expect("a text takes all that is written");
+        text
+    }
+
+    fn decode<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Self> {
+        Some(Self {
+            number: field(&mut lines, "number")?,
+            workers: field(&mut lines, "workers")?,
+            next_epoch: field(&mut lines, "next_epoch")?,
+            identity: hex(lines.next()?.strip_prefix("identity ")?)?,
+            files: lines.map(file).collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// The lines before the checksum, if it is theirs.
+fn checked(bytes: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(bytes).ok()?;
+    let body = &text[..text.rfind(CHECKSUM)?];
+    let sum = format!("{CHECKSUM}{:032x}\n", xxh3_128(body.as_bytes()));
+    (text[body.len()..] == sum).then_some(body)
+}
+
+fn field<'a, T: FromStr>(lines: &mut impl Iterator<Item = &'a str>, name: &str) -> Option<T> {
+    lines.next()?.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()
+}
+
+fn file(line: &str) -> Option<Written> {
+    let mut words = line.strip_prefix("file ")?.split(' ');
+    let name = words.next()?.to_owned();
+    Some(Written { name, length: words.next()?.parse().ok()?, hash: hex(words.next()?)? })
+}
+
+fn hex(text: &str) -> Option<u128> {
+    u128::from_str_radix(text, 16).ok()
+}

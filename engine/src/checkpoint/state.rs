@@ -1,0 +1,147 @@
+//! A file with the state of one worker, or of the program: tables, each after the names of its owner and of itself.
+//!
+//! ```text
+//! (length, owner, length, name, stream of Arrow IPC) ...
+//! ```
+//!
+//! It is hashed while it is written, one operator after the other, so that it is never in memory as a whole. Nothing of
+//! it is decoded before length and hash are right.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Parts;
+use super::error::Damage;
+use crate::error::{Error, Result};
+use crate::operator::Snapshot;
+
+/// Bytes that are read or written at once.
+const BUFFER: usize = 1 << 20;
+/// Rows that are encoded at once: what a large table takes in memory a second time.
+const ROWS: usize = 65_536;
+
+/// A file that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) name: String,
+    pub(super) length: u64,
+    /// XXH3-128.
+    pub(super) hash: u128,
+}
+
+/// Writes the file `name`, and makes its bytes durable. Each snapshot is taken when the one before is written.
+pub(super) fn write(
+    folder: &Path,
+    name: &str,
+    snapshots: impl IntoIterator<Item = Result<(String, Snapshot)>>,
+) -> Result<Written> {
+    let path = folder.join(name);
+    let failed = |error: ArrowError| match error {
+        ArrowError::IoError(_, error) => Error::file("write", &path, error),
+        other => other.into(),
+    };
+    let file = File::create(&path).map_err(|error| failed(error.into()))?;
+    let mut out = BufWriter::with_capacity(BUFFER, Hashing { file, hash: Xxh3::new(), length: 0 });
+    for snapshot in snapshots {
+        let (owner, snapshot) = snapshot?;
+        for (name, table) in &snapshot.tables {
+            put(&mut out, &owner, name, table).map_err(failed)?;
+        }
+    }
+    let synced = out.flush().and_then(|()| out.get_ref().file.sync_all());
+    synced.map_err(|error| failed(error.into()))?;
+    let Hashing { hash, length, .. } = out.get_ref();
+    Ok(Written { name: name.to_owned(), length: *length, hash: hash.digest128() })
+}
+
+fn put(out: &mut impl Write, owner: &str, name: &str, table: &RecordBatch) -> Result<(), ArrowError> {
+    for text in [owner, name] {
+        out.write_all(&(text.len() as u64).to_le_bytes())?;
+        out.write_all(text.as_bytes())?;
+    }
+    let mut stream = StreamWriter::try_new(out, &table.schema())?;
+    for from in (0..table.num_rows()).step_by(ROWS) {
+        stream.write(&table.slice(from, ROWS.min(table.num_rows() - from)))?;
+    }
+    stream.finish()
+}
+
+/// Reads a file, if it is what was written.
+pub(super) fn read(folder: &Path, written: &Written) -> Result<Parts, Damage> {
+    let path = folder.join(&written.name);
+    let damaged = |what: String| Damage::new(&path, what);
+    check(&path, written).map_err(|error| damaged(error.to_string()))?.map_err(damaged)?;
+    decode(&path).map_err(|error| damaged(error.to_string()))
+}
+
+/// Compares length and hash.
+fn check(path: &Path, written: &Written) -> io::Result<Result<(), String>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length != written.length {
+        return Ok(Err(format!("it has {length} bytes, and {} were written", written.length)));
+    }
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let mut hash = Xxh3::new();
+    loop {
+        let bytes = file.fill_buf()?;
+        if bytes.is_empty() {
+            break;
+        }
+        hash.update(bytes);
+        let read = bytes.len();
+        file.consume(read);
+    }
+    Ok(match hash.digest128() == written.hash {
+        true => Ok(()),
+        false => Err("the checksum does not match".into()),
+    })
+}
+
+fn decode(path: &Path) -> Result<Parts, ArrowError> {
+    let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
+    let mut parts = Parts::new();
+    while !file.fill_buf()?.is_empty() {
+        let (owner, name) = (text(&mut file)?, text(&mut file)?);
+        let mut stream = StreamReader::try_new(&mut file, None)?;
+        let batches = stream.by_ref().collect::<Result<Vec<_>, _>>()?;
+        parts.entry(owner).or_default().put(&name, concat_batches(&stream.schema(), &batches)?);
+    }
+    Ok(parts)
+}
+
+fn text(file: &mut impl Read) -> Result<String, ArrowError> {
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let mut text = String::new();
+    file.take(u64::from_le_bytes(length)).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A file that is hashed while it is written.
+struct Hashing {
+    file: File,
+    hash: Xxh3,
+    length: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
