@@ -257,6 +257,18 @@ impl Source for Clipped {
         self.source.partitions()
     }
 
+    fn loads(&self) -> bool {
+        self.source.loads()
+    }
+
+    fn go_on(&mut self, position: &[u8]) -> lineshaft_engine::Result<()> {
+        self.source.go_on(position)
+    }
+
+    fn repeats(&self) -> bool {
+        self.source.repeats()
+    }
+
     fn total_rows(&self) -> Option<u64> {
         self.source.total_rows()
     }

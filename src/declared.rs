@@ -60,6 +60,14 @@ impl Source for Declared {
         self.source.loads()
     }
 
+    fn go_on(&mut self, position: &[u8]) -> Result<()> {
+        self.source.go_on(position)
+    }
+
+    fn repeats(&self) -> bool {
+        self.source.repeats()
+    }
+
     fn total_rows(&self) -> Option<u64> {
         self.source.total_rows()
     }

@@ -13,6 +13,7 @@
 //! | other `TIMESTAMP` | `start + i * interval` |
 //!
 //! Guarantee: the rows are the same at every run. It is bounded if `rows` is given.
+//! Position: the number of the next row, and the event time of the first one, which may have been `now`.
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -27,10 +28,12 @@ use lineshaft_engine::declaration::{OptionError, Options, SourceDeclaration};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Payload, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Result, TIMESTAMP};
+use serde::{Deserialize, Serialize};
 use tokio::time::interval;
 
 use crate::MetadataColumn;
 use crate::options::{OptionDoc, OptionReader};
+use crate::position;
 use crate::random::Random;
 use crate::rows::{RowsDecoder, batch, needed_schema, parse_time};
 use lineshaft_engine::hash::stable_hash;
@@ -119,7 +122,15 @@ fn micros(duration: Duration) -> i64 {
 pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<OptionError>> {
     let options = GeneratorOptions::read(&declaration.options)?;
     let rows = Rows::new(declaration, options.clone())?;
-    Ok(Box::new(Generator { options, rows }))
+    let reads_clock = starts_now(&declaration.options)
+        || rows.columns.iter().any(|(filling, ..)| matches!(filling, Filling::ReceivedAt));
+    let repeats = options.rows.is_some() && !reads_clock;
+    Ok(Box::new(Generator { name: declaration.name.clone(), options, rows, first: 0, repeats }))
+}
+
+/// True if the option `start` is another time at every run.
+pub(crate) fn starts_now(options: &Options) -> bool {
+    options.get("start").is_some_and(|start| start == "now")
 }
 
 /// What is wrong with the declaration of a generator.
@@ -128,8 +139,20 @@ pub(crate) fn check(declaration: &SourceDeclaration) -> Vec<OptionError> {
 }
 
 struct Generator {
+    name: String,
     options: GeneratorOptions,
     rows: Rows,
+    /// The row to begin with.
+    first: u64,
+    /// The rows are the same in every run, and end.
+    repeats: bool,
+}
+
+/// Where a generator stands.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    next: u64,
+    start: EventTime,
 }
 
 impl Source for Generator {
@@ -148,6 +171,17 @@ impl Source for Generator {
         self.options.rows.is_some()
     }
 
+    fn go_on(&mut self, position: &[u8]) -> Result<()> {
+        let place: Place = position::read("generator source", &self.name, position)?;
+        self.first = place.next;
+        self.rows.options.start = place.start;
+        Ok(())
+    }
+
+    fn repeats(&self) -> bool {
+        self.repeats
+    }
+
     fn total_rows(&self) -> Option<u64> {
         self.options.rows
     }
@@ -155,7 +189,7 @@ impl Source for Generator {
 
 impl Generator {
     fn run_freely(&self, chunks: &ChunkSender) -> Result<()> {
-        let mut first = 0;
+        let mut first = self.first;
         while first < self.end() {
             let next = self.end().min(first + MAX_ROWS);
             if chunks.send(self.chunk(first, next)?).is_err() {
@@ -166,17 +200,17 @@ impl Generator {
         Ok(())
     }
 
-    /// An interval that was missed is made up for, so the mean rate holds.
+    /// An interval that was missed is made up for, so the mean rate holds; but not the time between two runs.
     async fn run_at(&self, rate: f64, chunks: &ChunkSender) -> Result<()> {
         let pace = PACE.max(Duration::from_secs_f64((1.0 / rate).min(3_600.0)));
         let mut ticks = interval(pace);
-        let (mut first, mut seconds) = (0, 0.0);
+        let (mut first, mut seconds) = (self.first, 0.0);
         while first < self.end() {
             tokio::select! {
                 _ = ticks.tick() => seconds += pace.as_secs_f64(),
                 () = chunks.stopped() => return Ok(()),
             }
-            let due = self.end().min(whole(rate * seconds));
+            let due = self.end().min(self.first.saturating_add(whole(rate * seconds)));
             while first < due {
                 let next = due.min(first + MAX_ROWS);
                 if chunks.send_async(self.chunk(first, next)?).await.is_err() {
@@ -198,6 +232,10 @@ impl Generator {
         let disorder = i64::try_from(self.rows.options.disorder_us).unwrap_or(i64::MAX);
         chunk.rest = Some(self.rows.time(end).saturating_sub(disorder));
         chunk.last = end == self.end();
+        if !self.repeats {
+            let place = Place { next: end, start: self.rows.options.start };
+            chunk.position = Some(position::write(&place)?);
+        }
         Ok(chunk)
     }
 }
@@ -426,6 +464,54 @@ mod tests {
         let other =
             run(&declaration(&[("rows", "2000"), ("keys", "7"), ("disorder", "50 ms"), ("seed", "2")]));
         assert_ne!(fast, other);
+    }
+
+    /// The rows of some chunks, and where they end.
+    fn take(source: Box<dyn Source>, chunks: usize) -> (Vec<RecordBatch>, Vec<u8>) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (sender, mut receiver) = ChunkSender::channel();
+        let handle = runtime.handle().clone();
+        let thread = std::thread::spawn(move || source.run(sender, handle));
+        let taken: Vec<Chunk> = (0..chunks).map(|_| receiver.blocking_recv().unwrap()).collect();
+        drop(receiver);
+        thread.join().unwrap().unwrap();
+        let position = taken.last().unwrap().position.clone().unwrap();
+        let rows = taken.into_iter().map(|chunk| match chunk.payload {
+            Payload::Rows(rows) => rows,
+            other => panic!("{other:?}"),
+        });
+        (rows.collect(), position)
+    }
+
+    #[test]
+    fn a_generator_without_an_end_goes_on_where_it_stood() {
+        for options in [vec![("start", "now")], vec![("rate", "3000"), ("disorder", "1 s"), ("keys", "7")]] {
+            let declaration = declaration(&options);
+            let first = source(&declaration).unwrap();
+            assert!(!first.repeats() && !first.is_bounded());
+            let (mut rows, position) = take(first, 3);
+            let mut second = source(&declaration).unwrap();
+            second.go_on(&position).unwrap();
+            rows.extend(take(second, 2).0);
+            let together = concat_batches(&rows[0].schema(), &rows).unwrap();
+            let numbers = together.column(3).as_primitive::<Int64Type>().values();
+            assert!((0..).zip(numbers).all(|(row, number)| row == *number));
+            if options[0].0 == "start" {
+                let times = together.column(0).as_primitive::<TimestampMicrosecondType>().values();
+                assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 1_000));
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_generator_that_ends_and_reads_no_clock_repeats() {
+        let repeats = |options: &[(&str, &str)]| source(&declaration(options)).unwrap().repeats();
+        assert!(repeats(&[("rows", "10")]));
+        assert!(!repeats(&[("rows", "10"), ("start", "now")]));
+        assert!(!repeats(&[]));
+        let error = source(&declaration(&[])).unwrap().go_on(b"x").unwrap_err();
+        assert!(error.to_string().contains("\"readings\": the journal does not tell where it stood"), "{error}");
     }
 
     #[test]

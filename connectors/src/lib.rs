@@ -19,6 +19,7 @@ pub mod options;
 mod outbox;
 pub mod parquet;
 pub mod plant;
+mod position;
 mod random;
 pub mod retry;
 mod rows;

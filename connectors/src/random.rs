@@ -3,8 +3,10 @@
 //! SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014, figure 17). Written
 //! out here because the rows of a generator must never change with the version of a library.
 
+use serde::{Deserialize, Serialize};
+
 /// A stream of random numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Random {
     state: u64,
 }

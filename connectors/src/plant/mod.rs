@@ -7,7 +7,7 @@
 //!
 //! Columns, by name, any of them: `ts, line, machine, speed, heat, humidity, temperature, vibration, pressure, current,
 //! power, throughput, defects, wear, fault, status`. Guarantee: without a broker the rows are the same at every run; with
-//! one they depend on when commands come. It is bounded if `duration` is given.
+//! one they depend on when commands come. It is bounded if `duration` is given. Position: the state of the simulation.
 
 mod commands;
 pub mod model;

@@ -23,6 +23,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use lineshaft_engine::time::EventTime;
+use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
 
@@ -73,7 +74,7 @@ pub struct SetPoint {
 }
 
 /// What a press is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// It makes parts.
     Running,
@@ -164,6 +165,24 @@ impl Plant {
         }
         found
     }
+
+    /// How it stands now.
+    pub(super) fn state(&self) -> PlantState {
+        PlantState { start: self.options.start, steps: self.steps, machines: self.machines.clone() }
+    }
+
+    /// Makes it stand so. False if it is of a plant with more or fewer presses.
+    pub(super) fn set_state(&mut self, state: PlantState) -> bool {
+        if state.machines.len() != self.machines.len() {
+            return false;
+        }
+        (self.options.start, self.steps) = (state.start, state.steps);
+        for (machine, before) in self.machines.iter_mut().zip(state.machines) {
+            let (line, name) = (Arc::clone(&machine.line), Arc::clone(&machine.name));
+            *machine = Machine { line, name, ..before };
+        }
+        true
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, which is what is meant")]
@@ -171,9 +190,19 @@ fn micros(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
-#[derive(Clone, Debug)]
+/// How a plant stands between two steps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PlantState {
+    start: EventTime,
+    steps: u64,
+    machines: Vec<Machine>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Machine {
+    #[serde(skip)]
     line: Arc<str>,
+    #[serde(skip)]
     name: Arc<str>,
     random: Random,
     /// Of its humidity, from 0 to 1.

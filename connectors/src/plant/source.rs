@@ -8,14 +8,15 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Payload, Source};
-use lineshaft_engine::{Result, TIMESTAMP};
+use lineshaft_engine::{Error, Result, TIMESTAMP};
 use tokio::sync::mpsc;
 use tokio::time::interval;
 
 use super::commands::{self, COMMAND_TOPIC};
-use super::model::{Plant, PlantOptions, Reading, SetPoint, Status};
-use crate::generator::start;
+use super::model::{Plant, PlantOptions, PlantState, Reading, SetPoint, Status};
+use crate::generator::{start, starts_now};
 use crate::options::{OptionDoc, OptionReader, suggestion};
+use crate::position;
 use crate::rows::{RowsDecoder, batch, needed_schema};
 
 /// Rows of a chunk, about.
@@ -105,7 +106,12 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
     let kinds = kinds(declaration, &mut read);
     let schema = needed_schema(declaration).map_err(|error| vec![OptionError::general(error.to_string())])?;
     let columns = read.finish(kinds)?;
+    let reads_clock = starts_now(&declaration.options)
+        || listener.is_some()
+        || columns.iter().any(|kind| matches!(kind, Kind::ReceivedAt));
     Ok(Box::new(PlantSource {
+        name: declaration.name.clone(),
+        repeats: duration.is_some() && !reads_clock,
         plant: Plant::new(options.clone()),
         options,
         speedup,
@@ -186,6 +192,9 @@ fn kind(field: &Field, is_metadata: bool) -> Result<Kind, OptionError> {
 }
 
 struct PlantSource {
+    name: String,
+    /// The readings are the same in every run, and end.
+    repeats: bool,
     plant: Plant,
     options: PlantOptions,
     speedup: f64,
@@ -215,6 +224,21 @@ impl Source for PlantSource {
     fn is_bounded(&self) -> bool {
         self.duration.is_some()
     }
+
+    fn go_on(&mut self, position: &[u8]) -> Result<()> {
+        let state: PlantState = position::read("plant source", &self.name, position)?;
+        match self.plant.set_state(state) {
+            true => Ok(()),
+            false => {
+                let reason = "the plant of the journal has more or fewer presses";
+                Err(Error::connector("plant source", &self.name, reason))
+            }
+        }
+    }
+
+    fn repeats(&self) -> bool {
+        self.repeats
+    }
 }
 
 impl PlantSource {
@@ -222,7 +246,7 @@ impl PlantSource {
         let step = Duration::from_secs_f64(1.0 / (self.options.rate * self.speedup));
         let pace = PACE.max(step);
         let mut ticks = interval(pace);
-        let mut seconds = 0.0;
+        let mut seconds = self.plant.seconds();
         loop {
             tokio::select! {
                 _ = ticks.tick() => seconds += pace.as_secs_f64() * self.speedup,
@@ -259,6 +283,9 @@ impl PlantSource {
         chunk.near = readings.last().map(|reading| reading.ts);
         chunk.rest = chunk.near;
         chunk.last = self.has_ended();
+        if !self.repeats {
+            chunk.position = Some(position::write(&self.plant.state())?);
+        }
         Ok(chunk)
     }
 }
@@ -350,6 +377,46 @@ mod tests {
         let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
         assert_eq!(times.value(9_599) - times.value(0), 599_500_000);
         assert_eq!(rows.column(1).as_string::<i32>().value(5), "press-2-2");
+    }
+
+    /// The readings of some chunks, and where they end.
+    fn take(source: Box<dyn Source>, chunks: usize) -> (Vec<RecordBatch>, Vec<u8>) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (sender, mut receiver) = ChunkSender::channel();
+        let handle = runtime.handle().clone();
+        let thread = std::thread::spawn(move || source.run(sender, handle));
+        let taken: Vec<Chunk> = (0..chunks).map(|_| receiver.blocking_recv().unwrap()).collect();
+        drop(receiver);
+        thread.join().unwrap().unwrap();
+        let position = taken.last().unwrap().position.clone().unwrap();
+        let rows = taken.into_iter().map(|chunk| match chunk.payload {
+            Payload::Rows(rows) => rows,
+            other => panic!("{other:?}"),
+        });
+        (rows.collect(), position)
+    }
+
+    #[test]
+    fn a_plant_without_an_end_goes_on_as_it_stood() {
+        let columns = [("ts", TIMESTAMP), ("machine", DataType::Utf8), ("wear", DataType::Float64)];
+        let endless = [("speedup", "20000"), ("rate", "2"), ("lines", "2")];
+        let declared = declaration(&endless, &columns);
+        let (mut rows, position) = take(source(&declared).unwrap(), 3);
+        let mut second = source(&declared).unwrap();
+        second.go_on(&position).unwrap();
+        rows.extend(take(second, 2).0);
+        let together = concat_batches(&rows[0].schema(), &rows).unwrap();
+        let ended: Vec<_> = endless.into_iter().chain([("duration", "5000 s")]).collect();
+        let undisturbed = run(&declaration(&ended, &columns));
+        let common = together.num_rows().min(undisturbed.num_rows());
+        assert!(common > rows.iter().take(4).map(RecordBatch::num_rows).sum::<usize>());
+        assert_eq!(together.slice(0, common), undisturbed.slice(0, common));
+
+        let mut smaller = source(&declaration(&[("lines", "1")], &columns)).unwrap();
+        let error = smaller.go_on(&position).unwrap_err().to_string();
+        assert!(error.contains("more or fewer presses"), "{error}");
+        assert!(smaller.go_on(&position[..9]).unwrap_err().to_string().contains("is damaged"));
     }
 
     #[test]
