@@ -123,6 +123,7 @@ fn a_program_that_is_killed_again_and_again_loses_and_doubles_nothing() {
         program.wait().unwrap();
         program = start(folder, &[]);
     }
+    wait_for_connection(folder, &mut program);
     assert!(publisher.wait().unwrap().success());
     stop_when_all_is_there(folder, &mut program);
 
@@ -153,9 +154,22 @@ fn stop_when_all_is_there(folder: &Path, program: &mut Child) {
         let done = query(folder, "SELECT count(*) AS c FROM history") == format!("c\n{READINGS}\n");
         if !done {
             *program = start(folder, &[]);
-            sleep(Duration::from_secs(2));
+            wait_for_connection(folder, program);
+            sleep(Duration::from_secs(1));
         }
         done
+    });
+}
+
+/// Before that a program does not yet mind that it is asked to stop. It is told once a start, after what is worked on again.
+fn wait_for_connection(folder: &Path, program: &mut Child) {
+    let is_connected = |told: &str| {
+        let last = told.rfind("goes on from").or(told.rfind("works again")).unwrap_or(0);
+        told[last..].contains("is connected to")
+    };
+    wait_for("the connection", || {
+        assert!(program.try_wait().unwrap().is_none(), "{}", told(folder));
+        is_connected(&told(folder))
     });
 }
 
@@ -210,6 +224,7 @@ fn a_data_directory_has_one_engine_and_one_program() {
     let mut first = start(folder, &[]);
     wait_for("the server", || post(port, 1, 1) == Some(204));
     let run = ["run", "p.sql", "--data", "data"];
+    std::fs::write(folder.join("p.sql"), by_http(free_port())).unwrap();
     let second: Said = said(&command(folder, &run).output().unwrap());
     second.exits(3).tells("another engine runs on");
     stop(&mut first);

@@ -24,8 +24,8 @@ impl Damage {
 pub enum CheckpointError {
     /// They are of another program.
     #[error(
-        "{0} is of a run with other statements, options or files that was not finished; take another output folder, \
-         or delete {0} and what that run has written to begin anew",
+        "{0} is of a run with other statements, options or files that was not finished; take another folder, or begin \
+         anew: add --new-state to `run`, or delete {0} and what a backfill has written",
         folder.display()
     )]
     Other {

@@ -147,7 +147,7 @@ fn another_program_is_refused_with_both_ways_out() {
     let expected =
         format!("{folder} is of a run with other statements, options or files that was not finished");
     assert!(refused.starts_with(&expected), "{refused}");
-    assert!(refused.contains("take another output folder, or delete"), "{refused}");
+    assert!(refused.contains("take another folder, or begin anew: add --new-state"), "{refused}");
     assert_eq!(opened(root.path()).unwrap(), Some(1));
 }
 
