@@ -1,5 +1,6 @@
 //! Milliseconds from a message that is due to the answer that a subscriber has: MQTT in, threshold, MQTT out, all at
-//! QoS 1 through a mosquitto on this machine, at a fixed rate.
+//! QoS 1 through a mosquitto on this machine, at a fixed rate; without a journal, and with one on the disk of the folder for
+//! temporary files.
 //!
 //! ```text
 //! cargo bench --bench latency                  # 1,000, 5,000, 10,000 and 20,000 messages/s, 8 s each
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lineshaft::Engine;
+use lineshaft::durable::Durability;
 use rumqttc::{Client, Event, Incoming, MqttOptions, QoS};
 
 /// The allocator of the `lineshaft` command.
@@ -74,18 +76,22 @@ fn main() {
     let Some(broker) = Broker::start() else {
         return say("mosquitto is not installed: apt-get install mosquitto\n");
     };
-    say("| messages/s | sent | expected | received | p50 ms | p99 ms | p99.9 ms | max ms | CPU s, all |\n");
-    say("|---|---|---|---|---|---|---|---|---|\n");
+    say(
+        "| messages/s | journal | sent | expected | received | p50 ms | p99 ms | p99.9 ms | max ms | CPU s, all |\n",
+    );
+    say("|---|---|---|---|---|---|---|---|---|---|\n");
     for rate in rates {
-        measure(broker.port, rate, seconds);
+        for is_durable in [false, true] {
+            measure(broker.port, rate, seconds, is_durable);
+        }
     }
 }
 
-fn measure(port: u16, rate: u64, seconds: u64) {
+fn measure(port: u16, rate: u64, seconds: u64, is_durable: bool) {
     let data = tempfile::tempdir().expect("a folder");
     let sql = format!(
         "CREATE SOURCE readings (due BIGINT NOT NULL, machine TEXT NOT NULL, x DOUBLE)
-             WITH (connector = 'mqtt', url = 'mqtt://127.0.0.1:{port}', topic = 'in/{rate}/+', client_id = 'engine-{rate}');
+             WITH (connector = 'mqtt', url = 'mqtt://127.0.0.1:{port}', topic = 'in/{rate}/+', client_id = 'engine-{rate}-{is_durable}');
          CREATE SINK alarms WITH (connector = 'mqtt', url = 'mqtt://127.0.0.1:{port}', topic = 'out/{rate}/{{machine}}')
              AS SELECT due, machine, x FROM readings WHERE x > {THRESHOLD};"
     );
@@ -99,6 +105,9 @@ fn measure(port: u16, rate: u64, seconds: u64) {
     });
     let mut engine = Engine::from_sql(&sql).unwrap_or_else(|error| panic!("{error}"));
     engine.data(data.path()).workers(1);
+    if is_durable {
+        engine.durable(Durability::default());
+    }
     let running = engine.start().unwrap_or_else(|error| panic!("{error}"));
     while ready.load(Ordering::Relaxed) == 0 {
         std::thread::sleep(Duration::from_millis(10));
@@ -128,7 +137,8 @@ fn measure(port: u16, rate: u64, seconds: u64) {
         latencies.get(index).copied().unwrap_or(f64::NAN)
     };
     say(&format!(
-        "| {rate} | {sent} | {expected} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {cpu:.2} |\n",
+        "| {rate} | {} | {sent} | {expected} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {cpu:.2} |\n",
+        if is_durable { "yes" } else { "no" },
         latencies.len(),
         at(0.5),
         at(0.99),
