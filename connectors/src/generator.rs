@@ -511,7 +511,10 @@ mod tests {
         assert!(!repeats(&[("rows", "10"), ("start", "now")]));
         assert!(!repeats(&[]));
         let error = source(&declaration(&[])).unwrap().go_on(b"x").unwrap_err();
-        assert!(error.to_string().contains("\"readings\": the journal does not tell where it stood"), "{error}");
+        assert!(
+            error.to_string().contains("\"readings\": the journal does not tell where it stood"),
+            "{error}"
+        );
     }
 
     #[test]
