@@ -207,9 +207,14 @@ impl TextSource {
 
     fn next_block(&mut self, partition: usize) -> Result<Option<Block>> {
         if let Reader::NotBegun = self.files[partition].reader {
-            self.files[partition].reader = match self.opened(partition)? {
-                Some(blocks) => Reader::Open(Box::new(blocks)),
-                None => Reader::Waiting(None),
+            let opened = self.opened(partition);
+            let file = &mut self.files[partition];
+            file.reader = match opened {
+                Ok(Some(blocks)) => Reader::Open(Box::new(blocks)),
+                Ok(None) => Reader::Waiting(None),
+                // Just now gone, as in a rotation of logs: another one will have its name.
+                Err(_) if self.follow.is_some() && !file.path.exists() => Reader::Waiting(None),
+                Err(error) => return Err(error),
             };
         }
         match &mut self.files[partition].reader {

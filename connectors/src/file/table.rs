@@ -80,15 +80,23 @@ impl TableSource {
 impl Source for TableSource {
     fn run(self: Box<Self>, chunks: ChunkSender, runtime: Handle) -> Result<()> {
         let Self { declaration, options, seen, first, schema, given } = *self;
-        let rows = read(first, &declaration.name, &chunks, &runtime)?;
-        let is_new = given.is_none();
-        let mut content = given.map_or_else(|| Content::new(&declaration, schema), Ok)?;
-        let mut loaded = content.replace(&rows.batches, rows.rejected)?;
-        if is_new {
-            loaded.weights = None;
-        }
-        chunks.send(Chunk { is_loaded: true, ..chunk(loaded, &content)? })?;
         let mut watch = Watch { declaration, options, seen, pending: None };
+        let (mut content, loaded) = match given {
+            None => {
+                let rows = read(first, &watch.declaration.name, &chunks, &runtime)?;
+                let mut content = Content::new(&watch.declaration, schema)?;
+                let loaded = content.replace(&rows.batches, rows.rejected)?;
+                (content, Decoded { weights: None, ..loaded })
+            }
+            Some(mut content) => {
+                // Files that are being written now are read a moment later, as while running.
+                let rows = watch.read_now(watch.look(), &chunks, &runtime);
+                let changes = rows.map(|rows| content.replace(&rows.batches, rows.rejected)).transpose()?;
+                let nothing = || Decoded::new(RecordBatch::new_empty(schema), Vec::new());
+                (content, changes.unwrap_or_else(nothing))
+            }
+        };
+        chunks.send(Chunk { is_loaded: true, ..chunk(loaded, &content)? })?;
         while !stops_within(POLL, &chunks, &runtime) {
             let Some(rows) = watch.changed(&chunks, &runtime) else { continue };
             let changes = content.replace(&rows.batches, rows.rejected)?;
@@ -180,7 +188,7 @@ struct Watch {
 impl Watch {
     /// The rows of the files, if they have changed and do so no more.
     fn changed(&mut self, chunks: &ChunkSender, runtime: &Handle) -> Option<Rows> {
-        let now = look(&self.options.path, &self.declaration.folder);
+        let now = self.look();
         if now == self.seen {
             self.pending = None;
             return None;
@@ -189,8 +197,13 @@ impl Watch {
             self.pending = Some(now);
             return None;
         }
+        self.read_now(now, chunks, runtime)
+    }
+
+    /// The rows of the files, if they can be read and do not change meanwhile.
+    fn read_now(&mut self, now: Vec<Look>, chunks: &ChunkSender, runtime: &Handle) -> Option<Rows> {
         let rows = self.read_again(&now, chunks, runtime);
-        if chunks.is_stopped() || look(&self.options.path, &self.declaration.folder) != now {
+        if chunks.is_stopped() || self.look() != now {
             // It is read once more when it is quiet.
             return None;
         }
@@ -206,6 +219,10 @@ impl Watch {
                 None
             }
         }
+    }
+
+    fn look(&self) -> Vec<Look> {
+        look(&self.options.path, &self.declaration.folder)
     }
 
     fn read_again(

@@ -139,6 +139,24 @@ fn a_table_that_goes_on_gives_the_difference_in_one_load() {
 }
 
 #[test]
+fn a_table_without_its_header_at_a_restart_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    fs::write(&path, "machine,n\na,1\nb,2\n").unwrap();
+    let mut first = Table::open(folder.path(), "a.csv", vec![0]);
+    first.next();
+    let position = first.stop();
+    fs::write(&path, "").unwrap();
+    let table = TableDeclaration { primary_key: vec![0], ..TableDeclaration::default() };
+    let mut second = Table::go_on(folder.path(), "a.csv", table, Some(&position));
+    assert_eq!(second.next(), (vec![], vec![], true));
+    assert_eq!(second.position, position);
+    fs::write(&path, "machine,n\nb,2\na,3\n").unwrap();
+    assert_eq!(second.changes(), ["-1 a|1", "+1 a|3"]);
+    second.stop();
+}
+
+#[test]
 fn versions_are_given_once_over_all_runs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");
