@@ -16,7 +16,7 @@ const MAX_RECORD: usize = 16 << 20;
 /// The UTF-8 mark at the beginning of a file.
 const BYTE_ORDER_MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
 
-/// Bytes that tell whether a file is still the one that was read, as a number of it may be given again.
+/// Bytes by which a file is known again: its number in the file system may have been given to another one.
 const TAIL_BYTES: usize = 64;
 
 /// How far a file was read.
