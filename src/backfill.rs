@@ -305,3 +305,30 @@ impl Decoder for ClippedDecoder {
         Ok(Box::new(self.decoder.decode(chunk)?.map(move |decoded| decoded.and_then(&clip))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lineshaft_connectors::generator;
+
+    use super::Clipped;
+    use crate::Engine;
+
+    #[test]
+    fn a_source_with_a_span_goes_on_or_repeats_as_without() {
+        for (rows, repeats) in [("", false), (", rows = 5", true)] {
+            let program = format!(
+                "CREATE SOURCE readings (ts TIMESTAMP) WITH (connector = 'generator'{rows});
+                CREATE SINK times WITH (connector = 'memory') AS SELECT ts FROM readings;"
+            );
+            let engine = Engine::from_sql(&program).unwrap();
+            let mut declaration = engine.program.source("readings").unwrap().declaration.clone();
+            declaration.needed = vec![0];
+            let source = generator::source(&declaration).unwrap();
+            let mut clipped = Clipped { source, column: 0, from: None, to: None };
+            let clipped: &mut dyn lineshaft_engine::source::Source = &mut clipped;
+            assert_eq!(clipped.repeats(), repeats);
+            assert!(!clipped.loads());
+            assert!(clipped.go_on(b"nowhere").is_err());
+        }
+    }
+}

@@ -110,6 +110,7 @@ impl Decoder for DeclaredDecoder {
 mod tests {
     use lineshaft_engine::testing::{Collected, Rows, table};
 
+    use super::Declared;
     use crate::Engine;
 
     const PROGRAM: &str =
@@ -125,6 +126,21 @@ mod tests {
         engine.add_sink("machines", std::sync::Arc::new(rows.clone()));
         engine.start().unwrap().wait().unwrap();
         assert_eq!(rows.sorted(), ["press 1", "saw 2"]);
+    }
+
+    #[test]
+    fn a_source_in_rust_goes_on_or_repeats_as_it_says_itself() {
+        let generator = "CREATE SOURCE readings (n BIGINT) WITH (connector = 'generator');
+            CREATE SINK numbers WITH (connector = 'memory') AS SELECT n FROM readings;";
+        let engine = Engine::from_sql(generator).unwrap();
+        let mut declaration = engine.program.source("readings").unwrap().declaration.clone();
+        declaration.needed = vec![0];
+        let endless = lineshaft_connectors::generator::source(&declaration).unwrap();
+        let mut endless = Declared::fit(endless, &declaration).unwrap();
+        assert!(!endless.repeats() && !endless.loads());
+        assert!(endless.go_on(b"nowhere").is_err());
+        let mut ended = Declared::fit(Rows::new(vec![table("n:i \n 1")]), &declaration).unwrap();
+        assert!(ended.repeats() && ended.go_on(b"nowhere").is_ok());
     }
 
     #[test]

@@ -1,20 +1,27 @@
 //! Where a source stands, as the bytes that the journal keeps; see [`Chunk::position`].
 //!
-//! A byte for the form, then the fields one after the other (Postcard), so that numbers come back to their last bit.
+//! A byte for the form, a hash of the fields, and the fields one after the other (Postcard), so that numbers come back to
+//! their last bit. The hash is there because not all readers of what may be in the fields bear damaged bytes.
 //!
 //! [`Chunk::position`]: lineshaft_engine::source::Chunk::position
 
+use lineshaft_engine::hash::stable_hash;
 use lineshaft_engine::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Changes with the fields of any position.
 const FORM: u8 = 1;
+/// Where the fields begin.
+const FIELDS: usize = 1 + size_of::<u64>();
 
 /// A position as bytes.
 pub(crate) fn write(position: &impl Serialize) -> Result<Vec<u8>> {
-    postcard::to_extend(position, vec![FORM])
-        .map_err(|error| Error::Plan(format!("a position has no bytes: {error}")))
+    let no_bytes = |error| Error::Plan(format!("a position has no bytes: {error}"));
+    let mut bytes = postcard::to_extend(position, vec![FORM; FIELDS]).map_err(no_bytes)?;
+    let hash = stable_hash(&[&bytes[FIELDS..]]);
+    bytes[1..FIELDS].copy_from_slice(&hash.to_le_bytes());
+    Ok(bytes)
 }
 
 /// The position in bytes of [`write`].
@@ -22,11 +29,13 @@ pub(crate) fn write(position: &impl Serialize) -> Result<Vec<u8>> {
 /// # Errors
 /// If they are damaged, or of another version.
 pub(crate) fn read<T: DeserializeOwned>(connector: &'static str, name: &str, bytes: &[u8]) -> Result<T> {
-    let fields = bytes.strip_prefix(&[FORM]);
-    match fields.and_then(|fields| postcard::take_from_bytes(fields).ok()) {
-        Some((position, [])) => Ok(position),
-        _ => Err(damaged(connector, name)),
-    }
+    fields(bytes).and_then(|fields| postcard::from_bytes(fields).ok()).ok_or_else(|| damaged(connector, name))
+}
+
+fn fields(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, fields) = bytes.split_first_chunk::<FIELDS>()?;
+    let hash = stable_hash(&[fields]).to_le_bytes();
+    (head[0] == FORM && head[1..] == hash).then_some(fields)
 }
 
 /// The error of a position that says nothing.
@@ -41,24 +50,27 @@ mod tests {
 
     use super::*;
 
+    type Fields = (u64, f64, Vec<u8>, String);
+
     proptest! {
         #[test]
-        fn a_position_comes_back_and_any_cut_of_it_is_an_error(
-            position: (u64, f64, Vec<u8>, String), cut: prop::sample::Index
-        ) {
+        fn a_position_comes_back(position: Fields) {
             let bytes = write(&position).unwrap();
-            let read: (u64, f64, Vec<u8>, String) = super::read("file source", "a", &bytes).unwrap();
-            prop_assert_eq!((read.0, read.1.to_bits(), read.2, read.3), (
-                position.0, position.1.to_bits(), position.2, position.3
-            ));
-            let cut = &bytes[..cut.index(bytes.len())];
-            let error = super::read::<(u64, f64, Vec<u8>, String)>("file source", "a", cut).unwrap_err();
-            prop_assert!(error.to_string().contains("the position is damaged"));
+            let read: Fields = read("file source", "a", &bytes).unwrap();
+            prop_assert_eq!(read.1.to_bits(), position.1.to_bits());
+            prop_assert_eq!((read.0, read.2, read.3), (position.0, position.2, position.3));
         }
 
         #[test]
-        fn other_bytes_do_not_panic(bytes: Vec<u8>) {
-            super::read::<(u64, Vec<String>)>("file source", "a", &bytes).ok();
+        fn a_damaged_position_is_an_error(position: Fields, at: prop::sample::Index, with: Option<u8>) {
+            let mut bytes = write(&position).unwrap();
+            let at = at.index(bytes.len());
+            match with {
+                Some(with) if with != 0 => bytes[at] ^= with,
+                _ => bytes.truncate(at),
+            }
+            let error = read::<Fields>("file source", "a", &bytes).unwrap_err();
+            prop_assert!(error.to_string().contains("the position is damaged"));
         }
     }
 }

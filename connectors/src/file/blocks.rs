@@ -1,10 +1,11 @@
 //! `Blocks`: the bytes of one file, decompressed and cut at ends of records.
 
 use std::fs::{File, Metadata};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use lineshaft_engine::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 use super::options::{Compression, compression};
 use crate::format::TextFormat;
@@ -14,6 +15,21 @@ use crate::format::csv::line_end;
 const MAX_RECORD: usize = 16 << 20;
 /// The UTF-8 mark at the beginning of a file.
 const BYTE_ORDER_MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
+
+/// Bytes by which a file is known again: its number in the file system may have been given to another one.
+const TAIL_BYTES: usize = 64;
+
+/// How far a file was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    identity: u64,
+    /// Bytes of the file that have been handed over.
+    offset: u64,
+    /// The line that comes next, from 1.
+    line: u64,
+    /// The last bytes before `offset`.
+    tail: Vec<u8>,
+}
 
 /// Whole records of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +57,8 @@ pub(super) struct Blocks {
     grows: bool,
     /// The file behind the name when it was opened.
     opened: u64,
+    /// The last bytes that were handed over.
+    tail: Vec<u8>,
 }
 
 impl Blocks {
@@ -64,12 +82,47 @@ impl Blocks {
             failed: None,
             grows,
             opened,
+            tail: Vec::new(),
         };
         blocks.fill(size.clamp(BYTE_ORDER_MARK.len(), 1 << 16));
         if blocks.rest.starts_with(BYTE_ORDER_MARK) {
             blocks.rest.drain(..BYTE_ORDER_MARK.len());
         }
         Ok(blocks)
+    }
+
+    /// Opens a file that grows where it was left; `None` if it is another one by now, or begun anew.
+    pub(super) fn open_at(path: &Path, size: usize, place: &Place) -> io::Result<Option<Self>> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let tail_at = place.offset.checked_sub(place.tail.len() as u64);
+        let (true, Some(tail_at)) =
+            (Self::identity(&metadata) == place.identity && metadata.len() >= place.offset, tail_at)
+        else {
+            return Ok(None);
+        };
+        let mut tail = vec![0; place.tail.len()];
+        file.seek(SeekFrom::Start(tail_at))?;
+        file.read_exact(&mut tail)?;
+        Ok((tail == place.tail).then(|| Self {
+            path: path.to_owned(),
+            reader: Box::new(file),
+            size,
+            rest: Vec::new(),
+            line: place.line,
+            position: place.offset,
+            at_end: false,
+            failed: None,
+            grows: true,
+            opened: place.identity,
+            tail,
+        }))
+    }
+
+    /// Behind the last record that was handed over.
+    pub(super) fn place(&self) -> Place {
+        let offset = self.position - self.rest.len() as u64;
+        Place { identity: self.opened, offset, line: self.line, tail: self.tail.clone() }
     }
 
     /// What tells a file from another one with its name: the inode, where there are any.
@@ -108,7 +161,7 @@ impl Blocks {
             // A quoted name may hold a newline.
             let whole = format.first_record(&self.rest);
             let header: Vec<u8> = self.rest.drain(..whole).collect();
-            self.line += newlines(&header);
+            self.passed(&header);
             if !header.trim_ascii().is_empty() {
                 return Some(header);
             }
@@ -146,7 +199,7 @@ impl Blocks {
     }
 
     /// What is left of a file that nothing is appended to any more.
-    pub(super) fn finish(mut self) -> Option<Block> {
+    pub(super) fn finish(&mut self) -> Option<Block> {
         (!self.rest.is_empty()).then(|| self.take(self.rest.len()))
     }
 
@@ -156,9 +209,16 @@ impl Blocks {
         let mut bytes = std::mem::replace(&mut self.rest, rest);
         bytes.truncate(cut);
         let first_line = self.line;
-        self.line += newlines(&bytes);
+        self.passed(&bytes);
         let last = self.at_end && !self.grows && self.failed.is_none() && self.rest.is_empty();
         Block { bytes, first_line, last }
+    }
+
+    /// Notes bytes that are handed over.
+    fn passed(&mut self, bytes: &[u8]) {
+        self.line += newlines(bytes);
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
     }
 
     fn fill(&mut self, bytes: usize) {

@@ -11,6 +11,7 @@ use lineshaft_engine::source::{Chunk, Decoded, Decoder, Payload};
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result};
 
+use super::position::Position;
 use crate::format::csv::Mapping;
 use crate::format::{Layout, Rows, TextFormat};
 
@@ -31,7 +32,8 @@ pub(super) struct FileFacts {
     /// The path as it was found.
     pub(super) name: Arc<str>,
     pub(super) received_at: EventTime,
-    /// The columns of its header.
+    /// Its header, and the columns in it.
+    pub(super) header: Option<Arc<[u8]>>,
     pub(super) mapping: Option<Arc<Mapping>>,
 }
 
@@ -54,7 +56,8 @@ impl TextDecoder {
         files[partition] = facts;
     }
 
-    fn file(&self, partition: usize) -> Option<FileFacts> {
+    /// What is known of a file.
+    pub(super) fn file(&self, partition: usize) -> Option<FileFacts> {
         self.files.read().unwrap_or_else(PoisonError::into_inner).get(partition).cloned()
     }
 
@@ -69,10 +72,19 @@ impl TextDecoder {
         Some(rows.column(0).as_primitive_opt::<TimestampMicrosecondType>()?.iter().flatten().collect())
     }
 
-    fn decode_block(&self, partition: usize, bytes: &[u8], first_line: u64) -> Result<Decoded> {
+    /// What was known of the file of a chunk when it was read; the file may have been replaced by one with other columns.
+    fn file_of(&self, chunk: &Chunk) -> Result<FileFacts> {
+        let partition = chunk.partition;
+        let file = match &chunk.position {
+            Some(position) => Position::read(&self.name, position)?.facts(partition, self),
+            None => self.file(partition),
+        };
         let unknown =
             || Error::connector("file source", &self.name, format!("the journal names file {partition}"));
-        let file = self.file(partition).ok_or_else(unknown)?;
+        file.ok_or_else(unknown)
+    }
+
+    fn decode_block(&self, file: &FileFacts, bytes: &[u8], first_line: u64) -> Result<Decoded> {
         let mut rows = Rows::new(&self.layout, &file.name);
         self.format.decode_lines(bytes, first_line, file.mapping.as_deref(), file.received_at, &mut rows);
         let count = rows.count();
@@ -100,9 +112,10 @@ impl Decoder for TextDecoder {
     }
 
     fn decode(&self, chunk: Chunk) -> Result<Box<dyn Iterator<Item = Result<Decoded>>>> {
-        match chunk.payload {
+        match &chunk.payload {
             Payload::Bytes { bytes, first_line } => {
-                Ok(Box::new(std::iter::once(self.decode_block(chunk.partition, &bytes, first_line))))
+                let file = self.file_of(&chunk)?;
+                Ok(Box::new(std::iter::once(self.decode_block(&file, bytes, *first_line))))
             }
             Payload::Gap(_) | Payload::Empty => Ok(Box::new(std::iter::empty())),
             _ => Err(Error::connector("file source", &self.name, "the chunk holds no lines of a file")),

@@ -45,16 +45,14 @@ fn poll(source: &mut TextSource, path: &str, folder: &Path, chunks: &ChunkSender
     // A file that was replaced is first read to its end: we still hold it open.
     source.read_in_step(chunks)?;
     for partition in replaced {
-        let reader = std::mem::replace(&mut source.files[partition].reader, Reader::NotBegun);
-        if let Reader::Waiting(Some(blocks)) = reader
-            && let Some(block) = blocks.finish()
-        {
+        let rest = match &mut source.files[partition].reader {
+            Reader::Waiting(Some(blocks)) => blocks.finish(),
+            _ => None,
+        };
+        if let Some(block) = rest {
             source.send(partition, block, false, chunks)?;
         }
-        tracing::info!(
-            "{} was replaced: it is read from its beginning",
-            source.files[partition].path.display()
-        );
+        source.files[partition].begin_anew();
     }
     add_new(source, path, folder);
     source.read_in_step(chunks)
@@ -63,9 +61,17 @@ fn poll(source: &mut TextSource, path: &str, folder: &Path, chunks: &ChunkSender
 fn resume(file: &mut TextFile) {
     file.reader = match std::mem::replace(&mut file.reader, Reader::NotBegun) {
         Reader::Waiting(Some(blocks)) => Reader::Open(blocks),
-        Reader::Waiting(None) => Reader::NotBegun,
+        Reader::Waiting(None) if file.path.is_file() => Reader::NotBegun,
         other => other,
     };
+}
+
+impl TextFile {
+    /// Another file has its name.
+    pub(super) fn begin_anew(&mut self) {
+        tracing::info!("{} was replaced: it is read from its beginning", self.path.display());
+        (self.reader, self.place) = (Reader::NotBegun, None);
+    }
 }
 
 fn add_new(source: &mut TextSource, path: &str, folder: &Path) {
@@ -75,7 +81,7 @@ fn add_new(source: &mut TextSource, path: &str, folder: &Path) {
         }
         if let Err(error) = source.add(&path) {
             tracing::error!("source {}: {error}; the file is left out", source.decoder.name);
-            source.files.push(TextFile::left_out(path));
+            source.files.push(TextFile::new(path, Reader::Done));
         }
     }
 }

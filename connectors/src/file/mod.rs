@@ -2,7 +2,7 @@
 //!
 //! - Partitions: each file is one, in the natural order of the names (`run_2` before `run_10`). Several files are read
 //!   in step, always the one whose event time is the least, so that they never make each other late.
-//! - Position: a line of a file, or a row group. Guarantee: every record exactly once, in the order of its file.
+//! - Position: a line of a file, or a row group; of files that are followed the place in each, see `position.rs`. Guarantee: every record exactly once, in the order of its file.
 //! - Event time: the declared column. Metadata: `file`, `line` (not in Parquet) and `received_at`, which is the time of
 //!   the last change of the file when it was opened, so that reading it again gives the same rows.
 //! - Ends with the files; with `follow = true` it goes on with what is appended, with files that are replaced or cut
@@ -16,6 +16,7 @@ mod follow;
 mod options;
 mod parquet;
 mod paths;
+mod position;
 mod source;
 mod table;
 

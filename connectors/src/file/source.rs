@@ -9,7 +9,7 @@ use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Partition, Payload, 
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result};
 
-use super::blocks::{Block, Blocks};
+use super::blocks::{Block, Blocks, Place};
 use super::decoder::{FileFacts, TextDecoder, received_at, shown};
 use super::follow;
 use super::options::{FileOptions, OPTIONS, compression, unreadable};
@@ -33,6 +33,8 @@ pub(super) struct TextSource {
     pub(super) block_bytes: usize,
     /// Where new files may appear: path and folder. `None` if the source ends.
     pub(super) follow: Option<(String, PathBuf)>,
+    /// The files that were there when the program was started for the first time.
+    pub(super) at_start: usize,
     total_bytes: Option<u64>,
 }
 
@@ -42,15 +44,17 @@ pub(super) struct TextFile {
     /// Its first event time.
     pub(super) earliest: Option<EventTime>,
     /// The last event time that has been read, or the first one; by it files are read in step.
-    near: Option<EventTime>,
+    pub(super) near: Option<EventTime>,
     pub(super) reader: Reader,
+    /// Behind what has been handed over of it. `None` if that is nothing, or of a file that had its name before.
+    pub(super) place: Option<Place>,
 }
 
 /// How far a file has been read.
 pub(super) enum Reader {
     NotBegun,
     Open(Box<Blocks>),
-    /// At its end so far; `None` if it has not even its header. Only in a source that follows.
+    /// At its end so far; `None` if it has not even its header, or is not there. Only in a source that follows.
     Waiting(Option<Box<Blocks>>),
     Done,
 }
@@ -78,6 +82,7 @@ impl TextSource {
             header: options.header && encoding == Encoding::Csv,
             block_bytes,
             follow: options.follow.then(|| (options.path.clone(), declaration.folder.clone())),
+            at_start: paths.len(),
             total_bytes: total_bytes(&paths),
         };
         let errors: Vec<OptionError> = paths.iter().filter_map(|path| source.add(path).err()).collect();
@@ -87,8 +92,7 @@ impl TextSource {
     /// Adds a file as the next partition.
     pub(super) fn add(&mut self, path: &Path) -> Result<(), OptionError> {
         let partition = self.files.len();
-        let mut file =
-            TextFile { path: path.to_owned(), earliest: None, near: None, reader: Reader::NotBegun };
+        let mut file = TextFile::new(path.to_owned(), Reader::NotBegun);
         let blocks = self.begin(partition, path)?;
         // An error further on is told when the file is read, after the rows before it.
         if let Some(Ok(Some(block))) = blocks.map(|mut blocks| blocks.next(&self.decoder.format)) {
@@ -108,8 +112,9 @@ impl TextSource {
             Blocks::open(path, self.block_bytes, follows).map_err(|error| unreadable(path, error))?;
         let header = if self.header { blocks.header(&self.decoder.format) } else { None };
         let waits = self.header && header.is_none() && follows;
-        let mapping = self.mapping(partition, path, header)?.map(Arc::new);
-        let facts = FileFacts { name: shown(path), received_at: received_at(&metadata), mapping };
+        let mapping = self.mapping(partition, path, header.as_deref())?.map(Arc::new);
+        let (name, received_at) = (shown(path), received_at(&metadata));
+        let facts = FileFacts { name, received_at, header: header.map(Arc::from), mapping };
         self.decoder.set_file(partition, facts);
         Ok((!waits).then_some(blocks))
     }
@@ -118,20 +123,20 @@ impl TextSource {
         &self,
         partition: usize,
         path: &Path,
-        header: Option<Vec<u8>>,
+        header: Option<&[u8]>,
     ) -> Result<Option<Mapping>, OptionError> {
         let (TextFormat::Csv(csv), Some(header)) = (&self.decoder.format, header) else {
             return Ok(None);
         };
         let layout = &self.decoder.layout;
-        let (mapping, missing) = csv.mapping(&header, layout);
+        let (mapping, missing) = csv.mapping(header, layout);
         let name = |column: &usize| layout.columns[*column].field.name().clone();
         let (nullable, required): (Vec<usize>, Vec<usize>) =
             missing.into_iter().partition(|column| layout.columns[*column].field.is_nullable());
         let shown = path.display().to_string();
         if !required.is_empty() {
             let required: Vec<String> = required.iter().map(name).collect();
-            return Err(missing_columns(&shown, &csv.names(&header), &required));
+            return Err(missing_columns(&shown, &csv.names(header), &required));
         }
         // Told at the first look at a file, not again when it is read.
         for column in nullable.iter().filter(|_| partition == self.files.len()) {
@@ -183,9 +188,14 @@ impl TextSource {
         chunks: &ChunkSender,
     ) -> Result<()> {
         let near = self.near(partition, &block.bytes);
-        self.files[partition].near = near;
+        let file = &mut self.files[partition];
+        file.near = near;
+        if let Reader::Open(blocks) | Reader::Waiting(Some(blocks)) = &file.reader {
+            file.place = Some(blocks.place());
+        }
+        let position = self.follow.as_ref().map(|_| self.position()).transpose()?;
         let payload = Payload::Bytes { bytes: block.bytes, first_line: block.first_line };
-        Ok(chunks.send(Chunk { partition, near, last, ..Chunk::new(payload) })?)
+        Ok(chunks.send(Chunk { partition, near, last, position, ..Chunk::new(payload) })?)
     }
 
     /// The file to read next.
@@ -197,17 +207,34 @@ impl TextSource {
 
     fn next_block(&mut self, partition: usize) -> Result<Option<Block>> {
         if let Reader::NotBegun = self.files[partition].reader {
-            let blocks =
-                self.begin(partition, &self.files[partition].path).map_err(|error| self.failed(error))?;
-            self.files[partition].reader = match blocks {
-                Some(blocks) => Reader::Open(Box::new(blocks)),
-                None => Reader::Waiting(None),
+            let opened = self.opened(partition);
+            let file = &mut self.files[partition];
+            file.reader = match opened {
+                Ok(Some(blocks)) => Reader::Open(Box::new(blocks)),
+                Ok(None) => Reader::Waiting(None),
+                // Just now gone, as in a rotation of logs: another one will have its name.
+                Err(_) if self.follow.is_some() && !file.path.exists() => Reader::Waiting(None),
+                Err(error) => return Err(error),
             };
         }
         match &mut self.files[partition].reader {
             Reader::Open(blocks) => blocks.next(&self.decoder.format),
             Reader::NotBegun | Reader::Waiting(_) | Reader::Done => Ok(None),
         }
+    }
+
+    /// Opens a file where it was left, or at its beginning.
+    fn opened(&mut self, partition: usize) -> Result<Option<Blocks>> {
+        let TextFile { path, place, .. } = &self.files[partition];
+        if let Some(place) = place {
+            let opened = Blocks::open_at(path, self.block_bytes, place);
+            match opened.map_err(|error| Error::file("open", path, error))? {
+                Some(blocks) => return Ok(Some(blocks)),
+                None => self.files[partition].begin_anew(),
+            }
+        }
+        let path = &self.files[partition].path;
+        self.begin(partition, path).map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: OptionError) -> Error {
@@ -226,9 +253,9 @@ impl TextSource {
 }
 
 impl TextFile {
-    /// A file that cannot be read.
-    pub(super) fn left_out(path: PathBuf) -> Self {
-        Self { path, earliest: None, near: None, reader: Reader::Done }
+    /// A file of which nothing is known.
+    pub(super) fn new(path: PathBuf, reader: Reader) -> Self {
+        Self { path, earliest: None, near: None, reader, place: None }
     }
 
     /// Nothing more to read for now.
@@ -263,7 +290,11 @@ impl Source for TextSource {
             earliest: file.earliest,
             rest: None,
         };
-        self.files.iter().map(partition).collect()
+        self.files.iter().take(self.at_start).map(partition).collect()
+    }
+
+    fn go_on(&mut self, position: &[u8]) -> Result<()> {
+        self.go_on_from(position)
     }
 
     fn total_bytes(&self) -> Option<u64> {

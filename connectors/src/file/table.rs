@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The source keeps the rows as the files had them, and gives the difference: a row that was replaced is taken back and
-//! the new one added in one epoch. To a table that keeps versions rows are only added.
+//! the new one added in one epoch. To a table that keeps versions rows are only added. Its position is all that it has
+//! given, so a program that goes on gets the difference first, which may be nothing.
 //!
 //! - Files are looked at every [`POLL`], and read once they have stayed the same for that long: who writes them in
 //!   several steps is not met half-way. A file may also be replaced by another one of its name.
@@ -37,8 +38,6 @@ use crate::format::Encoding;
 
 /// How often files are looked at. A change is seen after one or two of it.
 const POLL: Duration = Duration::from_millis(500);
-/// Rows of a chunk of the first reading. A change is one chunk, so that it is seen as a whole.
-const CHUNK_ROWS: usize = 32_768;
 
 /// A table of files, read again when they change.
 pub(super) struct TableSource {
@@ -48,6 +47,8 @@ pub(super) struct TableSource {
     seen: Vec<Look>,
     first: Box<dyn Source>,
     schema: SchemaRef,
+    /// What a program before has given, if this one goes on.
+    given: Option<Content>,
 }
 
 /// What tells that a file is another one than before.
@@ -72,23 +73,35 @@ impl TableSource {
         let seen = look(&options.path, &declaration.folder);
         let first = read_once(declaration)?;
         let schema = first.decoder().schema();
-        Ok(Self { declaration: declaration.clone(), options, seen, first, schema })
+        Ok(Self { declaration: declaration.clone(), options, seen, first, schema, given: None })
     }
 }
 
 impl Source for TableSource {
     fn run(self: Box<Self>, chunks: ChunkSender, runtime: Handle) -> Result<()> {
-        let Self { declaration, options, seen, first, schema } = *self;
-        let rows = read(first, &declaration.name, &chunks, &runtime)?;
-        let mut content = Content::new(&declaration, schema)?;
-        let loaded = content.replace(&rows.batches, rows.rejected)?;
-        send_all(loaded, &chunks)?;
+        let Self { declaration, options, seen, first, schema, given } = *self;
         let mut watch = Watch { declaration, options, seen, pending: None };
+        let (mut content, loaded) = match given {
+            None => {
+                let rows = read(first, &watch.declaration.name, &chunks, &runtime)?;
+                let mut content = Content::new(&watch.declaration, schema)?;
+                let loaded = content.replace(&rows.batches, rows.rejected)?;
+                (content, Decoded { weights: None, ..loaded })
+            }
+            Some(mut content) => {
+                // Files that are being written now are read a moment later, as while running.
+                let rows = watch.read_now(watch.look(), &chunks, &runtime);
+                let changes = rows.map(|rows| content.replace(&rows.batches, rows.rejected)).transpose()?;
+                let nothing = || Decoded::new(RecordBatch::new_empty(schema), Vec::new());
+                (content, changes.unwrap_or_else(nothing))
+            }
+        };
+        chunks.send(Chunk { is_loaded: true, ..chunk(loaded, &content)? })?;
         while !stops_within(POLL, &chunks, &runtime) {
             let Some(rows) = watch.changed(&chunks, &runtime) else { continue };
             let changes = content.replace(&rows.batches, rows.rejected)?;
             if changes.rows.num_rows() > 0 || !changes.rejected.is_empty() {
-                chunks.send(Chunk::new(Payload::Decoded(changes)))?;
+                chunks.send(chunk(changes, &content)?)?;
             }
         }
         Ok(())
@@ -106,6 +119,13 @@ impl Source for TableSource {
         true
     }
 
+    fn go_on(&mut self, position: &[u8]) -> Result<()> {
+        let mut content = Content::new(&self.declaration, Arc::clone(&self.schema))?;
+        content.go_on(position)?;
+        self.given = Some(content);
+        Ok(())
+    }
+
     fn total_rows(&self) -> Option<u64> {
         self.first.total_rows()
     }
@@ -116,17 +136,9 @@ impl Source for TableSource {
     }
 }
 
-/// Gives the first rows in pieces, with the bad ones, and says that these are all.
-fn send_all(loaded: Decoded, chunks: &ChunkSender) -> Result<(), Stopped> {
-    let mut rejected = loaded.rejected;
-    let rows = loaded.rows.num_rows();
-    for start in (0..rows.max(1)).step_by(CHUNK_ROWS) {
-        let rows = loaded.rows.slice(start, CHUNK_ROWS.min(rows - start));
-        let decoded = Decoded::new(rows, std::mem::take(&mut rejected));
-        let is_loaded = start + CHUNK_ROWS >= loaded.rows.num_rows();
-        chunks.send(Chunk { is_loaded, ..Chunk::new(Payload::Decoded(decoded)) })?;
-    }
-    Ok(())
+/// A load or a change is one chunk, so that it is seen as a whole.
+fn chunk(changes: Decoded, content: &Content) -> Result<Chunk> {
+    Ok(Chunk { position: Some(content.position()?), ..Chunk::new(Payload::Decoded(changes)) })
 }
 
 /// Reads and decodes all of a source.
@@ -176,7 +188,7 @@ struct Watch {
 impl Watch {
     /// The rows of the files, if they have changed and do so no more.
     fn changed(&mut self, chunks: &ChunkSender, runtime: &Handle) -> Option<Rows> {
-        let now = look(&self.options.path, &self.declaration.folder);
+        let now = self.look();
         if now == self.seen {
             self.pending = None;
             return None;
@@ -185,8 +197,13 @@ impl Watch {
             self.pending = Some(now);
             return None;
         }
+        self.read_now(now, chunks, runtime)
+    }
+
+    /// The rows of the files, if they can be read and do not change meanwhile.
+    fn read_now(&mut self, now: Vec<Look>, chunks: &ChunkSender, runtime: &Handle) -> Option<Rows> {
         let rows = self.read_again(&now, chunks, runtime);
-        if chunks.is_stopped() || look(&self.options.path, &self.declaration.folder) != now {
+        if chunks.is_stopped() || self.look() != now {
             // It is read once more when it is quiet.
             return None;
         }
@@ -202,6 +219,10 @@ impl Watch {
                 None
             }
         }
+    }
+
+    fn look(&self) -> Vec<Look> {
+        look(&self.options.path, &self.declaration.folder)
     }
 
     fn read_again(
