@@ -34,7 +34,7 @@ fn parts(number: usize) -> Parts {
 /// Columns of the types that operators keep.
 fn columns(number: usize) -> RecordBatch {
     let words: DictionaryArray<Int32Type> = ["pump", "fan", "pump"].into_iter().collect();
-    let samples = (0..3).map(|row| Some((0..row).map(|x| Some(x))));
+    let samples = (0..3).map(|row| Some((0..row).map(Some)));
     let columns: [(&str, ArrayRef); 4] = [
         ("word", Arc::new(words)),
         ("samples", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(samples))),
