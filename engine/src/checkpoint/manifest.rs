@@ -16,6 +16,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::iter;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -23,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::{CheckpointError, Damage};
 use super::state::Written;
-use super::store::sync;
+use super::store::{PROGRAM, sync, worker_file};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
@@ -93,11 +94,18 @@ impl Manifest {
             }
             None => return Err(damaged("it is no manifest".into())),
         }
-        let manifest = Self::decode(lines).ok_or_else(|| damaged("it is no manifest".into()))?;
+        let manifest = Self::decode(lines).filter(Self::names_all_files);
+        let manifest = manifest.ok_or_else(|| damaged("it is no manifest".into()))?;
         if manifest.number != number {
             return Err(damaged(format!("it is of checkpoint {}", manifest.number)));
         }
         Ok(manifest)
+    }
+
+    /// The program and the workers have one each, and there is no other.
+    fn names_all_files(&self) -> bool {
+        let names = iter::once(PROGRAM.to_owned()).chain((0..self.workers).map(worker_file));
+        names.eq(self.files.iter().map(|file| file.name.clone()))
     }
 
     fn encode(&self) -> String {

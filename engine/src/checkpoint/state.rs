@@ -74,16 +74,20 @@ fn put(out: &mut impl Write, owner: &str, name: &str, table: &RecordBatch) -> Re
     stream.finish()
 }
 
-/// Reads a file, if it is what was written.
-pub(super) fn read(folder: &Path, written: &Written) -> Result<Parts, Damage> {
+/// Tells whether a file is what was written, by its length and hash.
+pub(super) fn check(folder: &Path, written: &Written) -> Result<(), Damage> {
     let path = folder.join(&written.name);
-    let damaged = |what: String| Damage::new(&path, what);
-    check(&path, written).map_err(|error| damaged(error.to_string()))?.map_err(damaged)?;
-    decode(&path).map_err(|error| damaged(error.to_string()))
+    let checked = compare(&path, written).unwrap_or_else(|error| Err(error.to_string()));
+    checked.map_err(|what| Damage::new(&path, what))
 }
 
-/// Compares length and hash.
-fn check(path: &Path, written: &Written) -> io::Result<Result<(), String>> {
+/// Reads a file that was checked.
+pub(super) fn read(folder: &Path, name: &str) -> Result<Parts, Damage> {
+    let path = folder.join(name);
+    decode(&path).map_err(|error| Damage::new(&path, error.to_string()))
+}
+
+fn compare(path: &Path, written: &Written) -> io::Result<Result<(), String>> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     if length != written.length {

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 use crate::time::Epoch;
 
-const PROGRAM: &str = "program";
+/// The file of sources and of the program as a whole.
+pub(super) const PROGRAM: &str = "program";
 /// Checkpoints that are kept: the newest, and the one that is used if the newest is damaged.
 const KEPT: usize = 2;
 
@@ -208,7 +209,7 @@ fn latest(mut kept: Vec<Kept>) -> Vec<Kept> {
     kept.split_off(kept.len().saturating_sub(KEPT))
 }
 
-fn worker_file(worker: usize) -> String {
+pub(super) fn worker_file(worker: usize) -> String {
     format!("worker-{worker}")
 }
 
@@ -221,13 +222,10 @@ fn read_manifest(folder: &Path, number: u64, settings: &CheckpointSettings) -> R
 }
 
 fn read_states(folder: &Path, manifest: &Manifest) -> Result<Restored, Damage> {
-    let read = |name: &str| {
-        let written = manifest.files.iter().find(|file| file.name == name);
-        let missing = || Damage::new(folder.join(manifest::FILE), format!("it does not name {name}"));
-        state::read(folder, written.ok_or_else(missing)?)
-    };
-    let program = read(PROGRAM)?;
-    let workers = (0..manifest.workers).map(|worker| Ok(Mutex::new(read(&worker_file(worker))?)));
+    manifest.files.iter().try_for_each(|file| state::check(folder, file))?;
+    let program = state::read(folder, PROGRAM)?;
+    let workers =
+        (0..manifest.workers).map(|worker| state::read(folder, &worker_file(worker)).map(Mutex::new));
     Ok(Restored { workers: workers.collect::<Result<_, Damage>>()?, program })
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ fn parts(number: usize) -> Parts {
 /// Columns of the types that operators keep.
 fn columns(number: usize) -> RecordBatch {
     let words: DictionaryArray<Int32Type> = ["pump", "fan", "pump"].into_iter().collect();
-    let samples = (0..3).map(|row| Some((0..row).map(|x| Some(x))));
+    let samples = (0..3).map(|row| Some((0..row).map(Some)));
     let columns: [(&str, ArrayRef); 4] = [
         ("word", Arc::new(words)),
         ("samples", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(samples))),
@@ -186,15 +187,17 @@ fn a_table_of_many_rows_is_written_in_pieces_and_comes_back_whole() {
     assert_eq!(restored.unwrap().worker(0), large);
 }
 
-/// Changes a byte, or cuts the file.
+/// Changes a byte, or cuts the file. A file is written in place: file systems sync one that is replaced.
 fn damage(file: &Path, random: &mut TestRng) {
-    let mut bytes = fs::read(file).unwrap();
-    let place = random.next_u32() as usize % bytes.len();
-    match random.next_u32() % 3 {
-        0 => bytes.truncate(place),
-        _ => bytes[place] ^= u8::try_from(1 + random.next_u32() % 255).unwrap(),
+    let bytes = fs::read(file).unwrap();
+    let place = random.next_u64() % bytes.len() as u64;
+    let opened = File::options().write(true).open(file).unwrap();
+    if random.next_u32().is_multiple_of(3) {
+        opened.set_len(place).unwrap();
+    } else {
+        let mask = u8::try_from(1 + random.next_u32() % 255).unwrap();
+        opened.write_all_at(&[bytes[usize::try_from(place).unwrap()] ^ mask], place).unwrap();
     }
-    fs::write(file, bytes).unwrap();
 }
 
 #[test]
@@ -206,14 +209,14 @@ fn wherever_a_file_is_damaged_the_other_checkpoint_is_used_or_none() {
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     for case in 0..5_000 {
         let mut damaged = Vec::new();
-        for (files, is_chosen) in [(older, case % 5 != 0), (newer, case % 5 != 1)] {
+        for (files, is_chosen) in [(older, case % 10 != 0), (newer, case % 10 != 1)] {
             let file = &files[random.next_u32() as usize % 4];
             if is_chosen {
                 damaged.push((file, fs::read(file).unwrap()));
                 damage(file, &mut random);
             }
         }
-        match (case % 5, opened(root.path())) {
+        match (case % 10, opened(root.path())) {
             (0, found) => assert_eq!(found.unwrap(), Some(1)),
             // The hashes of an older one are looked at when it is needed.
             (1, found) => assert_eq!(found.unwrap(), Some(2)),
@@ -225,7 +228,7 @@ fn wherever_a_file_is_damaged_the_other_checkpoint_is_used_or_none() {
             }
         }
         for (file, bytes) in damaged {
-            fs::write(file, bytes).unwrap();
+            File::options().write(true).open(file).unwrap().write_all_at(&bytes, 0).unwrap();
         }
     }
 }
