@@ -7,15 +7,21 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::support::seeded::Seeded;
 use crate::support::{Said, command, lineshaft, said};
 
-const READINGS: u64 = 20_000;
+mod faults;
+
+/// A number that makes the tests longer, from the environment; `default` is for every day.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// Publishes numbered readings; a seventh of them is of each machine.
-fn publisher(port: u16) -> String {
+fn publisher(port: u16, readings: u64, rate: u64) -> String {
     format!(
         "CREATE SOURCE made (ts TIMESTAMP NOT NULL, machine TEXT, n BIGINT, WATERMARK FOR ts)
-             WITH (connector = 'generator', rows = {READINGS}, rate = 5000, keys = 7, interval = '1 ms');
+             WITH (connector = 'generator', rows = {readings}, rate = {rate}, keys = 7, interval = '1 ms');
          CREATE SINK out FROM made WITH (connector = 'mqtt', url = 'mqtt://127.0.0.1:{port}', topic = 'plant/readings', qos = 1);"
     )
 }
@@ -94,10 +100,11 @@ fn told(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("said")).unwrap_or_default()
 }
 
-fn stop(child: &mut Child) {
+#[track_caller]
+fn stop(child: &mut Child, folder: &Path) {
     let asked = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
     assert!(asked.success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", told(folder));
 }
 
 fn query(folder: &Path, sql: &str) -> String {
@@ -109,29 +116,33 @@ fn a_program_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let Some(broker) = Mosquitto::start(folder) else { return };
+    let (kills, rate) = (setting("LINESHAFT_KILLS", 10), setting("LINESHAFT_RATE", 5_000));
+    // A second at most until the next kill.
+    let readings = (kills * rate / 2).max(rate);
     std::fs::write(folder.join("p.sql"), program(broker.port)).unwrap();
-    std::fs::write(folder.join("publish.sql"), publisher(broker.port)).unwrap();
+    std::fs::write(folder.join("publish.sql"), publisher(broker.port, readings, rate)).unwrap();
     let mut program = start(folder, &[]);
-    wait_for("the subscription", || told(folder).contains("is connected to"));
+    wait_for_connection(folder, &mut program);
     sleep(Duration::from_millis(300));
     let publish = ["run", "publish.sql", "--data", "published", "--quiet"];
     let mut publisher = command(folder, &publish).spawn().unwrap();
-    // Prime numbers of milliseconds: in a window, at a start, while it works again on what it had.
-    for pause in [31, 449, 7, 211, 613, 103, 367, 53, 839, 157] {
-        sleep(Duration::from_millis(pause));
+    let mut random = Seeded::new(setting("LINESHAFT_SEED", 1));
+    for _ in 0..kills {
+        // In a window, at a start, while it works again on what it had.
+        sleep(Duration::from_millis(random.next() % 1_000));
         program.kill().unwrap();
         program.wait().unwrap();
         program = start(folder, &[]);
     }
     wait_for_connection(folder, &mut program);
     assert!(publisher.wait().unwrap().success());
-    stop_when_all_is_there(folder, &mut program);
+    stop_when_all_is_there(folder, &mut program, readings);
 
-    let all = READINGS * (READINGS - 1) / 2;
+    let all = readings * (readings - 1) / 2;
     let history = query(folder, "SELECT count(*) AS c, count(DISTINCT n) AS d, sum(n) AS s FROM history");
-    assert_eq!(history, format!("c,d,s\n{READINGS},{READINGS},{all}\n"), "{}", told(folder));
+    assert_eq!(history, format!("c,d,s\n{readings},{readings},{all}\n"), "{}", told(folder));
     let totals = query(folder, "SELECT sum(readings) AS c, sum(n) AS s FROM totals");
-    assert_eq!(totals, format!("c,s\n{READINGS},{all}\n"));
+    assert_eq!(totals, format!("c,s\n{readings},{all}\n"));
     // What the windows that have closed should have.
     let windows = query(
         folder,
@@ -145,13 +156,16 @@ fn a_program_that_is_killed_again_and_again_loses_and_doubles_nothing() {
              GROUP BY machine, date_bin(INTERVAL '500' MILLISECOND, ts))",
     );
     assert_eq!(windows, expected);
+    eprintln!(
+        "{{\"kills\": {kills}, \"messages\": {readings}, \"per_second\": {rate}, \"lost\": 0, \"doubled\": 0}}"
+    );
 }
 
 /// All rows are in the history, as far as the program has made it visible.
-fn stop_when_all_is_there(folder: &Path, program: &mut Child) {
+fn stop_when_all_is_there(folder: &Path, program: &mut Child, readings: u64) {
     wait_for("the last row", || {
-        stop(program);
-        let done = query(folder, "SELECT count(*) AS c FROM history") == format!("c\n{READINGS}\n");
+        stop(program, folder);
+        let done = query(folder, "SELECT count(*) AS c FROM history") == format!("c\n{readings}\n");
         if !done {
             *program = start(folder, &[]);
             wait_for_connection(folder, program);
@@ -205,14 +219,14 @@ fn windows_that_are_open_go_on_after_a_stop_and_after_a_kill() {
     let mut program = start(folder, &[]);
     wait_for("the server", || post(port, 1, 1) == Some(204));
     assert_eq!(post(port, 2, 10), Some(204));
-    stop(&mut program);
+    stop(&mut program, folder);
     let mut program = start(folder, &[]);
     wait_for("the server", || post(port, 3, 100) == Some(204));
     program.kill().unwrap();
     program.wait().unwrap();
     let mut program = start(folder, &[]);
     wait_for("the server", || post(port, 15, 0) == Some(204));
-    stop(&mut program);
+    stop(&mut program, folder);
     assert_eq!(query(folder, "SELECT x FROM sums"), "x\n111.0\n", "{}", told(folder));
 }
 
@@ -227,12 +241,12 @@ fn a_data_directory_has_one_engine_and_one_program() {
     std::fs::write(folder.join("p.sql"), by_http(free_port())).unwrap();
     let second: Said = said(&command(folder, &run).output().unwrap());
     second.exits(3).tells("another engine runs on");
-    stop(&mut first);
+    stop(&mut first, folder);
 
     let changed = by_http(port).replace("sum(x)", "avg(x)");
     std::fs::write(folder.join("p.sql"), changed).unwrap();
     lineshaft(folder, &run).exits(3).tells("other statements").tells("--new-state");
     let mut anew = start(folder, &["--new-state"]);
     wait_for("the server", || post(port, 15, 1) == Some(204));
-    stop(&mut anew);
+    stop(&mut anew, folder);
 }
