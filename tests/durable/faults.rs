@@ -60,7 +60,7 @@ fn a_full_disk_stalls_the_program_and_it_goes_on_when_there_is_room() {
 /// Runs the program under strace, which injects a fault; `None`, with a word on stderr, where it is not installed.
 fn start_with_fault(folder: &Path, fault: &[&str]) -> Option<Child> {
     let run = command(folder, &["run", "p.sql", "--data", "data", "--workers", "2"]);
-    let said = fs::OpenOptions::new().create(true).append(true).open(folder.join("said")).unwrap();
+    let said = fs::File::create(folder.join("said")).unwrap();
     let mut traced = Command::new("strace");
     traced.current_dir(folder).args(["-f", "-qq", "-o", "/dev/null"]).args(fault);
     traced.arg(run.get_program()).args(run.get_args()).stdout(Stdio::null()).stderr(said);
