@@ -111,6 +111,8 @@ impl Intake {
         let own = restored.progress()?;
         self.next_epoch = restored.next_epoch()?;
         self.wall_clock = number(&own, "wall_clock")?;
+        // A program that is killed again and again must come to the next one, too.
+        self.checkpoint_at = self.wall_clock;
         for (number, sink) in self.metrics.sinks.iter().enumerate() {
             let rows = crate::checkpoint::number(&own, &format!("sink {number}"))?;
             sink.rows.add(usize::try_from(rows).map_err(|_| damaged())?);

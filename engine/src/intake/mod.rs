@@ -289,8 +289,9 @@ impl Intake {
         self.take(line, chunk, if ends_source { Given::End } else { Given::Chunk }).await;
     }
 
-    /// Gives what is new of a chunk to the workers, and tells the connector that it is kept.
-    async fn take(&mut self, line: usize, mut chunk: Chunk, given: Given) {
+    /// Gives what is new of a chunk to the workers, and tells the connector that it is kept. False if it could not be kept,
+    /// which is as if it had not come.
+    async fn take(&mut self, line: usize, mut chunk: Chunk, given: Given) -> bool {
         let receipts = std::mem::take(&mut chunk.receipts);
         let is_kept = match &mut chunk.payload {
             Payload::Gap(reason) => {
@@ -298,13 +299,25 @@ impl Intake {
                 self.note_gap(line, &reason).await
             }
             Payload::Messages(messages) => {
-                !self.drop_repeated(line, messages) || self.give(line, chunk, given).await
+                let is_new = self.drop_repeated(line, messages);
+                let ids: Vec<u16> = messages.iter().filter_map(|it| Some(it.packet?.id)).collect();
+                let is_kept = !is_new || self.give(line, chunk, given).await;
+                if !is_kept {
+                    self.lines[line].packets.take_back(&ids);
+                }
+                is_kept
             }
             _ => self.give(line, chunk, given).await,
         };
         if is_kept {
             receipts.into_iter().for_each(Receipt::sign);
+        } else {
+            let line = &mut self.lines[line];
+            line.given -= u64::from(given == Given::Chunk);
+            // The program stops: what follows must not take its place.
+            line.has_ended = true;
         }
+        is_kept
     }
 
     /// The broker has forgotten us. Before the first message there is nothing that could be lost.
@@ -382,7 +395,7 @@ impl Intake {
                 self.take(line, chunk, Given::Chunk).await;
             }
             while let Some(chunk) = self.lines[line].chunks.recv().await {
-                if self.lines[line].skips() {
+                if self.lines[line].has_ended || self.lines[line].skips() {
                     continue;
                 }
                 self.lines[line].given += 1;

@@ -26,6 +26,13 @@ impl Packets {
         !(packet.again && last == Some(hash))
     }
 
+    /// Messages with these ids could not be kept after all.
+    pub(crate) fn take_back(&mut self, ids: &[u16]) {
+        for id in ids {
+            self.last.remove(id);
+        }
+    }
+
     /// The ids begin anew.
     pub(crate) fn forget(&mut self) {
         self.last.clear();
@@ -70,6 +77,8 @@ mod tests {
         let mut later = Packets::default();
         later.restore(&mut snapshot).unwrap();
         assert!(!later.admit(&message(2, "y", true)), "it is remembered");
+        later.take_back(&[2]);
+        assert!(later.admit(&message(2, "y", true)), "it was not kept");
         later.forget();
         assert!(later.admit(&message(2, "y", true)), "the ids of another session");
     }
