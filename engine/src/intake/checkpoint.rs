@@ -158,6 +158,9 @@ impl Intake {
     async fn take_checkpoint(&mut self, checkpoints: &Checkpoints) -> Result<()> {
         let end = self.next_epoch;
         self.wait_until(|intake| intake.control.completed() >= end).await;
+        if self.control.has_failed() {
+            return Ok(());
+        }
         let draft = Arc::new(checkpoints.store.create()?);
         checkpoints.round.begin(Arc::clone(&draft), self.workers);
         self.control.wake_workers();
