@@ -8,13 +8,18 @@ use crate::hash::stable_hash;
 use crate::operator::Snapshot;
 use crate::source::Message;
 
-/// The last message of each packet id of a source, 65,535 at most.
+/// How many uses of an id are remembered. A broker that loses our acknowledgements, since we die before it has read them, may send
+/// again more messages than there are ids.
+const REMEMBERED: usize = 4;
+
+/// The last messages of each packet id of a source, 65,535 ids at most.
 ///
-/// A message repeats one if the broker says that it sends it again **and** it is the same as the last one kept under its id.
+/// A message repeats one if the broker says that it sends it again **and** it is the same as one of the last kept under its id.
 /// Either alone is not enough: messages that never came are marked as sent again, too, and ids are used again.
 #[derive(Debug, Default)]
 pub(crate) struct Packets {
-    last: BTreeMap<u16, u64>,
+    /// By id: hashes, the newest last.
+    last: BTreeMap<u16, Vec<u64>>,
 }
 
 impl Packets {
@@ -22,14 +27,21 @@ impl Packets {
     pub(crate) fn admit(&mut self, message: &Message) -> bool {
         let Some(packet) = message.packet else { return true };
         let hash = stable_hash(&[message.topic.as_bytes(), &message.payload]);
-        let last = self.last.insert(packet.id, hash);
-        !(packet.again && last == Some(hash))
+        let last = self.last.entry(packet.id).or_default();
+        if packet.again && last.contains(&hash) {
+            return false;
+        }
+        if last.len() == REMEMBERED {
+            last.remove(0);
+        }
+        last.push(hash);
+        true
     }
 
     /// Messages with these ids could not be kept after all.
     pub(crate) fn take_back(&mut self, ids: &[u16]) {
         for id in ids {
-            self.last.remove(id);
+            self.last.get_mut(id).and_then(Vec::pop);
         }
     }
 
@@ -39,8 +51,9 @@ impl Packets {
     }
 
     pub(crate) fn snapshot(&self, snapshot: &mut Snapshot) -> Result<()> {
-        let ids = self.last.keys().map(|id| i64::from(*id)).collect();
-        let hashes = self.last.values().map(|hash| hash.cast_signed()).collect();
+        let pairs = || self.last.iter().flat_map(|(id, hashes)| hashes.iter().map(move |hash| (id, hash)));
+        let ids = pairs().map(|(id, _)| i64::from(*id)).collect();
+        let hashes = pairs().map(|(_, hash)| hash.cast_signed()).collect();
         snapshot.put("packets", numbers([("id", ids), ("hash", hashes)])?);
         Ok(())
     }
@@ -49,7 +62,8 @@ impl Packets {
         let packets = snapshot.take("packets").ok_or_else(damaged)?;
         let pairs = column(&packets, "id")?.iter().zip(column(&packets, "hash")?);
         for (id, hash) in pairs {
-            self.last.insert(u16::try_from(*id).map_err(|_| damaged())?, hash.cast_unsigned());
+            let id = u16::try_from(*id).map_err(|_| damaged())?;
+            self.last.entry(id).or_default().push(hash.cast_unsigned());
         }
         Ok(())
     }
@@ -71,6 +85,7 @@ mod tests {
         assert!(!packets.admit(&message(1, "x", true)));
         assert!(packets.admit(&message(1, "x", false)), "the same value again is news");
         assert!(packets.admit(&message(1, "y", true)), "the id is used again");
+        assert!(!packets.admit(&message(1, "x", true)), "sent again after the id was used again");
         assert!(packets.admit(&message(2, "y", true)));
         let mut snapshot = Snapshot::default();
         packets.snapshot(&mut snapshot).unwrap();
