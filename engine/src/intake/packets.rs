@@ -8,9 +8,9 @@ use crate::hash::stable_hash;
 use crate::operator::Snapshot;
 use crate::source::Message;
 
-/// How many uses of an id are remembered. A broker that loses our acknowledgements, since we die before it has read them, may send
-/// again more messages than there are ids.
-const REMEMBERED: usize = 4;
+/// How many uses of an id are remembered: a million messages. Brokers lose acknowledgements of a client that dies before they have
+/// read them, and may have more messages on the way to one that was away than there are ids.
+const REMEMBERED: usize = 16;
 
 /// The last messages of each packet id of a source, 65,535 ids at most.
 ///
