@@ -416,6 +416,7 @@ mod tests {
     use arrow::datatypes::{Float64Type, Int64Type, Schema, TimestampMicrosecondType};
 
     use super::*;
+    use crate::position::testing::take;
 
     fn declaration(options: &[(&str, &str)]) -> SourceDeclaration {
         let schema = Schema::new(vec![
@@ -464,24 +465,6 @@ mod tests {
         let other =
             run(&declaration(&[("rows", "2000"), ("keys", "7"), ("disorder", "50 ms"), ("seed", "2")]));
         assert_ne!(fast, other);
-    }
-
-    /// The rows of some chunks, and where they end.
-    fn take(source: Box<dyn Source>, chunks: usize) -> (Vec<RecordBatch>, Vec<u8>) {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (sender, mut receiver) = ChunkSender::channel();
-        let handle = runtime.handle().clone();
-        let thread = std::thread::spawn(move || source.run(sender, handle));
-        let taken: Vec<Chunk> = (0..chunks).map(|_| receiver.blocking_recv().unwrap()).collect();
-        drop(receiver);
-        thread.join().unwrap().unwrap();
-        let position = taken.last().unwrap().position.clone().unwrap();
-        let rows = taken.into_iter().map(|chunk| match chunk.payload {
-            Payload::Rows(rows) => rows,
-            other => panic!("{other:?}"),
-        });
-        (rows.collect(), position)
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //!
 //! [`Chunk::position`]: lineshaft_engine::source::Chunk::position
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use lineshaft_engine::hash::stable_hash;
 use lineshaft_engine::{Error, Result};
 use serde::Serialize;

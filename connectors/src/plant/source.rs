@@ -330,6 +330,7 @@ mod tests {
     use arrow::datatypes::{Float64Type, Schema, TimestampMicrosecondType};
 
     use super::*;
+    use crate::position::testing::take;
 
     fn declaration(options: &[(&str, &str)], columns: &[(&str, DataType)]) -> SourceDeclaration {
         let fields: Vec<Field> =
@@ -377,24 +378,6 @@ mod tests {
         let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
         assert_eq!(times.value(9_599) - times.value(0), 599_500_000);
         assert_eq!(rows.column(1).as_string::<i32>().value(5), "press-2-2");
-    }
-
-    /// The readings of some chunks, and where they end.
-    fn take(source: Box<dyn Source>, chunks: usize) -> (Vec<RecordBatch>, Vec<u8>) {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (sender, mut receiver) = ChunkSender::channel();
-        let handle = runtime.handle().clone();
-        let thread = std::thread::spawn(move || source.run(sender, handle));
-        let taken: Vec<Chunk> = (0..chunks).map(|_| receiver.blocking_recv().unwrap()).collect();
-        drop(receiver);
-        thread.join().unwrap().unwrap();
-        let position = taken.last().unwrap().position.clone().unwrap();
-        let rows = taken.into_iter().map(|chunk| match chunk.payload {
-            Payload::Rows(rows) => rows,
-            other => panic!("{other:?}"),
-        });
-        (rows.collect(), position)
     }
 
     #[test]

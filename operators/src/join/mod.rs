@@ -17,6 +17,8 @@ mod keys;
 mod lookup;
 mod remembered;
 mod table;
+#[cfg(test)]
+mod testing;
 
 pub use as_of::{AsOfJoin, AsOfOptions, Nearest};
 pub use interval::{IntervalJoin, IntervalOptions, JoinKind, TimedSide};

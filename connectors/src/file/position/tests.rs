@@ -1,17 +1,16 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
-use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Payload, Source};
+use lineshaft_engine::source::{Chunk, Decoder, Payload, Source};
 use proptest::prelude::*;
-use tokio::sync::mpsc;
 
 use super::super::options::FileOptions;
 use super::super::paths::find;
 use super::super::source::TextSource;
 use crate::format::Encoding;
 use crate::format::testing::{declaration, lines};
+use crate::position::testing::Running;
 
 /// A source that follows `*.csv` in blocks of a few lines.
 fn open(folder: &Path) -> TextSource {
@@ -28,34 +27,24 @@ fn open(folder: &Path) -> TextSource {
 
 /// A source that runs.
 struct Follower {
-    chunks: mpsc::Receiver<Chunk>,
-    decoder: Arc<dyn Decoder>,
-    thread: std::thread::JoinHandle<lineshaft_engine::Result<()>>,
+    running: Running,
     /// Of the last chunk that was taken.
     position: Option<Vec<u8>>,
-    _runtime: tokio::runtime::Runtime,
 }
 
 impl Follower {
     fn start(folder: &Path, position: Option<Vec<u8>>) -> Self {
-        let mut source = Box::new(open(folder));
+        let source = Box::new(open(folder));
         assert!(!source.repeats());
-        if let Some(position) = &position {
-            source.go_on(position).unwrap();
-        }
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-        let (sender, chunks) = ChunkSender::channel();
-        let (decoder, handle) = (source.decoder(), runtime.handle().clone());
-        let thread = std::thread::spawn(move || source.run(sender, handle));
-        Self { chunks, decoder, thread, position, _runtime: runtime }
+        let running = Running::start(source, position.as_deref());
+        Self { running, position }
     }
 
     /// The rows of the next chunk as `partition: name|n|line`.
     fn next(&mut self) -> Vec<String> {
-        let chunk = self.chunks.blocking_recv().unwrap();
+        let chunk = self.running.chunks.blocking_recv().unwrap();
         self.position = chunk.position.clone();
-        rows(self.decoder.as_ref(), chunk)
+        rows(self.running.decoder.as_ref(), chunk)
     }
 
     /// As many rows as that, or more if the last chunk has more.
@@ -74,9 +63,8 @@ impl Follower {
     }
 
     fn stop(self) -> Option<Vec<u8>> {
-        drop(self.chunks);
         // A source that was about to give a chunk says that it was stopped.
-        self.thread.join().unwrap().ok();
+        self.running.stop().ok();
         self.position
     }
 }
@@ -204,7 +192,7 @@ fn a_chunk_of_the_journal_is_decoded_as_its_file_was() {
     let path = folder.path().join("a.csv");
     fs::write(&path, "name,n\none,1\n").unwrap();
     let mut follower = Follower::start(folder.path(), None);
-    let chunk = follower.chunks.blocking_recv().unwrap();
+    let chunk = follower.running.chunks.blocking_recv().unwrap();
     let position = chunk.position.clone();
     follower.stop();
     fs::write(&path, "n\n2\n").unwrap();
@@ -212,7 +200,7 @@ fn a_chunk_of_the_journal_is_decoded_as_its_file_was() {
     assert_eq!(follower.next(), ["0: |2|2"]);
     let Payload::Bytes { bytes, first_line } = chunk.payload else { panic!("it is text") };
     let again = Chunk { position, ..Chunk::new(Payload::Bytes { bytes, first_line }) };
-    assert_eq!(rows(follower.decoder.as_ref(), again), ["0: one|1|2"]);
+    assert_eq!(rows(follower.running.decoder.as_ref(), again), ["0: one|1|2"]);
     follower.stop();
 }
 

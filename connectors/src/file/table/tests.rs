@@ -1,19 +1,16 @@
 use std::fs;
 
 use lineshaft_engine::declaration::TableDeclaration;
-use lineshaft_engine::source::ChunkSender;
 
 use super::*;
 use crate::format::testing::{declaration, lines, reasons};
+use crate::position::testing::Running;
 
 /// A table `machine TEXT, n INT` of `path`, which has been loaded.
 struct Table {
-    chunks: mpsc::Receiver<Chunk>,
-    decoder: Arc<dyn Decoder>,
-    thread: std::thread::JoinHandle<Result<()>>,
+    running: Running,
     /// Of the last chunk.
     position: Vec<u8>,
-    _runtime: tokio::runtime::Runtime,
 }
 
 impl Table {
@@ -26,25 +23,17 @@ impl Table {
         declared.folder = folder.to_owned();
         declared.options = [("path".to_owned(), path.to_owned())].into();
         declared.table = Some(TableDeclaration { reads_again: true, ..table });
-        let mut source = super::super::source(&declared).unwrap();
+        let source = super::super::source(&declared).unwrap();
         assert!(source.is_bounded() && source.loads() && !source.repeats());
-        if let Some(position) = position {
-            source.go_on(position).unwrap();
-        }
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-        let (sender, chunks) = ChunkSender::channel();
-        let (decoder, handle) = (source.decoder(), runtime.handle().clone());
-        let thread = std::thread::spawn(move || source.run(sender, handle));
-        Self { chunks, decoder, thread, position: Vec::new(), _runtime: runtime }
+        Self { running: Running::start(source, position), position: Vec::new() }
     }
 
     /// The rows of the next chunk with their weights, what is bad, and whether it is the last of the load.
     fn next(&mut self) -> (Vec<String>, Vec<String>, bool) {
-        let mut chunk = self.chunks.blocking_recv().unwrap();
+        let mut chunk = self.running.chunks.blocking_recv().unwrap();
         self.position = chunk.position.take().unwrap();
         let is_loaded = chunk.is_loaded;
-        let decoded = self.decoder.decode(chunk).unwrap().next().unwrap().unwrap();
+        let decoded = self.running.decoder.decode(chunk).unwrap().next().unwrap().unwrap();
         let weights = decoded.weights.iter().flat_map(|weights| weights.values().to_vec());
         let mut weights = weights.map(|weight| format!("{weight:+} "));
         let rows = lines(&decoded.rows).into_iter();
@@ -59,8 +48,7 @@ impl Table {
 
     /// Stops; gives the position of the last chunk.
     fn stop(self) -> Vec<u8> {
-        drop(self.chunks);
-        self.thread.join().unwrap().unwrap();
+        self.running.stop().unwrap();
         self.position
     }
 }

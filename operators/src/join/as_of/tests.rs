@@ -1,21 +1,11 @@
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
-use lineshaft_engine::TIMESTAMP;
-use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+use arrow::datatypes::Schema;
+use lineshaft_engine::testing::{Step, lines, run, run_restarted};
 use proptest::prelude::*;
 
 use super::*;
-
-fn fields(prefix: &str) -> Vec<Field> {
-    let field = |name: &str, data_type| Field::new(format!("{prefix}{name}"), data_type, true);
-    vec![field("ts", TIMESTAMP), field("key", DataType::Utf8), field("id", DataType::Int64)]
-}
-
-fn side(prefix: &str) -> TimedSide {
-    let schema = Arc::new(Schema::new(fields(prefix)));
-    TimedSide { keys: vec![1], time: 0, lag: 0, schema, width: 3 }
-}
+use crate::join::testing::{any_steps, fields, left, right, side};
 
 fn join(nearest: Nearest, keeps_left: bool) -> AsOfJoin {
     let fields = [fields("l"), fields("r")].concat();
@@ -23,14 +13,6 @@ fn join(nearest: Nearest, keeps_left: bool) -> AsOfJoin {
     let (left, right) = (side("l"), side("r"));
     let right_is_complete = false;
     AsOfJoin::new(AsOfOptions { left, right, right_is_complete, nearest, keeps_left, schema }).unwrap()
-}
-
-fn left(text: &str) -> Step {
-    Step::Rows(0, table(&format!("lts:ts lkey:s lid:i \n {text}")))
-}
-
-fn right(text: &str) -> Step {
-    Step::Rows(1, table(&format!("rts:ts rkey:s rid:i \n {text}")))
 }
 
 /// The numbers of the rows that come out, sorted.
@@ -113,24 +95,6 @@ fn a_snapshot_holds_both_sides_and_the_watermark() {
     after.restore(before.snapshot().unwrap()).unwrap();
     assert_eq!(given(&mut after, end()), given(&mut before, end()));
     assert_eq!(after.right.len(), 4);
-}
-
-fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    let row = (0..20_i64, prop::sample::select(vec!["a", "b", "-"]));
-    let rows = prop::collection::vec(row, 1..5);
-    prop::collection::vec((prop::bool::ANY, rows, 0..4_i64), 1..10).prop_map(|steps| {
-        let (mut watermark, mut ids, mut made) = (0, 0.., Vec::new());
-        for (is_left, rows, ahead) in steps {
-            let rows = rows.into_iter().zip(&mut ids);
-            let text: String = rows.map(|((time, key), id)| format!("{time} {key} {id} \n ")).collect();
-            made.push(if is_left { left(&text) } else { right(&text) });
-            watermark += ahead;
-            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            made.push(Step::Watermark(watermark as f64));
-        }
-        made.push(Step::End);
-        made
-    })
 }
 
 proptest! {

@@ -1,19 +1,8 @@
-use arrow::datatypes::{DataType, Field};
-use lineshaft_engine::TIMESTAMP;
-use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted};
 use proptest::prelude::*;
 
 use super::*;
-
-fn fields(prefix: &str) -> Vec<Field> {
-    let field = |name: &str, data_type| Field::new(format!("{prefix}{name}"), data_type, true);
-    vec![field("ts", TIMESTAMP), field("key", DataType::Utf8), field("id", DataType::Int64)]
-}
-
-fn side(prefix: &str) -> TimedSide {
-    let schema = Arc::new(Schema::new(fields(prefix)));
-    TimedSide { keys: vec![1], time: 0, lag: 0, schema, width: 3 }
-}
+use crate::join::testing::{any_steps, fields, left, right, side};
 
 fn options(kind: JoinKind) -> IntervalOptions {
     let mut output = fields("l");
@@ -29,18 +18,6 @@ fn options(kind: JoinKind) -> IntervalOptions {
         residual: None,
         schema: Arc::new(Schema::new(output)),
     }
-}
-
-fn rows(side: &str, text: &str) -> RecordBatch {
-    table(&format!("{side}ts:ts {side}key:s {side}id:i \n {text}"))
-}
-
-fn left(text: &str) -> Step {
-    Step::Rows(LEFT, rows("l", text))
-}
-
-fn right(text: &str) -> Step {
-    Step::Rows(RIGHT, rows("r", text))
 }
 
 /// The numbers of the rows that come out.
@@ -136,24 +113,6 @@ fn many_keys_that_come_and_go_leave_nothing_behind() {
     }
     assert!(join.held[LEFT].slots().end < 3000, "{:?}", join.held[LEFT].slots());
     assert!(join.held[LEFT].len() < 100);
-}
-
-fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    let row = (0..20_i64, prop::sample::select(vec!["a", "b", "-"]));
-    let rows = prop::collection::vec(row, 1..5);
-    prop::collection::vec((prop::bool::ANY, rows, 0..4_i64), 1..10).prop_map(|steps| {
-        let (mut watermark, mut ids, mut made) = (0, 0.., Vec::new());
-        for (is_left, rows, ahead) in steps {
-            let rows = rows.into_iter().zip(&mut ids);
-            let text: String = rows.map(|((time, key), id)| format!("{time} {key} {id} \n ")).collect();
-            made.push(if is_left { left(&text) } else { right(&text) });
-            watermark += ahead;
-            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            made.push(Step::Watermark(watermark as f64));
-        }
-        made.push(Step::End);
-        made
-    })
 }
 
 proptest! {
