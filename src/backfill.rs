@@ -12,6 +12,7 @@ use lineshaft_connectors::memory::Registry;
 use lineshaft_connectors::{Context, file, is_bounded};
 use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::declaration::{Comparison, Condition, Options, SinkDeclaration, SourceDeclaration};
+use lineshaft_engine::disk::FileSystem;
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
 use lineshaft_engine::time::EventTime;
 use lineshaft_queries::error::QueryError;
@@ -121,6 +122,7 @@ impl Engine {
         let outputs = backfill.output.clone();
         std::fs::create_dir_all(&outputs).map_err(|error| Error::file("create", &outputs, error))?;
         Ok(Some(CheckpointSettings {
+            disk: Arc::new(FileSystem),
             folder: outputs.join(CHECKPOINTS),
             every: backfill.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
             identity: self.identity(backfill, planned)?,

@@ -2,10 +2,12 @@
 //! raw input in a journal until the next checkpoint, and checkpoints of its state.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lineshaft_connectors::file;
 use lineshaft_engine::checkpoint::CheckpointSettings;
+use lineshaft_engine::disk::FileSystem;
 use lineshaft_engine::journal;
 use lineshaft_engine::source::Source;
 use lineshaft_queries::plan::PlannedProgram;
@@ -56,6 +58,7 @@ impl Engine {
             return Ok(Kept::default());
         };
         let checkpoints = CheckpointSettings {
+            disk: Arc::new(FileSystem),
             folder: self.data.join(CHECKPOINTS),
             every: durability.checkpoint_every,
             identity: self.live_identity(planned, sources)?,

@@ -8,7 +8,7 @@
 //! - [`changelog`]: the second shape of an operator, on differential dataflow
 //! - [`plan`]: the graph of sources, operators and sinks; [`run`] starts it
 //! - [`time`]: epoch, event time, watermark; [`batch`]: what travels
-//! - [`journal`]: what came in, durable before it is worked on
+//! - [`journal`]: what came in, durable before it is worked on; [`checkpoint`]: the state; [`disk`]: what both need of a disk
 //! - `intake` forms epochs, `watermark` decides what is late, `dataflow` renders a plan on timely
 
 pub mod batch;
@@ -19,6 +19,7 @@ mod control;
 mod dataflow;
 pub mod declaration;
 mod deduplicate;
+pub mod disk;
 pub mod error;
 pub mod expression;
 pub mod hash;

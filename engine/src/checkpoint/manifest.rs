@@ -14,8 +14,6 @@
 //! ```
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::Write as _;
 use std::iter;
 use std::path::Path;
 use std::str::FromStr;
@@ -24,13 +22,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::{CheckpointError, Damage};
 use super::state::Written;
-use super::store::{PROGRAM, sync, worker_file};
+use super::store::{PROGRAM, worker_file};
+use crate::disk::{self, Disk};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
 /// The name of the file.
 pub(super) const FILE: &str = "manifest";
-const UNFINISHED: &str = "manifest.tmp";
 /// The format of manifests and of the files that they name.
 const FORMAT: u32 = 1;
 const TITLE: &str = "lineshaft checkpoint";
@@ -65,22 +63,17 @@ pub(super) fn hash_identity(identity: &str) -> u128 {
 
 impl Manifest {
     /// Makes the checkpoint in `folder` whole. All files that it names are durable.
-    pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        let (unfinished, path) = (folder.join(UNFINISHED), folder.join(FILE));
-        let written = File::create(&unfinished).and_then(|mut file| {
-            file.write_all(self.encode().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)
-        });
-        written.map_err(|error| Error::file("write", &path, error))?;
-        sync(folder)
+    pub(super) fn write(&self, disk: &dyn Disk, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        let written = disk::write_whole(disk, &path, self.encode().as_bytes());
+        written.map_err(|error| Error::file("write", &path, error))
     }
 
     /// Reads that of checkpoint `number` in `folder`.
-    pub(super) fn read(folder: &Path, number: u64) -> Result<Self, Unusable> {
+    pub(super) fn read(disk: &dyn Disk, folder: &Path, number: u64) -> Result<Self, Unusable> {
         let path = folder.join(FILE);
         let damaged = |what: String| Unusable::Damaged(Damage::new(&path, what));
-        let bytes = fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+        let bytes = disk::read_all(disk, &path).map_err(|error| damaged(error.to_string()))?;
         let body = checked(&bytes).ok_or_else(|| damaged("the checksum does not match".into()))?;
         let mut lines = body.lines();
         match field(&mut lines, TITLE) {

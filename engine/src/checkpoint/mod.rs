@@ -34,6 +34,7 @@ use arrow::datatypes::Int64Type;
 
 use crate::control::lock;
 use crate::dataflow::Stateful;
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 
@@ -45,6 +46,8 @@ pub(crate) use store::Store;
 /// Where and when checkpoints are taken.
 #[derive(Clone, Debug)]
 pub struct CheckpointSettings {
+    /// Where the folder is.
+    pub disk: Arc<dyn Disk>,
     /// The folder of the checkpoints; it is gone when the program has come to its end.
     pub folder: PathBuf,
     /// How long after a checkpoint the next one is taken.
@@ -57,7 +60,7 @@ impl CheckpointSettings {
     /// True if a run was not finished, from which this one goes on.
     pub fn is_begun(&self) -> bool {
         // What cannot be read may be one; the start tells why.
-        Found::list(&self.folder).map_or(true, |found| Found::is_begun(&found))
+        Found::list(&*self.disk, &self.folder).map_or(true, |found| Found::is_begun(&found))
     }
 }
 

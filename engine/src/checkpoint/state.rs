@@ -7,7 +7,6 @@
 //! It is hashed while it is written, one operator after the other, so that it is never in memory as a whole. Nothing of
 //! it is decoded before length and hash are right.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
@@ -20,6 +19,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Parts;
 use super::error::Damage;
+use crate::disk::{Appending, Disk};
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 
@@ -39,6 +39,7 @@ pub(super) struct Written {
 
 /// Writes the file `name`, and makes its bytes durable. Each snapshot is taken when the one before is written.
 pub(super) fn write(
+    disk: &dyn Disk,
     folder: &Path,
     name: &str,
     snapshots: impl IntoIterator<Item = Result<(String, Snapshot)>>,
@@ -48,18 +49,18 @@ pub(super) fn write(
         ArrowError::IoError(_, error) => Error::file("write", &path, error),
         other => other.into(),
     };
-    let file = File::create(&path).map_err(|error| failed(error.into()))?;
-    let mut out = BufWriter::with_capacity(BUFFER, Hashing { file, hash: Xxh3::new(), length: 0 });
+    let file = Appending::create(disk, &path).map_err(|error| failed(error.into()))?;
+    let mut out = BufWriter::with_capacity(BUFFER, Hashing { file, hash: Xxh3::new() });
     for snapshot in snapshots {
         let (owner, snapshot) = snapshot?;
         for (name, table) in &snapshot.tables {
             put(&mut out, &owner, name, table).map_err(failed)?;
         }
     }
-    let synced = out.flush().and_then(|()| out.get_ref().file.sync_all());
+    let synced = out.flush().and_then(|()| out.get_mut().file.sync());
     synced.map_err(|error| failed(error.into()))?;
-    let Hashing { hash, length, .. } = out.get_ref();
-    Ok(Written { name: name.to_owned(), length: *length, hash: hash.digest128() })
+    let Hashing { hash, file } = out.get_ref();
+    Ok(Written { name: name.to_owned(), length: file.length(), hash: hash.digest128() })
 }
 
 fn put(out: &mut impl Write, owner: &str, name: &str, table: &RecordBatch) -> Result<(), ArrowError> {
@@ -75,26 +76,21 @@ fn put(out: &mut impl Write, owner: &str, name: &str, table: &RecordBatch) -> Re
 }
 
 /// Tells whether a file is what was written, by its length and hash.
-pub(super) fn check(folder: &Path, written: &Written) -> Result<(), Damage> {
+pub(super) fn check(disk: &dyn Disk, folder: &Path, written: &Written) -> Result<(), Damage> {
     let path = folder.join(&written.name);
-    let checked = compare(&path, written).unwrap_or_else(|error| Err(error.to_string()));
+    let checked = compare(disk, &path, written).unwrap_or_else(|error| Err(error.to_string()));
     checked.map_err(|what| Damage::new(&path, what))
 }
 
 /// Reads a file that was checked.
-pub(super) fn read(folder: &Path, name: &str) -> Result<Parts, Damage> {
+pub(super) fn read(disk: &dyn Disk, folder: &Path, name: &str) -> Result<Parts, Damage> {
     let path = folder.join(name);
-    decode(&path).map_err(|error| Damage::new(&path, error.to_string()))
+    decode(disk, &path).map_err(|error| Damage::new(&path, error.to_string()))
 }
 
-fn compare(path: &Path, written: &Written) -> io::Result<Result<(), String>> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if length != written.length {
-        return Ok(Err(format!("it has {length} bytes, and {} were written", written.length)));
-    }
-    let mut file = BufReader::with_capacity(BUFFER, file);
-    let mut hash = Xxh3::new();
+fn compare(disk: &dyn Disk, path: &Path, written: &Written) -> io::Result<Result<(), String>> {
+    let mut file = BufReader::with_capacity(BUFFER, disk.read(path)?);
+    let (mut hash, mut length) = (Xxh3::new(), 0);
     loop {
         let bytes = file.fill_buf()?;
         if bytes.is_empty() {
@@ -102,7 +98,11 @@ fn compare(path: &Path, written: &Written) -> io::Result<Result<(), String>> {
         }
         hash.update(bytes);
         let read = bytes.len();
+        length += read as u64;
         file.consume(read);
+    }
+    if length != written.length {
+        return Ok(Err(format!("it has {length} bytes, and {} were written", written.length)));
     }
     Ok(match hash.digest128() == written.hash {
         true => Ok(()),
@@ -110,8 +110,8 @@ fn compare(path: &Path, written: &Written) -> io::Result<Result<(), String>> {
     })
 }
 
-fn decode(path: &Path) -> Result<Parts, ArrowError> {
-    let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
+fn decode(disk: &dyn Disk, path: &Path) -> Result<Parts, ArrowError> {
+    let mut file = BufReader::with_capacity(BUFFER, disk.read(path)?);
     let mut parts = Parts::new();
     while !file.fill_buf()?.is_empty() {
         let (owner, name) = (text(&mut file)?, text(&mut file)?);
@@ -132,16 +132,14 @@ fn text(file: &mut impl Read) -> Result<String, ArrowError> {
 
 /// A file that is hashed while it is written.
 struct Hashing {
-    file: File,
+    file: Appending,
     hash: Xxh3,
-    length: u64,
 }
 
 impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
-        self.length += written as u64;
         Ok(written)
     }
 

@@ -1,16 +1,16 @@
 //! Checkpoints on the disk: whole or not at all, and two of them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::error::{CheckpointError, Damage};
 use super::manifest::{self, Manifest, Unusable, hash_identity};
 use super::state::{self, Written};
 use super::{CheckpointSettings, Parts, Restored};
 use crate::control::lock;
+use crate::disk::{Disk, parent};
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 use crate::time::Epoch;
@@ -38,6 +38,7 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Draft {
     number: u64,
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     /// The files of the workers.
     workers: Mutex<BTreeMap<usize, Written>>,
@@ -55,7 +56,7 @@ impl Draft {
         worker: usize,
         snapshots: impl IntoIterator<Item = Result<(String, Snapshot)>>,
     ) -> Result<()> {
-        let written = state::write(&self.folder, &worker_file(worker), snapshots)?;
+        let written = state::write(&*self.disk, &self.folder, &worker_file(worker), snapshots)?;
         lock(&self.workers).insert(worker, written);
         Ok(())
     }
@@ -68,14 +69,15 @@ impl Store {
     /// # Errors
     /// If the folder is of another program, if there are checkpoints and all are damaged, or if it cannot be read.
     pub(crate) fn open(settings: CheckpointSettings) -> Result<(Self, Option<Restored>)> {
-        let found = Found::list(&settings.folder)?;
+        let found = Found::list(&*settings.disk, &settings.folder)?;
         let (mut kept, mut restored, mut damages) = (Vec::new(), None, Vec::new());
         for Found { number, .. } in found.iter().filter(|found| found.is_finished) {
             let folder = settings.folder.join(number.to_string());
             let read = read_manifest(&folder, *number, &settings).and_then(|manifest| {
                 // The one before it is read when it is needed.
                 if restored.is_none() {
-                    restored = Some(read_states(&folder, &manifest).map_err(Unusable::Damaged)?);
+                    restored =
+                        Some(read_states(&*settings.disk, &folder, &manifest).map_err(Unusable::Damaged)?);
                 }
                 Ok(manifest.next_epoch)
             });
@@ -109,36 +111,35 @@ impl Store {
     /// Begins a checkpoint. What is left of those that were not finished is deleted.
     pub(crate) fn create(&self) -> Result<Draft> {
         let root = &self.settings.folder;
-        remove(&self.ended())?;
-        fs::create_dir_all(root).map_err(|error| Error::file("create", root, error))?;
-        sync(parent(root))?;
-        let found = Found::list(root)?;
+        self.remove(&self.ended())?;
+        self.create_folder(root)?;
+        let found = Found::list(self.disk(), root)?;
         for unfinished in found.iter().filter(|found| !found.is_finished) {
-            remove(&root.join(unfinished.number.to_string()))?;
+            self.remove(&root.join(unfinished.number.to_string()))?;
         }
         let newest = found.iter().filter(|found| found.is_finished).map(|found| found.number).max();
         let number = newest.unwrap_or(0) + 1;
         let folder = root.join(number.to_string());
-        fs::create_dir(&folder).map_err(|error| Error::file("create", &folder, error))?;
-        sync(root)?;
-        Ok(Draft { number, folder, workers: Mutex::default() })
+        self.create_folder(&folder)?;
+        Ok(Draft { number, disk: Arc::clone(&self.settings.disk), folder, workers: Mutex::default() })
     }
 
     /// The workers have written theirs: the checkpoint becomes the newest one, after which `next_epoch` is the first, and
     /// all but it and the one before are deleted.
     pub(crate) fn finish(&self, draft: &Draft, next_epoch: Epoch, program: Parts) -> Result<()> {
-        let mut files = vec![state::write(&draft.folder, PROGRAM, program.into_iter().map(Ok))?];
+        let mut files = vec![state::write(self.disk(), &draft.folder, PROGRAM, program.into_iter().map(Ok))?];
         files.extend(lock(&draft.workers).values().cloned());
-        sync(&draft.folder)?;
+        self.sync(&draft.folder)?;
         let identity = hash_identity(&self.settings.identity);
         let workers = files.len() - 1;
-        Manifest { number: draft.number, workers, next_epoch, identity, files }.write(&draft.folder)?;
+        Manifest { number: draft.number, workers, next_epoch, identity, files }
+            .write(self.disk(), &draft.folder)?;
         let mut kept = lock(&self.kept);
         kept.push(Kept { number: draft.number, next_epoch });
         *kept = latest(std::mem::take(&mut *kept));
-        for found in Found::list(&self.settings.folder)? {
+        for found in Found::list(self.disk(), &self.settings.folder)? {
             if !kept.iter().any(|kept| kept.number == found.number) {
-                remove(&self.settings.folder.join(found.number.to_string()))?;
+                self.remove(&self.settings.folder.join(found.number.to_string()))?;
             }
         }
         Ok(())
@@ -147,11 +148,39 @@ impl Store {
     /// The program has come to its end: nothing is to be gone on from.
     pub(crate) fn delete(&self) -> Result<()> {
         let (folder, ended) = (&self.settings.folder, self.ended());
-        remove(&ended)?;
+        self.remove(&ended)?;
         // At once: half of the checkpoints would be damaged ones.
-        fs::rename(folder, &ended).map_err(|error| Error::file("delete", folder, error))?;
-        sync(parent(folder))?;
-        remove(&ended)
+        self.disk().rename(folder, &ended).map_err(|error| Error::file("delete", folder, error))?;
+        self.sync(parent(folder))?;
+        self.remove(&ended)
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        &*self.settings.disk
+    }
+
+    /// Makes a folder that is durable.
+    fn create_folder(&self, folder: &Path) -> Result<()> {
+        self.disk().create_folder(folder).map_err(|error| Error::file("create", folder, error))
+    }
+
+    /// Makes durable which names a folder has.
+    fn sync(&self, folder: &Path) -> Result<()> {
+        self.disk().sync_folder(folder).map_err(|error| Error::file("write", folder, error))
+    }
+
+    /// Removes a folder if it is there; its manifest first, so that what is left of it is no damaged checkpoint.
+    fn remove(&self, folder: &Path) -> Result<()> {
+        let manifest = self.disk().remove(&folder.join(manifest::FILE));
+        for removed in [manifest, self.disk().remove_folder(folder)] {
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::file("delete", folder, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The name of the folder while it is deleted.
@@ -172,20 +201,19 @@ pub(super) struct Found {
 
 impl Found {
     /// Those in `root`, the newest first.
-    pub(super) fn list(root: &Path) -> Result<Vec<Self>> {
+    pub(super) fn list(disk: &dyn Disk, root: &Path) -> Result<Vec<Self>> {
         let failed = |error| Error::file("read", root, error);
-        let entries = match fs::read_dir(root) {
+        let entries = match disk.list(root) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(failed)?,
         };
         let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+        for (name, _) in entries {
             // Others are not ours, such as `007`.
-            if let Some(number) = number.filter(|number| *name == *number.to_string()) {
-                found.push(Self { number, is_finished: entry.path().join(manifest::FILE).exists() });
+            if let Some(number) = name.parse::<u64>().ok().filter(|number| name == number.to_string()) {
+                let files = disk.list(&root.join(&name)).map_err(failed)?;
+                let is_finished = files.iter().any(|(file, _)| file == manifest::FILE);
+                found.push(Self { number, is_finished });
             }
         }
         found.sort_unstable_by_key(|found| std::cmp::Reverse(found.number));
@@ -214,40 +242,17 @@ pub(super) fn worker_file(worker: usize) -> String {
 }
 
 fn read_manifest(folder: &Path, number: u64, settings: &CheckpointSettings) -> Result<Manifest, Unusable> {
-    let manifest = Manifest::read(folder, number)?;
+    let manifest = Manifest::read(&*settings.disk, folder, number)?;
     if manifest.identity != hash_identity(&settings.identity) {
         return Err(Unusable::Refused(CheckpointError::Other { folder: settings.folder.clone() }));
     }
     Ok(manifest)
 }
 
-fn read_states(folder: &Path, manifest: &Manifest) -> Result<Restored, Damage> {
-    manifest.files.iter().try_for_each(|file| state::check(folder, file))?;
-    let program = state::read(folder, PROGRAM)?;
+fn read_states(disk: &dyn Disk, folder: &Path, manifest: &Manifest) -> Result<Restored, Damage> {
+    manifest.files.iter().try_for_each(|file| state::check(disk, folder, file))?;
+    let program = state::read(disk, folder, PROGRAM)?;
     let workers =
-        (0..manifest.workers).map(|worker| state::read(folder, &worker_file(worker)).map(Mutex::new));
+        (0..manifest.workers).map(|worker| state::read(disk, folder, &worker_file(worker)).map(Mutex::new));
     Ok(Restored { workers: workers.collect::<Result<_, Damage>>()?, program })
-}
-
-/// Removes a folder if it is there; its manifest first, so that what is left of it is no damaged checkpoint.
-fn remove(folder: &Path) -> Result<()> {
-    for removed in [fs::remove_file(folder.join(manifest::FILE)), fs::remove_dir_all(folder)] {
-        match removed {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::file("delete", folder, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Makes durable which names a folder has.
-pub(super) fn sync(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(|error| Error::file("write", folder, error))
-}
-
-/// The folder around it. Of a name alone, the parent is a path without a name.
-fn parent(folder: &Path) -> &Path {
-    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -11,6 +11,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk::FileSystem;
 use crate::testing::table;
 use crate::time::Epoch;
 
@@ -19,7 +20,12 @@ const IDENTITY: &str = "a program";
 
 fn settings(root: &Path) -> CheckpointSettings {
     let folder = root.join("checkpoint");
-    CheckpointSettings { folder, every: Duration::from_secs(1), identity: IDENTITY.into() }
+    CheckpointSettings {
+        disk: Arc::new(FileSystem),
+        folder,
+        every: Duration::from_secs(1),
+        identity: IDENTITY.into(),
+    }
 }
 
 /// What one worker, or the program, has at checkpoint `number`.

@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 
 use super::codec::Cursor;
-use super::disk::{Disk, read_if_there, write_whole};
 use super::error::JournalError;
+use super::folder::Folder;
 use super::segment::VERSION;
 
 /// The name of the file.
@@ -28,9 +28,9 @@ impl Identity {
     }
 
     /// Reads the file; `None` if there is none.
-    pub(super) fn read(disk: &dyn Disk) -> Result<Option<Self>, JournalError> {
-        let Some(bytes) = read_if_there(disk, FILE)? else { return Ok(None) };
-        let damaged = |what: &str| JournalError::damaged(disk.path(FILE), 0, what);
+    pub(super) fn read(folder: &Folder) -> Result<Option<Self>, JournalError> {
+        let Some(bytes) = folder.read_if_there(FILE)? else { return Ok(None) };
+        let damaged = |what: &str| JournalError::damaged(folder.path(FILE), 0, what);
         let Some((fields, sum)) = bytes.split_last_chunk::<4>().filter(|_| bytes.len() == LENGTH) else {
             return Err(damaged("it has another length"));
         };
@@ -42,25 +42,25 @@ impl Identity {
             return Err(damaged("the checksum does not match"));
         }
         if version != VERSION {
-            return Err(JournalError::Format { file: disk.path(FILE), version, known: VERSION });
+            return Err(JournalError::Format { file: folder.path(FILE), version, known: VERSION });
         }
         Ok(Some(Self { journal, incarnation }))
     }
 
     /// Makes it durable.
-    pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), JournalError> {
+    pub(super) fn write(&self, folder: &Folder) -> Result<(), JournalError> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend(self.journal.to_le_bytes());
         bytes.extend(self.incarnation.to_le_bytes());
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-        write_whole(disk, FILE, &bytes)
+        folder.write_whole(FILE, &bytes)
     }
 }
 
 /// There are segments, and nothing says of which journal.
-pub(super) fn missing(disk: &dyn Disk) -> JournalError {
-    JournalError::damaged(disk.path(FILE), 0, "it is missing")
+pub(super) fn missing(folder: &Folder) -> JournalError {
+    JournalError::damaged(folder.path(FILE), 0, "it is missing")
 }
 
 /// A number for a journal that is new. The hashers of the standard library are seeded by the system.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, Folder};
 use super::error::JournalError;
+use super::folder::Folder;
 use super::identity::Identity;
 use super::recovery::{self, Known, Recovered};
 use super::segment::{self, HEADER, Head, Tail, VERSION};
@@ -62,13 +62,13 @@ pub fn list(folder: &Path) -> Result<Vec<SegmentReport>, JournalError> {
     list_on(&Folder::read_only(folder))
 }
 
-pub(super) fn list_on(disk: &dyn Disk) -> Result<Vec<SegmentReport>, JournalError> {
-    let names = recovery::names(disk)?;
+pub(super) fn list_on(folder: &Folder) -> Result<Vec<SegmentReport>, JournalError> {
+    let names = recovery::names(folder)?;
     if names.is_empty() {
-        identity(disk)?;
+        identity(folder)?;
     }
     let report = |(name, number): &(String, u64)| {
-        let (bytes, file) = (recovery::read(disk, name)?, disk.path(name));
+        let (bytes, file) = (recovery::read(folder, name)?, folder.path(name));
         let unreadable = |state| SegmentReport::unreadable(file.clone(), bytes.len(), state);
         Ok(match segment::head(&bytes, *number) {
             Head::Known(header) => SegmentReport::new(file.clone(), &Known::scan(name, header, &bytes)),
@@ -88,23 +88,23 @@ pub fn verify(folder: &Path) -> Result<Recovered, JournalError> {
     verify_on(Arc::new(Folder::read_only(folder)))
 }
 
-pub(super) fn verify_on(disk: Arc<dyn Disk>) -> Result<Recovered, JournalError> {
-    let identity = identity(&*disk)?;
-    let segments = recovery::load(&*disk, identity.journal)?;
-    let recovered = Recovered::new(disk, segments.known, identity.incarnation);
+pub(super) fn verify_on(folder: Arc<Folder>) -> Result<Recovered, JournalError> {
+    let identity = identity(&folder)?;
+    let segments = recovery::load(&folder, identity.journal)?;
+    let recovered = Recovered::new(folder, segments.known, identity.incarnation);
     if let Some(first) = recovered.first_epoch {
         recovered.replay_from(first)?.try_for_each(|record| record.map(|_| ()))?;
     }
     Ok(recovered)
 }
 
-fn identity(disk: &dyn Disk) -> Result<Identity, JournalError> {
-    let missing = || match recovery::names(disk) {
-        Ok(names) if names.is_empty() => JournalError::Absent { folder: disk.path("") },
-        Ok(_) => super::identity::missing(disk),
+fn identity(folder: &Folder) -> Result<Identity, JournalError> {
+    let missing = || match recovery::names(folder) {
+        Ok(names) if names.is_empty() => JournalError::Absent { folder: folder.path("") },
+        Ok(_) => super::identity::missing(folder),
         Err(error) => error,
     };
-    Identity::read(disk)?.ok_or_else(missing)
+    Identity::read(folder)?.ok_or_else(missing)
 }
 
 /// The groups of a segment that are whole, and what is lost between them.

@@ -11,14 +11,14 @@
 //! - `record` and `codec`: what is kept, and its bytes; `frame`: length and checksum; `group`: what counts together
 //! - `segment`: files of groups, and how a write that was not finished is told from damage
 //! - `start` and `recovery`: what is done and found when a journal is opened; [`inspect`] looks at one, [`repair`] saves what is whole
-//! - `disk`: what all this needs of a disk
+//! - `folder`: its files on a [`Disk`]
 //!
 //! **Durable** is what [`Journal::commit`] has returned for, and what was found when the journal was opened. A commit that
 //! failed may be there after the next start, or not; half of it never is.
 
 mod codec;
-mod disk;
 mod error;
+mod folder;
 mod frame;
 mod group;
 mod identity;
@@ -27,8 +27,6 @@ mod record;
 mod recovery;
 pub mod repair;
 mod segment;
-#[cfg(test)]
-mod simulated;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -36,8 +34,9 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use disk::{Disk, DiskFile, Folder};
+use crate::disk::{Disk, DiskFile, FileSystem};
 use error::is_full;
+use folder::Folder;
 use group::Waiting;
 use identity::Identity;
 use recovery::{Known, Segments};
@@ -53,6 +52,8 @@ type Result<T, E = JournalError> = std::result::Result<T, E>;
 /// Where a journal is, and how large it may be.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Where the folder is.
+    pub disk: Arc<dyn Disk>,
     /// The folder; it is created.
     pub folder: PathBuf,
     /// Bytes that a segment is made with. A group that is larger gets a segment of its size.
@@ -66,14 +67,20 @@ pub struct Settings {
 impl Settings {
     /// Segments of 64 MiB, and as many as there is room for but for 64 MiB.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), segment_bytes: 64 << 20, max_bytes: u64::MAX, reserve_bytes: 64 << 20 }
+        Self {
+            disk: Arc::new(FileSystem),
+            folder: folder.into(),
+            segment_bytes: 64 << 20,
+            max_bytes: u64::MAX,
+            reserve_bytes: 64 << 20,
+        }
     }
 }
 
 /// A journal that is open for writing. It blocks: an async task calls it on a thread that may.
 #[derive(Debug)]
 pub struct Journal {
-    disk: Arc<dyn Disk>,
+    folder: Arc<Folder>,
     settings: Settings,
     identity: Identity,
     segments: Vec<Known>,
@@ -104,24 +111,25 @@ impl Journal {
     /// # Errors
     /// If another engine has it open, if a file is damaged (says where), or if the disk fails.
     pub fn open(settings: Settings) -> Result<(Self, Recovered)> {
-        let folder = Folder::lock(&settings.folder)?;
-        Self::open_on(Arc::new(folder), settings, identity::random())
+        Self::open_as(settings, identity::random())
     }
 
-    /// Opens it on this disk. If it is new, it gets the number `fresh`.
-    fn open_on(disk: Arc<dyn Disk>, settings: Settings, fresh: u128) -> Result<(Self, Recovered)> {
-        let identity = start::identity_of(&*disk, fresh)?;
-        start::settle_last(&*disk)?;
-        let Segments { known, unfinished } = recovery::load(&*disk, identity.journal)?;
+    /// Opens it. If it is new, it gets the number `fresh`.
+    fn open_as(settings: Settings, fresh: u128) -> Result<(Self, Recovered)> {
+        let folder = Arc::new(Folder::lock(Arc::clone(&settings.disk), &settings.folder)?);
+        let identity = start::identity_of(&folder, fresh)?;
+        start::settle_last(&folder)?;
+        let Segments { known, unfinished } = recovery::load(&folder, identity.journal)?;
         let identity = Identity { incarnation: identity.incarnation + 1, ..identity };
-        start::remove(&*disk, unfinished.into_iter().chain(start::temporaries(&*disk)?))?;
-        identity.write(&*disk)?;
-        let recovered = Recovered::new(Arc::clone(&disk), known, identity.incarnation);
+        start::remove(&folder, unfinished.into_iter().chain(start::temporaries(&folder)?))?;
+        identity.write(&folder)?;
+        let recovered = Recovered::new(Arc::clone(&folder), known, identity.incarnation);
         let segments = recovered.known.clone();
-        let active = segments.last().map(|last| start::activate(&*disk, last)).transpose()?;
+        let active = segments.last().map(|last| start::activate(&folder, last)).transpose()?;
         let next_epoch = recovered.next_epoch;
         let waiting = Waiting::default();
-        let journal = Self { disk, settings, identity, segments, active, waiting, next_epoch, failed: None };
+        let journal =
+            Self { folder, settings, identity, segments, active, waiting, next_epoch, failed: None };
         Ok((journal, recovered))
     }
 
@@ -162,7 +170,7 @@ impl Journal {
                 return Err(JournalError::Order { epoch: epochs.first, next: journal.next_epoch });
             }
             // A disk that does not say how much is free tells when it is full.
-            if journal.disk.free().is_ok_and(|free| free < journal.settings.reserve_bytes) {
+            if journal.folder.free().is_ok_and(|free| free < journal.settings.reserve_bytes) {
                 return Err(journal.full(journal.settings.reserve_bytes));
             }
             let before = journal.waiting.close(epochs, journal.identity.incarnation, queries);
@@ -185,7 +193,7 @@ impl Journal {
             let is_before = |segment: &&Known| segment.span.is_none_or(|(_, last)| last.are_before(epoch));
             let old: Vec<String> = others.iter().take_while(is_before).map(|old| old.name.clone()).collect();
             journal.segments.drain(..old.len());
-            start::remove(&*journal.disk, old)
+            start::remove(&journal.folder, old)
         })
     }
 
@@ -241,7 +249,7 @@ impl Journal {
         if is_full(&error) {
             self.full(needed)
         } else {
-            JournalError::io(action, self.disk.path(name), error)
+            JournalError::io(action, self.folder.path(name), error)
         }
     }
 
@@ -267,7 +275,7 @@ impl Journal {
             return Err(self.refused("write", &last.name, length as u64, error));
         }
         (active.dirty, active.filled) = (0, active.filled.max(last.end + end));
-        active.file.sync().map_err(|error| JournalError::io("sync", self.disk.path(&last.name), error))
+        active.file.sync().map_err(|error| JournalError::io("sync", self.folder.path(&last.name), error))
     }
 
     /// Notes a group that is durable.
@@ -296,7 +304,7 @@ impl Journal {
             size,
         };
         let name = segment::name(header.number);
-        let made = self.disk.create(&name, size).and_then(|mut file| {
+        let made = self.folder.create(&name, size).and_then(|mut file| {
             file.write_at(0, &header.encode())?;
             Ok(file)
         });
@@ -304,13 +312,13 @@ impl Journal {
             Ok(file) => file,
             Err(error) if is_full(&error) => {
                 // It would be taken for the last segment.
-                start::remove(&*self.disk, [name])?;
+                start::remove(&self.folder, [name])?;
                 return Err(self.full(size));
             }
-            Err(error) => return Err(JournalError::io("create", self.disk.path(&name), error)),
+            Err(error) => return Err(JournalError::io("create", self.folder.path(&name), error)),
         };
-        let synced = file.sync().and_then(|()| self.disk.sync_folder());
-        synced.map_err(|error| JournalError::io("sync", self.disk.path(&name), error))?;
+        let synced = file.sync().and_then(|()| self.folder.sync());
+        synced.map_err(|error| JournalError::io("sync", self.folder.path(&name), error))?;
         self.segments.push(Known::new(header));
         self.active = Some(Active { file, dirty: 0, filled: 0 });
         Ok(())
@@ -327,7 +335,7 @@ impl Journal {
             active
                 .file
                 .sync()
-                .map_err(|error| JournalError::io("sync", self.disk.path(&last.name), error))?;
+                .map_err(|error| JournalError::io("sync", self.folder.path(&last.name), error))?;
             active.dirty = 0;
         }
         Ok(())

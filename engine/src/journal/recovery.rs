@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::disk::Disk;
 use super::error::JournalError;
+use super::folder::Folder;
 use super::group::{self, Next};
 use super::record::{Data, Epochs, Record};
 use super::segment::{self, HEADER, Head, Header, Tail, VERSION};
@@ -62,26 +62,26 @@ pub(super) struct Segments {
 }
 
 /// The names of the segments, in order.
-pub(super) fn names(disk: &dyn Disk) -> Result<Vec<(String, u64)>, JournalError> {
-    let files = disk.list().map_err(|error| JournalError::io("read", disk.path(""), error))?;
+pub(super) fn names(folder: &Folder) -> Result<Vec<(String, u64)>, JournalError> {
+    let files = folder.list().map_err(|error| JournalError::io("read", folder.path(""), error))?;
     let segment = |(name, _): (String, u64)| segment::number(&name).map(|number| (name, number));
     Ok(files.into_iter().filter_map(segment).collect())
 }
 
-pub(super) fn read(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, JournalError> {
-    disk.read(name).map_err(|error| JournalError::io("read", disk.path(name), error))
+pub(super) fn read(folder: &Folder, name: &str) -> Result<Vec<u8>, JournalError> {
+    folder.read(name).map_err(|error| JournalError::io("read", folder.path(name), error))
 }
 
 /// Reads the segments of the journal `journal`.
 ///
 /// # Errors
 /// If one is damaged, missing, of another journal or of another version.
-pub(super) fn load(disk: &dyn Disk, journal: u128) -> Result<Segments, JournalError> {
-    let (names, mut segments) = (names(disk)?, Segments::default());
+pub(super) fn load(folder: &Folder, journal: u128) -> Result<Segments, JournalError> {
+    let (names, mut segments) = (names(folder)?, Segments::default());
     for (place, (name, number)) in names.iter().enumerate() {
         let is_last = place + 1 == names.len();
-        let bytes = read(disk, name)?;
-        let damaged = |at: usize, what: &str| JournalError::damaged(disk.path(name), at, what);
+        let bytes = read(folder, name)?;
+        let damaged = |at: usize, what: &str| JournalError::damaged(folder.path(name), at, what);
         let header = match segment::head(&bytes, *number) {
             Head::Known(header) => header,
             Head::Unfinished if is_last => {
@@ -90,7 +90,7 @@ pub(super) fn load(disk: &dyn Disk, journal: u128) -> Result<Segments, JournalEr
             }
             Head::Unfinished => return Err(damaged(0, "nothing is in it, and others follow")),
             Head::Version(version) => {
-                return Err(JournalError::Format { file: disk.path(name), version, known: VERSION });
+                return Err(JournalError::Format { file: folder.path(name), version, known: VERSION });
             }
             Head::Damaged(at, what) => return Err(damaged(at, what)),
         };
@@ -125,12 +125,12 @@ pub struct Recovered {
     pub commits: u64,
     /// Bytes without a commit that were cut off: a write that was not finished, and not acknowledged.
     pub torn_bytes: u64,
-    pub(super) disk: Arc<dyn Disk>,
+    pub(super) folder: Arc<Folder>,
     pub(super) known: Vec<Known>,
 }
 
 impl Recovered {
-    pub(super) fn new(disk: Arc<dyn Disk>, known: Vec<Known>, incarnation: u64) -> Self {
+    pub(super) fn new(folder: Arc<Folder>, known: Vec<Known>, incarnation: u64) -> Self {
         let spans = || known.iter().filter_map(|segment| segment.span);
         let torn = |segment: &Known| match segment.tail {
             Tail::Torn { end } => end.saturating_sub(segment.end) as u64,
@@ -143,7 +143,7 @@ impl Recovered {
             wall_clock: spans().next_back().map(|(_, last)| last.wall_clock),
             commits: known.iter().map(|segment| segment.commits).sum(),
             torn_bytes: known.iter().map(torn).sum(),
-            disk,
+            folder,
             known,
         }
     }
@@ -156,10 +156,10 @@ impl Recovered {
     pub fn replay_from(&self, epoch: u64) -> Result<Replay, JournalError> {
         match self.first_epoch {
             Some(first) if first > epoch => {
-                Err(JournalError::Missing { folder: self.disk.path(""), epoch, first })
+                Err(JournalError::Missing { folder: self.folder.path(""), epoch, first })
             }
             _ => Ok(Replay {
-                disk: Arc::clone(&self.disk),
+                folder: Arc::clone(&self.folder),
                 segments: self.known.clone().into(),
                 segment: None,
                 epoch,
@@ -178,7 +178,7 @@ pub(super) fn next_epoch(known: &[Known]) -> u64 {
 /// Reads the committed records of a journal.
 #[derive(Debug)]
 pub struct Replay {
-    disk: Arc<dyn Disk>,
+    folder: Arc<Folder>,
     /// Those that are still to be read.
     segments: VecDeque<Known>,
     /// The one that is read: its bytes, and the place in it.
@@ -213,7 +213,7 @@ impl Replay {
         let Some((known, bytes, at)) = self.segment.as_mut().filter(|(known, _, at)| *at < known.end) else {
             return self.open_segment();
         };
-        let damaged = |at, what: &str| JournalError::damaged(self.disk.path(&known.name), at, what);
+        let damaged = |at, what: &str| JournalError::damaged(self.folder.path(&known.name), at, what);
         let group = match group::read(&bytes[..known.end.min(bytes.len())], *at, known.header.salt()) {
             Next::Group(group) => group,
             Next::End => return Err(damaged(*at, "it has changed since it was opened")),
@@ -235,7 +235,7 @@ impl Replay {
         let is_before = |known: &Known| known.span.is_none_or(|(_, last)| last.are_before(self.epoch));
         while self.segments.pop_front_if(|known| is_before(known)).is_some() {}
         let Some(known) = self.segments.pop_front() else { return Ok(false) };
-        let bytes = read(&*self.disk, &known.name)?;
+        let bytes = read(&self.folder, &known.name)?;
         self.segment = Some((known, bytes, HEADER));
         Ok(true)
     }

@@ -1,9 +1,10 @@
 //! Saves what is whole of a damaged journal. Where something is lost, the journal says so from then on: a [`Gap`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::disk::{Disk, Folder, read_if_there, write_whole};
 use super::error::JournalError;
+use super::folder::Folder;
 use super::frame;
 use super::group::Waiting;
 use super::identity::{self, Identity};
@@ -11,6 +12,7 @@ use super::inspect::{Piece, Salvage, salvage};
 use super::record::{Epochs, Gap, Record};
 use super::recovery;
 use super::segment::{self, HEADER, Head, Header, VERSION};
+use crate::disk::FileSystem;
 
 /// A part of a journal that could not be saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +36,14 @@ pub fn repair(folder: &Path) -> Result<Vec<Lost>, JournalError> {
     if !folder.is_dir() {
         return Err(JournalError::Absent { folder: folder.to_owned() });
     }
-    repair_on(&Folder::lock(folder)?)
+    repair_on(&Folder::lock(Arc::new(FileSystem), folder)?)
 }
 
-pub(super) fn repair_on(disk: &dyn Disk) -> Result<Vec<Lost>, JournalError> {
-    let files = files(disk)?;
+pub(super) fn repair_on(folder: &Folder) -> Result<Vec<Lost>, JournalError> {
+    let files = files(folder)?;
     let mut lost = Vec::new();
-    let identity = repair_identity(disk, &files, &mut lost)?;
-    let mut repair = Repair { disk, identity, before: None, lost };
+    let identity = repair_identity(folder, &files, &mut lost)?;
+    let mut repair = Repair { folder, identity, before: None, lost };
     for place in 0..files.len() {
         repair.segment(&files, place)?;
     }
@@ -55,22 +57,22 @@ struct File {
     head: Head,
 }
 
-fn files(disk: &dyn Disk) -> Result<Vec<File>, JournalError> {
+fn files(folder: &Folder) -> Result<Vec<File>, JournalError> {
     let file = |(name, number): (String, u64)| {
-        let head = match segment::head(&recovery::read(disk, &name)?, number) {
+        let head = match segment::head(&recovery::read(folder, &name)?, number) {
             Head::Version(version) => {
-                return Err(JournalError::Format { file: disk.path(&name), version, known: VERSION });
+                return Err(JournalError::Format { file: folder.path(&name), version, known: VERSION });
             }
             head => head,
         };
         Ok(File { name, number, head })
     };
-    recovery::names(disk)?.into_iter().map(file).collect()
+    recovery::names(folder)?.into_iter().map(file).collect()
 }
 
 /// Reads who the journal is, or finds it in the segments.
-fn repair_identity(disk: &dyn Disk, files: &[File], lost: &mut Vec<Lost>) -> Result<Identity, JournalError> {
-    match Identity::read(disk) {
+fn repair_identity(folder: &Folder, files: &[File], lost: &mut Vec<Lost>) -> Result<Identity, JournalError> {
+    match Identity::read(folder) {
         Ok(Some(identity)) => return Ok(identity),
         Ok(None) | Err(JournalError::Damaged { .. }) => {}
         Err(error) => return Err(error),
@@ -79,30 +81,31 @@ fn repair_identity(disk: &dyn Disk, files: &[File], lost: &mut Vec<Lost>) -> Res
     for file in files {
         let Head::Known(header) = file.head else { continue };
         let mut incarnation = header.incarnation.max(found.map_or(0, |found| found.incarnation));
-        segment::scan(&recovery::read(disk, &file.name)?, HEADER, header.salt(), |group| {
+        segment::scan(&recovery::read(folder, &file.name)?, HEADER, header.salt(), |group| {
             incarnation = incarnation.max(group.commit.incarnation);
         });
         found = Some(Identity { journal: found.map_or(header.journal, |found| found.journal), incarnation });
     }
-    let found = found.ok_or_else(|| JournalError::Absent { folder: disk.path("") })?;
-    let kept = match read_if_there(disk, identity::FILE)? {
-        Some(bytes) => Some(keep(disk, identity::FILE, &bytes)?),
+    let found = found.ok_or_else(|| JournalError::Absent { folder: folder.path("") })?;
+    let kept = match folder.read_if_there(identity::FILE)? {
+        Some(bytes) => Some(keep(folder, identity::FILE, &bytes)?),
         None => None,
     };
-    found.write(disk)?;
-    let what = format!("{} was damaged or missing, and is written anew", disk.path(identity::FILE).display());
+    found.write(folder)?;
+    let what =
+        format!("{} was damaged or missing, and is written anew", folder.path(identity::FILE).display());
     lost.push(Lost { kept, what, first_epoch: 0, times: (None, None) });
     Ok(found)
 }
 
 /// Keeps the bytes of a file beside it. Returns where.
-fn keep(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<PathBuf, JournalError> {
-    let files = disk.list().map_err(|error| JournalError::io("read", disk.path(""), error))?;
+fn keep(folder: &Folder, name: &str, bytes: &[u8]) -> Result<PathBuf, JournalError> {
+    let files = folder.list().map_err(|error| JournalError::io("read", folder.path(""), error))?;
     let is_free = |kept: &String| files.iter().all(|(file, _)| file != kept);
     let names = (2_u32..).map(|count| format!("{name}.{count}.damaged"));
     let kept = std::iter::once(format!("{name}.damaged")).chain(names).find(is_free).unwrap_or_default();
-    write_whole(disk, &kept, bytes)?;
-    Ok(disk.path(&kept))
+    folder.write_whole(&kept, bytes)?;
+    Ok(folder.path(&kept))
 }
 
 /// What was read before the segment that is looked at.
@@ -115,7 +118,7 @@ struct Before {
 }
 
 struct Repair<'a> {
-    disk: &'a dyn Disk,
+    folder: &'a Folder,
     identity: Identity,
     before: Option<Before>,
     lost: Vec<Lost>,
@@ -125,7 +128,7 @@ impl Repair<'_> {
     /// Looks at one segment, and writes it anew if it has to be.
     fn segment(&mut self, files: &[File], place: usize) -> Result<(), JournalError> {
         let (file, is_last) = (&files[place], place + 1 == files.len());
-        let (bytes, path) = (recovery::read(self.disk, &file.name)?, self.disk.path(&file.name));
+        let (bytes, path) = (recovery::read(self.folder, &file.name)?, self.folder.path(&file.name));
         let (header, mut wrong) = match &file.head {
             // A start of the engine removes it.
             Head::Unfinished if is_last => return Ok(()),
@@ -181,9 +184,9 @@ impl Repair<'_> {
 
     /// Removes a segment of another journal; its bytes are kept.
     fn set_aside(&mut self, file: &File, bytes: &[u8]) -> Result<(), JournalError> {
-        let kept = keep(self.disk, &file.name, bytes)?;
-        super::start::remove(self.disk, [file.name.clone()])?;
-        let what = format!("{} is of another journal", self.disk.path(&file.name).display());
+        let kept = keep(self.folder, &file.name, bytes)?;
+        super::start::remove(self.folder, [file.name.clone()])?;
+        let what = format!("{} is of another journal", self.folder.path(&file.name).display());
         self.note(Some(kept), what, self.before.and_then(|before| before.epochs), None);
         Ok(())
     }
@@ -197,8 +200,8 @@ impl Repair<'_> {
         found: &Salvage,
         wrong: Option<String>,
     ) -> Result<(), JournalError> {
-        let kept = keep(self.disk, name, bytes)?;
-        let file = self.disk.path(name);
+        let kept = keep(self.folder, name, bytes)?;
+        let file = self.folder.path(name);
         let mut before = self.before.and_then(|before| before.epochs);
         let (mut out, mut pieces) = (header.encode(), found.pieces.iter().peekable());
         let mut lost = wrong;
@@ -226,7 +229,7 @@ impl Repair<'_> {
         let size = header.size.max(out.len() as u64);
         out.splice(..HEADER, Header { size, ..header }.encode());
         out.resize(usize::try_from(size).unwrap_or(out.len()), 0);
-        write_whole(self.disk, name, &out)
+        self.folder.write_whole(name, &out)
     }
 
     fn note(&mut self, kept: Option<PathBuf>, what: String, before: Option<Epochs>, after: Option<i64>) {

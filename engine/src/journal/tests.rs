@@ -1,8 +1,9 @@
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::simulated::{Fault, Random, SimulatedDisk};
 use super::*;
+use crate::disk::{Fault, Random, SimulatedDisk};
 use crate::source::{Message, Packet};
 
 const QUERIES: u128 = 7;
@@ -10,12 +11,24 @@ const SEGMENT: u64 = 2048;
 /// What the work cuts before.
 const CUT: u64 = 4;
 
-fn settings() -> Settings {
-    Settings { folder: "simulated".into(), segment_bytes: SEGMENT, max_bytes: u64::MAX, reserve_bytes: 0 }
+/// The folder of the journal on a simulated disk.
+const FOLDER: &str = "simulated";
+
+fn settings(disk: &SimulatedDisk) -> Settings {
+    let disk = Arc::new(disk.clone());
+    Settings { disk, folder: FOLDER.into(), segment_bytes: SEGMENT, max_bytes: u64::MAX, reserve_bytes: 0 }
 }
 
 fn open(disk: &SimulatedDisk) -> Result<(Journal, Recovered)> {
-    Journal::open_on(Arc::new(disk.clone()), settings(), 42)
+    Journal::open_as(settings(disk), 42)
+}
+
+fn folder(disk: &SimulatedDisk) -> Folder {
+    Folder::lock(Arc::new(disk.clone()), Path::new(FOLDER)).unwrap()
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(FOLDER).join(name)
 }
 
 /// A record of `source` for one epoch; sizes differ, and one in three has zeros of more than a sector.
@@ -104,7 +117,7 @@ fn assert_goes_on(disk: &SimulatedDisk, acknowledged: u64) {
     let next = assert_has(&recovered, acknowledged);
     if let Some(last) = journal.segments.last() {
         assert!(
-            disk.read(&last.name).unwrap()[last.end..].iter().all(|byte| *byte == 0),
+            folder(disk).read(&last.name).unwrap()[last.end..].iter().all(|byte| *byte == 0),
             "nothing torn is left"
         );
     }
@@ -251,8 +264,8 @@ fn more_may_be_added_to_a_commit_that_had_no_room() {
 #[test]
 fn the_limit_of_the_settings_is_kept_and_a_cut_makes_room() {
     let disk = SimulatedDisk::default();
-    let limited = Settings { max_bytes: 2 * SEGMENT, ..settings() };
-    let (mut journal, _) = Journal::open_on(Arc::new(disk.clone()), limited, 42).unwrap();
+    let limited = Settings { max_bytes: 2 * SEGMENT, ..settings(&disk) };
+    let (mut journal, _) = Journal::open_as(limited, 42).unwrap();
     let full = (0..).find_map(|epoch| commit(&mut journal, epoch).err().map(|error| (epoch, error)));
     let (epoch, error) = full.unwrap();
     assert!(matches!(error, JournalError::Full { needed: SEGMENT, .. }), "{error}");
@@ -335,13 +348,13 @@ fn assert_never_wrong(disk: &SimulatedDisk, all: &[Record], what: &str) -> Optio
 fn of_ten_thousand_changed_bytes_none_makes_a_wrong_record() {
     let (disk, names, all) = whole();
     let files: Vec<(String, Vec<u8>)> =
-        names.iter().map(|name| (name.clone(), disk.read(name).unwrap())).collect();
+        names.iter().map(|name| (name.clone(), folder(&disk).read(name).unwrap())).collect();
     let last_group = records(11).len();
     let (mut random, mut refused) = (Random(1), 0);
     for _ in 0..10_000 {
         let (name, bytes) = &files[random.below(files.len())];
         let (at, bit) = (random.below(bytes.len()), random.below(8));
-        disk.edit(name, |file| file[at] ^= 1 << bit);
+        disk.edit(file(name), |file| file[at] ^= 1 << bit);
         let found = assert_never_wrong(&disk, &all, &format!("{name} byte {at} bit {bit}"));
         let is_last = *name == names[names.len() - 1];
         match found {
@@ -349,7 +362,7 @@ fn of_ten_thousand_changed_bytes_none_makes_a_wrong_record() {
             // In the zeros at the end, or so that the last write looks like one that was not finished.
             Some(found) => assert!(is_last && found >= all.len() - last_group, "{name} byte {at}: {found}"),
         }
-        disk.edit(name, |file| file.clone_from(bytes));
+        disk.edit(file(name), |file| file.clone_from(bytes));
     }
     assert!(refused > 6_000, "{refused}");
 }
@@ -359,7 +372,7 @@ fn a_file_that_was_cut_short_is_refused() {
     let (_, names, _) = whole();
     for (name, length) in names.iter().flat_map(|name| (0..2048).step_by(31).map(move |at| (name, at))) {
         let (disk, _, all) = whole();
-        disk.edit(name, |file| file.truncate(length));
+        disk.edit(file(name), |file| file.truncate(length));
         let found = assert_never_wrong(&disk, &all, &format!("{name} cut at {length}"));
         // A last segment without a header was being made when the power failed.
         let is_empty_last = *name == names[names.len() - 1] && length < HEADER;
@@ -373,7 +386,7 @@ fn a_group_counts_only_where_it_was_written() {
     let (mut journal, _) = open(&disk).unwrap();
     commit(&mut journal, 1).unwrap();
     let (name, end) = (journal.segments[0].name.clone(), journal.segments[0].end);
-    disk.edit(&name, |file| file.copy_within(HEADER..end, end));
+    disk.edit(file(&name), |file| file.copy_within(HEADER..end, end));
     let error = open(&disk).unwrap_err().to_string();
     assert!(error.contains(&format!("damaged at byte {end}")), "{error}");
 }
@@ -381,23 +394,23 @@ fn a_group_counts_only_where_it_was_written() {
 #[test]
 fn a_segment_that_is_missing_or_of_another_journal_is_refused() {
     let (disk, names, _) = whole();
-    disk.remove(&names[1]).unwrap();
+    folder(&disk).remove(&names[1]).unwrap();
     let error = open(&disk).unwrap_err().to_string();
     assert!(error.contains(&names[2]) && error.contains("before it is missing"), "{error}");
     let other = SimulatedDisk::default();
-    let (mut journal, _) = Journal::open_on(Arc::new(other.clone()), settings(), 43).unwrap();
+    let (mut journal, _) = Journal::open_as(settings(&other), 43).unwrap();
     commit(&mut journal, 0).unwrap();
-    let foreign = other.read(&names[0]).unwrap();
+    let foreign = folder(&other).read(&names[0]).unwrap();
     let (disk, ..) = whole();
-    disk.edit(&names[0], |file| *file = foreign);
+    disk.edit(file(&names[0]), |file| *file = foreign);
     let error = open(&disk).unwrap_err().to_string();
     assert!(error.contains("of another journal"), "{error}");
     let (disk, ..) = whole();
-    disk.edit(&names[1], |file| file[8] = 2);
+    disk.edit(file(&names[1]), |file| file[8] = 2);
     let error = open(&disk).unwrap_err().to_string();
     assert!(error.contains("has format 2"), "{error}");
     let (disk, ..) = whole();
-    disk.remove(identity::FILE).unwrap();
+    folder(&disk).remove(identity::FILE).unwrap();
     assert!(open(&disk).unwrap_err().to_string().contains("incarnation"), "its number would begin anew");
 }
 
@@ -419,33 +432,33 @@ fn a_repair_keeps_all_but_the_damaged_group_and_leaves_a_gap() {
     for round in 0..300 {
         let (disk, ..) = whole();
         let name = &names[random.below(names.len())];
-        let used = disk.read(name).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+        let used = folder(&disk).read(name).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
         let at = random.below(used);
-        disk.edit(name, |file| file[at] ^= 0x10);
-        let damaged = disk.read(name).unwrap();
+        disk.edit(file(name), |file| file[at] ^= 0x10);
+        let damaged = folder(&disk).read(name).unwrap();
         // A version is no damage, and the last write may look as if it had not been finished.
         if !matches!(open(&disk), Err(JournalError::Damaged { .. })) {
             continue;
         }
-        let lost = repair::repair_on(&disk).unwrap();
+        let lost = repair::repair_on(&folder(&disk)).unwrap();
         assert_eq!(lost.len(), 1, "round {round}");
         let (records, gaps) = repaired(&disk);
         let missing = all.iter().filter(|record| !records.contains(record)).count();
         assert!(gaps == 1 && missing <= 2, "round {round}: {gaps} gaps, {missing} records are missing");
         assert!(records.iter().all(|record| all.contains(record)));
-        assert_eq!(disk.read(&format!("{name}.damaged")).unwrap(), damaged);
-        assert!(repair::repair_on(&disk).unwrap().is_empty(), "there is nothing more to do");
-        assert!(inspect::verify_on(Arc::new(disk)).is_ok());
+        assert_eq!(folder(&disk).read(&format!("{name}.damaged")).unwrap(), damaged);
+        assert!(repair::repair_on(&folder(&disk)).unwrap().is_empty(), "there is nothing more to do");
+        assert!(inspect::verify_on(Arc::new(folder(&disk))).is_ok());
     }
 }
 
 #[test]
 fn a_repair_goes_on_without_what_is_missing() {
     let (disk, names, all) = whole();
-    disk.remove(&names[1]).unwrap();
-    disk.remove(identity::FILE).unwrap();
-    disk.edit(&names[3], |file| file.truncate(HEADER + 10));
-    let incarnations = repair::repair_on(&disk).unwrap().len();
+    folder(&disk).remove(&names[1]).unwrap();
+    folder(&disk).remove(identity::FILE).unwrap();
+    disk.edit(file(&names[3]), |file| file.truncate(HEADER + 10));
+    let incarnations = repair::repair_on(&folder(&disk)).unwrap().len();
     assert_eq!(incarnations, 3, "the identity, a segment, and the groups of another");
     let (mut journal, recovered) = open(&disk).unwrap();
     assert_eq!(recovered.incarnation, 2);
@@ -459,11 +472,11 @@ fn a_repair_goes_on_without_what_is_missing() {
 fn a_repair_that_loses_power_can_be_tried_again() {
     for call in 0..20 {
         let (disk, names, all) = whole();
-        disk.edit(&names[1], |file| file[HEADER + 30] ^= 1);
+        disk.edit(file(&names[1]), |file| file[HEADER + 30] ^= 1);
         disk.fail_at(disk.calls() + call, Fault::Crash);
-        drop(repair::repair_on(&disk));
+        drop(repair::repair_on(&folder(&disk)));
         disk.power_cut(call as u64);
-        repair::repair_on(&disk).unwrap();
+        repair::repair_on(&folder(&disk)).unwrap();
         let (records, gaps) = repaired(&disk);
         assert!(gaps == 1 && records.len() + 2 >= all.len(), "call {call}");
     }
@@ -472,16 +485,16 @@ fn a_repair_that_loses_power_can_be_tried_again() {
 #[test]
 fn a_list_tells_what_each_segment_has() {
     let (disk, names, _) = whole();
-    disk.edit(&names[1], |file| file[HEADER + 30] ^= 1);
-    let list = inspect::list_on(&disk).unwrap();
+    disk.edit(file(&names[1]), |file| file[HEADER + 30] ^= 1);
+    let list = inspect::list_on(&folder(&disk)).unwrap();
     assert_eq!(list.len(), names.len());
     let first = &list[0];
     assert_eq!((first.epochs.unwrap().0, first.state.as_str(), first.size), (0, "whole", SEGMENT));
     assert_eq!(first.times.unwrap().0, 0);
     assert_eq!(list[1].state, format!("damaged at byte {HEADER}: the checksum does not match"));
-    let error = inspect::verify_on(Arc::new(disk)).unwrap_err().to_string();
+    let error = inspect::verify_on(Arc::new(folder(&disk))).unwrap_err().to_string();
     assert!(error.contains(&format!("{} is damaged at byte {HEADER}", names[1])), "{error}");
-    let empty = inspect::verify_on(Arc::new(SimulatedDisk::default())).unwrap_err();
+    let empty = inspect::verify_on(Arc::new(folder(&SimulatedDisk::default()))).unwrap_err();
     assert!(matches!(empty, JournalError::Absent { .. }));
 }
 

@@ -13,6 +13,7 @@ use crate::changelog::{ChangelogOperator, Inputs, Rows};
 use crate::checkpoint::CheckpointSettings;
 use crate::clock::Clock;
 use crate::control::lock;
+use crate::disk::FileSystem;
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 use crate::plan::{Input, Node, Origin, Plan, Route, SinkNode, SourceNode, Work};
@@ -205,6 +206,7 @@ fn run_once(
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let checkpoints = root.map(|root| CheckpointSettings {
+        disk: Arc::new(FileSystem),
         folder: root.join(".checkpoint"),
         every: Duration::ZERO,
         identity: "test".into(),
