@@ -110,9 +110,9 @@ impl Intake {
     pub(super) fn restore(&mut self, restored: &Restored) -> Result<()> {
         let own = restored.progress()?;
         self.next_epoch = restored.next_epoch()?;
-        self.wall_clock = number(&own, "wall_clock")?;
+        self.wall_clock.go_on(number(&own, "wall_clock")?);
         // A program that is killed again and again must come to the next one, too.
-        self.checkpoint_at = self.wall_clock;
+        self.checkpoint_at = self.wall_clock.at();
         for (number, sink) in self.metrics.sinks.iter().enumerate() {
             let rows = crate::checkpoint::number(&own, &format!("sink {number}"))?;
             sink.rows.add(usize::try_from(rows).map_err(|_| damaged())?);
@@ -131,9 +131,9 @@ impl Intake {
         }
     }
 
-    pub(super) fn is_checkpoint_due(&self) -> bool {
+    pub(super) fn is_checkpoint_due(&mut self) -> bool {
         let every = self.checkpoints.as_ref().map(|checkpoints| checkpoints.store.every_us());
-        every.is_some_and(|every| self.clock.now().saturating_sub(self.checkpoint_at) >= every)
+        every.is_some_and(|every| self.wall_clock.now().saturating_sub(self.checkpoint_at) >= every)
     }
 
     /// Takes a checkpoint, if there are any for this program. A failure of it is one of the program.
@@ -152,7 +152,7 @@ impl Intake {
         if let Err(error) = self.take_checkpoint(checkpoints).await {
             self.control.fail(error);
         }
-        self.checkpoint_at = self.clock.now();
+        self.checkpoint_at = self.wall_clock.now();
     }
 
     async fn take_checkpoint(&mut self, checkpoints: &Checkpoints) -> Result<()> {
@@ -195,7 +195,7 @@ impl Intake {
         let rows = rows.map(|(name, sink)| (name, vec![sink.rows.get().cast_signed()]));
         let own = [
             ("next_epoch", vec![self.next_epoch.cast_signed()]),
-            ("wall_clock", vec![self.wall_clock]),
+            ("wall_clock", vec![self.wall_clock.at()]),
             ("failed", vec![self.metrics.failed.get().cast_signed()]),
         ];
         let mut snapshot = Snapshot::default();

@@ -116,7 +116,7 @@ impl Intake {
             }
         }
         self.wait_for_room().await;
-        self.wall_clock = self.wall_clock.max(epochs.wall_clock);
+        self.wall_clock.go_on(epochs.wall_clock);
         let (epoch, wall_clock) = (epochs.first, epochs.wall_clock);
         self.push(line, Work { epoch, epochs: epochs.count.into(), chunk, wall_clock, ends_source });
         Ok(())
@@ -156,9 +156,10 @@ impl Intake {
         if self.input.is_none() {
             return;
         }
-        let (source, from, to) = (self.metrics.sources[line].name.clone(), self.wall_clock, self.clock.now());
+        let (source, from, to) =
+            (self.metrics.sources[line].name.clone(), self.wall_clock.at(), self.wall_clock.now());
         let record = Record::Gap(Gap { source, reason: reason.to_owned(), from, to });
-        let none = Epochs { first: self.next_epoch, count: 0, wall_clock: self.wall_clock };
+        let none = Epochs { first: self.next_epoch, count: 0, wall_clock: to };
         if let Err(error) = self.commit(record, none).await {
             self.control.fail(error);
         }

@@ -9,6 +9,7 @@ mod feed;
 mod journal;
 mod packets;
 mod record;
+mod wall_clock;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 pub(crate) use feed::{Feed, Ticket, Turn, Work};
 pub(crate) use journal::Input;
 pub(crate) use packets::Packets;
+use wall_clock::WallClock;
 
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
@@ -70,13 +72,12 @@ pub(crate) struct Line {
 /// The task that forms epochs.
 pub(crate) struct Intake {
     lines: Vec<Line>,
-    clock: Clock,
+    wall_clock: WallClock,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     /// Chunks that may be open (given to the workers and not complete) at a time: the only back-pressure.
     max_open: usize,
     next_epoch: Epoch,
-    wall_clock: i64,
     ticked_at: i64,
     /// The end of each open chunk.
     open: VecDeque<Epoch>,
@@ -135,12 +136,11 @@ impl Intake {
         let mut intake = Self {
             checkpoint_at: clock.now(),
             lines,
-            clock,
+            wall_clock: WallClock::new(clock),
             control,
             metrics,
             max_open: 4 + 2 * workers,
             next_epoch: 0,
-            wall_clock: i64::MIN,
             ticked_at: i64::MIN,
             open: VecDeque::new(),
             checkpoints,
@@ -160,6 +160,7 @@ impl Intake {
         if let Err(error) = self.replay().await {
             self.control.fail(error);
         }
+        self.wall_clock.compare();
         let tables: Vec<usize> = self.lines_where(|line| line.is_table && (line.is_bounded || line.loads));
         self.read(&tables, |line| line.has_ended || line.is_loaded).await;
         let all: Vec<usize> = self.lines_where(|_| true);
@@ -185,7 +186,7 @@ impl Intake {
                 Event::Chunk(line) => {
                     self.give_head(line).await;
                     self.checkpoint_if_due().await;
-                    if self.wall_clock.saturating_sub(self.ticked_at) >= TICK_US {
+                    if self.wall_clock.at().saturating_sub(self.ticked_at) >= TICK_US {
                         self.tick().await;
                     }
                 }
@@ -345,11 +346,11 @@ impl Intake {
 
     /// Keeps a chunk and gives it to the workers; false if it could not be kept.
     async fn give(&mut self, line: usize, chunk: Chunk, given: Given) -> bool {
-        self.wall_clock = self.wall_clock.max(self.clock.now());
+        let wall_clock = self.wall_clock.now();
         let ends_source = given == Given::End;
         // The last epoch is for the watermark that moves because a partition or the source has ended.
         let epochs = u64::from(chunk.batches) + u64::from(chunk.last || ends_source);
-        let work = Work { epoch: self.next_epoch, epochs, chunk, wall_clock: self.wall_clock, ends_source };
+        let work = Work { epoch: self.next_epoch, epochs, chunk, wall_clock, ends_source };
         let number = (self.lines[line].repeats && given == Given::Chunk).then(|| self.lines[line].given - 1);
         let Some(work) = self.keep(line, work, number).await else { return false };
         self.push(line, work);
@@ -376,7 +377,7 @@ impl Intake {
                 self.give(index, Chunk::new(Payload::Empty), Given::Tick).await;
             }
         }
-        self.ticked_at = self.clock.now();
+        self.ticked_at = self.wall_clock.now();
     }
 
     /// After a stop: what the connectors have handed over is still given to the workers.
