@@ -28,6 +28,7 @@ use crate::catalog::Catalog;
 use crate::declared::Declared;
 use crate::durable::{Durability, Kept};
 use crate::error::{Error, ProgramErrors};
+use crate::memory::Memory;
 use crate::view::View;
 use crate::{history, train};
 
@@ -49,6 +50,7 @@ pub struct Engine {
     sources: HashMap<String, Box<dyn Source>>,
     pub(crate) sinks: HashMap<String, Arc<dyn SinkFactory>>,
     pub(crate) durability: Option<Durability>,
+    memory_limit: Memory,
 }
 
 impl Engine {
@@ -86,6 +88,7 @@ impl Engine {
             sources: HashMap::new(),
             sinks: HashMap::new(),
             durability: None,
+            memory_limit: Memory::default(),
         };
         // What cannot be run as a stream is told now, with the other mistakes.
         let checked = engine.program.check(&engine.data, &engine.outputs);
@@ -109,6 +112,14 @@ impl Engine {
     /// stop or a crash the same program goes on where it was. Otherwise it begins anew at every start.
     pub fn durable(&mut self, durability: Durability) -> &mut Self {
         self.durability = Some(durability);
+        self
+    }
+
+    /// Limits the input that is on its way: a quarter of this is raw input that the workers have not finished, and a source
+    /// is not read while they have that much. With [`Engine::durable`] more waits in the journal. The state of windows, joins
+    /// and models is not limited by it. Without it 512 MiB.
+    pub fn memory(&mut self, limit: Memory) -> &mut Self {
+        self.memory_limit = limit;
         self
     }
 
@@ -247,7 +258,9 @@ impl Engine {
             return Err(ProgramErrors::new(self.program.files(), errors).into());
         }
         let Kept { checkpoints, journal } = kept;
-        let settings = Settings { workers: self.workers, clock: self.clock, runtime, checkpoints, journal };
+        let input_bytes = self.memory_limit.input();
+        let settings =
+            Settings { workers: self.workers, clock: self.clock, runtime, checkpoints, journal, input_bytes };
         let running = run::start(planned.plan, sources, sinks, settings)?;
         Ok(Running { running, runtime: owned })
     }

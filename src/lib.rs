@@ -36,6 +36,7 @@ pub mod durable;
 mod embed;
 mod error;
 pub mod history;
+mod memory;
 pub mod report;
 mod train;
 mod view;
@@ -49,4 +50,5 @@ pub use lineshaft_queries as queries;
 
 pub use embed::{Engine, Running};
 pub use error::{Error, ProgramErrors};
+pub use memory::Memory;
 pub use view::View;

@@ -110,17 +110,31 @@ fn line(metrics: &Metrics, rate: f64, progress: String) -> String {
     if let Some(lag) = lag {
         parts.push(format!("watermark {} behind", span(lag)));
     }
+    parts.extend(behind(metrics, now));
     parts.push(format!("late {}", total(|source| source.late.get())));
     parts.push(format!("quarantined {}", total(|source| source.quarantined.get())));
     let deduplicated = total(|source| source.deduplicated.get());
     if deduplicated > 0 {
         parts.push(format!("deduplicated {deduplicated}"));
     }
+    let shed = total(|source| source.shed.get());
+    if shed > 0 {
+        parts.push(format!("shed {shed}"));
+    }
     let failed = metrics.failed.get();
     if failed > 0 {
         parts.push(format!("failed {failed}"));
     }
     parts.join(" | ")
+}
+
+/// How far the workers are behind what is kept; nothing while they keep pace.
+fn behind(metrics: &Metrics, now: i64) -> Option<String> {
+    let lag = &metrics.lag;
+    let (epochs, bytes) = (lag.epochs.load(Ordering::Relaxed), lag.journal_bytes.load(Ordering::Relaxed));
+    let age = span(lag.age(now));
+    (bytes > 0)
+        .then(|| format!("behind by {age}: {} epochs, {}B in the journal", count(epochs), count(bytes)))
 }
 
 /// How much of an input that ends has been read, and when the rest will be.
@@ -189,7 +203,7 @@ fn count(value: u64) -> String {
     number(value as f64)
 }
 
-/// What went where, at the end: received = processed + late + quarantined + deduplicated.
+/// What went where, at the end: received = processed + late + quarantined + deduplicated + shed.
 fn summary(metrics: &Metrics) -> String {
     let mut parts = Vec::new();
     for source in &metrics.sources {
@@ -202,6 +216,11 @@ fn summary(metrics: &Metrics) -> String {
             source.quarantined.get(),
             source.deduplicated.get()
         ));
+        if source.shed.get() > 0
+            && let Some(counts) = parts.last_mut()
+        {
+            *counts += &format!(" + {} shed", source.shed.get());
+        }
         if source.watermark() == Watermark::START && source.processed.get() == 0 && source.received.get() > 0
         {
             parts.push(format!("look at {}.quarantine for the reasons", source.name));
@@ -254,5 +273,16 @@ mod tests {
             progress.update(&metrics);
         }
         assert_eq!(progress.update(&metrics), "1000 of 4000 rows, 25 % | 3 s left");
+    }
+
+    #[test]
+    fn how_far_the_workers_are_behind_is_told_while_input_waits() {
+        let metrics = Metrics::new(["r".to_owned()], [], Arc::default());
+        assert_eq!(behind(&metrics, 5_000_000), None);
+        metrics.lag.epochs.store(12_345, Ordering::Relaxed);
+        metrics.lag.journal_bytes.store(2_500_000, Ordering::Relaxed);
+        metrics.lag.oldest.store(1_000_000, Ordering::Relaxed);
+        let told = behind(&metrics, 5_000_000).unwrap();
+        assert_eq!(told, "behind by 4 s: 12.3 k epochs, 2.50 MB in the journal");
     }
 }

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::embed::open_source;
 use crate::error::{Error, ProgramErrors};
+use crate::memory::Memory;
 
 /// Gives every model of the program what it has learned.
 pub(crate) fn train(program: &Program, data: &Path, workers: usize, runtime: &Handle) -> Result<(), Error> {
@@ -105,6 +106,7 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
         runtime: runtime.clone(),
         checkpoints: None,
         journal: None,
+        input_bytes: Memory::default().input(),
     };
     let running = run::start(planned.plan, sources, sinks.collect(), settings)?;
     let metrics = running.metrics();

@@ -11,6 +11,7 @@ use crate::support::seeded::Seeded;
 use crate::support::{Said, command, lineshaft, said};
 
 mod faults;
+mod overload;
 
 /// A number that makes the tests longer, from the environment; `default` is for every day.
 fn setting(name: &str, default: u64) -> u64 {

@@ -141,12 +141,15 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
     let mut page = format!(
         "# Metrics\n\n{HOW}\n\n\
          `Running::metrics` gives them while a program runs; the status line and the last log line show them. For every \
-         source, received = processed + late + quarantined + deduplicated, exactly. Counts only grow, and are in rows unless it says \
-         otherwise.\n"
+         source, received = processed + late + quarantined + deduplicated + shed, exactly. Counts only grow, and are in rows unless it says \
+         otherwise; what is behind rises and falls, and is 0 when nothing waits.\n"
     );
-    for (owner, title) in
-        [("SourceMetrics", "Of each source"), ("SinkMetrics", "Of each sink"), ("Metrics", "Of the program")]
-    {
+    for (owner, title) in [
+        ("SourceMetrics", "Of each source"),
+        ("SinkMetrics", "Of each sink"),
+        ("Metrics", "Of the program"),
+        ("Lag", "How far the workers are behind"),
+    ] {
         let body =
             code.split_once(&format!("pub struct {owner} {{\n")).unwrap().1.split_once("\n}").unwrap().0;
         write!(page, "\n## {title}\n\n| metric | |\n|---|---|\n").unwrap();
@@ -155,7 +158,7 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
             if let Some(text) = line.strip_prefix("/// ") {
                 meaning = text;
             } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':'))
-                && !["name", "sources", "sinks"].contains(&name)
+                && !["name", "sources", "sinks", "lag"].contains(&name)
             {
                 writeln!(page, "| `{name}` | {} |", escape(meaning)).unwrap();
             }

@@ -65,6 +65,33 @@ pub const COMMON_SOURCE_OPTIONS: &[OptionDoc] = &[
         "5 min; no limit for a source that ends",
         "A row whose event time is further ahead of its arrival goes to <source>.quarantine.",
     ),
+    OptionDoc::optional(
+        "on_overload",
+        "block, spill, latest, sample or drop_oldest",
+        "spill",
+        "What becomes of the input of a live source that comes faster than it is worked on. spill: it is kept and waits in the \
+         journal. block: the source is not read. latest: of what waits only the newest row of each key is worked on. sample: one \
+         message in overload_sample is kept. drop_oldest: when more than overload_limit waits the oldest is given up. With \
+         --volatile there is no journal, and every source waits.",
+    ),
+    OptionDoc::optional(
+        "overload_key",
+        "columns",
+        "PER key of the watermark, or PRIMARY KEY",
+        "With on_overload = 'latest': the columns whose newest row counts.",
+    ),
+    OptionDoc::optional(
+        "overload_sample",
+        "number",
+        "10",
+        "With on_overload = 'sample': one message in so many is kept while the program is behind.",
+    ),
+    OptionDoc::optional(
+        "overload_limit",
+        "size",
+        "64 MiB",
+        "With on_overload = 'drop_oldest': raw input that may wait.",
+    ),
 ];
 
 /// Options of every sink.
@@ -198,7 +225,7 @@ impl<'a> OptionReader<'a> {
         let meant: Vec<&str> = misspelt.filter_map(|name| nearest(name, &known)).collect();
         errors.extend(missing(&what, options, docs, &meant));
         if role == "source" {
-            errors.extend(COMMON_SOURCE_OPTIONS.iter().filter_map(|doc| bad_duration(options, doc.name)));
+            errors.extend(COMMON_SOURCE_OPTIONS.iter().filter_map(|doc| bad_value(options, doc)));
         }
         Self { what, options, errors }
     }
@@ -277,9 +304,15 @@ fn missing(what: &str, options: &Options, docs: &[OptionDoc], meant: &[&str]) ->
         .collect()
 }
 
-fn bad_duration(options: &Options, name: &str) -> Option<OptionError> {
-    let text = options.get(name)?;
-    Duration::parse(text).is_none().then(|| wrong_value(name, text, Duration::EXPECTED))
+/// What is wrong with a duration or size.
+fn bad_value(options: &Options, doc: &OptionDoc) -> Option<OptionError> {
+    let text = options.get(doc.name)?;
+    let (is_wrong, expected) = match doc.kind {
+        "duration" => (Duration::parse(text).is_none(), Duration::EXPECTED),
+        "size" => (Size::parse(text).is_none(), Size::EXPECTED),
+        _ => return None,
+    };
+    is_wrong.then(|| wrong_value(doc.name, text, expected))
 }
 
 /// The one of `known` that `name` may be a misspelling of.

@@ -1,4 +1,4 @@
-//! Counts of what went where. For every source, received = processed + late + quarantined + deduplicated,
+//! Counts of what went where. For every source, received = processed + late + quarantined + deduplicated + shed,
 //! exactly.
 
 use std::sync::Arc;
@@ -15,6 +15,8 @@ pub struct Metrics {
     pub sinks: Vec<SinkMetrics>,
     /// Rows that an expression had no value for, in `lineshaft.failed`.
     pub failed: Arc<Counter>,
+    /// How far the workers are behind the input.
+    pub lag: Lag,
 }
 
 impl Metrics {
@@ -28,7 +30,39 @@ impl Metrics {
             sources: sources.into_iter().map(SourceMetrics::new).collect(),
             sinks: sinks.into_iter().map(SinkMetrics::new).collect(),
             failed,
+            lag: Lag::default(),
         })
+    }
+}
+
+/// How far the workers are behind the input. These figures rise and fall; all are 0 when nothing waits.
+#[derive(Debug, Default)]
+pub struct Lag {
+    /// Epochs that are kept and not complete.
+    pub epochs: AtomicU64,
+    /// Bytes of the journal that wait there until the workers have time.
+    pub journal_bytes: AtomicU64,
+    /// Bytes of raw input that the workers have and have not finished; `--memory` limits them.
+    pub open_bytes: AtomicU64,
+    /// When the oldest input came that is not worked on, microseconds since the Unix epoch; see `Lag::age`.
+    pub oldest: AtomicI64,
+}
+
+impl Lag {
+    /// `oldest` is the wall clock at which the first input came that is not worked on.
+    pub(crate) fn set(&self, epochs: u64, journal_bytes: u64, open_bytes: u64, oldest: Option<i64>) {
+        self.epochs.store(epochs, Ordering::Relaxed);
+        self.journal_bytes.store(journal_bytes, Ordering::Relaxed);
+        self.open_bytes.store(open_bytes, Ordering::Relaxed);
+        self.oldest.store(oldest.unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// Age of the oldest input that is not worked on, microseconds; 0 if there is none.
+    pub fn age(&self, now: i64) -> i64 {
+        match self.oldest.load(Ordering::Relaxed) {
+            0 | i64::MAX => 0,
+            oldest => now.saturating_sub(oldest).max(0),
+        }
     }
 }
 
@@ -63,6 +97,8 @@ pub struct SourceMetrics {
     pub quarantined: Counter,
     /// Rows that repeat one before, dropped by `DEDUPLICATE BY`, and messages that a broker sent again.
     pub deduplicated: Counter,
+    /// Records given up under overload: `on_overload` is `latest`, `sample` or `drop_oldest`.
+    pub shed: Counter,
     /// Times that a broker had forgotten us: what was published meanwhile is lost.
     pub gaps: Counter,
     /// Raw input read, bytes.
@@ -80,13 +116,14 @@ impl SourceMetrics {
     }
 
     /// The counts that a checkpoint keeps.
-    pub(crate) fn counters(&self) -> [(&'static str, &Counter); 7] {
+    pub(crate) fn counters(&self) -> [(&'static str, &Counter); 8] {
         [
             ("received", &self.received),
             ("processed", &self.processed),
             ("late", &self.late),
             ("quarantined", &self.quarantined),
             ("deduplicated", &self.deduplicated),
+            ("shed", &self.shed),
             ("gaps", &self.gaps),
             ("bytes", &self.bytes),
         ]

@@ -63,6 +63,47 @@ pub struct SourceNode {
     pub is_table: bool,
     /// Its rows have weights: a table that is read again takes back what is gone. It has no watermark.
     pub is_changelog: bool,
+    /// What happens when it comes faster than it is worked on.
+    pub overload: Overload,
+}
+
+/// What becomes of the input of a live source that comes faster than it is worked on: the option `on_overload`. Without a
+/// journal a source waits, whatever it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Overload {
+    /// The source waits: it is not read.
+    Block,
+    /// It is read on, and what comes waits in the journal.
+    #[default]
+    Spill,
+    /// Of what waits only the newest row of each key is worked on.
+    Latest {
+        /// Columns of the rows.
+        keys: Vec<usize>,
+    },
+    /// One message in so many is kept, the others are given up.
+    Sample {
+        /// At least one.
+        one_in: u64,
+    },
+    /// When more than this waits the oldest is given up.
+    DropOldest {
+        /// Bytes of raw input.
+        limit: u64,
+    },
+}
+
+impl Overload {
+    /// The text of the option.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Spill => "spill",
+            Self::Latest { .. } => "latest",
+            Self::Sample { .. } => "sample",
+            Self::DropOldest { .. } => "drop_oldest",
+        }
+    }
 }
 
 /// `WATERMARK FOR column AS column - disorder [PER keys]`.

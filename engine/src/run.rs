@@ -1,6 +1,5 @@
 //! Starts a plan with its connectors, and the handle to a program that runs.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -17,8 +16,8 @@ use crate::control::Control;
 use crate::dataflow::{Program, build};
 use crate::deduplicate::Deduplicator;
 use crate::error::{Error, Result};
-use crate::intake::{Feed, Input, Intake, Line, Packets, set_totals};
-use crate::journal;
+use crate::intake::{Feed, Input, Intake, Line, Packets, Shedding, set_totals};
+use crate::journal::{self, Journal};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, SourceNode};
 use crate::sink::SinkFactory;
@@ -45,6 +44,8 @@ pub struct Settings {
     /// Where what comes in is kept until the next checkpoint, for a program with sources that do not give it again; needs
     /// checkpoints.
     pub journal: Option<journal::Settings>,
+    /// Bytes of raw input that the workers may have at a time, about: a chunk is given to them while they have less.
+    pub input_bytes: u64,
 }
 
 /// A program that runs. Dropping it stops the program without waiting for it.
@@ -70,27 +71,39 @@ pub fn start(
     if sources.len() != plan.sources.len() || sinks.len() != plan.sinks.len() {
         return Err(Error::Plan("every source and sink of a plan needs its connector".into()));
     }
-    let Kept { checkpoints, input, mut positions } = Kept::open(&mut settings)?;
+    let Kept { checkpoints, input } = Kept::open(&mut settings)?;
     let restored = checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
     let control = Arc::new(Control::default());
     let names = plan.sources.iter().map(|source| source.name.clone());
     let sink_names = plan.sinks.iter().map(|sink| sink.name.clone());
     let metrics = Metrics::new(names, sink_names, Arc::clone(&plan.failed));
     let mut lines = Vec::with_capacity(sources.len());
+    let mut senders = Vec::with_capacity(sources.len());
+    for (metrics, (source, node)) in metrics.sources.iter().zip(sources.iter().zip(&plan.sources)) {
+        set_totals(metrics, source.total_rows(), source.total_bytes());
+        let (mut line, chunks) = line(source.as_ref(), node, &settings)?;
+        if let Some(restored) = &restored {
+            line.restore(&restored.source(&node.name), metrics)?;
+        }
+        lines.push(line);
+        senders.push(chunks);
+    }
+    if let Some(input) = &input {
+        let known = restored
+            .as_ref()
+            .map(|restored| Ok::<_, Error>((restored.next_epoch()?, restored.kept_below()?)));
+        input.review(known.transpose()?.unwrap_or_default(), &mut lines, &metrics)?;
+    }
     let mut connectors = Vec::with_capacity(sources.len());
     // A program that ends by itself reads its other files to the end when one cannot be read.
     let stops = sources.iter().any(|source| !source.is_bounded());
-    for (index, (mut source, node)) in sources.into_iter().zip(&plan.sources).enumerate() {
-        set_totals(&metrics.sources[index], source.total_rows(), source.total_bytes());
-        let (mut line, chunks) = line(source.as_ref(), node, &settings)?;
-        if let Some(restored) = &restored {
-            line.restore(&restored.source(&node.name), &metrics.sources[index])?;
-        }
-        if let Some(position) = positions.remove(&node.name) {
-            source.go_on(&position)?;
+    for (((mut source, node), line), chunks) in
+        sources.into_iter().zip(&plan.sources).zip(&lines).zip(senders)
+    {
+        if let Some(position) = &line.position {
+            source.go_on(position)?;
         }
         connectors.push(connect(node.name.clone(), source, chunks, &settings, &control, stops)?);
-        lines.push(line);
     }
     let feeds: Vec<_> = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
     Feed::introduce(&feeds, &plan);
@@ -106,10 +119,9 @@ pub fn start(
     };
     let intake = Intake::new(
         lines,
-        settings.clock,
         Arc::clone(&control),
         Arc::clone(&metrics),
-        settings.workers,
+        &settings,
         checkpoints.clone(),
         input,
     )?;
@@ -145,29 +157,21 @@ pub fn start(
 struct Kept {
     checkpoints: Option<Arc<Checkpoints>>,
     input: Option<Input>,
-    /// Where connectors stand.
-    positions: HashMap<String, Vec<u8>>,
 }
 
 impl Kept {
     fn open(settings: &mut Settings) -> Result<Self> {
         let Some(wanted) = settings.checkpoints.take() else {
-            return Ok(Self { checkpoints: None, input: None, positions: HashMap::new() });
+            return Ok(Self { checkpoints: None, input: None });
         };
         // The journal first: its lock keeps other engines away.
         let identity = wanted.identity.clone();
         let journal = settings.journal.clone();
-        let input = journal.map(|journal| Input::open(journal, &identity)).transpose()?;
+        let locked = journal.map(Journal::lock).transpose()?;
         let checkpoints = Checkpoints::open(wanted, &mut settings.workers)?;
-        let (mut positions, mut from) = (HashMap::new(), 0);
-        if let Some(restored) = &checkpoints.restored {
-            from = restored.next_epoch()?;
-            positions = restored.positions()?;
-        }
-        if let Some(input) = &input {
-            positions.extend(input.positions(from)?);
-        }
-        Ok(Self { checkpoints: Some(checkpoints), input, positions })
+        let known = checkpoints.restored.as_ref().map_or(Ok(0), |restored| restored.kept_below())?;
+        let input = locked.map(|locked| Input::open(locked, known, &identity)).transpose()?;
+        Ok(Self { checkpoints: Some(checkpoints), input })
     }
 }
 
@@ -261,6 +265,11 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(
         repeats: source.repeats(),
         position: None,
         packets: Packets::default(),
+        columns: node.schema.fields().len(),
+        overload: node.overload.clone(),
+        shedding: Shedding::default(),
+        waiting_chunks: 0,
+        waiting_bytes: 0,
     };
     Ok((line, sender))
 }
@@ -421,6 +430,7 @@ mod tests {
                 deduplicate: None,
                 is_table: false,
                 is_changelog: false,
+                overload: crate::plan::Overload::default(),
             }],
             nodes: vec![Node {
                 name: "node".into(),
@@ -447,6 +457,7 @@ mod tests {
             runtime: runtime.handle().clone(),
             checkpoints: None,
             journal: None,
+            input_bytes: u64::MAX,
         };
         let sink: Arc<dyn SinkFactory> = Arc::new(collected.clone());
         let running = start(plan, vec![Rows::new(readings())], vec![sink], settings).unwrap();

@@ -175,6 +175,14 @@ impl Payload {
         }
     }
 
+    /// Bytes that it takes while it is worked on, about: of a part of a file those of its rows, 8 for each of the `columns`.
+    pub fn estimated_bytes(&self, columns: usize) -> u64 {
+        match self {
+            Self::Part { rows, .. } => rows.saturating_mul(8 * columns as u64),
+            other => other.bytes() as u64,
+        }
+    }
+
     /// Records in the payload, as far as that is known before decoding.
     pub fn records(&self) -> usize {
         match self {

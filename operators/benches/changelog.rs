@@ -16,7 +16,7 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::clock::Clock;
-use lineshaft_engine::plan::{Input, Node, Origin, Plan, Route, SinkNode, SourceNode, Work};
+use lineshaft_engine::plan::{Input, Node, Origin, Overload, Plan, Route, SinkNode, SourceNode, Work};
 use lineshaft_engine::run::{self, Settings};
 use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Payload, Source};
@@ -117,6 +117,7 @@ fn plan() -> Plan {
         deduplicate: None,
         is_table: false,
         is_changelog: false,
+        overload: Overload::default(),
     };
     let node = |name: &str, inputs: Vec<Input>, schema: &SchemaRef, work: Work| Node {
         name: name.into(),
@@ -173,6 +174,7 @@ fn run(workers: usize) {
         runtime: runtime.handle().clone(),
         checkpoints: None,
         journal: None,
+        input_bytes: u64::MAX,
     };
     let start = Instant::now();
     let running = run::start(

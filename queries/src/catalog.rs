@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration, SourceDeclaration, TableDeclaration};
+use lineshaft_engine::plan::Overload;
 
 use crate::error::{NameKind, QueryError};
+use crate::overload;
 use crate::statement::{CreateSource, Deduplicate};
 
 /// What the planner asks of the connectors; the catalog is handed in, so that this crate knows none of them.
@@ -45,6 +47,8 @@ pub struct SourceEntry {
     pub max_future: Option<i64>,
     /// `allowed_lateness`, microseconds; 0 without one.
     pub allowed_lateness: i64,
+    /// `on_overload`; columns are those of the statement.
+    pub overload: Overload,
 }
 
 /// A row whose event time is further ahead of its arrival than this is kept aside, unless `max_future` says otherwise:
@@ -114,6 +118,7 @@ impl SourceEntry {
             idle_after,
             max_future,
             allowed_lateness,
+            overload: overload::read(statement, is_bounded, errors),
         }
     }
 

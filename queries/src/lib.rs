@@ -28,6 +28,7 @@ pub mod explain;
 pub mod expression;
 pub mod functions;
 mod optimize;
+mod overload;
 pub mod parse;
 mod partitions;
 pub mod plan;

@@ -4,6 +4,7 @@
 //! still in the cache. A worker whose turn has not come decodes ahead, up to a limit.
 
 use std::collections::VecDeque;
+use std::iter::once;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -94,11 +95,13 @@ struct Reader {
     claimed: VecDeque<Claimed>,
 }
 
+type Batches = Box<dyn Iterator<Item = Result<Decoded>>>;
+
 /// A chunk in work.
 struct Claimed {
     ticket: Ticket,
     /// `None` once everything is decoded.
-    batches: Option<Box<dyn Iterator<Item = Result<Decoded>>>>,
+    batches: Option<Batches>,
     ready: VecDeque<Decoded>,
     /// It has no rows and still has an epoch.
     only_moves_time: bool,
@@ -145,7 +148,11 @@ impl Reader {
         }
         if let Some((ticket, chunk)) = self.feed.claim() {
             let only_moves_time = matches!(chunk.payload, Payload::Empty);
-            let batches = if only_moves_time { None } else { Some(self.feed.decoder.decode(chunk)?) };
+            let batches: Option<Batches> = match chunk.payload {
+                Payload::Empty => None,
+                Payload::Decoded(decoded) if ticket.is_decoded => Some(Box::new(once(Ok(decoded)))),
+                _ => Some(self.feed.decoder.decode(chunk)?),
+            };
             self.claimed.push_back(Claimed { ticket, batches, ready: VecDeque::new(), only_moves_time });
         }
         Ok(())

@@ -31,6 +31,12 @@ pub trait Disk: Debug + Send + Sync {
     /// If it is not there.
     fn read(&self, path: &Path) -> io::Result<Box<dyn Read>>;
 
+    /// The bytes of a file from `offset` on: `length` of them, or fewer if it ends before.
+    ///
+    /// # Errors
+    /// If it is not there.
+    fn read_part(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+
     /// Gives a file or folder another name, and replaces the file that had it.
     ///
     /// # Errors

@@ -358,6 +358,13 @@ impl Disk for SimulatedDisk {
         Ok(Box::new(Cursor::new(self.state().files[file].seen.clone())))
     }
 
+    fn read_part(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let file = self.file_at(path)?;
+        let bytes = &self.state().files[file].seen;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(bytes[start..bytes.len().min(start.saturating_add(length))].to_vec())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.node(from)?;
         self.change(Change::Rename(from.to_owned(), to.to_owned()))

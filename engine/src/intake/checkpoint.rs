@@ -1,6 +1,5 @@
 //! The part of the intake in a checkpoint: it waits until nothing is on its way, and knows where each source stands.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -19,6 +18,8 @@ const INTAKE: &str = "intake";
 /// What the owner of what is known of a source begins with.
 const SOURCE: &str = "source ";
 
+/// See [`Restored::kept_below`]; not in checkpoints of earlier versions.
+const KEPT_BELOW: &str = "kept_below";
 /// The table of the place where a connector stands.
 const STANDS: &str = "stands";
 
@@ -29,30 +30,33 @@ fn stands(snapshot: &mut Snapshot) -> Result<Option<Vec<u8>>> {
 }
 
 impl Restored {
-    /// Where the connectors stood that say so, by the name of their source.
-    pub(crate) fn positions(&self) -> Result<HashMap<String, Vec<u8>>> {
-        let mut positions = HashMap::new();
-        for (owner, snapshot) in &self.program {
-            if let (Some(source), Some(stands)) = (owner.strip_prefix(SOURCE), stands(&mut snapshot.clone())?)
-            {
-                positions.insert(source.to_owned(), stands);
-            }
-        }
-        Ok(positions)
-    }
-
     /// The snapshot of a source.
     pub(crate) fn source(&self, name: &str) -> Snapshot {
         self.program.get(&owner(name)).cloned().unwrap_or_default()
     }
 
-    /// The first epoch after the checkpoint.
+    /// The first epoch that is not in the state.
     pub(crate) fn next_epoch(&self) -> Result<Epoch> {
         Ok(number(&self.progress()?, "next_epoch")?.cast_unsigned())
     }
 
+    /// The first epoch of which the sources know nothing: those between the two waited in the journal.
+    pub(crate) fn kept_below(&self) -> Result<Epoch> {
+        let progress = self.progress()?;
+        let name = if progress.column_by_name(KEPT_BELOW).is_some() { KEPT_BELOW } else { "next_epoch" };
+        Ok(number(&progress, name)?.cast_unsigned())
+    }
+
     fn progress(&self) -> Result<RecordBatch> {
         self.program.get(INTAKE).cloned().and_then(|mut own| own.take("progress")).ok_or_else(damaged)
+    }
+}
+
+/// A number that earlier versions did not keep; then 0.
+fn optional(table: &RecordBatch, name: &str) -> Result<u64> {
+    match table.column_by_name(name) {
+        Some(_) => Ok(number(table, name)?.cast_unsigned()),
+        None => Ok(0),
     }
 }
 
@@ -81,9 +85,14 @@ impl Line {
     fn snapshot(&self, metrics: &SourceMetrics) -> Result<Snapshot> {
         let mut snapshot = self.feed.snapshot()?;
         self.packets.snapshot(&mut snapshot)?;
-        let given = ("given", vec![self.given.cast_signed()]);
+        let own = [
+            ("given", self.given),
+            ("waiting_chunks", self.waiting_chunks),
+            ("waiting_bytes", self.waiting_bytes),
+        ];
+        let own = own.map(|(name, number)| (name, vec![number.cast_signed()]));
         let counts = metrics.counters().map(|(name, count)| (name, vec![count.get().cast_signed()]));
-        snapshot.put("position", numbers([given].into_iter().chain(counts))?);
+        snapshot.put("position", numbers(own.into_iter().chain(counts))?);
         if let Some(stands) = &self.position {
             let stands: ArrayRef = Arc::new(BinaryArray::from_iter_values([stands]));
             snapshot.put(STANDS, RecordBatch::try_from_iter([(STANDS, stands)])?);
@@ -97,7 +106,11 @@ impl Line {
         let position = snapshot.take("position").ok_or_else(damaged)?;
         self.given = number(&position, "given")?.cast_unsigned();
         self.skip = if self.repeats { self.given } else { 0 };
-        for (name, count) in metrics.counters() {
+        // Earlier versions did not have all of them.
+        let is_there = |name: &str| position.column_by_name(name).is_some();
+        self.waiting_chunks = optional(&position, "waiting_chunks")?;
+        self.waiting_bytes = optional(&position, "waiting_bytes")?;
+        for (name, count) in metrics.counters().into_iter().filter(|(name, _)| is_there(name)) {
             count.add(usize::try_from(number(&position, name)?).map_err(|_| damaged())?);
         }
         self.position = self.position.take().or(stands(&mut snapshot)?);
@@ -109,7 +122,8 @@ impl Line {
 impl Intake {
     pub(super) fn restore(&mut self, restored: &Restored) -> Result<()> {
         let own = restored.progress()?;
-        self.next_epoch = restored.next_epoch()?;
+        self.next_epoch = restored.kept_below()?;
+        self.given_epoch = restored.next_epoch()?;
         self.wall_clock.go_on(number(&own, "wall_clock")?);
         // A program that is killed again and again must come to the next one, too.
         self.checkpoint_at = self.wall_clock.at();
@@ -119,14 +133,20 @@ impl Intake {
         }
         self.metrics.failed.add(usize::try_from(number(&own, "failed")?).map_err(|_| damaged())?);
         for line in &self.lines {
-            line.feed.advance(self.next_epoch);
+            line.feed.advance(self.given_epoch);
         }
         Ok(())
     }
 
-    /// Takes a checkpoint if it is time for the next one.
+    /// Takes a checkpoint if it is time for the next one. Where there is a journal, input goes on to be kept there until the
+    /// workers have finished what they have.
     pub(super) async fn checkpoint_if_due(&mut self) {
-        if self.is_checkpoint_due() {
+        // Between the chunks that are given up there is no state to go on from.
+        if !self.is_checkpoint_due() || self.lines.iter().any(Line::is_shedding) {
+            return;
+        }
+        self.holds = self.input.is_some() && !self.credit.is_unused();
+        if !self.holds {
             self.checkpoint().await;
         }
     }
@@ -156,7 +176,7 @@ impl Intake {
     }
 
     async fn take_checkpoint(&mut self, checkpoints: &Checkpoints) -> Result<()> {
-        let end = self.next_epoch;
+        let end = self.given_epoch;
         self.wait_until(|intake| intake.control.completed() >= end).await;
         if self.control.has_failed() {
             return Ok(());
@@ -194,7 +214,8 @@ impl Intake {
         let rows = sinks.iter().map(String::as_str).zip(&self.metrics.sinks);
         let rows = rows.map(|(name, sink)| (name, vec![sink.rows.get().cast_signed()]));
         let own = [
-            ("next_epoch", vec![self.next_epoch.cast_signed()]),
+            ("next_epoch", vec![self.given_epoch.cast_signed()]),
+            (KEPT_BELOW, vec![self.next_epoch.cast_signed()]),
             ("wall_clock", vec![self.wall_clock.at()]),
             ("failed", vec![self.metrics.failed.get().cast_signed()]),
         ];

@@ -29,6 +29,8 @@ pub(crate) struct Work {
     pub(crate) wall_clock: i64,
     /// The source has no more rows after it.
     pub(crate) ends_source: bool,
+    /// The intake has decoded it.
+    pub(crate) is_decoded: bool,
 }
 
 impl Work {
@@ -72,6 +74,8 @@ pub(crate) struct Ticket {
     /// The last one of its partition.
     pub(crate) ends_partition: bool,
     pub(crate) ends_source: bool,
+    /// It need not be decoded.
+    pub(crate) is_decoded: bool,
     /// See [`Chunk::rest`].
     rest: Option<EventTime>,
     /// Its first epoch, if it is only there to let time pass.
@@ -195,6 +199,7 @@ impl Feed {
             wall_clock: work.wall_clock,
             ends_partition: work.chunk.last,
             ends_source: work.ends_source,
+            is_decoded: work.is_decoded,
             rest: work.chunk.rest,
             tick: is_tick.then_some(work.epoch),
         };

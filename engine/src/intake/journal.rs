@@ -1,13 +1,22 @@
 //! The part of the intake in the journal: what the connectors give is durable before it is worked on or acknowledged,
 //! and after a restart it is worked on again.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
 use super::record::{self, Kept};
+use super::shed;
+use super::waiting::Waiting;
 use super::{Intake, Line, Work};
 use crate::error::{Error, Result};
-use crate::journal::{Data, DataPayload, Epochs, Gap, Journal, JournalError, Record, Recovered, Settings};
+use crate::journal::{
+    Committed, Control, Data, DataChunk, DataPayload, Epochs, Gap, Journal, JournalError, Locked, Reader,
+    Record, Recovered, Spare,
+};
+use crate::metrics::Metrics;
 use crate::source::{Chunk, Payload};
 use crate::time::Epoch;
 
@@ -16,110 +25,178 @@ const FULL_FOR: Duration = Duration::from_millis(500);
 
 /// The journal of a program, and what it had at the start.
 pub(crate) struct Input {
-    /// `None` while it is written on another thread.
+    /// `None` while it is used on another thread.
     journal: Option<Journal>,
-    /// What is worked on again, until that is done.
-    recovered: Option<Recovered>,
+    /// What it had at the start is below it.
+    replayed_below: Epoch,
+    /// The wall clock of the last of it.
+    last_wall_clock: Option<i64>,
     /// A hash of the program.
     queries: u128,
     /// It has been told that there is no room.
     is_full: bool,
+    /// The next segment, while it is made.
+    ahead: Option<JoinHandle<Option<Spare>>>,
 }
 
 impl Input {
-    /// Opens the journal of the program that `identity` names.
+    /// Opens the journal of the program that `identity` names; what is before the epoch `needed` is read when it is worked on.
     ///
     /// # Errors
-    /// If another engine writes it, or it is damaged.
-    pub(crate) fn open(settings: Settings, identity: &str) -> Result<Self> {
-        let (journal, recovered) = Journal::open(settings)?;
+    /// If it is damaged.
+    pub(crate) fn open(locked: Locked, needed: Epoch, identity: &str) -> Result<Self> {
+        let (journal, recovered) = locked.open(needed)?;
         let queries = xxhash_rust::xxh3::xxh3_128(identity.as_bytes());
-        Ok(Self { journal: Some(journal), recovered: Some(recovered), queries, is_full: false })
+        let Recovered { next_epoch: replayed_below, wall_clock: last_wall_clock, .. } = recovered;
+        Ok(Self {
+            journal: Some(journal),
+            replayed_below,
+            last_wall_clock,
+            queries,
+            is_full: false,
+            ahead: None,
+        })
     }
 
-    /// The epoch after the last one that was kept.
+    /// The epoch after the last one that was kept before the start.
     pub(crate) fn replayed_below(&self) -> Epoch {
-        self.recovered.as_ref().map_or(0, |recovered| recovered.next_epoch)
+        self.replayed_below
     }
 
-    /// Where each source stands that has said so since the epoch `from`.
-    pub(crate) fn positions(&self, from: Epoch) -> Result<HashMap<String, Vec<u8>>> {
-        let mut positions = HashMap::new();
-        for record in self.replay(from)? {
-            if let Record::Data(Data { source, chunk, .. }) = record?
-                && let Some(position) = chunk.position
-            {
-                positions.insert(source, position);
+    /// Brings the lines to where they were when the program ended: what was kept since the epoch `from` is known to them, and
+    /// what is given up since the epoch `given`.
+    ///
+    /// # Errors
+    /// If the journal is damaged, or of other sources.
+    pub(crate) fn review(
+        &self,
+        (given, from): (Epoch, Epoch),
+        lines: &mut [Line],
+        metrics: &Metrics,
+    ) -> Result<()> {
+        let Some(journal) = self.journal.as_ref().filter(|journal| journal.next_epoch() > from) else {
+            return Ok(());
+        };
+        let mut reader = journal.reader(from)?;
+        loop {
+            let groups = journal.read(&mut reader)?;
+            if groups.is_empty() {
+                return Ok(());
+            }
+            for record in groups.into_iter().flat_map(|group| group.records) {
+                match record {
+                    Record::Data(data) if !data.epochs.are_before(from) => {
+                        lines[line_of(metrics, &data.source)?].review(data.chunk)?;
+                    }
+                    Record::Gap(Gap { source, .. }) => {
+                        if let Ok(line) = line_of(metrics, &source) {
+                            lines[line].packets.forget();
+                            metrics.sources[line].gaps.add(1);
+                        }
+                    }
+                    Record::Control(Control { kind: shed::SHED, body }) => {
+                        if let Some((source, span)) =
+                            shed::Span::read(&body).filter(|(_, it)| it.from >= given)
+                        {
+                            lines[line_of(metrics, source)?].shedding.add(span);
+                        }
+                    }
+                    Record::Data(_) | Record::Control(_) | Record::Commit(_) => {}
+                }
             }
         }
-        Ok(positions)
     }
 
-    fn replay(&self, from: Epoch) -> Result<impl Iterator<Item = Result<Record, JournalError>> + use<>> {
-        let recovered = self.recovered.as_ref().filter(|recovered| recovered.next_epoch > from);
-        Ok(recovered.map(|recovered| recovered.replay_from(from)).transpose()?.into_iter().flatten())
+    /// The place of what was kept last.
+    pub(super) fn last_group(&self) -> Option<Reader> {
+        self.journal.as_ref().map(Journal::last_group)
+    }
+
+    /// Reads on, on a thread that may block.
+    pub(super) async fn read(&mut self, mut reader: Reader) -> Result<(Reader, Vec<Committed>)> {
+        let Some(journal) = self.journal.take() else { return Err(gone()) };
+        let read = tokio::task::spawn_blocking(move || {
+            let found = journal.read(&mut reader);
+            (journal, reader, found)
+        });
+        let (journal, reader, found) = read.await.map_err(failed)?;
+        self.journal = Some(journal);
+        Ok((reader, found?))
+    }
+
+    /// Commits one record on a thread that may block, and gives it back. Without room nothing is left of it.
+    async fn write(&mut self, record: Record, epochs: Epochs) -> Result<(Record, Result<(), JournalError>)> {
+        let (Some(mut journal), queries) = (self.journal.take(), self.queries) else { return Err(gone()) };
+        let written = tokio::task::spawn_blocking(move || {
+            let done = journal.append(&record).and_then(|()| journal.commit(epochs, queries));
+            if done.is_err() {
+                journal.abandon();
+            }
+            (journal, record, done)
+        });
+        let (journal, record, done) = written.await.map_err(failed)?;
+        self.journal = Some(journal);
+        self.make_ahead().await;
+        Ok((record, done))
+    }
+
+    /// Has the next segment made before it is needed.
+    async fn make_ahead(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Some(made) = self.ahead.take_if(|made| made.is_finished()) {
+            journal.keep_spare(made.await.ok().flatten());
+        }
+        if let Some(maker) = journal.wants_spare() {
+            self.ahead = Some(tokio::task::spawn_blocking(move || maker.make()));
+        }
+    }
+
+    /// Waits until nobody writes in the folder any more.
+    pub(super) async fn settle(&mut self) {
+        if let Some(made) = self.ahead.take() {
+            made.await.ok();
+        }
+    }
+
+    pub(super) fn bytes_left(&self, reader: &Reader) -> u64 {
+        self.journal.as_ref().map_or(0, |journal| journal.bytes_left(reader))
     }
 }
 
+fn gone() -> Error {
+    Error::Plan("the journal is gone".into())
+}
+
+fn failed(error: tokio::task::JoinError) -> Error {
+    Error::Plan(format!("the journal failed: {error}"))
+}
+
+fn line_of(metrics: &Metrics, source: &str) -> Result<usize> {
+    let line = metrics.sources.iter().position(|metrics| metrics.name == source);
+    line.ok_or_else(|| Error::Plan(format!("the journal has rows of source {source:?}, which is not here")))
+}
+
 impl Intake {
-    /// Works again on what came after the checkpoint.
-    pub(super) async fn replay(&mut self) -> Result<()> {
-        let Some(input) = &self.input else { return Ok(()) };
-        let (from, to) = (self.next_epoch, input.replayed_below());
+    /// Goes on after what the journal had at the start. What came after the checkpoint waits to be worked on again.
+    pub(super) fn go_on(&mut self) -> Result<()> {
+        let Some(journal) = self.input.as_ref().and_then(|input| input.journal.as_ref()) else {
+            return Ok(());
+        };
+        let (from, to) = (self.given_epoch, journal.next_epoch());
+        if let Some(last) = self.input.as_ref().and_then(|input| input.last_wall_clock) {
+            self.wall_clock.go_on(last);
+        }
+        self.wall_clock.compare();
         if to > from {
             tracing::info!("works again on what was kept since the last checkpoint: epochs {from} to {to}");
-        }
-        for record in input.replay(from)? {
-            match record? {
-                Record::Data(data) => self.give_again(data).await?,
-                Record::Gap(Gap { source, .. }) => {
-                    if let Some(line) = self.line(&source) {
-                        self.lines[line].packets.forget();
-                        self.metrics.sources[line].gaps.add(1);
-                    }
-                }
-                Record::Control(_) | Record::Commit(_) => {}
-            }
-            if self.control.has_failed() {
-                break;
-            }
-        }
-        if let Some(input) = &mut self.input {
-            input.recovered = None;
+            self.waiting = Some(Waiting::new(journal.reader(from)?, self.wall_clock.at()));
+            self.next_epoch = to;
         }
         Ok(())
     }
 
-    fn line(&self, source: &str) -> Option<usize> {
-        self.metrics.sources.iter().position(|metrics| metrics.name == source)
-    }
-
-    async fn give_again(&mut self, data: Data) -> Result<()> {
-        let Data { source, epochs, chunk } = data;
-        let no_source =
-            || Error::Plan(format!("the journal has rows of source {source:?}, which is not here"));
-        let line = self.line(&source).ok_or_else(no_source)?;
-        let ends_source = chunk.ends_source;
-        let again = match chunk.payload {
-            DataPayload::Chunk(number) => Some(self.lines[line].again(number, &source).await?),
-            _ => None,
-        };
-        let state = &mut self.lines[line];
-        state.position = chunk.position.clone().or(state.position.take());
-        state.has_ended |= ends_source;
-        state.is_loaded |= chunk.is_loaded && again.is_some();
-        state.given += u64::from(again.is_some());
-        let chunk = record::chunk(chunk, again)?;
-        if let Payload::Messages(messages) = &chunk.payload {
-            for message in messages {
-                state.packets.admit(message);
-            }
-        }
-        self.wait_for_room().await;
-        self.wall_clock.go_on(epochs.wall_clock);
-        let (epoch, wall_clock) = (epochs.first, epochs.wall_clock);
-        self.push(line, Work { epoch, epochs: epochs.count.into(), chunk, wall_clock, ends_source });
-        Ok(())
+    pub(super) fn line(&self, source: &str) -> Result<usize> {
+        line_of(&self.metrics, source)
     }
 
     /// Makes a chunk durable, or only its `number` if the connector gives it again; gives it back once it is. `None` if the program stops or fails before.
@@ -137,7 +214,7 @@ impl Intake {
     }
 
     async fn try_keep(&mut self, line: usize, work: Work, number: Option<u64>) -> Result<Option<Work>> {
-        let Work { epoch, epochs, chunk, wall_clock, ends_source } = work;
+        let Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded } = work;
         let Kept { data: chunk, aside } = Kept::new(chunk, number, ends_source)?;
         let count = u32::try_from(epochs).unwrap_or(u32::MAX);
         let span = Epochs { first: epoch, count, wall_clock };
@@ -148,7 +225,7 @@ impl Intake {
         };
         self.lines[line].position = chunk.position.clone().or(self.lines[line].position.take());
         let chunk = Kept { data: chunk, aside }.into_chunk()?;
-        Ok(Some(Work { epoch, epochs, chunk, wall_clock, ends_source }))
+        Ok(Some(Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded }))
     }
 
     /// Notes in the journal that input is lost.
@@ -167,24 +244,11 @@ impl Intake {
 
     /// Commits one record. Waits as long as there is no room: meanwhile nothing is acknowledged.
     async fn commit(&mut self, record: Record, epochs: Epochs) -> Result<Option<Record>> {
-        let (mut record, mut is_appended) = (record, false);
+        let mut record = record;
         loop {
             let Some(input) = &mut self.input else { return Ok(Some(record)) };
-            let (Some(mut journal), queries) = (input.journal.take(), input.queries) else {
-                return Err(Error::Plan("the journal is gone".into()));
-            };
-            let written = tokio::task::spawn_blocking(move || {
-                let append = if is_appended { Ok(()) } else { journal.append(&record) };
-                let is_appended = append.is_ok();
-                let done = append.and_then(|()| journal.commit(epochs, queries));
-                (journal, record, is_appended, done)
-            });
-            let written =
-                written.await.map_err(|error| Error::Plan(format!("the journal failed: {error}")))?;
-            let (journal, back, appended, done) = written;
-            (record, is_appended) = (back, appended);
-            let input = self.input.as_mut().expect("it was there");
-            input.journal = Some(journal);
+            let (back, done) = input.write(record, epochs).await?;
+            record = back;
             match done {
                 Ok(()) => {
                     if std::mem::take(&mut input.is_full) {
@@ -202,14 +266,36 @@ impl Intake {
                     if self.control.is_stopping() {
                         return Ok(None);
                     }
-                    // What came before a new checkpoint need not be kept any more.
-                    if is_news || self.is_checkpoint_due() {
-                        self.checkpoint().await;
-                    }
-                    tokio::time::sleep(FULL_FOR).await;
+                    self.make_room(is_news).await;
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Commits a record of no epochs, if there is room.
+    pub(super) async fn note(&mut self, record: Record) -> Result<bool> {
+        let epochs = Epochs { first: self.next_epoch, count: 0, wall_clock: self.wall_clock.at() };
+        let Some(input) = &mut self.input else { return Ok(false) };
+        match input.write(record, epochs).await?.1 {
+            Ok(()) => Ok(true),
+            Err(JournalError::Full { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Works on while nothing can be kept: what came before a new checkpoint need not be kept any more.
+    async fn make_room(&mut self, is_news: bool) {
+        let is_shedding = self.lines.iter().any(Line::is_shedding);
+        if (is_news || self.is_checkpoint_due()) && !is_shedding {
+            self.checkpoint().await;
+        }
+        let until = Instant::now() + FULL_FOR;
+        while Instant::now() < until {
+            self.give_waiting().await;
+            let control = Arc::clone(&self.control);
+            // Whoever waits next looks for himself whether something has changed.
+            tokio::time::timeout_at(until, control.changed.notified()).await.ok();
         }
     }
 
@@ -223,8 +309,26 @@ impl Intake {
 }
 
 impl Line {
+    /// Takes note of a chunk that was kept before the start.
+    fn review(&mut self, chunk: DataChunk) -> Result<()> {
+        self.position = chunk.position.clone().or(self.position.take());
+        self.has_ended |= chunk.ends_source;
+        if let DataPayload::Chunk(_) = chunk.payload {
+            self.waiting_chunks += 1;
+            return Ok(());
+        }
+        let chunk = record::chunk(chunk, None)?;
+        self.wait(&chunk);
+        if let Payload::Messages(messages) = &chunk.payload {
+            for message in messages {
+                self.packets.admit(message);
+            }
+        }
+        Ok(())
+    }
+
     /// The payload of a chunk that the connector gives again.
-    async fn again(&mut self, number: u64, source: &str) -> Result<Payload> {
+    pub(super) async fn again(&mut self, number: u64, source: &str) -> Result<Payload> {
         while self.skip > 0 && self.chunks.recv().await.is_some() {
             self.skip -= 1;
         }

@@ -3,33 +3,51 @@
 //! Tables are loaded before anything else. Bounded sources are read in step, always the one whose event time is
 //! behind, so the order is the same at every run. Live sources are read as they come: while the workers are busy,
 //! messages gather to larger chunks, so a burst costs few epochs and a quiet line waits for nothing.
+//!
+//! ```text
+//! connectors --chunk--> epoch, journal -----------------------> workers    there is credit
+//!                                     `--> waits in the journal --^        as soon as there is
+//! ```
+//!
+//! Where there is a journal it is the buffer, too: while the workers are behind, live sources are still read, kept and
+//! acknowledged; what waits is read again from the journal, in order. Otherwise sources wait.
 
 mod checkpoint;
+mod credit;
 mod feed;
 mod journal;
 mod packets;
 mod record;
+mod shed;
+#[cfg(test)]
+mod tests;
+mod waiting;
 mod wall_clock;
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) use feed::{Feed, Ticket, Turn, Work};
 pub(crate) use journal::Input;
 pub(crate) use packets::Packets;
+pub(crate) use shed::Shedding;
+
+use credit::Credit;
+use waiting::Waiting;
 use wall_clock::WallClock;
 
 use crate::checkpoint::Checkpoints;
-use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::plan::Overload;
+use crate::run::Settings;
 use crate::source::{Chunk, Message, Payload, Receipt};
 use crate::time::Epoch;
 
@@ -67,6 +85,13 @@ pub(crate) struct Line {
     pub(crate) position: Option<Vec<u8>>,
     /// What a broker may send again.
     pub(crate) packets: Packets,
+    /// Columns of its rows.
+    pub(crate) columns: usize,
+    pub(crate) overload: Overload,
+    pub(crate) shedding: Shedding,
+    /// Its input that waits in the journal.
+    pub(crate) waiting_chunks: u64,
+    pub(crate) waiting_bytes: u64,
 }
 
 /// The task that forms epochs.
@@ -75,12 +100,18 @@ pub(crate) struct Intake {
     wall_clock: WallClock,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
-    /// Chunks that may be open (given to the workers and not complete) at a time: the only back-pressure.
-    max_open: usize,
+    /// What may be on its way through the workers.
+    credit: Credit,
+    /// The epoch of the next chunk that comes.
     next_epoch: Epoch,
+    /// All before it has been given to the workers; what is between the two waits in the journal.
+    given_epoch: Epoch,
+    waiting: Option<Waiting>,
     ticked_at: i64,
-    /// The end of each open chunk.
-    open: VecDeque<Epoch>,
+    /// When the last chunk came.
+    came_at: Instant,
+    /// Nothing more is given to the workers until a checkpoint is taken.
+    holds: bool,
     checkpoints: Option<Arc<Checkpoints>>,
     checkpoint_at: i64,
     workers: usize,
@@ -117,6 +148,8 @@ enum Event {
     Chunk(usize),
     /// Time has passed.
     Tick,
+    /// An epoch is complete, or the workers can be given more.
+    Changed,
     /// All sources have ended.
     End,
     /// The program stops.
@@ -126,23 +159,26 @@ enum Event {
 impl Intake {
     pub(crate) fn new(
         lines: Vec<Line>,
-        clock: Clock,
         control: Arc<Control>,
         metrics: Arc<Metrics>,
-        workers: usize,
+        settings: &Settings,
         checkpoints: Option<Arc<Checkpoints>>,
         input: Option<Input>,
     ) -> Result<Self> {
+        let (clock, workers) = (settings.clock.clone(), settings.workers);
         let mut intake = Self {
             checkpoint_at: clock.now(),
             lines,
             wall_clock: WallClock::new(clock),
             control,
             metrics,
-            max_open: 4 + 2 * workers,
+            credit: Credit::new(workers, settings.input_bytes),
             next_epoch: 0,
+            given_epoch: 0,
+            waiting: None,
             ticked_at: i64::MIN,
-            open: VecDeque::new(),
+            came_at: Instant::now(),
+            holds: false,
             checkpoints,
             workers,
             input,
@@ -151,23 +187,24 @@ impl Intake {
         if let Some(restored) = restored {
             intake.restore(&restored)?;
         }
+        intake.go_on()?;
         Ok(intake)
     }
 
     /// Runs until all sources have ended or the program stops.
     pub(crate) async fn run(mut self) {
         self.checkpoint_first().await;
-        if let Err(error) = self.replay().await {
-            self.control.fail(error);
-        }
-        self.wall_clock.compare();
         let tables: Vec<usize> = self.lines_where(|line| line.is_table && (line.is_bounded || line.loads));
         self.read(&tables, |line| line.has_ended || line.is_loaded).await;
         let all: Vec<usize> = self.lines_where(|_| true);
         self.read(&all, |line| line.has_ended || line.gives_changes()).await;
         self.drain().await;
+        self.work_off().await;
         if self.control.is_stopping() && !self.control.has_failed() {
             self.checkpoint().await;
+        }
+        if let Some(input) = &mut self.input {
+            input.settle().await;
         }
         for line in &self.lines {
             line.feed.close();
@@ -181,56 +218,45 @@ impl Intake {
     /// Reads `lines` until all of them are done or the program stops.
     async fn read(&mut self, lines: &[usize], is_done: fn(&Line) -> bool) {
         loop {
-            self.wait_for_room().await;
+            self.decide_and_give().await;
+            self.checkpoint_if_due().await;
             match self.next(lines, is_done).await {
                 Event::Chunk(line) => {
                     self.give_head(line).await;
-                    self.checkpoint_if_due().await;
+                    self.came_at = Instant::now();
                     if self.wall_clock.at().saturating_sub(self.ticked_at) >= TICK_US {
                         self.tick().await;
                     }
                 }
-                Event::Tick => self.tick().await,
+                Event::Tick => {
+                    self.tick().await;
+                    self.came_at = Instant::now();
+                }
+                Event::Changed => {}
                 Event::End | Event::Stop => return,
             }
         }
     }
 
-    /// Waits until less than `max_open` chunks are open.
-    async fn wait_for_room(&mut self) {
-        loop {
-            let changed = self.control.changed.notified();
-            let completed = self.control.completed();
-            while self.open.front().is_some_and(|end| *end <= completed) {
-                self.open.pop_front();
-            }
-            if self.open.len() < self.max_open || self.control.is_stopping() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
     async fn next(&mut self, lines: &[usize], is_done: fn(&Line) -> bool) -> Event {
         let control = Arc::clone(&self.control);
+        let changed = control.changed.notified();
+        if control.is_stopping() {
+            return Event::Stop;
+        }
+        self.note_completed();
         let can_idle = lines.iter().any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
-        let tick =
-            async { if can_idle { tokio::time::sleep(TICK).await } else { std::future::pending().await } };
-        let stop = async {
-            loop {
-                let changed = control.changed.notified();
-                if control.is_stopping() {
-                    return;
-                }
-                changed.await;
-            }
-        };
+        // A source that is not read is not silent.
+        let tick_at = self.came_at + TICK;
+        let can_tick = can_idle && (self.input.is_some() || self.credit.has_room());
+        let can_give = self.can_give_waiting();
         let chunk = poll_fn(|context| self.poll_heads(lines, is_done, context));
         tokio::select! {
             biased;
-            () = stop => Event::Stop,
             event = chunk => event,
-            () = tick => Event::Tick,
+            () = changed => Event::Changed,
+            () = sleep_until(tick_at), if can_tick => Event::Tick,
+            () = ready(()), if can_give => Event::Changed,
         }
     }
 
@@ -243,7 +269,9 @@ impl Intake {
     ) -> Poll<Event> {
         for line in lines {
             let line = &mut self.lines[*line];
-            if line.head.is_none() && !line.has_ended {
+            // What it gives again may belong to what waits.
+            let is_read = !line.repeats || line.waiting_chunks == 0;
+            if line.head.is_none() && !line.has_ended && is_read {
                 match line.next_chunk(context) {
                     Poll::Ready(Some(chunk)) => line.head = Some(chunk),
                     Poll::Ready(None) => {
@@ -254,8 +282,8 @@ impl Intake {
                 }
             }
         }
-        let live =
-            lines.iter().find(|line| !self.lines[**line].is_in_step() && self.lines[**line].head.is_some());
+        let is_next = |line: &Line| !line.is_in_step() && line.head.is_some() && self.may_take(line);
+        let live = lines.iter().find(|line| is_next(&self.lines[**line]));
         if let Some(live) = live {
             return Poll::Ready(Event::Chunk(*live));
         }
@@ -265,7 +293,8 @@ impl Intake {
         if bounded().all(|(_, line)| line.head.is_some() || line.has_ended) {
             let heads = bounded().filter_map(|(index, line)| Some((index, line.head.as_ref()?)));
             if let Some((first, _)) = heads.min_by_key(|(_, chunk)| chunk.near) {
-                return Poll::Ready(Event::Chunk(first));
+                let may_take = self.may_take(&self.lines[first]);
+                return if may_take { Poll::Ready(Event::Chunk(first)) } else { Poll::Pending };
             }
         }
         if lines.iter().all(|line| is_done(&self.lines[*line])) {
@@ -300,9 +329,10 @@ impl Intake {
                 self.note_gap(line, &reason).await
             }
             Payload::Messages(messages) => {
-                let is_new = self.drop_repeated(line, messages);
+                self.drop_repeated(line, messages);
                 let ids: Vec<u16> = messages.iter().filter_map(|it| Some(it.packet?.id)).collect();
-                let is_kept = !is_new || self.give(line, chunk, given).await;
+                self.sample(line, messages);
+                let is_kept = messages.is_empty() || self.give(line, chunk, given).await;
                 if !is_kept {
                     self.lines[line].packets.take_back(&ids);
                 }
@@ -334,14 +364,13 @@ impl Intake {
         !self.control.has_failed()
     }
 
-    /// Drops the messages that are kept already; false if nothing is left.
-    fn drop_repeated(&mut self, line: usize, messages: &mut Vec<Message>) -> bool {
+    /// Drops the messages that are kept already.
+    fn drop_repeated(&mut self, line: usize, messages: &mut Vec<Message>) {
         let all = messages.len();
         messages.retain(|message| self.lines[line].packets.admit(message));
         let repeated = all - messages.len();
         self.metrics.sources[line].received.add(repeated);
         self.metrics.sources[line].deduplicated.add(repeated);
-        !messages.is_empty()
     }
 
     /// Keeps a chunk and gives it to the workers; false if it could not be kept.
@@ -349,24 +378,38 @@ impl Intake {
         let wall_clock = self.wall_clock.now();
         let ends_source = given == Given::End;
         // The last epoch is for the watermark that moves because a partition or the source has ended.
-        let epochs = u64::from(chunk.batches) + u64::from(chunk.last || ends_source);
-        let work = Work { epoch: self.next_epoch, epochs, chunk, wall_clock, ends_source };
+        let epochs = (u64::from(chunk.batches) + u64::from(chunk.last || ends_source)).max(1);
+        let epoch = self.next_epoch;
+        let work = Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded: false };
         let number = (self.lines[line].repeats && given == Given::Chunk).then(|| self.lines[line].given - 1);
+        let waits = self.input.is_some() && number.is_none() && !self.can_give();
         let Some(work) = self.keep(line, work, number).await else { return false };
-        self.push(line, work);
+        self.next_epoch = work.end();
+        if waits {
+            self.let_wait(line, &work.chunk);
+        } else {
+            self.push(line, work);
+        }
         true
     }
 
+    /// Gives a chunk to the workers.
     fn push(&mut self, line: usize, work: Work) {
         self.metrics.sources[line].bytes.add(work.chunk.payload.bytes());
-        self.next_epoch = work.end();
-        self.open.push_back(work.end());
-        for (index, other) in self.lines.iter().enumerate() {
-            if index != line {
-                other.feed.advance(self.next_epoch);
+        self.pass_to(work.end(), Some(line));
+        let bytes = work.chunk.payload.estimated_bytes(self.lines[line].columns);
+        self.credit.open(work.end(), bytes, work.wall_clock);
+        self.lines[line].feed.push(work);
+    }
+
+    /// All epochs below `epoch` have been given to the workers, or to nobody: only line `but` may still have some of them.
+    fn pass_to(&mut self, epoch: Epoch, but: Option<usize>) {
+        self.given_epoch = epoch;
+        for (index, line) in self.lines.iter().enumerate() {
+            if Some(index) != but {
+                line.feed.advance(epoch);
             }
         }
-        self.lines[line].feed.push(work);
     }
 
     /// Lets time pass for the sources of which nothing waits to be read.
@@ -380,8 +423,9 @@ impl Intake {
         self.ticked_at = self.wall_clock.now();
     }
 
-    /// After a stop: what the connectors have handed over is still given to the workers.
+    /// After a stop: what the connectors have handed over is still kept.
     async fn drain(&mut self) {
+        self.holds = false;
         if self.control.has_failed() {
             return;
         }
@@ -392,16 +436,21 @@ impl Intake {
             }
             let head = self.lines[line].head.take();
             if let Some(chunk) = head {
-                self.lines[line].given += 1;
-                self.take(line, chunk, Given::Chunk).await;
+                self.take_last(line, chunk).await;
             }
             while let Some(chunk) = self.lines[line].chunks.recv().await {
-                if self.lines[line].has_ended || self.lines[line].skips() {
-                    continue;
+                if !self.lines[line].has_ended && !self.lines[line].skips() {
+                    self.take_last(line, chunk).await;
                 }
-                self.lines[line].given += 1;
-                self.take(line, chunk, Given::Chunk).await;
             }
+        }
+    }
+
+    async fn take_last(&mut self, line: usize, chunk: Chunk) {
+        // What the connector gives again at the next start must not overtake what waits.
+        if !(self.lines[line].repeats && self.is_behind()) {
+            self.lines[line].given += 1;
+            self.take(line, chunk, Given::Chunk).await;
         }
     }
 }

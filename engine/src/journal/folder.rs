@@ -55,6 +55,16 @@ impl Folder {
         disk::read_all(&*self.disk, &self.path(name))
     }
 
+    /// The bytes of a file from `offset` on: `length` of them, or fewer if it ends before.
+    pub(super) fn read_part(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        self.disk.read_part(&self.path(name), offset, length)
+    }
+
+    /// Gives a file another name.
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(&self.path(from), &self.path(to))
+    }
+
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         self.disk.remove(&self.path(name))
     }

@@ -21,6 +21,21 @@ pub(super) struct Frame<'a> {
     pub(super) end: usize,
 }
 
+/// What the checksums in a piece of a segment depend on, beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seal {
+    pub(super) salt: u32,
+    /// Where in the segment the piece begins.
+    pub(super) base: usize,
+}
+
+impl From<u32> for Seal {
+    /// Of a whole segment.
+    fn from(salt: u32) -> Self {
+        Self { salt, base: 0 }
+    }
+}
+
 /// What is at a place of a segment.
 pub(super) enum Found<'a> {
     /// Zeros.
@@ -55,8 +70,8 @@ pub(super) fn seal(frames: &mut [u8], salt: u32, place: usize) {
     }
 }
 
-/// Reads what is at `start`.
-pub(super) fn read(segment: &[u8], start: usize, salt: u32) -> Found<'_> {
+/// Reads what is at `start` of a segment, or of a piece of one.
+pub(super) fn read(segment: &[u8], start: usize, seal: impl Into<Seal>) -> Found<'_> {
     let length = match length(segment, start) {
         Some(0) => return Found::End,
         Some(length) => length,
@@ -65,7 +80,8 @@ pub(super) fn read(segment: &[u8], start: usize, salt: u32) -> Found<'_> {
     };
     let end = start + HEAD - 1 + length;
     let Some(frame) = segment.get(start..end).filter(|_| length <= MOST) else { return Found::Bad { end } };
-    if frame[4..8] != checksum(frame, salt, start).to_le_bytes() {
+    let Seal { salt, base } = seal.into();
+    if frame[4..8] != checksum(frame, salt, base + start).to_le_bytes() {
         return Found::Bad { end };
     }
     Found::Frame(Frame { kind: frame[HEAD - 1], body: &frame[HEAD..], start, end })

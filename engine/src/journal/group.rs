@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::codec::Cursor;
 use super::error::JournalError;
-use super::frame::{self, Found, Frame};
+use super::frame::{self, Found, Frame, Seal};
 use super::record::{Commit, Epochs, Record, SourceTotal, commit, kind, source_of};
 
 /// The most bytes of a group: well below what the places of a file and a write can say.
@@ -101,14 +101,12 @@ pub(super) struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// The records, then the commit. Where one cannot be decoded: its place and why.
+    /// The records without the commit. Where one cannot be decoded: its place and why.
     pub(super) fn records(&self) -> Result<Vec<Record>, (usize, String)> {
         let record = |frame: &Frame<'_>| {
             Record::decode(frame.kind, frame.body).map_err(|error| (frame.start, error.to_string()))
         };
-        let mut records = self.frames.iter().map(record).collect::<Result<Vec<_>, _>>()?;
-        records.push(Record::Commit(self.commit.clone()));
-        Ok(records)
+        self.frames.iter().map(record).collect()
     }
 }
 
@@ -123,11 +121,12 @@ pub(super) enum Next<'a> {
     Bad { at: usize, end: usize, what: &'static str },
 }
 
-/// Reads the group at `start`.
-pub(super) fn read(segment: &[u8], start: usize, salt: u32) -> Next<'_> {
+/// Reads the group at `start` of a segment, or of a piece of one.
+pub(super) fn read(segment: &[u8], start: usize, seal: impl Into<Seal>) -> Next<'_> {
+    let seal = seal.into();
     let (mut frames, mut totals, mut at) = (Vec::new(), Totals::default(), start);
     loop {
-        let frame = match frame::read(segment, at, salt) {
+        let frame = match frame::read(segment, at, seal) {
             Found::End if at == start => return Next::End,
             Found::End => return Next::Bad { at, end: at, what: "records without a commit" },
             Found::Bad { end } => return Next::Bad { at, end, what: "the checksum does not match" },

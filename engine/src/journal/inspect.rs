@@ -90,7 +90,7 @@ pub fn verify(folder: &Path) -> Result<Recovered, JournalError> {
 
 pub(super) fn verify_on(folder: Arc<Folder>) -> Result<Recovered, JournalError> {
     let identity = identity(&folder)?;
-    let segments = recovery::load(&folder, identity.journal)?;
+    let segments = recovery::load(&folder, identity.journal, 0)?;
     let recovered = Recovered::new(folder, segments.known, identity.incarnation);
     if let Some(first) = recovered.first_epoch {
         recovered.replay_from(first)?.try_for_each(|record| record.map(|_| ()))?;

@@ -10,7 +10,7 @@
 //!
 //! - `record` and `codec`: what is kept, and its bytes; `frame`: length and checksum; `group`: what counts together
 //! - `segment`: files of groups, and how a write that was not finished is told from damage
-//! - `start` and `recovery`: what is done and found when a journal is opened; [`inspect`] looks at one, [`repair`] saves what is whole
+//! - `reader`: reads on from a place; `start` and `recovery`: what is done and found when a journal is opened; [`inspect`] looks at one, [`repair`] saves what is whole
 //! - `folder`: its files on a [`Disk`]
 //!
 //! **Durable** is what [`Journal::commit`] has returned for, and what was found when the journal was opened. A commit that
@@ -23,10 +23,12 @@ mod frame;
 mod group;
 mod identity;
 pub mod inspect;
+mod reader;
 mod record;
 mod recovery;
 pub mod repair;
 mod segment;
+mod spare;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -44,8 +46,10 @@ use segment::{HEADER, Header};
 
 pub use codec::Malformed;
 pub use error::JournalError;
+pub use reader::{Committed, Reader};
 pub use record::{Commit, Control, Data, DataChunk, DataPayload, Epochs, Gap, Record, SourceTotal};
 pub use recovery::{Recovered, Replay};
+pub use spare::{Maker, Spare};
 
 type Result<T, E = JournalError> = std::result::Result<T, E>;
 
@@ -87,8 +91,30 @@ pub struct Journal {
     active: Option<Active>,
     waiting: Waiting,
     next_epoch: u64,
+    /// Where the group begins that was committed last.
+    last_group: Reader,
+    /// The next segment.
+    ahead: Ahead,
     /// Why nothing is taken any more.
     failed: Option<JournalError>,
+}
+
+/// A journal that no other engine can open any more.
+#[derive(Debug)]
+pub struct Locked {
+    folder: Arc<Folder>,
+    settings: Settings,
+}
+
+impl Locked {
+    /// Opens the journal as [`Journal::open`] does, and reads what has epochs from `needed` on. Segments before are read, and
+    /// compared with their checksums, when somebody reads them.
+    ///
+    /// # Errors
+    /// If a file is damaged (says where), or if the disk fails.
+    pub fn open(self, needed: u64) -> Result<(Journal, Recovered)> {
+        Journal::open_as(self, identity::random(), needed)
+    }
 }
 
 /// The last segment, which is written.
@@ -101,6 +127,31 @@ struct Active {
     filled: usize,
 }
 
+/// The segment after the last one.
+#[derive(Debug)]
+enum Ahead {
+    Wanted,
+    /// On another thread. Nobody else may touch its file.
+    BeingMade,
+    Ready(Spare),
+    /// It is not tried again for this segment.
+    Failed,
+}
+
+impl Ahead {
+    /// The spare segment, if it has this size; the next one may be made then.
+    fn take(&mut self, size: u64) -> Option<Spare> {
+        match std::mem::replace(self, Self::Wanted) {
+            Self::Ready(spare) if spare.size == size => Some(spare),
+            other @ (Self::BeingMade | Self::Ready(_)) => {
+                *self = other;
+                None
+            }
+            Self::Wanted | Self::Failed => None,
+        }
+    }
+}
+
 /// Zeros that are written behind a group once the place after it was never written. Where room is reserved but not
 /// written, the file system notes at each sync what has been: a commit of 1,000 messages takes 3 ms instead of 0.3.
 const FILL: usize = 1 << 20;
@@ -111,15 +162,24 @@ impl Journal {
     /// # Errors
     /// If another engine has it open, if a file is damaged (says where), or if the disk fails.
     pub fn open(settings: Settings) -> Result<(Self, Recovered)> {
-        Self::open_as(settings, identity::random())
+        Self::lock(settings)?.open(0)
+    }
+
+    /// Keeps other engines away, and reads nothing yet.
+    ///
+    /// # Errors
+    /// If another engine has it open, or if the disk fails.
+    pub fn lock(settings: Settings) -> Result<Locked> {
+        let folder = Arc::new(Folder::lock(Arc::clone(&settings.disk), &settings.folder)?);
+        Ok(Locked { folder, settings })
     }
 
     /// Opens it. If it is new, it gets the number `fresh`.
-    fn open_as(settings: Settings, fresh: u128) -> Result<(Self, Recovered)> {
-        let folder = Arc::new(Folder::lock(Arc::clone(&settings.disk), &settings.folder)?);
+    fn open_as(locked: Locked, fresh: u128, needed: u64) -> Result<(Self, Recovered)> {
+        let Locked { folder, settings } = locked;
         let identity = start::identity_of(&folder, fresh)?;
         start::settle_last(&folder)?;
-        let Segments { known, unfinished } = recovery::load(&folder, identity.journal)?;
+        let Segments { known, unfinished } = recovery::load(&folder, identity.journal, needed)?;
         let identity = Identity { incarnation: identity.incarnation + 1, ..identity };
         start::remove(&folder, unfinished.into_iter().chain(start::temporaries(&folder)?))?;
         identity.write(&folder)?;
@@ -128,8 +188,19 @@ impl Journal {
         let active = segments.last().map(|last| start::activate(&folder, last)).transpose()?;
         let next_epoch = recovered.next_epoch;
         let waiting = Waiting::default();
-        let journal =
-            Self { folder, settings, identity, segments, active, waiting, next_epoch, failed: None };
+        let last_group = Reader::new(next_epoch);
+        let journal = Self {
+            folder,
+            settings,
+            identity,
+            segments,
+            active,
+            waiting,
+            next_epoch,
+            last_group,
+            ahead: Ahead::Wanted,
+            failed: None,
+        };
         Ok((journal, recovered))
     }
 
@@ -183,6 +254,33 @@ impl Journal {
         })
     }
 
+    /// What makes the next segment, once the last one is half full; to be done on another thread, and given to
+    /// [`Journal::keep_spare`].
+    pub fn wants_spare(&mut self) -> Option<Maker> {
+        let last = self.segments.last()?;
+        let size = self.settings.segment_bytes;
+        let is_half_full = last.end as u64 > last.size / 2;
+        let is_allowed = self.size().saturating_add(size) <= self.settings.max_bytes;
+        let needed = self.settings.reserve_bytes.saturating_add(size);
+        let has_room = || self.folder.free().is_ok_and(|free| free > needed);
+        let is_wanted = matches!(self.ahead, Ahead::Wanted) && self.failed.is_none() && is_half_full;
+        if !is_wanted || !is_allowed || !has_room() {
+            return None;
+        }
+        self.ahead = Ahead::BeingMade;
+        Some(Maker { folder: Arc::clone(&self.folder), size })
+    }
+
+    /// The next segment is made of it, if it could be made.
+    pub fn keep_spare(&mut self, spare: Option<Spare>) {
+        self.ahead = spare.map_or(Ahead::Failed, Ahead::Ready);
+    }
+
+    /// Forgets what was appended since the last commit.
+    pub fn abandon(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Removes the segments that have nothing from `epoch` on. The last one stays.
     ///
     /// # Errors
@@ -190,11 +288,43 @@ impl Journal {
     pub fn cut(&mut self, epoch: u64) -> Result<()> {
         self.unless_failed(|journal| {
             let others = &journal.segments[..journal.segments.len().saturating_sub(1)];
-            let is_before = |segment: &&Known| segment.span.is_none_or(|(_, last)| last.are_before(epoch));
+            let is_before = |segment: &&Known| segment.is_before(epoch);
             let old: Vec<String> = others.iter().take_while(is_before).map(|old| old.name.clone()).collect();
             journal.segments.drain(..old.len());
             start::remove(&journal.folder, old)
         })
+    }
+
+    /// A place before the first group that has an epoch at or after this one.
+    ///
+    /// # Errors
+    /// If the journal begins after that epoch.
+    pub fn reader(&self, epoch: u64) -> Result<Reader> {
+        let first = self.segments.iter().find_map(|segment| segment.span).map(|(first, _)| first.first);
+        match first {
+            Some(first) if first > epoch => {
+                Err(JournalError::Missing { folder: self.settings.folder.clone(), epoch, first })
+            }
+            _ => Ok(Reader::new(epoch)),
+        }
+    }
+
+    /// The place before the group that was committed last.
+    pub fn last_group(&self) -> Reader {
+        self.last_group
+    }
+
+    /// Reads on: the next committed groups, about a MiB of them; none if there are none yet.
+    ///
+    /// # Errors
+    /// If the disk fails, or what was written is damaged.
+    pub fn read(&self, reader: &mut Reader) -> Result<Vec<Committed>> {
+        reader.read(&self.folder, &self.segments)
+    }
+
+    /// Bytes of the groups from this place on.
+    pub fn bytes_left(&self, reader: &Reader) -> u64 {
+        reader.bytes_left(&self.segments)
     }
 
     /// Bytes of all segments on the disk, with the room that is reserved.
@@ -281,6 +411,7 @@ impl Journal {
     /// Notes a group that is durable.
     fn written(&mut self, epochs: Epochs) {
         if let Some(last) = self.segments.last_mut() {
+            self.last_group = Reader { segment: last.header.number, at: last.end, epoch: 0 };
             last.end += self.waiting.frames.len();
             last.span = Some((last.span.map_or(epochs, |(first, _)| first), epochs));
         }
@@ -304,12 +435,9 @@ impl Journal {
             size,
         };
         let name = segment::name(header.number);
-        let made = self.folder.create(&name, size).and_then(|mut file| {
-            file.write_at(0, &header.encode())?;
-            Ok(file)
-        });
-        let mut file = match made {
-            Ok(file) => file,
+        let made = self.make_segment(&name, &header);
+        let (mut file, filled) = match made {
+            Ok(made) => made,
             Err(error) if is_full(&error) => {
                 // It would be taken for the last segment.
                 start::remove(&self.folder, [name])?;
@@ -320,8 +448,19 @@ impl Journal {
         let synced = file.sync().and_then(|()| self.folder.sync());
         synced.map_err(|error| JournalError::io("sync", self.folder.path(&name), error))?;
         self.segments.push(Known::new(header));
-        self.active = Some(Active { file, dirty: 0, filled: 0 });
+        self.active = Some(Active { file, dirty: 0, filled });
         Ok(())
+    }
+
+    /// The file of a segment, and up to where it was written. A spare one has been written; a larger group needs one of its own.
+    fn make_segment(&mut self, name: &str, header: &Header) -> std::io::Result<(Box<dyn DiskFile>, usize)> {
+        if let Some(spare) = self.ahead.take(header.size) {
+            let file = spare.become_segment(&self.folder, header)?;
+            return Ok((file, usize::try_from(header.size).unwrap_or(usize::MAX)));
+        }
+        let mut file = self.folder.create(name, header.size)?;
+        file.write_at(0, &header.encode())?;
+        Ok((file, 0))
     }
 
     /// Clears what a write without room has left in the last segment: only zeros may follow the last group once there

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::JournalError;
 use super::folder::Folder;
-use super::group::{self, Next};
+use super::reader::{Committed, Reader};
 use super::record::{Data, Epochs, Record};
 use super::segment::{self, HEADER, Head, Header, Tail, VERSION};
 
@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) records: u64,
     /// Of the first and of the last commit.
     pub(super) span: Option<(Epochs, Epochs)>,
+    /// False if only its header is known: where its groups end, and how many they are, is not.
+    pub(super) is_read: bool,
 }
 
 impl Known {
@@ -35,7 +37,13 @@ impl Known {
             let epochs = group.commit.epochs;
             span = Some((span.map_or(epochs, |(first, _)| first), epochs));
         });
-        Self { name: name.to_owned(), header, size: bytes.len() as u64, end, tail, commits, records, span }
+        let (name, size) = (name.to_owned(), bytes.len() as u64);
+        Self { name, header, size, end, tail, commits, records, span, is_read: true }
+    }
+
+    /// True if all its epochs are before this one.
+    pub(super) fn is_before(&self, epoch: u64) -> bool {
+        self.span.is_none_or(|(_, last)| last.are_before(epoch))
     }
 
     /// A segment that has just been made.
@@ -49,7 +57,18 @@ impl Known {
             commits: 0,
             records: 0,
             span: None,
+            is_read: true,
         }
+    }
+
+    /// A segment of which only the header is read; `None` if that is not as it should be. The segment with the number `next`
+    /// follows it.
+    fn unread(folder: &Folder, name: &str, number: u64, next: u64) -> Option<Self> {
+        let header = segment::header(&folder.read_part(name, 0, HEADER).ok()?, number)?;
+        let first = Epochs { first: number, count: 0, wall_clock: 0 };
+        let last = Epochs { first: next - 1, count: 1, wall_clock: 0 };
+        let end = usize::try_from(header.size).ok()?;
+        Some(Self { end, span: Some((first, last)), is_read: false, ..Self::new(header) })
     }
 }
 
@@ -72,14 +91,25 @@ pub(super) fn read(folder: &Folder, name: &str) -> Result<Vec<u8>, JournalError>
     folder.read(name).map_err(|error| JournalError::io("read", folder.path(name), error))
 }
 
-/// Reads the segments of the journal `journal`.
+/// Reads the segments of the journal `journal`; of those that have only epochs before `needed` no more than their headers.
 ///
 /// # Errors
 /// If one is damaged, missing, of another journal or of another version.
-pub(super) fn load(folder: &Folder, journal: u128) -> Result<Segments, JournalError> {
+pub(super) fn load(folder: &Folder, journal: u128, needed: u64) -> Result<Segments, JournalError> {
     let (names, mut segments) = (names(folder)?, Segments::default());
     for (place, (name, number)) in names.iter().enumerate() {
         let is_last = place + 1 == names.len();
+        let next = names.get(place + 1).map(|(_, next)| *next).filter(|next| *next <= needed);
+        let unread = next.and_then(|next| Known::unread(folder, name, *number, next));
+        let before = segments.known.last().map(|before| before.header.sequence);
+        // Whatever is odd is found by reading it.
+        let is_in_order = |known: &Known| {
+            known.header.journal == journal && before.is_none_or(|it| it == known.header.previous)
+        };
+        if let Some(unread) = unread.filter(is_in_order) {
+            segments.known.push(unread);
+            continue;
+        }
         let bytes = read(folder, name)?;
         let damaged = |at: usize, what: &str| JournalError::damaged(folder.path(name), at, what);
         let header = match segment::head(&bytes, *number) {
@@ -149,7 +179,7 @@ impl Recovered {
     }
 
     /// The records that were committed, from this epoch on, in the order they were written: all that has an epoch at or
-    /// after it. Reads a segment at a time. What [`Journal::cut`](super::Journal::cut) removes cannot be read any more.
+    /// after it. Reads a piece at a time. What [`Journal::cut`](super::Journal::cut) removes cannot be read any more.
     ///
     /// # Errors
     /// If the journal begins after that epoch.
@@ -160,9 +190,8 @@ impl Recovered {
             }
             _ => Ok(Replay {
                 folder: Arc::clone(&self.folder),
-                segments: self.known.clone().into(),
-                segment: None,
-                epoch,
+                known: self.known.clone(),
+                reader: Reader::new(epoch),
                 records: VecDeque::new(),
             }),
         }
@@ -179,12 +208,9 @@ pub(super) fn next_epoch(known: &[Known]) -> u64 {
 #[derive(Debug)]
 pub struct Replay {
     folder: Arc<Folder>,
-    /// Those that are still to be read.
-    segments: VecDeque<Known>,
-    /// The one that is read: its bytes, and the place in it.
-    segment: Option<(Known, Vec<u8>, usize)>,
-    epoch: u64,
-    /// Of the group that was read last.
+    known: Vec<Known>,
+    reader: Reader,
+    /// Of the groups that were read last.
     records: VecDeque<Record>,
 }
 
@@ -193,12 +219,11 @@ impl Iterator for Replay {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.records.is_empty() {
-            match self.read_group() {
-                Ok(true) => {}
-                Ok(false) => return None,
+            match self.reader.read(&self.folder, &self.known) {
+                Ok(groups) if groups.is_empty() => return None,
+                Ok(groups) => groups.into_iter().for_each(|group| self.add(group)),
                 Err(error) => {
-                    self.segments.clear();
-                    self.segment = None;
+                    self.known.clear();
                     return Some(Err(error));
                 }
             }
@@ -208,35 +233,12 @@ impl Iterator for Replay {
 }
 
 impl Replay {
-    /// Reads the next group, or opens the next segment; false at the end.
-    fn read_group(&mut self) -> Result<bool, JournalError> {
-        let Some((known, bytes, at)) = self.segment.as_mut().filter(|(known, _, at)| *at < known.end) else {
-            return self.open_segment();
+    fn add(&mut self, group: Committed) {
+        let is_new = |record: &Record| match record {
+            Record::Data(Data { epochs, .. }) => !epochs.are_before(self.reader.epoch),
+            _ => true,
         };
-        let damaged = |at, what: &str| JournalError::damaged(self.folder.path(&known.name), at, what);
-        let group = match group::read(&bytes[..known.end.min(bytes.len())], *at, known.header.salt()) {
-            Next::Group(group) => group,
-            Next::End => return Err(damaged(*at, "it has changed since it was opened")),
-            Next::Bad { at, what, .. } => return Err(damaged(at, what)),
-        };
-        *at = group.end;
-        if !group.commit.epochs.are_before(self.epoch) {
-            let records = group.records().map_err(|(at, what)| damaged(at, &what))?;
-            let is_new = |record: &Record| match record {
-                Record::Data(Data { epochs, .. }) => !epochs.are_before(self.epoch),
-                _ => true,
-            };
-            self.records.extend(records.into_iter().filter(is_new));
-        }
-        Ok(true)
-    }
-
-    fn open_segment(&mut self) -> Result<bool, JournalError> {
-        let is_before = |known: &Known| known.span.is_none_or(|(_, last)| last.are_before(self.epoch));
-        while self.segments.pop_front_if(|known| is_before(known)).is_some() {}
-        let Some(known) = self.segments.pop_front() else { return Ok(false) };
-        let bytes = read(&self.folder, &known.name)?;
-        self.segment = Some((known, bytes, HEADER));
-        Ok(true)
+        self.records.extend(group.records.into_iter().filter(is_new));
+        self.records.push_back(Record::Commit(group.commit));
     }
 }

@@ -101,6 +101,13 @@ pub(super) enum Head {
     Damaged(usize, &'static str),
 }
 
+/// The header of the segment `number`, if all is right with it; the rest of the file is not looked at.
+pub(super) fn header(bytes: &[u8], number: u64) -> Option<Header> {
+    let is_known = bytes.starts_with(&MAGIC) && bytes.get(8..12) == Some(&VERSION.to_le_bytes());
+    let header = Header::decode(bytes.get(..HEADER).filter(|_| is_known)?).ok()?;
+    (header.number == number).then_some(header)
+}
+
 /// Reads the header of the segment `number`.
 pub(super) fn head(bytes: &[u8], number: u64) -> Head {
     let is_empty = || bytes.iter().skip(HEADER).all(|byte| *byte == 0);

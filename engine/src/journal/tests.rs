@@ -20,7 +20,7 @@ fn settings(disk: &SimulatedDisk) -> Settings {
 }
 
 fn open(disk: &SimulatedDisk) -> Result<(Journal, Recovered)> {
-    Journal::open_as(settings(disk), 42)
+    Journal::open_as(Journal::lock(settings(disk))?, 42, 0)
 }
 
 fn folder(disk: &SimulatedDisk) -> Folder {
@@ -265,7 +265,7 @@ fn more_may_be_added_to_a_commit_that_had_no_room() {
 fn the_limit_of_the_settings_is_kept_and_a_cut_makes_room() {
     let disk = SimulatedDisk::default();
     let limited = Settings { max_bytes: 2 * SEGMENT, ..settings(&disk) };
-    let (mut journal, _) = Journal::open_as(limited, 42).unwrap();
+    let (mut journal, _) = Journal::open_as(Journal::lock(limited).unwrap(), 42, 0).unwrap();
     let full = (0..).find_map(|epoch| commit(&mut journal, epoch).err().map(|error| (epoch, error)));
     let (epoch, error) = full.unwrap();
     assert!(matches!(error, JournalError::Full { needed: SEGMENT, .. }), "{error}");
@@ -284,6 +284,96 @@ fn the_limit_of_the_settings_is_kept_and_a_cut_makes_room() {
     assert_eq!(replayed(&recovered, first).unwrap(), expected(first..epoch + 1));
     let missing = recovered.replay_from(0).unwrap_err();
     assert!(missing.to_string().contains("epoch 0 is needed"), "{missing}");
+}
+
+/// The same work with each segment made ahead.
+fn work_ahead(disk: &SimulatedDisk) -> u64 {
+    let Ok((mut journal, _)) = open(disk) else { return 0 };
+    for epoch in 0..12 {
+        if commit(&mut journal, epoch).is_err() {
+            return epoch + u64::from(journal.next_epoch() > epoch);
+        }
+        if let Some(maker) = journal.wants_spare() {
+            journal.keep_spare(maker.make());
+        }
+    }
+    12
+}
+
+#[test]
+fn a_segment_that_is_made_ahead_is_as_good_as_another_and_a_crash_in_it_does_no_harm() {
+    let disk = SimulatedDisk::default();
+    assert_eq!(work_ahead(&disk), 12);
+    assert!(open(&disk).unwrap().0.segments.len() > 3);
+    for call in 0..disk.calls() {
+        for seed in 0..10 {
+            let disk = SimulatedDisk::default();
+            disk.fail_at(call, Fault::Crash);
+            let acknowledged = work_ahead(&disk);
+            disk.power_cut(seed);
+            assert_goes_on(&disk, acknowledged);
+        }
+    }
+}
+
+#[test]
+fn a_segment_is_made_ahead_once_and_a_larger_group_does_not_take_it() {
+    let disk = SimulatedDisk::default();
+    let (mut journal, _) = open(&disk).unwrap();
+    assert!(journal.wants_spare().is_none(), "there is none before it yet");
+    let mut epochs = 0..;
+    let maker = epochs.find_map(|epoch| {
+        commit(&mut journal, epoch).unwrap();
+        journal.wants_spare()
+    });
+    assert!(journal.wants_spare().is_none(), "it is being made");
+    journal.keep_spare(maker.unwrap().make());
+    let (first, before) = (journal.next_epoch(), journal.segments.len());
+    (0..40).for_each(|_| journal.append(&data("a", 0)).unwrap());
+    journal.commit(Epochs { first, count: 1, wall_clock: 0 }, QUERIES).unwrap();
+    assert_eq!(journal.segments.len(), before + 1);
+    assert!(journal.wants_spare().is_none(), "it is still there");
+    let name = format!("next{}", super::folder::TEMPORARY);
+    assert!(folder(&disk).read(&name).is_ok());
+    commit(&mut journal, first + 1).unwrap();
+    assert_eq!(journal.segments.last().unwrap().size, SEGMENT);
+    assert!(folder(&disk).read(&name).is_err(), "it is the segment now");
+    drop(journal);
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.next_epoch, first + 2);
+}
+
+#[test]
+fn a_start_reads_only_what_is_needed_and_what_it_did_not_read_is_checked_when_it_is_read() {
+    let open_from =
+        |disk: &SimulatedDisk, needed| Journal::open_as(Journal::lock(settings(disk)).unwrap(), 42, needed);
+    let read_all = |journal: &Journal| {
+        let (mut reader, mut all) = (journal.reader(0).unwrap(), Vec::new());
+        loop {
+            let groups = journal.read(&mut reader)?;
+            if groups.is_empty() {
+                return Ok::<_, JournalError>(all);
+            }
+            all.extend(groups.into_iter().flat_map(|group| group.records));
+        }
+    };
+    let (disk, names, all) = whole();
+    let (mut journal, recovered) = open_from(&disk, 11).unwrap();
+    assert_eq!((recovered.first_epoch, recovered.next_epoch), (Some(0), 12));
+    assert!(journal.segments.iter().filter(|segment| !segment.is_read).count() > 2);
+    assert_eq!(read_all(&journal).unwrap(), all);
+    commit(&mut journal, 12).unwrap();
+    journal.cut(CUT).unwrap();
+    assert!(journal.segments[0].header.number <= CUT && journal.segments.len() < names.len());
+
+    let (disk, names, _) = whole();
+    disk.edit(folder(&disk).path(&names[1]), |file| file[HEADER + 30] ^= 1);
+    let (journal, _) = open_from(&disk, 11).unwrap();
+    let error = read_all(&journal).unwrap_err().to_string();
+    assert!(error.contains(&format!("{} is damaged at byte {HEADER}", names[1])), "{error}");
+    drop(journal);
+    disk.edit(folder(&disk).path(&names[1]), |file| file[20] ^= 1);
+    assert!(open_from(&disk, 11).unwrap_err().to_string().contains("is damaged"), "a header is always read");
 }
 
 #[test]
@@ -398,7 +488,7 @@ fn a_segment_that_is_missing_or_of_another_journal_is_refused() {
     let error = open(&disk).unwrap_err().to_string();
     assert!(error.contains(&names[2]) && error.contains("before it is missing"), "{error}");
     let other = SimulatedDisk::default();
-    let (mut journal, _) = Journal::open_as(settings(&other), 43).unwrap();
+    let (mut journal, _) = Journal::open_as(Journal::lock(settings(&other)).unwrap(), 43, 0).unwrap();
     commit(&mut journal, 0).unwrap();
     let foreign = folder(&other).read(&names[0]).unwrap();
     let (disk, ..) = whole();

@@ -36,8 +36,8 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::plan::{
-    DeduplicateRule, Input, MakeOperator, Node, Origin, Plan, Route, SinkNode, SourceNode, WatermarkRule,
-    Work,
+    DeduplicateRule, Input, MakeOperator, Node, Origin, Overload, Plan, Route, SinkNode, SourceNode,
+    WatermarkRule, Work,
 };
 use lineshaft_operators::failed::failures_schema;
 use lineshaft_operators::map::{Map, MapOptions};
@@ -278,6 +278,9 @@ impl<'a> Lowering<'a> {
             if source.is_table {
                 needed.extend(source.statement.primary_key.iter());
             }
+            if let Overload::Latest { keys } = &source.overload {
+                needed.extend(keys);
+            }
             if needed.is_empty() {
                 needed.insert(0);
             }
@@ -317,7 +320,13 @@ impl<'a> Lowering<'a> {
             self.sources.insert(name.clone(), self.plan.sources.len());
             let (name, is_table) = (name.clone(), source.is_table);
             let is_changelog = reads_again && !keeps_versions;
-            let node = SourceNode { name, schema, watermark, deduplicate, is_table, is_changelog };
+            let overload = match &source.overload {
+                Overload::Latest { keys } => {
+                    Overload::Latest { keys: keys.iter().map(|column| place(*column)).collect() }
+                }
+                other => other.clone(),
+            };
+            let node = SourceNode { name, schema, watermark, deduplicate, is_table, is_changelog, overload };
             self.plan.sources.push(node);
             self.declarations.push(declaration);
         }

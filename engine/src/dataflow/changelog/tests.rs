@@ -123,6 +123,7 @@ fn source(name: &str, rows: &[RecordBatch], is_table: bool) -> SourceNode {
         deduplicate: None,
         is_table,
         is_changelog: false,
+        overload: crate::plan::Overload::default(),
     }
 }
 
@@ -212,7 +213,7 @@ fn run_once(
         identity: "test".into(),
     });
     let (clock, runtime) = (Clock::fixed(0), runtime.handle().clone());
-    let settings = Settings { workers, clock, runtime, checkpoints, journal: None };
+    let settings = Settings { workers, clock, runtime, checkpoints, journal: None, input_bytes: u64::MAX };
     let sources = inputs.iter().map(|rows| Box::new(InStep(rows.clone())) as _).collect();
     let sinks = sinks.iter().map(|sink| Arc::new(sink.clone()) as _).collect();
     start(plan(inputs), sources, sinks, settings)?.wait()

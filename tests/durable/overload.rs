@@ -1,0 +1,172 @@
+//! Input that comes faster than a sink takes it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::{free_port, query, stop, told, wait_for};
+use crate::support::command;
+
+/// Rows of a request.
+const ROWS: u32 = 2_000;
+
+/// A server that takes rows, but not yet.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<Taken>, Condvar)>);
+
+#[derive(Default)]
+struct Taken {
+    is_open: bool,
+    rows: HashSet<u32>,
+}
+
+impl Gate {
+    /// Listens; gives its port.
+    fn listen(&self) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let gate = self.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let gate = gate.clone();
+                // A client that was killed goes away in the middle.
+                std::thread::spawn(move || gate.serve(stream).ok());
+            }
+        });
+        port
+    }
+
+    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        loop {
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line)? == 0 {
+                    return Ok(());
+                }
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap_or(0);
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let open = self.0.1.wait_while(self.0.0.lock().unwrap(), |taken| !taken.is_open);
+            let numbers = String::from_utf8_lossy(&body);
+            let numbers = numbers.split("\"n\":").skip(1);
+            let number = |rest: &str| rest.split([',', '}']).next().unwrap().trim().parse::<u32>().unwrap();
+            open.unwrap().rows.extend(numbers.map(number));
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+        }
+    }
+
+    fn open(&self) {
+        self.0.0.lock().unwrap().is_open = true;
+        self.0.1.notify_all();
+    }
+
+    /// The different rows that have come.
+    fn rows(&self) -> usize {
+        self.0.0.lock().unwrap().rows.len()
+    }
+}
+
+/// Rows by HTTP into a slow sink, a history and windows.
+fn program(port: u16, to: u16) -> String {
+    format!(
+        "CREATE SOURCE readings (ts TIMESTAMP NOT NULL, n BIGINT, text TEXT, WATERMARK FOR ts)
+             WITH (connector = 'http', listen = '127.0.0.1:{port}', path = '/r', format = 'json');
+         CREATE SINK slow WITH (connector = 'http', url = 'http://127.0.0.1:{to}/rows', timeout = '60 s') AS
+             SELECT ts, n FROM readings;
+         CREATE SINK history WITH (connector = 'parquet', path = 'history') AS SELECT ts, n FROM readings;
+         CREATE SINK sums WITH (connector = 'parquet', path = 'sums') AS
+             SELECT window_start, count(*) AS c, sum(n) AS s
+             FROM TUMBLE(readings, ts, INTERVAL '10' SECOND) GROUP BY window_start, window_end;"
+    )
+}
+
+/// Posts the rows of a second; gives the status of the answer, or nothing if there is none.
+fn post(port: u16, second: u32) -> Option<u16> {
+    let (minute, rest) = (second / 60, second % 60);
+    let row = |n: u32| {
+        let filler = "x".repeat(60);
+        format!("{{\"ts\": \"2026-03-01T12:{minute:02}:{rest:02}Z\", \"n\": {n}, \"text\": \"{filler}\"}}")
+    };
+    let rows: Vec<String> = (second * ROWS..(second + 1) * ROWS).map(row).collect();
+    let body = format!("[{}]", rows.join(","));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let length = body.len();
+    let head =
+        format!("POST /r HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all((head + &body).as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+#[track_caller]
+fn post_all(port: u16, seconds: std::ops::Range<u32>, folder: &Path) {
+    for second in seconds {
+        // Too much at once is refused, and tried again by who sends it.
+        wait_for("a place for the request", || {
+            let status = post(port, second);
+            assert!(matches!(status, Some(204 | 429) | None), "{status:?}: {}", told(folder));
+            status == Some(204)
+        });
+    }
+}
+
+fn run(folder: &Path, workers: &str) -> Child {
+    let said = fs::File::create(folder.join("said")).unwrap();
+    let arguments = ["run", "p.sql", "--data", "data", "--workers", workers, "--memory", "16MiB"];
+    command(folder, &arguments).stdout(Stdio::null()).stderr(said).spawn().unwrap()
+}
+
+/// What the program has kept of `seconds` seconds: history and windows.
+fn kept(folder: &Path, seconds: u32) -> [String; 2] {
+    let all = u64::from(seconds * ROWS);
+    let sum = all * (all - 1) / 2;
+    let history = query(folder, "SELECT count(*) AS c, count(DISTINCT n) AS d, sum(n) AS s FROM history");
+    assert_eq!(history, format!("c,d,s\n{all},{all},{sum}\n"), "{}", told(folder));
+    let rows = "SELECT ts, count(*) AS c, sum(n) AS s FROM history GROUP BY ts ORDER BY ts";
+    [query(folder, rows), query(folder, "SELECT * FROM sums ORDER BY window_start")]
+}
+
+#[test]
+fn what_comes_while_a_sink_is_slow_and_after_a_kill_gives_the_rows_of_a_program_that_kept_pace() {
+    for workers in ["1", "2"] {
+        let mut given = Vec::new();
+        for is_slow in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let (folder, gate, port) = (folder.path(), Gate::default(), free_port());
+            let to = gate.listen();
+            fs::write(folder.join("p.sql"), program(port, to)).unwrap();
+            let mut program = run(folder, workers);
+            if !is_slow {
+                gate.open();
+            }
+            // All of it is answered, though nothing leaves: some 14 MB where 4 may be on their way.
+            post_all(port, 0..60, folder);
+            if is_slow {
+                assert_eq!(gate.rows(), 0);
+                program.kill().unwrap();
+                program.wait().unwrap();
+                program = run(folder, workers);
+            }
+            // While the first part is still worked on.
+            post_all(port, 60..80, folder);
+            gate.open();
+            wait_for("the last row", || gate.rows() == 80 * ROWS as usize);
+            stop(&mut program, folder);
+            given.push(kept(folder, 80));
+        }
+        assert_eq!(given[0], given[1]);
+    }
+}
