@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -11,9 +12,10 @@ use lineshaft_operators::model::{Artifact, artifact};
 use lineshaft_queries::batch::{self, History, Recorded};
 use lineshaft_queries::plan::CHANGES;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
 
-use crate::embed::new_runtime;
 use crate::error::Error;
+use crate::memory::Memory;
 use crate::train::block_on;
 
 /// In the data directory: folder and columns of each table by its name.
@@ -109,12 +111,48 @@ fn catalog(data: &Path) -> Result<BTreeMap<String, Table>, Error> {
     }
 }
 
+/// What a query may use. It runs beside the live program, which must not wait for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Half of it is for what the query sorts, groups, joins and gives back, the rest for reading. What is sorted or grouped is
+    /// put aside on the disk, up to twice as much, before the query is given up.
+    pub memory: Memory,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    /// 512 MiB and a minute.
+    fn default() -> Self {
+        Self { memory: Memory::default(), timeout: Duration::from_secs(60) }
+    }
+}
+
 /// Runs SQL over the tables of a data directory: its Parquet sinks, materialised views, late and bad rows and logs of
-/// commands by their names, and `lineshaft.models`.
+/// commands by their names, and `lineshaft.models`. With the default [`Limits`].
 ///
 /// # Errors
-/// If the query is wrong or a file cannot be read.
+/// If the query is wrong, needs more than the limits, or a file cannot be read.
 pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
+    let mut rows = Vec::new();
+    let schema = query_each(sql, data, Limits::default(), |batch| {
+        rows.push(batch.clone());
+        Ok(batch.get_array_memory_size())
+    })?;
+    Ok((schema, rows))
+}
+
+/// Runs SQL as [`query`] does, and gives its rows to `take` batch by batch, which says how many bytes of memory it keeps for
+/// each of them.
+///
+/// # Errors
+/// As for [`query`]; and what `take` says.
+pub fn query_each(
+    sql: &str,
+    data: &Path,
+    limits: Limits,
+    mut take: impl FnMut(&RecordBatch) -> Result<usize, Error> + Send,
+) -> Result<SchemaRef, Error> {
     if !data.is_dir() {
         let message =
             format!("there is no data directory {}; run a program with --data first", data.display());
@@ -135,9 +173,23 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
         }
     }
     let in_memory_names: Vec<String> = in_memory.iter().map(|(name, _)| name.clone()).collect();
-    let runtime = new_runtime()?;
-    let found = block_on(runtime.handle(), batch::query(sql, &history, in_memory));
+    let runtime = query_runtime()?;
+    let mut refused = None;
+    let keep = |rows: &RecordBatch| take(rows).map_err(|error| refused = Some(error)).ok();
+    let memory = usize::try_from(limits.memory.query()).unwrap_or(usize::MAX);
+    let found = batch::query(sql, &history, in_memory, memory, query_threads(), keep);
+    // A sleep needs the runtime when it is made.
+    let found = block_on(runtime.handle(), async { tokio::time::timeout(limits.timeout, found).await });
+    // A query that was given up may still be at work.
+    runtime.shutdown_background();
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    let Ok(found) = found else { return Err(limits.out_of_time()) };
     found.map_err(|error| {
+        if batch::is_out_of_memory(&error) {
+            return limits.out_of_memory();
+        }
         let mut tables: Vec<&str> = history.keys().chain(&in_memory_names).map(String::as_str).collect();
         tables.sort_unstable();
         // Without DataFusion's own catalog and schema, which nobody wrote.
@@ -152,6 +204,39 @@ pub fn query(sql: &str, data: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), Er
         }
         Error::Query(format!("{error}{help}"))
     })
+}
+
+/// Half of the cores: the rest is left to the program that runs beside it.
+fn query_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 2).max(1)
+}
+
+fn query_runtime() -> Result<Runtime, Error> {
+    let threads = query_threads();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads).max_blocking_threads(2 * threads).enable_all().build();
+    runtime.map_err(|error| Error::Query(format!("could not start the query: {error}")))
+}
+
+impl Limits {
+    fn out_of_memory(&self) -> Error {
+        let limit = self.memory;
+        Error::Query(format!(
+            "the query needs more than its {limit} of memory\n  = help: allow more with --memory {}, or ask for less: fewer \
+             columns, a condition on the time, GROUP BY, LIMIT; rows for a program need less with --format csv",
+            Memory::new(4 * limit.bytes())
+        ))
+    }
+
+    fn out_of_time(&self) -> Error {
+        let seconds = self.timeout.as_secs();
+        Error::Query(format!(
+            "the query did not end within {seconds} s\n  = help: allow more with --timeout {}, or ask for less: a condition on \
+             the time, fewer columns, LIMIT",
+            4 * seconds.max(1)
+        ))
+    }
 }
 
 /// The files of a table that are complete, in all partitions, in order.

@@ -9,12 +9,14 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use lineshaft::backfill::Backfill;
 use lineshaft::connectors::format::timestamp::TimestampFormat;
 use lineshaft::durable::{self, Durability};
-use lineshaft::{Engine, Error, Running};
+use lineshaft::history::Limits;
+use lineshaft::{Engine, Error, Memory, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +57,9 @@ enum Command {
         /// Forgets the state of the program that ran in the data directory, and what it had not worked on; what sinks wrote stays.
         #[arg(long)]
         new_state: bool,
+        /// Memory for input that is on its way, such as 256MiB: what is beyond it waits in the journal, or at the source.
+        #[arg(long, value_name = "SIZE", default_value_t)]
+        memory: Memory,
         /// Keeps nothing for the next start: what comes in is acknowledged at once, and open windows end with the program.
         #[arg(long, conflicts_with = "new_state")]
         volatile: bool,
@@ -81,6 +86,9 @@ enum Command {
         /// Worker threads; without it one per core.
         #[arg(long)]
         workers: Option<usize>,
+        /// Memory for input that is on its way, such as 256MiB.
+        #[arg(long, value_name = "SIZE", default_value_t)]
+        memory: Memory,
     },
     /// Tells all errors of the files at once.
     Check {
@@ -104,6 +112,12 @@ enum Command {
         /// How the rows are printed.
         #[arg(long, value_enum, default_value_t = table::Format::Table)]
         format: table::Format,
+        /// Memory that the query may use; it is given up when that is not enough.
+        #[arg(long, value_name = "SIZE", default_value_t)]
+        memory: Memory,
+        /// Seconds that the query may run.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
     },
     /// Looks at the journal of a data directory, and repairs it.
     #[command(subcommand)]
@@ -179,7 +193,7 @@ fn tell(error: &Error) {
 
 fn run(command: Command, quiet: bool) -> Result<(), Error> {
     match command {
-        Command::Run { files, data, workers, new_state, volatile } => {
+        Command::Run { files, data, workers, new_state, memory, volatile } => {
             let mut engine = Engine::from_files(&files)?;
             if engine.is_idle() {
                 let help = "add CREATE SINK, INSERT INTO an actuator, or CREATE MATERIALIZED VIEW";
@@ -188,15 +202,15 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
             if new_state {
                 durable::forget(&data)?;
             }
-            engine.data(data).workers(workers.unwrap_or_else(cores));
+            engine.data(data).workers(workers.unwrap_or_else(cores)).memory(memory);
             if !volatile {
                 engine.durable(Durability::default());
             }
             finish(|| engine.start(), quiet)
         }
-        Command::Backfill { files, sources, output, from, to, workers } => {
+        Command::Backfill { files, sources, output, from, to, workers, memory } => {
             let mut engine = Engine::from_files(&files)?;
-            engine.workers(workers.unwrap_or_else(cores));
+            engine.workers(workers.unwrap_or_else(cores)).memory(memory);
             let backfill = Backfill { sources, output, from, to, checkpoint_every: None };
             finish(|| engine.backfill(&backfill), quiet)
         }
@@ -215,10 +229,8 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
             print(&Engine::from_files(&files)?.explain(view.as_deref())?);
             Ok(())
         }
-        Command::Query { sql, data, format } => {
-            let (schema, rows) = lineshaft::history::query(&sql, &data)?;
-            print(&table::show(&schema, &rows, format)?);
-            Ok(())
+        Command::Query { sql, data, format, memory, timeout } => {
+            table::query(&sql, &data, Limits { memory, timeout: Duration::from_secs(timeout) }, format)
         }
         Command::Journal(command) => {
             print(&journal::run(command)?);

@@ -1,11 +1,16 @@
 //! Rows on the standard output.
 
+use std::path::Path;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use clap::ValueEnum;
 use lineshaft::Error;
 use lineshaft::connectors::format::rows;
+use lineshaft::history::{Limits, query_each};
+
+use crate::print;
 
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -18,24 +23,56 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Bytes that a value takes in an aligned table, about, beside its text.
+const CELL: usize = 128;
+
+/// Runs a query and prints its rows: of a table all at once, otherwise as they come.
+pub(crate) fn query(sql: &str, data: &Path, limits: Limits, format: Format) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    let mut is_first = true;
+    let schema = query_each(sql, data, limits, |batch| {
+        if matches!(format, Format::Table) {
+            rows.push(batch.clone());
+            return Ok(batch.get_array_memory_size() + CELL * batch.num_rows() * batch.num_columns());
+        }
+        // A header stands once.
+        print(&lines(&batch.schema(), std::slice::from_ref(batch), format, std::mem::take(&mut is_first))?);
+        Ok(0)
+    })?;
+    match format {
+        Format::Table => print(&show(&schema, &rows, format)?),
+        Format::Csv | Format::Json if is_first => print(&show(&schema, &[], format)?),
+        Format::Csv | Format::Json => {}
+    }
+    Ok(())
+}
+
 /// The rows as text.
 pub(crate) fn show(schema: &SchemaRef, batches: &[RecordBatch], format: Format) -> Result<String, Error> {
+    if !matches!(format, Format::Table) {
+        return lines(schema, batches, format, true);
+    }
+    let shown = pretty_format_batches_with_schema(SchemaRef::clone(schema), batches);
+    Ok(format!("{}\n", shown.map_err(lineshaft::engine::Error::from)?))
+}
+
+/// A line per row, in CSV perhaps after the names of the columns.
+fn lines(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    format: Format,
+    with_header: bool,
+) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    match format {
-        Format::Table => {
-            let shown = pretty_format_batches_with_schema(SchemaRef::clone(schema), batches);
-            return Ok(format!("{}\n", shown.map_err(lineshaft::engine::Error::from)?));
-        }
-        Format::Csv => {
-            rows::write_csv_header(schema, &mut bytes);
-            for batch in batches {
-                rows::write_csv(batch, &mut bytes)?;
-            }
-        }
-        Format::Json => {
-            for batch in batches {
-                rows::write_json_lines(batch, &mut bytes)?;
-            }
+    let is_csv = matches!(format, Format::Csv);
+    if is_csv && with_header {
+        rows::write_csv_header(schema, &mut bytes);
+    }
+    for batch in batches {
+        if is_csv {
+            rows::write_csv(batch, &mut bytes)?;
+        } else {
+            rows::write_json_lines(batch, &mut bytes)?;
         }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -248,3 +248,40 @@ fn a_signal_ends_a_live_program_in_order_with_all_its_rows_written() {
         assert_eq!(kept, format!("n\n{shown}\n"), "after SIG{name}");
     }
 }
+
+#[test]
+fn a_query_that_needs_more_memory_or_time_than_it_may_have_says_so_and_keeps_to_its_limit() {
+    let folder = folder();
+    let made = "CREATE SOURCE made (ts TIMESTAMP NOT NULL, machine TEXT, n BIGINT, WATERMARK FOR ts)
+            WITH (connector = 'generator', rows = 400000, keys = 7);
+        CREATE SINK kept FROM made WITH (connector = 'parquet', path = 'kept');";
+    write(&folder, "made.sql", made);
+    let folder = folder.path();
+    lineshaft(folder, &["run", "made.sql", "--data", "data"]).exits(0);
+    // Some 400 bytes a row in a sort, and more rows than are there: they cannot be told before.
+    let large = "SELECT array_agg(repeat(machine, 100) || a.n) AS all FROM kept a CROSS JOIN (VALUES (1), (2)) GROUP BY machine";
+    let limit = 96 << 20;
+    let arguments = ["query", large, "--data", "data", "--memory", "96MiB"];
+    let mut child = command(folder, &arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        most = most.max(memory_of(&child));
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let told = said(&child.wait_with_output().unwrap());
+    told.exits(1).tells("the query needs more than its 96MiB of memory").tells("--memory 384MiB");
+    assert!(most < limit * 13 / 10, "{most} bytes with a limit of {limit}");
+    let endless = "SELECT count(*) FROM kept a, kept b WHERE a.n <> b.n";
+    let told = lineshaft(folder, &["query", endless, "--data", "data", "--timeout", "1"]).exits(1);
+    told.tells("the query did not end within 1 s").tells("--timeout 4");
+    let enough = "SELECT count(*) AS c FROM (SELECT * FROM kept ORDER BY machine, n DESC)";
+    assert_eq!(query(folder, enough, "data", "csv").out, "c\n400000\n");
+}
+
+/// Memory of a process that is no file, bytes.
+fn memory_of(child: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) << 10
+}

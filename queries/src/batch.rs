@@ -7,6 +7,7 @@ mod resample;
 mod sliding;
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::functions_nested::range::range_udf as range;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident, lit, when};
@@ -279,6 +282,9 @@ fn counts(rows: &[(i64, u32)], slide: usize, size: usize, places: &mut Places) {
     }
 }
 
+/// What a query may put aside on the disk, in multiples of its memory: the disk is that of the live program, too.
+const SPILLED: u64 = 4;
+
 /// Tables that an ad-hoc query may read, by name.
 pub type History = BTreeMap<String, Recorded>;
 
@@ -291,20 +297,30 @@ pub struct Recorded {
     pub is_changelog: bool,
 }
 
-/// Runs a query over the history; `extra` are tables in memory.
+/// Runs a query over the history; `extra` are tables in memory. Its rows are given to `take` batch by batch, which says how many
+/// bytes it keeps of each, and these count as memory of the query; or `None` if it wants no more.
 ///
 /// # Errors
-/// If it is wrong, or a file cannot be read.
+/// If it is wrong, a file cannot be read, or it needs more memory than `memory` bytes for what it sorts, groups and joins
+/// after it has put aside on the disk what it can ([`DataFusionError::ResourcesExhausted`]). It runs on `partitions` threads.
 pub async fn query(
     sql: &str,
     history: &History,
     extra: Vec<(String, RecordBatch)>,
-) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    let context = SessionContext::new_with_config(
-        SessionConfig::new()
-            .with_information_schema(true)
-            .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false),
-    );
+    memory: usize,
+    partitions: usize,
+    mut take: impl FnMut(&RecordBatch) -> Option<usize>,
+) -> Result<SchemaRef> {
+    let config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_information_schema(true)
+        .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
+    let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(memory));
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::clone(&pool))
+        .with_max_temp_directory_size(SPILLED * memory as u64)
+        .build_arc()?;
+    let context = SessionContext::new_with_config_rt(config, runtime);
     for function in crate::functions::aggregates() {
         context.register_udaf(function.as_ref().clone());
     }
@@ -329,7 +345,18 @@ pub async fn query(
     let plan = sliding::with_sliding(ad_hoc::plan(&context, sql).await?)?;
     let frame = context.execute_logical_plan(plan).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
-    Ok((schema, frame.collect().await?))
+    let kept = MemoryConsumer::new("rows of the result").register(&pool);
+    let mut rows = frame.execute_stream().await?;
+    while let Some(batch) = poll_fn(|context| rows.as_mut().poll_next(context)).await.transpose()? {
+        let Some(bytes) = take(&batch) else { break };
+        kept.try_grow(bytes)?;
+    }
+    Ok(schema)
+}
+
+/// True if a query was given up because it needs more memory than it may have.
+pub fn is_out_of_memory(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
 /// The rows that were not taken back, each as often as it is there.
