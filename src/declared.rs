@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::declaration::SourceDeclaration;
-use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
+use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, KeptKey, Partition, Source};
 use lineshaft_engine::{Error, Result};
 
 /// A source with the needed columns of its declaration, in their order.
@@ -62,6 +62,10 @@ impl Source for Declared {
 
     fn go_on(&mut self, position: &[u8]) -> Result<()> {
         self.source.go_on(position)
+    }
+
+    fn knows(&mut self, keys: Vec<KeptKey>) {
+        self.source.knows(keys);
     }
 
     fn repeats(&self) -> bool {

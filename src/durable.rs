@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lineshaft_connectors::file;
+use lineshaft_connectors::{file, is_bounded};
+use lineshaft_engine::Error as EngineError;
 use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::disk::FileSystem;
 use lineshaft_engine::journal;
@@ -51,8 +52,21 @@ impl Kept {
 }
 
 impl Engine {
+    /// The lock of the data directory, for a program that keeps something there.
+    pub(crate) fn lock(&self, planned: &PlannedProgram) -> Result<Option<journal::Lock>, Error> {
+        if self.durability.is_none() || planned.sources.iter().all(is_bounded) {
+            return Ok(None);
+        }
+        Ok(Some(journal::Lock::take(&self.data.join(JOURNAL)).map_err(EngineError::from)?))
+    }
+
     /// What the program keeps. One whose sources all give the same at every run keeps nothing: it is run again.
-    pub(crate) fn kept(&self, planned: &PlannedProgram, sources: &[Box<dyn Source>]) -> Result<Kept, Error> {
+    pub(crate) fn kept(
+        &self,
+        planned: &PlannedProgram,
+        sources: &[Box<dyn Source>],
+        lock: Option<journal::Lock>,
+    ) -> Result<Kept, Error> {
         let Some(durability) = self.durability.as_ref().filter(|_| sources.iter().any(|it| !it.repeats()))
         else {
             return Ok(Kept::default());
@@ -64,7 +78,8 @@ impl Engine {
             identity: self.live_identity(planned, sources)?,
         };
         let max_bytes = durability.journal_bytes;
-        let journal = journal::Settings { max_bytes, ..journal::Settings::new(self.data.join(JOURNAL)) };
+        let journal =
+            journal::Settings { max_bytes, lock, ..journal::Settings::new(self.data.join(JOURNAL)) };
         Ok(Kept { checkpoints: Some(checkpoints), journal: Some(journal) })
     }
 

@@ -224,6 +224,8 @@ impl Engine {
         owned: Option<Runtime>,
         checkpoints: Option<CheckpointSettings>,
     ) -> Result<Running, Error> {
+        // Before anything listens, connects or writes: a data directory has one engine.
+        let lock = self.lock(&planned)?;
         let context = Context::new(runtime.clone(), self.memory.clone());
         let mut errors = Vec::new();
         let mut sources = Vec::new();
@@ -237,7 +239,7 @@ impl Engine {
             }
         }
         let kept = match checkpoints {
-            None if errors.is_empty() => self.kept(&planned, &sources)?,
+            None if errors.is_empty() => self.kept(&planned, &sources, lock)?,
             checkpoints => Kept { checkpoints, journal: None },
         };
         if !kept.is_begun() {

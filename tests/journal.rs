@@ -41,7 +41,7 @@ fn records() -> Vec<Record> {
         received_at: BEGIN,
         qos: 1,
         retain: true,
-        packet: Some(Packet { id: 7, again }),
+        packet: Some(Packet { id: 7, again, settles: false }),
         request: None,
     };
     let plain = Message { packet: None, retain: false, qos: 0, ..message(false) };

@@ -18,6 +18,7 @@ const SAY_AGAIN_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Retry {
     random: Random,
+    longest: Duration,
     failures: u32,
     said: Option<String>,
     silent_for: Duration,
@@ -26,7 +27,13 @@ pub struct Retry {
 impl Retry {
     /// A back-off that has not failed yet. The seed is best a hash of the name of the client.
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), failures: 0, said: None, silent_for: Duration::ZERO }
+        let random = Random::new(seed);
+        Self { random, longest: LONGEST, failures: 0, said: None, silent_for: Duration::ZERO }
+    }
+
+    /// The same with shorter waits: for a try that costs the peer nothing.
+    pub fn at_most(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// The wait before the next try. `problem` is what could not be done, such as `cannot reach mqtt://plant:1883`.
@@ -49,7 +56,7 @@ impl Retry {
     fn next_delay(&mut self) -> Duration {
         let doubled = SHORTEST.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        doubled.min(LONGEST).mul_f64(0.5 + self.random.uniform() / 2.0)
+        doubled.min(self.longest).mul_f64(0.5 + self.random.uniform() / 2.0)
     }
 
     /// The time since the last warning is the sum of the waits: near enough, and it needs no clock.

@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::dataflow::{Program, build};
 use crate::deduplicate::Deduplicator;
 use crate::error::{Error, Result};
-use crate::intake::{Feed, Input, Intake, Line, Packets, Shedding, set_totals};
+use crate::intake::{Feed, Input, Intake, Keys, Line, Packets, Shedding, set_totals};
 use crate::journal::{self, Journal};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, SourceNode};
@@ -103,6 +103,7 @@ pub fn start(
         if let Some(position) = &line.position {
             source.go_on(position)?;
         }
+        source.knows(line.keys.clone().into_vec());
         connectors.push(connect(node.name.clone(), source, chunks, &settings, &control, stops)?);
     }
     let feeds: Vec<_> = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
@@ -265,6 +266,7 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(
         repeats: source.repeats(),
         position: None,
         packets: Packets::default(),
+        keys: Keys::default(),
         columns: node.schema.fields().len(),
         overload: node.overload.clone(),
         shedding: Shedding::default(),

@@ -54,6 +54,9 @@ pub trait Source: Send {
         Ok(())
     }
 
+    /// The program goes on: these requests are kept, the oldest first. Called before [`Source::run`].
+    fn knows(&mut self, _keys: Vec<KeptKey>) {}
+
     /// True if reading begins at the same place in every run, and gives the same chunks: a file that does not change while
     /// it is read. Then only the number of chunks is kept, not what is in them.
     fn repeats(&self) -> bool {
@@ -219,20 +222,44 @@ pub struct Request {
     pub remote: String,
     /// The name of the format of the body.
     pub format: String,
+    /// The key by which the client tells a request that it repeats.
+    pub key: Option<String>,
 }
 
+/// How many keys of requests are remembered.
+pub const MAX_KEYS: usize = 100_000;
+
+/// The key of a request that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptKey {
+    /// The key.
+    pub key: String,
+    /// The [`stable_hash`](crate::hash::stable_hash) of its body.
+    pub body: u64,
+    /// When it came.
+    pub at: EventTime,
+}
+
+/// How many deliveries a connector may have taken that the broker may send again: so many are remembered.
+pub const MAX_UNSETTLED: usize = 1 << 20;
+
 /// The delivery of a message by a broker that gives it again until it is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
     /// Its number, which is used again after the acknowledgement.
     pub id: u16,
     /// The broker says that it has sent it before; not that it came.
     pub again: bool,
+    /// The broker has read the acknowledgements of all deliveries before the last one that said so. Never of one that is sent
+    /// again.
+    pub settles: bool,
 }
 
 impl Message {
     fn bytes(&self) -> usize {
-        let request = self.request.as_ref().map_or(0, |request| request.remote.len() + request.format.len());
+        let request = self.request.as_ref().map_or(0, |request| {
+            request.remote.len() + request.format.len() + request.key.as_ref().map_or(0, String::len)
+        });
         self.topic.len() + self.payload.len() + request + size_of::<Self>()
     }
 }

@@ -16,15 +16,15 @@ use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYP
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use lineshaft_engine::clock::Clock;
-use lineshaft_engine::hash::hash_bytes;
-use lineshaft_engine::source::{self, Chunk, ChunkSender, Message, Payload, Stopped};
+use lineshaft_engine::hash::stable_hash;
+use lineshaft_engine::source::{self, Chunk, ChunkSender, KeptKey, MAX_KEYS, Message, Payload, Stopped};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::answer::Refusal;
 use super::content::{of_content_type, type_of};
-use super::idempotency::{Keys, MOST_KEYS, Seen};
+use super::idempotency::{Keys, Seen};
 use super::options::SourceOptions;
 use super::server::Limits;
 use crate::format::{Encoding, MessageDecoder};
@@ -60,9 +60,12 @@ impl Endpoint {
         limits: Limits,
         decoder: Arc<MessageDecoder>,
         chunks: ChunkSender,
+        kept: Vec<KeptKey>,
     ) -> Self {
+        let mut keys = Keys::new(options.idempotency_window, MAX_KEYS);
+        keys.restore(kept, Clock::system().now());
         Self {
-            keys: Mutex::new(Keys::new(options.idempotency_window, MOST_KEYS)),
+            keys: Mutex::new(keys),
             places: Arc::new(Semaphore::new(limits.waiting)),
             options: options.clone(),
             limits,
@@ -208,7 +211,7 @@ impl Endpoint {
     async fn hand_over(self: Arc<Self>, head: Head, body: Vec<u8>) -> Result<(), Refusal> {
         let now = Clock::system().now();
         let seen = match &head.key {
-            Some(key) => self.keys().begin(key, hash_bytes(&body), now),
+            Some(key) => self.keys().begin(key, stable_hash(&[&body]), now),
             None => Seen::New,
         };
         match seen {
@@ -232,8 +235,11 @@ impl Endpoint {
             self.settle(head.key.as_deref(), false);
             return Err(Refusal::busy());
         };
-        let request =
-            source::Request { remote: head.remote.to_string(), format: head.encoding.name().to_owned() };
+        let request = source::Request {
+            remote: head.remote.to_string(),
+            format: head.encoding.name().to_owned(),
+            key: head.key.clone(),
+        };
         let message = Message {
             topic: self.options.path.clone(),
             payload: body,

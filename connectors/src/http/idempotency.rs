@@ -6,10 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use lineshaft_engine::source::KeptKey;
 use lineshaft_engine::time::EventTime;
-
-/// Keys that are remembered; then the oldest is forgotten.
-pub(super) const MOST_KEYS: usize = 100_000;
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +59,15 @@ impl Keys {
                 self.entries.insert(key.to_owned(), Entry { at: now, body, is_kept: false });
                 self.order.push_back((now, key.to_owned()));
                 Seen::New
+            }
+        }
+    }
+
+    /// What was kept before a restart, the oldest first.
+    pub(super) fn restore(&mut self, kept: Vec<KeptKey>, now: EventTime) {
+        for KeptKey { key, body, at } in kept {
+            if now.saturating_sub(at) < self.window && self.begin(&key, body, at) == Seen::New {
+                self.keep(&key);
             }
         }
     }
@@ -118,6 +125,17 @@ mod tests {
         assert_eq!(keys.begin("a", 2, 5), Seen::New);
         keys.keep("a");
         assert_eq!(keys.begin("a", 2, 12), Seen::Kept, "its old place does not count");
+    }
+
+    #[test]
+    fn what_was_kept_before_a_restart_is_known_for_the_rest_of_its_window() {
+        let mut keys = keys(100);
+        let kept = |key: &str, at| KeptKey { key: key.to_owned(), body: 1, at };
+        keys.restore(vec![kept("old", 3), kept("a", 8)], 14);
+        assert_eq!(keys.begin("a", 1, 15), Seen::Kept);
+        assert_eq!(keys.begin("a", 2, 15), Seen::Other);
+        assert_eq!(keys.begin("old", 1, 15), Seen::New);
+        assert_eq!(keys.begin("a", 1, 18), Seen::New, "the window began with the first request");
     }
 
     #[test]

@@ -20,8 +20,8 @@
 //! which no record could be right (not JSON at all, a damaged gzip, a CSV header without a column of the source) is
 //! answered 400.
 //!
-//! `Idempotency-Key` is that of draft-ietf-httpapi-idempotency-key-header; the keys are kept in memory, so that of a
-//! request just before the program ended is forgotten.
+//! `Idempotency-Key` is that of draft-ietf-httpapi-idempotency-key-header; the engine keeps it with the body, so it is known after a
+//! restart, too.
 
 mod answer;
 mod content;

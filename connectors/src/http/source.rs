@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
-use lineshaft_engine::source::{ChunkSender, Decoder, Source};
+use lineshaft_engine::source::{ChunkSender, Decoder, KeptKey, Source};
 use lineshaft_engine::{Error, Result, TIMESTAMP};
 
 use super::endpoint::Endpoint;
@@ -45,7 +45,14 @@ pub(super) fn source_within(
 ) -> Result<HttpSource, Vec<OptionError>> {
     let (options, decoder) = read(declaration)?;
     let place = servers.place(options.listen, &options.path).map_err(|error| vec![error])?;
-    Ok(HttpSource { name: declaration.name.clone(), options, limits, decoder: Arc::new(decoder), place })
+    Ok(HttpSource {
+        name: declaration.name.clone(),
+        options,
+        limits,
+        decoder: Arc::new(decoder),
+        place,
+        kept: vec![],
+    })
 }
 
 fn read(declaration: &SourceDeclaration) -> Result<(SourceOptions, MessageDecoder), Vec<OptionError>> {
@@ -63,17 +70,19 @@ pub(super) struct HttpSource {
     limits: Limits,
     decoder: Arc<MessageDecoder>,
     pub(super) place: Place,
+    /// Requests of before.
+    kept: Vec<KeptKey>,
 }
 
 impl Source for HttpSource {
     fn run(self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> Result<()> {
-        let Self { name, options, limits, decoder, place } = *self;
+        let Self { name, options, limits, decoder, place, kept } = *self;
         let address = place.address();
         if !address.ip().is_loopback() && options.token.is_none() {
             tracing::warn!("source {name:?} has no token: whoever reaches {address} can send it rows");
         }
         runtime.block_on(async {
-            let endpoint = Endpoint::new(&options, limits, decoder, chunks.clone());
+            let endpoint = Endpoint::new(&options, limits, decoder, chunks.clone(), kept);
             let opened = place.open(Arc::new(endpoint), limits);
             opened.map_err(|error| Error::connector("http source", &name, error))?;
             tracing::info!("source {name:?} listens on http://{address}{}", options.path);
@@ -89,5 +98,9 @@ impl Source for HttpSource {
 
     fn is_bounded(&self) -> bool {
         false
+    }
+
+    fn knows(&mut self, keys: Vec<KeptKey>) {
+        self.kept = keys;
     }
 }

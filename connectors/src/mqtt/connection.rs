@@ -3,17 +3,21 @@
 //! A connection that was lost is dropped and a new one opened, with a fresh state of rumqttc: what that library keeps
 //! over a reconnect loses publications and can hang for ever on an id. Nothing waits in its request queue either:
 //! packets are written at once, many to a flush, and [`Connection::next`] is the only one that polls.
+//!
+//! The pings are ours, too: their answers tell which acknowledgements the broker has read.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::time::Duration;
 
 use rumqttc::{
     ConnectReturnCode, ConnectionError, Disconnect, Event, EventLoop, MqttOptions, NetworkOptions, Packet,
     PubAck, Publish, QoS, Request, StateError, Subscribe, SubscribeFilter,
 };
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::options::Client;
 
@@ -21,6 +25,10 @@ use super::options::Client;
 const MAX_PACKET: usize = (16 << 20) + (128 << 10);
 /// A broker that does not take our packets for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a goodbye may take.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+/// After so many acknowledgements the broker is asked whether it has read them.
+const ASK_AFTER: u64 = 512;
 /// rumqttc asks for a queue; only its size of at least one matters here.
 const REQUESTS: usize = 1;
 
@@ -31,6 +39,16 @@ pub(crate) struct Connection {
     free_ids: VecDeque<u16>,
     /// Why it ended; told after the packets that were read before.
     ended: Option<Lost>,
+    /// Acknowledgements that were written.
+    acknowledged: u64,
+    /// Of each ping without an answer, what had been acknowledged before it.
+    pings: VecDeque<u64>,
+    /// Acknowledgements that the broker has read: it answered a ping behind them.
+    settled: u64,
+    keep_alive: Duration,
+    next_ping: Pin<Box<Sleep>>,
+    /// Something has come since the last look.
+    is_alive: bool,
 }
 
 impl Connection {
@@ -45,7 +63,19 @@ impl Connection {
             Event::Incoming(Packet::ConnAck(answer)) => {
                 // rumqttc gives id 1 to the subscription.
                 let free_ids = (2..client.in_flight.saturating_add(2)).collect();
-                Ok((Self { event_loop, free_ids, ended: None }, answer.session_present))
+                event_loop.mqtt_options.set_keep_alive(Duration::ZERO);
+                let connection = Self {
+                    event_loop,
+                    free_ids,
+                    ended: None,
+                    acknowledged: 0,
+                    pings: VecDeque::new(),
+                    settled: 0,
+                    keep_alive: client.keep_alive,
+                    next_ping: Box::pin(sleep(client.keep_alive)),
+                    is_alive: true,
+                };
+                Ok((connection, answer.session_present))
             }
             other => Err(Lost::Protocol(format!("the broker answered {other:?} instead of CONNACK"))),
         }
@@ -53,29 +83,55 @@ impl Connection {
 
     /// The next packet of the broker. May be cancelled without losing one.
     pub(crate) async fn next(&mut self) -> Result<Packet, Lost> {
+        self.next_if(true).await
+    }
+
+    /// The same if it `reads`; else it only keeps the connection alive.
+    pub(crate) async fn next_if(&mut self, reads: bool) -> Result<Packet, Lost> {
         loop {
-            let event = match self.ended.take() {
-                None => self.event_loop.poll().await,
-                Some(lost) => match self.event_loop.state.events.pop_front() {
-                    Some(left) => {
-                        self.ended = Some(lost);
-                        Ok(left)
-                    }
-                    None => return Err(lost),
-                },
-            };
-            match event {
-                Ok(Event::Incoming(packet)) => {
-                    if let Packet::PubAck(ack) = &packet {
-                        self.free_ids.push_back(ack.pkid);
-                    }
-                    return Ok(packet);
+            let event = tokio::select! {
+                event = next_event(&mut self.event_loop, &mut self.ended), if reads => event?,
+                () = &mut self.next_ping => {
+                    self.keep_alive(reads).await?;
+                    continue;
                 }
-                // What goes out is known to who sent it.
-                Ok(Event::Outgoing(_)) => {}
-                Err(error) => self.ended = Some(error.into()),
+            };
+            // What goes out is known to who sent it.
+            let Event::Incoming(packet) = event else { continue };
+            self.is_alive = true;
+            match &packet {
+                Packet::PubAck(ack) => self.free_ids.push_back(ack.pkid),
+                Packet::PingResp => self.settled = self.pings.pop_front().unwrap_or(self.settled),
+                _ => {}
             }
+            return Ok(packet);
         }
+    }
+
+    /// Pings the broker. One that has said nothing since the last ping is gone, if we have listened.
+    async fn keep_alive(&mut self, reads: bool) -> Result<(), Lost> {
+        let was_alive = std::mem::replace(&mut self.is_alive, !reads);
+        if reads && !was_alive {
+            return Err(Lost::Protocol("the broker does not answer".into()));
+        }
+        self.next_ping = Box::pin(sleep(self.keep_alive));
+        self.ping().await?;
+        self.flush().await
+    }
+
+    async fn ping(&mut self) -> Result<(), Lost> {
+        self.pings.push_back(self.acknowledged);
+        self.write(Packet::PingReq).await
+    }
+
+    /// How many acknowledgements the broker is known to have read.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// How many it may not have read: it sends these messages again if we go now.
+    pub(crate) fn unsettled(&self) -> u64 {
+        self.acknowledged - self.settled
     }
 
     /// Asks for the messages of `filters`; the answer is a packet of [`Connection::next`].
@@ -92,6 +148,10 @@ impl Connection {
         }
         for id in ids {
             self.write(Packet::PubAck(PubAck::new(*id))).await?;
+        }
+        self.acknowledged += ids.len() as u64;
+        if self.acknowledged - self.pings.back().copied().unwrap_or(self.settled) >= ASK_AFTER {
+            self.ping().await?;
         }
         self.flush().await
     }
@@ -120,15 +180,18 @@ impl Connection {
         timeout(WRITE_TIMEOUT, network.flush()).await.map_err(|_| stuck())?.map_err(Lost::from)
     }
 
-    /// Says goodbye. The broker may already be gone, and it makes no difference then.
+    /// Says goodbye, and waits until the broker hangs up: it has read all acknowledgements then. To hang up ourselves with
+    /// packets unread would be a reset, on which the broker drops what it has not read.
     pub(crate) async fn close(mut self) {
         let goodbye = async {
             self.request(Request::Disconnect(Disconnect)).await?;
-            self.flush().await
+            self.flush().await?;
+            loop {
+                self.next().await?;
+            }
         };
-        if let Err(lost) = goodbye.await {
-            tracing::debug!("the broker was gone before we left: {lost}");
-        }
+        let end: Result<Result<Infallible, Lost>, _> = timeout(GOODBYE_WITHIN, goodbye).await;
+        tracing::debug!("hung up: {end:?}");
     }
 
     /// Lets the state of rumqttc know of a request, then writes it.
@@ -142,6 +205,20 @@ impl Connection {
     async fn write(&mut self, packet: Packet) -> Result<(), Lost> {
         let network = self.event_loop.network.as_mut().ok_or_else(closed)?;
         timeout(WRITE_TIMEOUT, network.write(packet)).await.map_err(|_| stuck())?.map_err(Lost::from)
+    }
+}
+
+/// The next event of rumqttc; those that it had before the end come before the end.
+async fn next_event(event_loop: &mut EventLoop, ended: &mut Option<Lost>) -> Result<Event, Lost> {
+    if ended.is_none() {
+        match event_loop.poll().await {
+            Ok(event) => return Ok(event),
+            Err(error) => *ended = Some(error.into()),
+        }
+    }
+    match event_loop.state.events.pop_front() {
+        Some(left) => Ok(left),
+        None => Err(ended.take().unwrap_or_else(closed)),
     }
 }
 
@@ -172,6 +249,13 @@ fn mqtt_options(client: &Client) -> MqttOptions {
 pub(crate) enum Lost {
     Client(Box<ConnectionError>),
     Protocol(String),
+}
+
+impl Lost {
+    /// True if the broker is there and does not want us.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Client(error) if matches!(**error, ConnectionError::ConnectionRefused(_)))
+    }
 }
 
 impl From<ConnectionError> for Lost {

@@ -10,7 +10,7 @@
 //! | guarantee | at least once (QoS 1, persistent session, acknowledged when the engine has it) | at least once while the program runs; commands at most once |
 //! | position | kept by the broker, for the `client_id` | - |
 //! | event time | a column of the message; `received_at` is ours | - |
-//! | the broker goes away | connects again for ever, with a back-off; says so | keeps the rows in its outbox; when that is full, `write` waits |
+//! | the broker goes away | tries every 2 s; one that hangs up, up to 30 s apart; says so | keeps the rows in its outbox; when that is full, `write` waits |
 //! | a table | loaded when the retained messages have come, or after 5 s; then streams are read | - |
 //! | the session is lost | a warning that begins with `GAP` | what was not acknowledged is sent again |
 //! | limits | a payload above `max_payload` is quarantined, one above 16 MiB blocks the stream and is told | 10,000 messages in the outbox |
@@ -21,6 +21,7 @@
 pub(crate) mod connection;
 pub(crate) mod options;
 mod publication;
+mod reconnect;
 mod sink;
 mod source;
 #[cfg(test)]

@@ -22,9 +22,9 @@ use rumqttc::{Packet, Publish, QoS};
 use super::connection::{Connection, Lost};
 use super::options::{SinkFormat, SinkOptions};
 use super::publication::{self, Publication};
+use super::reconnect::{GOOD_AFTER, Reconnect};
 use crate::format::rows::{JsonObjects, write_csv};
 use crate::outbox::Outbox;
-use crate::retry::Retry;
 use crate::rows::insertions;
 
 /// How long `write` waits for room while the broker takes nothing: then the program ends, so that it can be started
@@ -37,8 +37,6 @@ const MAX_AT_ONCE: usize = 256;
 /// In the place of a packet id: the connection was lost before, or while the message was written.
 const NOT_SENT: u16 = 0;
 const PERHAPS_SENT: u16 = u16::MAX;
-/// A connection that held for so long was a good one.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
 
 /// A sink of messages.
 ///
@@ -215,7 +213,7 @@ impl Publisher {
             name: name.to_owned(),
             options: options.clone(),
             outbox: Arc::clone(&outbox),
-            retry: Retry::new(options.client.seed()),
+            reconnect: Reconnect::new(&options.client),
             unacknowledged: VecDeque::new(),
             clock: Clock::system(),
         };
@@ -242,7 +240,7 @@ struct Task {
     name: String,
     options: SinkOptions,
     outbox: Arc<Outbox<Publication>>,
-    retry: Retry,
+    reconnect: Reconnect,
     /// Sent, with their packet ids, in the order in which they were sent. Our own copies: the client library forgets
     /// its own after a reconnect.
     unacknowledged: VecDeque<(u16, Publication)>,
@@ -252,27 +250,25 @@ struct Task {
 impl Task {
     /// Connects and publishes, again and again, until the outbox is closed.
     async fn run(mut self) {
-        let mut was_connected = false;
         let outbox = Arc::clone(&self.outbox);
         loop {
             let opened = tokio::select! {
                 opened = Connection::open(&self.options.client) => opened,
                 () = outbox.closed() => return,
             };
-            let ended = match opened {
+            let wait = match opened {
                 Ok((mut connection, _)) => {
                     tracing::info!("sink {:?} is connected to {}", self.name, self.options.client.url);
-                    was_connected = true;
+                    self.reconnect.connected();
                     match self.publish(&mut connection).await {
                         Ok(()) => return connection.close().await,
-                        Err(lost) => lost,
+                        Err(lost) => self.reconnect.lost(&lost),
                     }
                 }
-                Err(lost) => lost,
+                Err(lost) => self.reconnect.failed(&lost),
             };
-            let verb = if was_connected { "lost" } else { "cannot reach" };
             tokio::select! {
-                () = self.retry.wait(format!("{verb} {}", self.options.client.url), &ended) => {}
+                () = wait => {}
                 () = outbox.closed() => return,
             }
         }
@@ -296,7 +292,7 @@ impl Task {
                 },
                 () = &mut good, if !is_good => {
                     is_good = true;
-                    self.retry.succeeded();
+                    self.reconnect.held();
                 }
             }
         }

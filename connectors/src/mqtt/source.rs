@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 use lineshaft_engine::source::{
-    Chunk, ChunkSender, Decoder, Message, Packet as Delivery, Payload, Source, Stopped,
+    Chunk, ChunkSender, Decoder, MAX_UNSETTLED, Message, Packet as Delivery, Payload, Source, Stopped,
 };
 use lineshaft_engine::{Error, Result, TIMESTAMP};
 use rumqttc::{Packet, Publish, QoS, SubAck, SubscribeReasonCode};
@@ -18,17 +18,18 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::{Connection, Lost};
 use super::options::{SOURCE_OPTIONS, SourceOptions};
+use super::reconnect::{GOOD_AFTER, Reconnect};
 use crate::MetadataColumn;
 use crate::format::MessageDecoder;
 use crate::options::OptionReader;
-use crate::retry::Retry;
 
 /// What a connection may gather while the engine is busy; then it stops reading. Otherwise a chunk is handed over as
 /// soon as nothing more is ready, or there are so many.
 const MAX_MESSAGES: usize = 1_024;
 const MAX_BYTES: usize = 256 << 10;
-/// A connection that held for so long was a good one: the next failure begins with a short wait.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// Acknowledgements of which it is not known whether the broker has read them. With so many we hang up, which tells, and come
+/// back at once: what the engine remembers has an end. Only a broker with a long way of packets behind it comes to that.
+const MAX_ON_THE_WAY: u64 = if cfg!(test) { 5_000 } else { MAX_UNSETTLED as u64 / 2 };
 /// A table is loaded when for so long nothing has come after the subscription: a broker sends what it retains at once.
 const QUIET: Duration = Duration::from_millis(200);
 /// So long streams wait for a table whose broker is away, or that never is quiet.
@@ -72,11 +73,13 @@ struct MqttSource {
 impl Source for MqttSource {
     fn run(self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> Result<()> {
         let reader = Reader {
-            retry: Retry::new(self.options.client.seed()),
+            reconnect: Reconnect::new(&self.options.client),
             name: self.name,
             options: self.options,
             chunks,
             gathered: Gathered::default(),
+            settled: Settled::default(),
+            is_subscribed: false,
             is_loaded: Arc::new(AtomicBool::new(!self.is_table)),
         };
         runtime.block_on(async {
@@ -128,6 +131,8 @@ enum End {
     Stopped,
     /// The connection is gone.
     Lost(Lost),
+    /// It is better to connect again.
+    Renewed,
     /// Trying again cannot help.
     Failed(Error),
 }
@@ -150,12 +155,34 @@ struct HandOver {
     ids: Vec<u16>,
 }
 
+/// Which deliveries of a connection the engine need not remember any more.
+#[derive(Default)]
+struct Settled {
+    taken: u64,
+    /// The first new delivery, then the last that was marked: what the broker sends again comes before.
+    mark: Option<u64>,
+}
+
+impl Settled {
+    /// Takes note of the next delivery. True if it is a mark: the broker has read the acknowledgement of the mark before.
+    fn is_mark(&mut self, again: bool, settled: u64) -> bool {
+        self.taken += 1;
+        if again || self.mark.is_some_and(|mark| settled < mark) {
+            return false;
+        }
+        self.mark.replace(self.taken).is_some()
+    }
+}
+
 struct Reader {
     name: String,
     options: SourceOptions,
     chunks: ChunkSender,
-    retry: Retry,
+    reconnect: Reconnect,
     gathered: Gathered,
+    settled: Settled,
+    /// The session of the broker has our subscription.
+    is_subscribed: bool,
     /// What the broker retains has been handed over, or it is no table, for which nobody waits.
     is_loaded: Arc<AtomicBool>,
 }
@@ -163,46 +190,48 @@ struct Reader {
 impl Reader {
     /// Connects and reads, again and again, until the program stops.
     async fn run(mut self) -> Result<()> {
-        let mut was_connected = false;
         loop {
-            let lost = match self.connect().await {
+            let wait = match self.connect().await {
                 Ok((mut connection, has_session)) => {
                     tracing::info!("source {:?} is connected to {}", self.name, self.options.client.url);
-                    was_connected = true;
-                    match self.read(&mut connection, has_session).await {
-                        End::Lost(lost) => lost,
+                    self.reconnect.connected();
+                    let end = self.read(&mut connection, has_session).await;
+                    if let End::Stopped | End::Renewed = end {
+                        connection.close().await;
+                    }
+                    match end {
+                        End::Lost(lost) => self.reconnect.lost(&lost),
+                        End::Renewed => continue,
                         End::Failed(error) => return Err(error),
-                        End::Stopped => {
-                            connection.close().await;
-                            return Ok(());
-                        }
+                        End::Stopped => return Ok(()),
                     }
                 }
-                Err(End::Lost(lost)) => lost,
-                Err(End::Failed(error)) => return Err(error),
-                Err(End::Stopped) => return Ok(()),
+                Err(Ok(lost)) => self.reconnect.failed(&lost),
+                Err(Err(Stopped)) => return Ok(()),
             };
-            let verb = if was_connected { "lost" } else { "cannot reach" };
-            let chunks = self.chunks.clone();
             tokio::select! {
-                () = self.retry.wait(format!("{verb} {}", self.options.client.url), &lost) => {}
-                () = chunks.stopped() => return Ok(()),
+                () = wait => {}
+                () = self.chunks.stopped() => return Ok(()),
             }
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, bool), End> {
+    async fn connect(&self) -> Result<(Connection, bool), Result<Lost, Stopped>> {
         tokio::select! {
-            opened = Connection::open(&self.options.client) => Ok(opened?),
-            () = self.chunks.stopped() => Err(End::Stopped),
+            opened = Connection::open(&self.options.client) => opened.map_err(Ok),
+            () = self.chunks.stopped() => Err(Err(Stopped)),
         }
     }
 
     /// Reads one connection to its end. All that was gathered has been handed over then, or the program stops.
     async fn read(&mut self, connection: &mut Connection, has_session: bool) -> End {
-        if !has_session && self.tell_gap().await.is_err() {
-            return End::Stopped;
+        if !has_session {
+            self.is_subscribed = false;
+            if self.tell_gap().await.is_err() {
+                return End::Stopped;
+            }
         }
+        self.settled = Settled::default();
         let mut hand_over = None;
         let end = match self.read_on(connection, &mut hand_over).await {
             Ok(never) => match never {},
@@ -217,7 +246,7 @@ impl Reader {
                 acknowledge_last(connection, hand_over).await;
                 End::Stopped
             }
-            End::Failed(error) => End::Failed(error),
+            End::Renewed | End::Failed(_) => end,
         }
     }
 
@@ -232,7 +261,10 @@ impl Reader {
         connection: &mut Connection,
         hand_over: &mut Option<HandOver>,
     ) -> Result<std::convert::Infallible, End> {
-        connection.subscribe(&self.options.filters, self.options.qos).await?;
+        // Again only if need be: with the answer comes what is retained, also what we have.
+        if !self.is_subscribed || !self.is_loaded.load(Ordering::Relaxed) {
+            connection.subscribe(&self.options.filters, self.options.qos).await?;
+        }
         let chunks = self.chunks.clone();
         let good = sleep(GOOD_AFTER);
         tokio::pin!(good);
@@ -241,6 +273,11 @@ impl Reader {
         tokio::pin!(quiet);
         loop {
             let is_sending = hand_over.is_some();
+            let may_take = connection.unsettled() < MAX_ON_THE_WAY;
+            if !may_take && !is_sending && self.gathered.is_empty() {
+                return Err(End::Renewed);
+            }
+            let reads = may_take && !self.gathered.is_full();
             tokio::select! {
                 biased;
                 () = chunks.stopped() => return Err(End::Stopped),
@@ -250,12 +287,12 @@ impl Reader {
                     let ids = hand_over.take().map(|done| done.ids).unwrap_or_default();
                     connection.acknowledge(&ids).await?;
                 }
-                packet = connection.next(), if !self.gathered.is_full() => {
+                packet = connection.next_if(reads) => {
                     let packet = packet?;
                     if is_of_the_start(&packet) {
                         quiet.set(sleep(QUIET));
                     }
-                    self.take(packet)?;
+                    self.take(packet, connection.settled())?;
                 }
                 () = ready(()), if !is_sending && !self.gathered.is_empty() => {
                     *hand_over = Some(self.begin_hand_over());
@@ -266,7 +303,7 @@ impl Reader {
                 }
                 () = &mut good, if !is_good => {
                     is_good = true;
-                    self.retry.succeeded();
+                    self.reconnect.held();
                 }
             }
         }
@@ -293,19 +330,26 @@ impl Reader {
         self.begin_hand_over().sending.await
     }
 
-    fn take(&mut self, packet: Packet) -> Result<(), End> {
+    fn take(&mut self, packet: Packet, settled: u64) -> Result<(), End> {
         match packet {
-            Packet::Publish(publish) => self.gather(publish),
-            Packet::SubAck(answer) => self.check_subscription(&answer)?,
+            Packet::Publish(publish) => self.gather(publish, settled),
+            Packet::SubAck(answer) => {
+                self.check_subscription(&answer)?;
+                self.is_subscribed = true;
+                tracing::info!("source {:?} is subscribed to {}", self.name, self.options.filters.join(", "));
+            }
             // Answers to pings; what else a broker sends is refused by the client library.
             _ => {}
         }
         Ok(())
     }
 
-    fn gather(&mut self, publish: Publish) {
-        let packet =
-            (publish.qos != QoS::AtMostOnce).then_some(Delivery { id: publish.pkid, again: publish.dup });
+    fn gather(&mut self, publish: Publish, settled: u64) {
+        let packet = (publish.qos != QoS::AtMostOnce).then(|| Delivery {
+            id: publish.pkid,
+            again: publish.dup,
+            settles: self.settled.is_mark(publish.dup, settled),
+        });
         self.gathered.ids.extend(packet.map(|packet| packet.id));
         // The decoder rejects what is longer than max_payload; it need not have all of it for that.
         let kept = publish.payload.len().min(self.options.max_payload.saturating_add(1));

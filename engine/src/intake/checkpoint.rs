@@ -85,6 +85,7 @@ impl Line {
     fn snapshot(&self, metrics: &SourceMetrics) -> Result<Snapshot> {
         let mut snapshot = self.feed.snapshot()?;
         self.packets.snapshot(&mut snapshot)?;
+        self.keys.snapshot(&mut snapshot)?;
         let own = [
             ("given", self.given),
             ("waiting_chunks", self.waiting_chunks),
@@ -115,6 +116,7 @@ impl Line {
         }
         self.position = self.position.take().or(stands(&mut snapshot)?);
         self.packets.restore(&mut snapshot)?;
+        self.keys.restore(&mut snapshot)?;
         self.feed.restore(&mut snapshot)
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::record::{self, Kept};
 use super::shed;
 use super::waiting::Waiting;
-use super::{Intake, Line, Work};
+use super::{Intake, Keys, Line, Work};
 use crate::error::{Error, Result};
 use crate::journal::{
     Committed, Control, Data, DataChunk, DataPayload, Epochs, Gap, Journal, JournalError, Locked, Reader,
@@ -321,8 +321,9 @@ impl Line {
         self.wait(&chunk);
         if let Payload::Messages(messages) = &chunk.payload {
             for message in messages {
-                self.packets.admit(message);
+                self.packets.remember(message);
             }
+            self.keys.remember(Keys::of(messages));
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod checkpoint;
 mod credit;
 mod feed;
 mod journal;
+mod keys;
 mod packets;
 mod record;
 mod shed;
@@ -35,6 +36,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub(crate) use feed::{Feed, Ticket, Turn, Work};
 pub(crate) use journal::Input;
+pub(crate) use keys::Keys;
 pub(crate) use packets::Packets;
 pub(crate) use shed::Shedding;
 
@@ -85,6 +87,8 @@ pub(crate) struct Line {
     pub(crate) position: Option<Vec<u8>>,
     /// What a broker may send again.
     pub(crate) packets: Packets,
+    /// What a client may send again.
+    pub(crate) keys: Keys,
     /// Columns of its rows.
     pub(crate) columns: usize,
     pub(crate) overload: Overload,
@@ -330,11 +334,14 @@ impl Intake {
             }
             Payload::Messages(messages) => {
                 self.drop_repeated(line, messages);
-                let ids: Vec<u16> = messages.iter().filter_map(|it| Some(it.packet?.id)).collect();
+                let delivered = messages.iter().filter(|message| message.packet.is_some()).count();
                 self.sample(line, messages);
+                let keys = Keys::of(messages);
                 let is_kept = messages.is_empty() || self.give(line, chunk, given).await;
-                if !is_kept {
-                    self.lines[line].packets.take_back(&ids);
+                if is_kept {
+                    self.lines[line].keys.remember(keys);
+                } else {
+                    self.lines[line].packets.take_back(delivered);
                 }
                 is_kept
             }

@@ -33,7 +33,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, FileSystem};
@@ -66,6 +66,22 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Bytes of the disk that are left free, so that what is under way can be finished and checkpoints can be written.
     pub reserve_bytes: u64,
+    /// The lock of the folder, if it was taken before.
+    pub lock: Option<Lock>,
+}
+
+/// Keeps other engines away from a journal, until it is dropped or the process ends.
+#[derive(Clone, Debug)]
+pub struct Lock(Arc<Folder>);
+
+impl Lock {
+    /// Takes the lock; creates the folder if need be.
+    ///
+    /// # Errors
+    /// If another engine has it, or the disk fails.
+    pub fn take(folder: &Path) -> Result<Self> {
+        Ok(Self(Arc::new(Folder::lock(Arc::new(FileSystem), folder)?)))
+    }
 }
 
 impl Settings {
@@ -77,6 +93,7 @@ impl Settings {
             segment_bytes: 64 << 20,
             max_bytes: u64::MAX,
             reserve_bytes: 64 << 20,
+            lock: None,
         }
     }
 }
@@ -169,8 +186,11 @@ impl Journal {
     ///
     /// # Errors
     /// If another engine has it open, or if the disk fails.
-    pub fn lock(settings: Settings) -> Result<Locked> {
-        let folder = Arc::new(Folder::lock(Arc::clone(&settings.disk), &settings.folder)?);
+    pub fn lock(mut settings: Settings) -> Result<Locked> {
+        let folder = match settings.lock.take() {
+            Some(Lock(folder)) => folder,
+            None => Arc::new(Folder::lock(Arc::clone(&settings.disk), &settings.folder)?),
+        };
         Ok(Locked { folder, settings })
     }
 

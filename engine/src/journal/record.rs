@@ -165,6 +165,8 @@ const IS_RETAINED: u8 = 1;
 const HAS_PACKET: u8 = 1 << 1;
 const IS_AGAIN: u8 = 1 << 2;
 const HAS_REQUEST: u8 = 1 << 3;
+const SETTLES: u8 = 1 << 4;
+const HAS_KEY: u8 = 1 << 5;
 /// Ends a commit, so that the last byte of a group is never zero: one that is cut short can be told.
 const END_OF_COMMIT: u8 = 0xC5;
 /// Topic, payload, time, quality of service and flags of an empty message.
@@ -325,35 +327,46 @@ fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_bytes(out, message.topic.as_bytes());
     put_bytes(out, &message.payload);
     out.extend(message.received_at.to_le_bytes());
-    let retained = if message.retain { IS_RETAINED } else { 0 };
-    let delivered = match message.packet {
-        Some(Packet { again: true, .. }) => HAS_PACKET | IS_AGAIN,
-        Some(_) => HAS_PACKET,
-        None => 0,
-    };
-    let requested = if message.request.is_some() { HAS_REQUEST } else { 0 };
-    out.extend([message.qos, retained | delivered | requested]);
+    let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+    let delivered = message
+        .packet
+        .map_or(0, |packet| HAS_PACKET | flag(IS_AGAIN, packet.again) | flag(SETTLES, packet.settles));
+    let key = message.request.as_ref().and_then(|request| request.key.as_ref());
+    let requested = flag(HAS_REQUEST, message.request.is_some()) | flag(HAS_KEY, key.is_some());
+    let others = flag(IS_RETAINED, message.retain) | requested;
+    out.extend([message.qos, delivered | others]);
     out.extend(message.packet.into_iter().flat_map(|packet| packet.id.to_le_bytes()));
     if let Some(request) = &message.request {
         put_bytes(out, request.remote.as_bytes());
         put_bytes(out, request.format.as_bytes());
+    }
+    if let Some(key) = key {
+        put_bytes(out, key.as_bytes());
     }
 }
 
 fn message(from: &mut Cursor<'_>) -> Read<Message> {
     let (topic, payload, received_at) = (from.text()?, from.bytes()?.to_vec(), from.i64()?);
     let (qos, flags) = (from.u8()?, from.u8()?);
-    let packet = match flags & !(IS_RETAINED | HAS_REQUEST) {
-        0 => None,
-        HAS_PACKET => Some(Packet { id: from.u16()?, again: false }),
-        flags if flags == HAS_PACKET | IS_AGAIN => Some(Packet { id: from.u16()?, again: true }),
-        _ => return Err(Malformed("a message has flags that are not known")),
+    let is = |flag: u8| flags & flag != 0;
+    let of_packets = flags & (IS_AGAIN | SETTLES);
+    let is_odd = (of_packets != 0 && !is(HAS_PACKET)) || (is(HAS_KEY) && !is(HAS_REQUEST));
+    if flags >= HAS_KEY << 1 || is_odd {
+        return Err(Malformed("a message has flags that are not known"));
+    }
+    let packet = match is(HAS_PACKET) {
+        true => Some(Packet { id: from.u16()?, again: is(IS_AGAIN), settles: is(SETTLES) }),
+        false => None,
     };
-    let request = match flags & HAS_REQUEST {
-        0 => None,
-        _ => Some(Box::new(Request { remote: from.text()?, format: from.text()? })),
+    let request = match is(HAS_REQUEST) {
+        true => {
+            let (remote, format) = (from.text()?, from.text()?);
+            let key = if is(HAS_KEY) { Some(from.text()?) } else { None };
+            Some(Box::new(Request { remote, format, key }))
+        }
+        false => None,
     };
-    Ok(Message { topic, payload, received_at, qos, retain: flags & IS_RETAINED != 0, packet, request })
+    Ok(Message { topic, payload, received_at, qos, retain: is(IS_RETAINED), packet, request })
 }
 
 fn put_commit(out: &mut Vec<u8>, commit: &Commit) {

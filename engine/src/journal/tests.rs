@@ -16,7 +16,7 @@ const FOLDER: &str = "simulated";
 
 fn settings(disk: &SimulatedDisk) -> Settings {
     let disk = Arc::new(disk.clone());
-    Settings { disk, folder: FOLDER.into(), segment_bytes: SEGMENT, max_bytes: u64::MAX, reserve_bytes: 0 }
+    Settings { disk, segment_bytes: SEGMENT, reserve_bytes: 0, ..Settings::new(FOLDER) }
 }
 
 fn open(disk: &SimulatedDisk) -> Result<(Journal, Recovered)> {
@@ -37,7 +37,7 @@ fn data(source: &str, epoch: u64) -> Record {
         0 => vec![0; 600],
         _ => format!("reading {epoch}").repeat(usize::try_from(epoch % 20).unwrap()).into_bytes(),
     };
-    let packet = Some(Packet { id: 9, again: epoch.is_multiple_of(2) });
+    let packet = Some(Packet { id: 9, again: epoch.is_multiple_of(2), settles: false });
     let message = Message {
         topic: "plant/pump".into(),
         payload,

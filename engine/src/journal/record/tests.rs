@@ -21,9 +21,14 @@ fn epochs() -> impl Strategy<Value = Epochs> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let packet = option::of((any::<u16>(), any::<bool>()).prop_map(|(id, again)| Packet { id, again }));
-    let request =
-        option::of((text(), text()).prop_map(|(remote, format)| Box::new(Request { remote, format })));
+    let packet = (any::<u16>(), any::<bool>(), any::<bool>());
+    let packet = option::of(packet.prop_map(|(id, again, settles)| Packet { id, again, settles }));
+    let request = (text(), text(), option::of(text())).prop_map(|(remote, format, key)| Request {
+        remote,
+        format,
+        key,
+    });
+    let request = option::of(request.prop_map(Box::new));
     (text(), bytes(), any::<i64>(), any::<u8>(), any::<bool>(), packet, request).prop_map(
         |(topic, payload, received_at, qos, retain, packet, request)| Message {
             topic,
