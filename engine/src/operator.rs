@@ -35,7 +35,8 @@ pub trait Operator {
         Ok(())
     }
 
-    /// The state between two epochs, as named Arrow tables. Empty if the operator has none.
+    /// The state between two epochs, as named Arrow tables. Empty if the operator has none. The stream waits for it: what is
+    /// large comes later, by [`Operator::rest_of_snapshot`].
     ///
     /// # Errors
     /// If the state cannot be put into columns.
@@ -43,7 +44,16 @@ pub trait Operator {
         Ok(Snapshot::default())
     }
 
-    /// Puts back what [`Operator::snapshot`] gave, into a new operator of the same plan.
+    /// More of the state as it was at the last [`Operator::snapshot`]; `None` if that was all. A table may come in several
+    /// parts. Called between the other calls while the stream goes on, until it gives `None`.
+    ///
+    /// # Errors
+    /// As for [`Operator::snapshot`].
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        Ok(None)
+    }
+
+    /// Puts back what [`Operator::snapshot`] and [`Operator::rest_of_snapshot`] gave, into a new operator of the same plan.
     ///
     /// # Errors
     /// If the snapshot is of another plan.
@@ -52,7 +62,7 @@ pub trait Operator {
     }
 }
 
-/// The state of one operator on one worker: tables by name.
+/// The state of one operator on one worker: tables by name, of which a large one is in parts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Name and rows of each table.
@@ -65,10 +75,16 @@ impl Snapshot {
         self.tables.push((name.to_owned(), rows));
     }
 
-    /// Takes a table out.
+    /// Takes out a table that was put in once.
     pub fn take(&mut self, name: &str) -> Option<RecordBatch> {
         let at = self.tables.iter().position(|(n, _)| n == name)?;
-        Some(self.tables.swap_remove(at).1)
+        Some(self.tables.remove(at).1)
+    }
+
+    /// Takes out all parts of a table, in their order.
+    pub fn take_parts(&mut self, name: &str) -> Vec<RecordBatch> {
+        let parts = self.tables.extract_if(.., |(n, _)| n == name);
+        parts.map(|(_, rows)| rows).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use timely::communication::Config as Communication;
 use timely::worker::Worker as TimelyWorker;
 
-use crate::checkpoint::{CheckpointSettings, Checkpoints};
+use crate::checkpoint::{CheckpointSettings, Checkpoints, HandOver};
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::dataflow::{Program, build};
@@ -135,6 +135,9 @@ pub fn start(
             let _running = running;
             run_workers(Arc::new(program), settings.workers);
             intake.abort();
+            if let Some(checkpoints) = &checkpoints {
+                checkpoints.close();
+            }
             wait_for(&connectors);
             match (control.take_failure(), checkpoints) {
                 (Some(failure), _) => Err(failure),
@@ -331,15 +334,14 @@ fn run_workers(program: Arc<Program>, workers: usize) {
 
 fn run_worker(program: &Program, worker: &mut TimelyWorker) -> Result<()> {
     let (probe, stateful) = worker.dataflow(|scope| build(program, scope))?;
-    let mut answered = 0;
+    let checkpoints = program.checkpoints.clone();
+    let mut checkpoints = checkpoints.map(|all| HandOver::new(all, worker.index(), stateful));
     while !probe.done() && !program.control.has_failed() {
-        worker.step_or_park(None);
-        if let Some(checkpoints) = &program.checkpoints {
-            let new = checkpoints.answer(answered, worker.index(), &stateful)?;
-            answered += new;
-            if new > 0 {
-                program.control.changed.notify_one();
-            }
+        worker.step_or_park(checkpoints.as_ref().and_then(HandOver::patience));
+        if let Some(checkpoints) = &mut checkpoints
+            && checkpoints.go_on()?
+        {
+            program.control.changed.notify_one();
         }
         if worker.index() == 0 {
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());

@@ -12,7 +12,7 @@ use crate::batch::Batch;
 use crate::changelog::{Row, RowCodec};
 use crate::control::lock;
 use crate::error::Result;
-use crate::operator::{Operator, Output};
+use crate::operator::{Operator, Output, Snapshot};
 use crate::sink::{Sink, SinkFactory, Worker};
 use crate::source::{Chunk, ChunkSender, Decoded, Decoder, Payload, Source};
 use crate::time::{Epoch, EpochHeader, Watermark};
@@ -105,32 +105,80 @@ fn take_step(operator: &mut dyn Operator, epoch: Epoch, step: Step, output: &mut
 }
 
 /// What an operator gives in each step, on all its ports, as sorted [`lines`] with their weights. After step `restart` a
-/// new one goes on from a snapshot.
+/// new one goes on from a snapshot, whose last part was given when the operator had taken all other steps, too.
 ///
 /// # Errors
 /// What the operator says.
+///
+/// # Panics
+/// If the operator gives something else because a snapshot is taken of it.
 pub fn run_restarted<O: Operator>(
     make: impl Fn() -> O,
     ports: usize,
     steps: &[Step],
     restart: Option<usize>,
 ) -> Result<Vec<Vec<String>>> {
-    let (mut operator, mut output) = (make(), Output::new(ports));
-    let mut given = Vec::with_capacity(steps.len());
-    for (number, (epoch, step)) in (0..).zip(steps).enumerate() {
-        take_step(&mut operator, epoch, step.clone(), &mut output)?;
-        let mut lines: Vec<String> = (0..ports)
-            .flat_map(|port| output.take(port).into_iter().flat_map(move |batch| with_weights(port, &batch)))
-            .collect();
-        lines.sort();
-        given.push(lines);
-        if restart == Some(number) {
-            let snapshot = operator.snapshot()?;
-            operator = make();
-            operator.restore(snapshot)?;
-        }
+    let (mut operator, mut given) = (make(), Vec::with_capacity(steps.len()));
+    let numbered: Vec<(Epoch, &Step)> = (0..).zip(steps).collect();
+    let (before, after) =
+        numbered.split_at(restart.map_or(steps.len(), |restart| steps.len().min(restart + 1)));
+    for step in before {
+        given.push(lines_of_step(&mut operator, ports, *step)?);
     }
+    if restart.is_none() {
+        return Ok(given);
+    }
+    let mut snapshot = operator.snapshot()?;
+    let (mut undisturbed, mut is_whole) = (Vec::with_capacity(after.len()), false);
+    for step in after {
+        undisturbed.push(lines_of_step(&mut operator, ports, *step)?);
+        is_whole = is_whole || !extend(&mut snapshot, &mut operator)?;
+    }
+    while !is_whole {
+        is_whole = !extend(&mut snapshot, &mut operator)?;
+    }
+    let mut restored = make();
+    restored.restore(snapshot)?;
+    let gone_on = after.iter().map(|step| lines_of_step(&mut restored, ports, *step));
+    given.extend(gone_on.collect::<Result<Vec<_>>>()?);
+    let plain = if after.is_empty() { Vec::new() } else { run_restarted(make, ports, steps, None)? };
+    assert!(plain.ends_with(&undisturbed), "a snapshot changes what it is taken of");
     Ok(given)
+}
+
+/// All of the state at once.
+///
+/// # Errors
+/// What the operator says.
+pub fn whole_snapshot(operator: &mut dyn Operator) -> Result<Snapshot> {
+    let mut snapshot = operator.snapshot()?;
+    while extend(&mut snapshot, operator)? {}
+    Ok(snapshot)
+}
+
+/// Adds the next part of a snapshot; false if that was all.
+///
+/// # Errors
+/// What the operator says.
+pub fn extend(snapshot: &mut Snapshot, operator: &mut dyn Operator) -> Result<bool> {
+    let rest = operator.rest_of_snapshot()?;
+    let is_more = rest.is_some();
+    snapshot.tables.extend(rest.into_iter().flat_map(|rest| rest.tables));
+    Ok(is_more)
+}
+
+fn lines_of_step(
+    operator: &mut dyn Operator,
+    ports: usize,
+    (epoch, step): (Epoch, &Step),
+) -> Result<Vec<String>> {
+    let mut output = Output::new(ports);
+    take_step(operator, epoch, step.clone(), &mut output)?;
+    let mut lines: Vec<String> = (0..ports)
+        .flat_map(|port| output.take(port).into_iter().flat_map(move |batch| with_weights(port, &batch)))
+        .collect();
+    lines.sort();
+    Ok(lines)
 }
 
 /// Port, weight and columns of each row.

@@ -57,6 +57,33 @@ fn a_full_disk_stalls_the_program_and_it_goes_on_when_there_is_room() {
     assert_eq!(query(folder, "SELECT x FROM sums"), "x\n11.0\n", "{}", told(folder));
 }
 
+#[test]
+fn a_disk_without_room_for_checkpoints_does_not_end_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (folder.path(), free_port());
+    let Some(disk) = SmallDisk::mount(folder.join("data/checkpoints"), "512k") else { return };
+    let filler = disk.0.join("filler");
+    let fill = || fs::write(&filler, vec![1; 1 << 20]).unwrap_err();
+    fs::write(folder.join("p.sql"), by_http(port)).unwrap();
+    // Without the first one nothing is read.
+    fill();
+    let mut program = start(folder, &[]);
+    wait_for("the stall", || told(folder).contains("STALLED(disk): no room for a checkpoint"));
+    assert!(told(folder).contains("nothing is read until there is a first one"), "{}", told(folder));
+    fs::remove_file(&filler).unwrap();
+    wait_for("the end of the stall", || told(folder).contains("there is room for checkpoints again"));
+    wait_for("the server", || post(port, 1, 1) == Some(204));
+    // The last one, at a stop, is not needed: what came since the one before is in the journal.
+    fill();
+    stop(&mut program, folder);
+    assert!(told(folder).contains("the program goes on, keeps the one before"), "{}", told(folder));
+    fs::remove_file(&filler).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for("the server", || post(port, 15, 100) == Some(204));
+    stop(&mut program, folder);
+    assert_eq!(query(folder, "SELECT x FROM sums"), "x\n1.0\n", "{}", told(folder));
+}
+
 /// Runs the program under strace, which injects a fault; `None`, with a word on stderr, where it is not installed.
 fn start_with_fault(folder: &Path, fault: &[&str]) -> Option<Child> {
     let run = command(folder, &["run", "p.sql", "--data", "data", "--workers", "2"]);

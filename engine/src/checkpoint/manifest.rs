@@ -2,7 +2,7 @@
 //! to find out at night what there is:
 //!
 //! ```text
-//! lineshaft checkpoint 1
+//! lineshaft checkpoint 2
 //! number 7
 //! workers 2
 //! next_epoch 4711
@@ -10,6 +10,7 @@
 //! file program 812 0b35c7...  name, length, XXH3-128
 //! file worker-0 96321 f01c...
 //! file worker-1 95870 27aa...
+//! file part-5be1... 4101120 5be1...
 //! checksum 90d3e1...          XXH3-128 of the lines above
 //! ```
 
@@ -21,6 +22,7 @@ use std::str::FromStr;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::{CheckpointError, Damage};
+use super::parts::part_file;
 use super::state::Written;
 use super::store::{PROGRAM, worker_file};
 use crate::disk::{self, Disk};
@@ -29,14 +31,15 @@ use crate::time::Epoch;
 
 /// The name of the file.
 pub(super) const FILE: &str = "manifest";
-/// The format of manifests and of the files that they name.
-const FORMAT: u32 = 1;
+/// The format of manifests and of the files that they name. Those of format 1 have no parts.
+pub(super) const FORMAT: u32 = 2;
 const TITLE: &str = "lineshaft checkpoint";
 const CHECKSUM: &str = "checksum ";
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
+    pub(super) format: u32,
     /// The number of the checkpoint, which is the name of its folder.
     pub(super) number: u64,
     pub(super) workers: usize,
@@ -76,8 +79,8 @@ impl Manifest {
         let bytes = disk::read_all(disk, &path).map_err(|error| damaged(error.to_string()))?;
         let body = checked(&bytes).ok_or_else(|| damaged("the checksum does not match".into()))?;
         let mut lines = body.lines();
-        match field(&mut lines, TITLE) {
-            Some(FORMAT) => {}
+        let format = match field(&mut lines, TITLE) {
+            Some(format @ 1..=FORMAT) => format,
             Some(version) => {
                 return Err(Unusable::Refused(CheckpointError::Format {
                     file: path,
@@ -86,8 +89,8 @@ impl Manifest {
                 }));
             }
             None => return Err(damaged("it is no manifest".into())),
-        }
-        let manifest = Self::decode(lines).filter(Self::names_all_files);
+        };
+        let manifest = Self::decode(format, lines).filter(Self::names_all_files);
         let manifest = manifest.ok_or_else(|| damaged("it is no manifest".into()))?;
         if manifest.number != number {
             return Err(damaged(format!("it is of checkpoint {}", manifest.number)));
@@ -95,16 +98,23 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The program and the workers have one each, and there is no other.
+    /// The program and the workers have one each, and all others are parts of tables.
     fn names_all_files(&self) -> bool {
         let names = iter::once(PROGRAM.to_owned()).chain((0..self.workers).map(worker_file));
-        names.eq(self.files.iter().map(|file| file.name.clone()))
+        let Some((states, _)) = self.files.split_at_checked(self.workers + 1) else { return false };
+        names.eq(states.iter().map(|file| file.name.clone()))
+            && self.parts().iter().all(|part| part.name == part_file(part.hash))
+    }
+
+    /// Files with parts of tables.
+    pub(super) fn parts(&self) -> &[Written] {
+        self.files.get(self.workers + 1..).unwrap_or_default()
     }
 
     fn encode(&self) -> String {
-        let Self { number, workers, next_epoch, identity, files } = self;
+        let Self { format, number, workers, next_epoch, identity, files } = self;
         let mut text = format!(
-            "{TITLE} {FORMAT}\nnumber {number}\nworkers {workers}\nnext_epoch {next_epoch}\nidentity {identity:032x}\n"
+            "{TITLE} {format}\nnumber {number}\nworkers {workers}\nnext_epoch {next_epoch}\nidentity {identity:032x}\n"
         );
         for Written { name, length, hash } in files {
             writeln!(text, "file {name} {length} {hash:032x}").expect("a text takes all that is written");
@@ -114,8 +124,9 @@ impl Manifest {
         text
     }
 
-    fn decode<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Self> {
+    fn decode<'a>(format: u32, mut lines: impl Iterator<Item = &'a str>) -> Option<Self> {
         Some(Self {
+            format,
             number: field(&mut lines, "number")?,
             workers: field(&mut lines, "workers")?,
             next_epoch: field(&mut lines, "next_epoch")?,

@@ -1,17 +1,18 @@
-//! Checkpoints of a program whose sources all end, such as a backfill: after a stop or a crash the same program goes on
-//! from the newest one.
+//! Checkpoints: after a stop or a crash the same program goes on from the newest one.
 //!
-//! A checkpoint is taken between two epochs while nothing is on its way. The intake waits until all epochs are complete;
-//! then every worker writes the snapshots of its operators and sinks. Every sink makes visible what it has, and knows which
-//! files it wrote later: they are of work that is done again, and are deleted. Last come the position of each source, and what it
-//! knows of time.
+//! A checkpoint is of a point between two epochs. The intake waits until all epochs are complete; then every worker begins the
+//! snapshots of its operators, and the stream goes on. What they hand over is written in the background. Every sink makes visible
+//! what it has, and knows which files it wrote later: they are of work that is done again, and are deleted. The intake adds the
+//! position of each source, and what it knows of time.
 //!
 //! ```text
 //! folder/<number>/program, worker-0, worker-1, ...    the state, as tables
+//! folder/<number>/part-<hash>, ...                    parts of large tables; what has not changed is linked, not written
 //! folder/<number>/manifest                            names and hashes of these files, written last
 //! ```
 //!
-//! - `state`: a file of tables; `manifest`: what makes a checkpoint whole
+//! - `round`: what workers are asked for, and hand over; `writer`: who writes it
+//! - `state`: a file of tables; `parts`: what is large of them; `manifest`: what makes a checkpoint whole
 //! - `store`: the folder, and which checkpoint is gone on from
 //!
 //! Two are kept. When the program goes on, all files of the newest one are compared with their hashes before anything is
@@ -19,29 +20,35 @@
 
 mod error;
 mod manifest;
+mod parts;
+mod round;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use crate::control::lock;
-use crate::dataflow::Stateful;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
 
-use store::{Draft, Found};
+use store::Found;
 
 pub use error::{CheckpointError, Damage};
+pub(crate) use round::{HandOver, Round};
 pub(crate) use store::Store;
+pub(crate) use writer::Begun;
 
 /// Where and when checkpoints are taken.
 #[derive(Clone, Debug)]
@@ -67,42 +74,6 @@ impl CheckpointSettings {
 /// The snapshots of one worker or of the intake, by the name of their owner.
 pub(crate) type Parts = BTreeMap<String, Snapshot>;
 
-/// What the workers are asked for, and what they have done.
-#[derive(Debug, Default)]
-pub(crate) struct Round(Mutex<RoundState>);
-
-#[derive(Debug, Default)]
-struct RoundState {
-    number: u64,
-    draft: Option<Arc<Draft>>,
-    missing: usize,
-}
-
-impl Round {
-    /// Asks `workers` workers for their part of a checkpoint.
-    pub(crate) fn begin(&self, draft: Arc<Draft>, workers: usize) {
-        let mut state = lock(&self.0);
-        state.number += 1;
-        (state.draft, state.missing) = (Some(draft), workers);
-    }
-
-    /// The checkpoint that is wanted of a worker that has answered `answered` so far.
-    pub(crate) fn wanted(&self, answered: u64) -> Option<Arc<Draft>> {
-        let state = lock(&self.0);
-        state.draft.clone().filter(|_| state.number > answered)
-    }
-
-    /// One more worker is done.
-    pub(crate) fn answer(&self) {
-        let mut state = lock(&self.0);
-        state.missing = state.missing.saturating_sub(1);
-    }
-
-    pub(crate) fn is_done(&self) -> bool {
-        lock(&self.0).missing == 0
-    }
-}
-
 /// What a program goes on from.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
@@ -125,6 +96,10 @@ pub(crate) struct Checkpoints {
     pub(crate) store: Store,
     pub(crate) round: Round,
     pub(crate) restored: Option<Arc<Restored>>,
+    /// The thread of the last checkpoint.
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// There was no room for the last one.
+    is_full: AtomicBool,
 }
 
 impl Checkpoints {
@@ -138,17 +113,13 @@ impl Checkpoints {
             *workers = restored.workers.len();
             tracing::info!("goes on from where it was stopped, with {workers} workers");
         }
-        Ok(Arc::new(Self { store, round: Round::default(), restored: restored.map(Arc::new) }))
-    }
-
-    /// Writes the state of a worker, if that is wanted; gives the number of checkpoints that it has answered more.
-    pub(crate) fn answer(&self, answered: u64, worker: usize, operators: &Stateful) -> Result<u64> {
-        let Some(draft) = self.round.wanted(answered) else { return Ok(0) };
-        let snapshots =
-            operators.iter().map(|(name, operator)| Ok((name.clone(), operator.borrow_mut().snapshot()?)));
-        draft.write_worker(worker, snapshots)?;
-        self.round.answer();
-        Ok(1)
+        Ok(Arc::new(Self {
+            store,
+            round: Round::default(),
+            restored: restored.map(Arc::new),
+            writer: Mutex::default(),
+            is_full: AtomicBool::default(),
+        }))
     }
 }
 

@@ -1,14 +1,17 @@
 //! Checkpoints on the disk: whole or not at all, and two of them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::ErrorKind;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::error::{CheckpointError, Damage};
-use super::manifest::{self, Manifest, Unusable, hash_identity};
-use super::state::{self, Written};
-use super::{CheckpointSettings, Parts, Restored};
+use super::manifest::{self, FORMAT, Manifest, Unusable, hash_identity};
+use super::parts::{Older, PartFiles, Parts};
+use super::state::{self, StateFile, Written};
+use super::{CheckpointSettings, Restored};
 use crate::control::lock;
 use crate::disk::{Disk, parent};
 use crate::error::{Error, Result};
@@ -28,38 +31,62 @@ pub(crate) struct Store {
     kept: Mutex<Vec<Kept>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     number: u64,
     next_epoch: Epoch,
+    /// Its parts, if we have read or written them; others may be damaged.
+    parts: Arc<Parts>,
 }
 
 /// A checkpoint that is being written.
-#[derive(Debug)]
-pub(crate) struct Draft {
+pub(super) struct Draft {
     number: u64,
     disk: Arc<dyn Disk>,
     folder: PathBuf,
-    /// The files of the workers.
-    workers: Mutex<BTreeMap<usize, Written>>,
+    workers: usize,
+    files: BTreeMap<Place, StateFile>,
+    parts: PartFiles,
+}
+
+/// Whose file a table goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Program,
+    Worker(usize),
 }
 
 impl Draft {
-    /// What tells it from others.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
+    pub(super) fn put(&mut self, place: Place, owner: &str, snapshot: &Snapshot) -> Result<()> {
+        let file = file(&mut self.files, &*self.disk, &self.folder, place)?;
+        snapshot.tables.iter().try_for_each(|(name, rows)| file.put(owner, name, rows, &mut self.parts))
     }
 
-    /// Writes what one worker has. Each snapshot is taken when the one before is written.
-    pub(super) fn write_worker(
-        &self,
-        worker: usize,
-        snapshots: impl IntoIterator<Item = Result<(String, Snapshot)>>,
-    ) -> Result<()> {
-        let written = state::write(&*self.disk, &self.folder, &worker_file(worker), snapshots)?;
-        lock(&self.workers).insert(worker, written);
-        Ok(())
+    /// Makes all files durable; also who has nothing has one. Gives them, and the parts.
+    fn finish(mut self) -> Result<(Vec<Written>, Parts)> {
+        for place in iter::once(Place::Program).chain((0..self.workers).map(Place::Worker)) {
+            file(&mut self.files, &*self.disk, &self.folder, place)?;
+        }
+        let files = self.files.into_values().map(StateFile::finish).collect::<Result<_>>()?;
+        Ok((files, self.parts.into_parts()))
     }
+}
+
+/// The file of `place`, which is made when the first table comes.
+fn file<'a>(
+    files: &'a mut BTreeMap<Place, StateFile>,
+    disk: &dyn Disk,
+    folder: &Path,
+    place: Place,
+) -> Result<&'a mut StateFile> {
+    let name = match place {
+        Place::Program => PROGRAM.to_owned(),
+        Place::Worker(worker) => worker_file(worker),
+    };
+    Ok(match files.entry(place) {
+        Entry::Occupied(file) => file.into_mut(),
+        Entry::Vacant(new) => new.insert(StateFile::create(disk, folder, name)?),
+    })
 }
 
 impl Store {
@@ -75,14 +102,16 @@ impl Store {
             let folder = settings.folder.join(number.to_string());
             let read = read_manifest(&folder, *number, &settings).and_then(|manifest| {
                 // The one before it is read when it is needed.
+                let mut parts = Parts::new();
                 if restored.is_none() {
                     restored =
                         Some(read_states(&*settings.disk, &folder, &manifest).map_err(Unusable::Damaged)?);
+                    parts = manifest.parts().iter().map(|part| (part.hash, part.clone())).collect();
                 }
-                Ok(manifest.next_epoch)
+                Ok(Kept { number: *number, next_epoch: manifest.next_epoch, parts: Arc::new(parts) })
             });
             match read {
-                Ok(next_epoch) => kept.insert(0, Kept { number: *number, next_epoch }),
+                Ok(whole) => kept.insert(0, whole),
                 Err(Unusable::Damaged(damage)) => damages.push(damage),
                 Err(Unusable::Refused(error)) => return Err(error.into()),
             }
@@ -108,39 +137,54 @@ impl Store {
         lock(&self.kept).first().map(|kept| kept.next_epoch)
     }
 
-    /// Begins a checkpoint. What is left of those that were not finished is deleted.
-    pub(crate) fn create(&self) -> Result<Draft> {
+    /// Begins a checkpoint of so many workers. What is left of those that were not finished is deleted.
+    pub(super) fn create(&self, workers: usize) -> Result<Draft> {
         let root = &self.settings.folder;
         self.remove(&self.ended())?;
         self.create_folder(root)?;
-        let found = Found::list(self.disk(), root)?;
-        for unfinished in found.iter().filter(|found| !found.is_finished) {
-            self.remove(&root.join(unfinished.number.to_string()))?;
-        }
-        let newest = found.iter().filter(|found| found.is_finished).map(|found| found.number).max();
+        self.discard()?;
+        let newest = Found::list(self.disk(), root)?.first().map(|found| found.number);
         let number = newest.unwrap_or(0) + 1;
         let folder = root.join(number.to_string());
         self.create_folder(&folder)?;
-        Ok(Draft { number, disk: Arc::clone(&self.settings.disk), folder, workers: Mutex::default() })
+        let older = lock(&self.kept).last().map(|older| Older {
+            folder: root.join(older.number.to_string()),
+            parts: Arc::clone(&older.parts),
+        });
+        let disk = Arc::clone(&self.settings.disk);
+        let parts = PartFiles::new(Arc::clone(&disk), folder.clone(), older.unwrap_or_default());
+        Ok(Draft { number, disk, folder, workers, files: BTreeMap::new(), parts })
     }
 
-    /// The workers have written theirs: the checkpoint becomes the newest one, after which `next_epoch` is the first, and
-    /// all but it and the one before are deleted.
-    pub(crate) fn finish(&self, draft: &Draft, next_epoch: Epoch, program: Parts) -> Result<()> {
-        let mut files = vec![state::write(self.disk(), &draft.folder, PROGRAM, program.into_iter().map(Ok))?];
-        files.extend(lock(&draft.workers).values().cloned());
-        self.sync(&draft.folder)?;
+    /// All is written: the checkpoint becomes the newest one, after which `next_epoch` is the first, and all but it and the one
+    /// before are deleted. Gives its number.
+    pub(super) fn finish(&self, draft: Draft, next_epoch: Epoch) -> Result<u64> {
+        let (number, folder, workers) = (draft.number, draft.folder.clone(), draft.workers);
+        let (mut files, parts) = draft.finish()?;
+        files.extend(parts.values().cloned());
+        self.sync(&folder)?;
         let identity = hash_identity(&self.settings.identity);
-        let workers = files.len() - 1;
-        Manifest { number: draft.number, workers, next_epoch, identity, files }
-            .write(self.disk(), &draft.folder)?;
-        let mut kept = lock(&self.kept);
-        kept.push(Kept { number: draft.number, next_epoch });
-        *kept = latest(std::mem::take(&mut *kept));
+        Manifest { format: FORMAT, number, workers, next_epoch, identity, files }
+            .write(self.disk(), &folder)?;
+        let kept = {
+            let mut kept = lock(&self.kept);
+            kept.push(Kept { number, next_epoch, parts: Arc::new(parts) });
+            *kept = latest(std::mem::take(&mut *kept));
+            kept.clone()
+        };
         for found in Found::list(self.disk(), &self.settings.folder)? {
             if !kept.iter().any(|kept| kept.number == found.number) {
                 self.remove(&self.settings.folder.join(found.number.to_string()))?;
             }
+        }
+        Ok(number)
+    }
+
+    /// Deletes what has not become a checkpoint.
+    pub(super) fn discard(&self) -> Result<()> {
+        let root = &self.settings.folder;
+        for unfinished in Found::list(self.disk(), root)?.iter().filter(|found| !found.is_finished) {
+            self.remove(&root.join(unfinished.number.to_string()))?;
         }
         Ok(())
     }
@@ -251,8 +295,8 @@ fn read_manifest(folder: &Path, number: u64, settings: &CheckpointSettings) -> R
 
 fn read_states(disk: &dyn Disk, folder: &Path, manifest: &Manifest) -> Result<Restored, Damage> {
     manifest.files.iter().try_for_each(|file| state::check(disk, folder, file))?;
-    let program = state::read(disk, folder, PROGRAM)?;
-    let workers =
-        (0..manifest.workers).map(|worker| state::read(disk, folder, &worker_file(worker)).map(Mutex::new));
+    let read = |name: &str| state::read(disk, folder, name, manifest.format);
+    let program = read(PROGRAM)?;
+    let workers = (0..manifest.workers).map(|worker| read(&worker_file(worker)).map(Mutex::new));
     Ok(Restored { workers: workers.collect::<Result<_, Damage>>()?, program })
 }

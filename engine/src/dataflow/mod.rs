@@ -57,6 +57,14 @@ pub(crate) trait Keeps {
     /// If the state cannot be put into columns.
     fn snapshot(&mut self) -> Result<Snapshot>;
 
+    /// See [`Operator::rest_of_snapshot`].
+    ///
+    /// # Errors
+    /// As for [`Keeps::snapshot`].
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        Ok(None)
+    }
+
     /// Puts back what [`Keeps::snapshot`] gave, if it was not given to what is rendered already.
     ///
     /// # Errors

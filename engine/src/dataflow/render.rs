@@ -291,6 +291,10 @@ impl Keeps for Epochs {
         Ok(snapshot)
     }
 
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        self.operator.rest_of_snapshot()
+    }
+
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let table = snapshot.take(WATERMARKS).ok_or_else(damaged)?;
         let (own, inputs) = column(&table, WATERMARKS)?.split_last().ok_or_else(damaged)?;

@@ -43,6 +43,14 @@ pub trait Disk: Debug + Send + Sync {
     /// If it is not there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file that does not change a second name, if the disk can do that.
+    ///
+    /// # Errors
+    /// If it is not there, or the disk knows no such names.
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Removes a file.
     ///
     /// # Errors

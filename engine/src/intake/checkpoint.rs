@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 
+use super::journal::FULL_FOR;
 use super::{Intake, Line};
-use crate::checkpoint::{Checkpoints, Parts, Restored, damaged, number, numbers};
+use crate::checkpoint::{Begun, Checkpoints, Parts, Restored, damaged, number, numbers};
 use crate::error::Result;
 use crate::metrics::SourceMetrics;
 use crate::operator::Snapshot;
@@ -140,16 +141,18 @@ impl Intake {
         Ok(())
     }
 
-    /// Takes a checkpoint if it is time for the next one. Where there is a journal, input goes on to be kept there until the
-    /// workers have finished what they have.
+    /// Takes a checkpoint if it is time for the next one; one that is still being written delays it. Where there is a journal, input
+    /// goes on to be kept there until the workers have finished what they have.
     pub(super) async fn checkpoint_if_due(&mut self) {
+        let Some(checkpoints) = self.checkpoints.clone().filter(|it| it.round.is_over()) else { return };
+        self.cut_at_checkpoint(&checkpoints);
         // Between the chunks that are given up there is no state to go on from.
         if !self.is_checkpoint_due() || self.lines.iter().any(Line::is_shedding) {
             return;
         }
         self.holds = self.input.is_some() && !self.credit.is_unused();
         if !self.holds {
-            self.checkpoint().await;
+            self.take_checkpoint(&checkpoints).await;
         }
     }
 
@@ -158,42 +161,57 @@ impl Intake {
         every.is_some_and(|every| self.wall_clock.now().saturating_sub(self.checkpoint_at) >= every)
     }
 
-    /// Takes a checkpoint, if there are any for this program. A failure of it is one of the program.
+    /// Takes a checkpoint, if there are any for this program, and waits until it is written.
     pub(super) async fn checkpoint(&mut self) {
         let Some(checkpoints) = self.checkpoints.clone() else { return };
-        self.checkpoint_in(&checkpoints).await;
+        self.wait_until(|_| checkpoints.round.is_over()).await;
+        self.take_checkpoint(&checkpoints).await;
+        self.wait_until(|_| checkpoints.round.is_over()).await;
+        self.cut_at_checkpoint(&checkpoints);
     }
 
     /// Takes the first checkpoint, unless the program goes on from one: later output is known as such from now on.
     pub(super) async fn checkpoint_first(&mut self) {
         let Some(checkpoints) = self.checkpoints.clone().filter(|it| it.restored.is_none()) else { return };
-        self.checkpoint_in(&checkpoints).await;
-    }
-
-    async fn checkpoint_in(&mut self, checkpoints: &Checkpoints) {
-        if let Err(error) = self.take_checkpoint(checkpoints).await {
-            self.control.fail(error);
+        loop {
+            self.checkpoint().await;
+            let is_there = checkpoints.store.oldest_epoch().is_some();
+            if is_there || self.control.is_stopping() {
+                return;
+            }
+            tokio::time::sleep(FULL_FOR).await;
         }
-        self.checkpoint_at = self.wall_clock.now();
     }
 
-    async fn take_checkpoint(&mut self, checkpoints: &Checkpoints) -> Result<()> {
+    /// Waits until nothing is on its way, and begins a checkpoint. A failure of it is one of the program.
+    async fn take_checkpoint(&mut self, checkpoints: &Arc<Checkpoints>) {
         let end = self.given_epoch;
         self.wait_until(|intake| intake.control.completed() >= end).await;
         if self.control.has_failed() {
-            return Ok(());
+            return;
         }
-        let draft = Arc::new(checkpoints.store.create()?);
-        checkpoints.round.begin(Arc::clone(&draft), self.workers);
-        self.control.wake_workers();
-        self.wait_until(|_| checkpoints.round.is_done()).await;
-        if self.control.has_failed() {
-            return Ok(());
+        let stood_from = self.wall_clock.now();
+        let begun = self.parts().and_then(|program| {
+            checkpoints.begin(Begun { next_epoch: end, workers: self.workers, program }, &self.control)
+        });
+        match begun {
+            Ok(()) => {
+                self.control.wake_workers();
+                self.wait_until(|_| checkpoints.round.is_taken()).await;
+            }
+            Err(error) => self.control.fail(error),
         }
-        checkpoints.store.finish(&draft, end, self.parts()?)?;
-        let (number, oldest) = (draft.number(), checkpoints.store.oldest_epoch().unwrap_or(end));
-        tracing::debug!("checkpoint {number} before epoch {end}; the oldest kept is before epoch {oldest}");
-        self.cut_journal(oldest)
+        self.checkpoint_at = self.wall_clock.now();
+        let stood = self.checkpoint_at - stood_from;
+        tracing::debug!("a checkpoint before epoch {end}: the stream stood for {stood} us");
+    }
+
+    /// What is before the checkpoints that are kept is not needed any more.
+    fn cut_at_checkpoint(&mut self, checkpoints: &Checkpoints) {
+        let cut = checkpoints.store.oldest_epoch().map(|oldest| self.cut_journal(oldest));
+        if let Some(Err(error)) = cut {
+            self.control.fail(error);
+        }
     }
 
     /// Waits for `done`, or for a failure.

@@ -162,7 +162,9 @@ impl Feed {
         let state = lock(&self.state);
         let mut snapshot = state.clock.snapshot()?;
         if let Some(deduplicator) = &state.deduplicator {
-            snapshot.put("passed", deduplicator.snapshot()?);
+            for part in deduplicator.snapshot()? {
+                snapshot.put("passed", part);
+            }
         }
         Ok(snapshot)
     }
@@ -171,10 +173,8 @@ impl Feed {
     pub(crate) fn restore(&self, snapshot: &mut Snapshot) -> Result<()> {
         let mut state = lock(&self.state);
         state.clock.restore(snapshot)?;
-        match (&mut state.deduplicator, snapshot.take("passed")) {
-            (Some(deduplicator), Some(passed)) => deduplicator.restore(&passed),
-            _ => Ok(()),
-        }
+        let Some(deduplicator) = &mut state.deduplicator else { return Ok(()) };
+        snapshot.take_parts("passed").iter().try_for_each(|part| deduplicator.restore(part))
     }
 
     /// Nothing will come any more.

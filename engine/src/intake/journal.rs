@@ -21,7 +21,7 @@ use crate::source::{Chunk, Payload};
 use crate::time::Epoch;
 
 /// How long the intake waits until it tries again to write where there was no room.
-const FULL_FOR: Duration = Duration::from_millis(500);
+pub(super) const FULL_FOR: Duration = Duration::from_millis(500);
 
 /// The journal of a program, and what it had at the start.
 pub(crate) struct Input {

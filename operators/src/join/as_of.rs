@@ -307,16 +307,25 @@ impl Operator for AsOfJoin {
         let open = open.collect::<Result<Vec<_>>>()?;
         let mut snapshot = Snapshot::default();
         snapshot.put("left", concat_batches(&self.options.left.schema, &open)?);
-        snapshot.put("right", self.right.table(&self.options.right.schema)?);
         snapshot.put("progress", progress(self.watermark)?);
+        self.right.save();
         Ok(snapshot)
+    }
+
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let Some(rows) = self.right.next_saved()? else { return Ok(None) };
+        let mut snapshot = Snapshot::default();
+        snapshot.put("right", rows);
+        Ok(Some(snapshot))
     }
 
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let left = snapshot.take("left");
         self.arrive_left(left.ok_or_else(|| Error::operator("join", "a snapshot of another operator"))?)?;
-        let (rows, _) = Held::untable(snapshot.take("right"), &self.options.right.schema)?;
-        self.arrive_right(&rows)?;
+        for part in snapshot.take_parts("right") {
+            let (rows, _) = Held::untable(&part, &self.options.right.schema)?;
+            self.arrive_right(&rows)?;
+        }
         self.watermark = restored_progress(snapshot.take("progress"))?;
         Ok(())
     }

@@ -5,12 +5,13 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result};
 
+use crate::window::flags::{Flags, Saved};
 use crate::window::row_store::{Place, RowStore};
 
 /// A row that waits.
@@ -18,8 +19,6 @@ use crate::window::row_store::{Place, RowStore};
 pub(super) struct Entry {
     pub(super) time: EventTime,
     pub(super) place: Place,
-    /// It has come out with a row of the other side.
-    pub(super) is_matched: bool,
 }
 
 /// A row of a batch that is to wait.
@@ -33,10 +32,14 @@ pub(super) struct Arrival {
 
 /// The rows of a key in the order of their event time, and of arrival where that is the same.
 ///
-/// Memory: the columns of the rows, and 24 bytes for each.
+/// Memory: the columns of the rows, and 16 bytes for each.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     store: RowStore,
+    /// Which rows of each block of the store are there, and which have come out with a row of the other side.
+    flags: Vec<Flags>,
+    /// What a snapshot that has begun is still to give.
+    saved: VecDeque<Saved>,
     by_slot: Vec<VecDeque<Entry>>,
     rows: usize,
     /// The first time of each slot that has rows; see `next`.
@@ -63,9 +66,9 @@ impl Held {
             take_record_batch(rows, &arrivals.iter().map(|arrival| arrival.row).collect::<UInt32Array>())?
         };
         let places = self.store.push(kept.columns().to_vec(), kept.num_rows());
+        self.flags.push(Flags::new(arrivals.iter().map(|arrival| arrival.is_matched)));
         for (arrival, place) in arrivals.iter().zip(places) {
-            let Arrival { slot, time, is_matched, .. } = *arrival;
-            self.insert(slot, Entry { time, place, is_matched });
+            self.insert(arrival.slot, Entry { time: arrival.time, place });
         }
         self.rows += arrivals.len();
         Ok(())
@@ -104,13 +107,19 @@ impl Held {
         start..end.max(start)
     }
 
-    pub(super) fn entry(&self, slot: u32, index: usize) -> Entry {
-        self.by_slot[slot as usize][index]
+    /// Where a row of a key is, by its place in their order.
+    pub(super) fn place(&self, slot: u32, index: usize) -> Place {
+        self.by_slot[slot as usize][index].place
     }
 
     /// The row has come out with another one; true if it had not before.
-    pub(super) fn mark(&mut self, slot: u32, index: usize) -> bool {
-        !std::mem::replace(&mut self.by_slot[slot as usize][index].is_matched, true)
+    pub(super) fn mark(&mut self, place: Place) -> bool {
+        self.flags[place.block()].mark(place.row())
+    }
+
+    /// True if the row has come out with another one.
+    pub(super) fn is_matched(&self, place: Place) -> bool {
+        self.flags[place.block()].is_matched(place.row())
     }
 
     /// Takes out the rows whose time is past, oldest first.
@@ -126,6 +135,7 @@ impl Held {
             }
             let rows = &mut self.by_slot[slot as usize];
             while let Some(first) = rows.pop_front_if(|first| is_past(first.time)) {
+                self.flags[first.place.block()].remove(first.place.row());
                 expired.push(first);
             }
             self.next[slot as usize] = rows.front().map(|first| first.time);
@@ -143,6 +153,7 @@ impl Held {
                 return;
             }
             rows.pop_front();
+            self.flags[first.place.block()].remove(first.place.row());
             self.rows -= 1;
         }
     }
@@ -171,19 +182,20 @@ impl Held {
 
     /// Puts all rows together, where they are picked fastest.
     pub(super) fn gather(&mut self) -> Result<()> {
-        if self.store.is_scattered() {
-            let live = self.by_slot.iter_mut().flatten().map(|entry| &mut entry.place);
-            self.store.compact(live)?;
-        }
-        Ok(())
+        if self.store.is_scattered() { self.pack() } else { Ok(()) }
     }
 
     /// Frees the memory of rows that are gone, if they are more than those that wait.
     pub(super) fn compact(&mut self) -> Result<()> {
-        if self.store.is_sparse(self.rows) {
-            let live = self.by_slot.iter_mut().flatten().map(|entry| &mut entry.place);
-            self.store.compact(live)?;
-        }
+        if self.store.is_sparse(self.rows) { self.pack() } else { Ok(()) }
+    }
+
+    fn pack(&mut self) -> Result<()> {
+        let marks: Vec<bool> =
+            self.by_slot.iter().flatten().map(|entry| self.is_matched(entry.place)).collect();
+        let live = self.by_slot.iter_mut().flatten().map(|entry| &mut entry.place);
+        self.store.compact(live)?;
+        self.flags = self.store.blocks().iter().map(|_| Flags::new(marks.iter().copied())).collect();
         Ok(())
     }
 
@@ -205,24 +217,23 @@ impl Held {
         }
     }
 
-    /// All rows with their marks, for a snapshot.
-    pub(super) fn table(&self, schema: &SchemaRef) -> Result<RecordBatch> {
-        let entries: Vec<&Entry> = self.by_slot.iter().flatten().collect();
-        let places: Vec<Place> = entries.iter().map(|entry| entry.place).collect();
-        let marks: BooleanArray = entries.iter().map(|entry| Some(entry.is_matched)).collect();
-        let marks = std::iter::once(Arc::new(marks) as ArrayRef);
-        let columns = marks.chain(self.pick(schema, &places)?).enumerate();
-        let named = columns.map(|(number, column)| (format!("c{number}"), column, true));
-        Ok(RecordBatch::try_from_iter_with_nullable(named)?)
+    /// From now on [`Held::next_saved`] gives the rows as they are now: blocks do not change, so they are shared.
+    pub(super) fn save(&mut self) {
+        let blocks = self.store.blocks().iter().zip(&self.flags);
+        self.saved = blocks.flat_map(|(columns, flags)| flags.save(columns)).collect();
     }
 
-    /// Takes apart what [`Held::table`] gave: the rows, and their marks.
-    pub(super) fn untable(
-        table: Option<RecordBatch>,
-        schema: &SchemaRef,
-    ) -> Result<(RecordBatch, Vec<bool>)> {
+    /// The next rows with their marks, for a snapshot; `None` if that were all.
+    pub(super) fn next_saved(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(columns) = Saved::next(&mut self.saved)? else { return Ok(None) };
+        let columns = columns.into_iter().enumerate();
+        let named = columns.map(|(number, column)| (format!("c{number}"), column, true));
+        Ok(Some(RecordBatch::try_from_iter_with_nullable(named)?))
+    }
+
+    /// Takes apart what [`Held::next_saved`] gave: the rows, and their marks.
+    pub(super) fn untable(table: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatch, Vec<bool>)> {
         let other_plan = || Error::operator("join", "a snapshot of another operator");
-        let table = table.ok_or_else(other_plan)?;
         let (marks, columns) = table.columns().split_first().ok_or_else(other_plan)?;
         let marks = marks.as_boolean_opt().ok_or_else(other_plan)?.iter().map(|mark| mark == Some(true));
         let rows = RecordBatch::try_new(Arc::clone(schema), columns.to_vec())?;

@@ -22,7 +22,7 @@ use lineshaft_engine::operator::{Operator, Output, Snapshot};
 use lineshaft_engine::time::{EpochHeader, EventTime, Watermark};
 use lineshaft_engine::{Error, Result};
 
-use super::held::{Arrival, Entry, Held};
+use super::held::{Arrival, Held};
 use super::keys::JoinKeys;
 use crate::keys::ABSENT;
 use crate::window::row_store::Place;
@@ -80,6 +80,8 @@ const MOST_PAIRS: usize = 65_536;
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
+/// The tables of their rows in a snapshot.
+const SIDES: [&str; 2] = ["left", "right"];
 
 /// `JOIN ... ON a.key = b.key AND a.ts BETWEEN b.ts - ... AND b.ts + ...`.
 pub struct IntervalJoin {
@@ -94,8 +96,6 @@ pub struct IntervalJoin {
 #[derive(Clone, Copy)]
 struct Pair {
     row: u32,
-    slot: u32,
-    index: usize,
     place: Place,
 }
 
@@ -172,9 +172,9 @@ impl IntervalJoin {
             let (first, last) = self.reach(side, time);
             let other = &self.held[1 - side];
             for index in other.between(slot, first, last) {
-                let Entry { place, is_matched, .. } = other.entry(slot, index);
-                if !(is_matched && self.is_done(1 - side)) {
-                    pairs.push(Pair { row: row_number(row), slot, index, place });
+                let place = other.place(slot, index);
+                if !(self.is_done(1 - side) && other.is_matched(place)) {
+                    pairs.push(Pair { row: row_number(row), place });
                 }
             }
             if pairs.len() >= MOST_PAIRS {
@@ -205,7 +205,7 @@ impl IntervalJoin {
             if !std::mem::replace(&mut arriving.is_matched[pair.row as usize], true) {
                 first_rows.push(pair.row);
             }
-            if self.held[1 - side].mark(pair.slot, pair.index) {
+            if self.held[1 - side].mark(pair.place) {
                 first_places.push(pair.place);
             }
         }
@@ -274,7 +274,7 @@ impl IntervalJoin {
         let mut held = std::mem::take(&mut self.held[side]);
         let expired = held.expire(|time| self.is_past(side, time));
         if self.keeps(side) {
-            let alone = expired.iter().filter(|entry| !entry.is_matched).map(|entry| entry.place);
+            let alone = expired.iter().map(|entry| entry.place).filter(|place| !held.is_matched(*place));
             let alone: Vec<Place> = alone.collect();
             if !alone.is_empty() {
                 let mut columns = held.pick(&self.side(side).schema, &alone)?;
@@ -311,6 +311,19 @@ impl IntervalJoin {
     fn send(&self, columns: Vec<ArrayRef>, rows: usize, output: &mut Output) -> Result<()> {
         output.send(batch_of(&self.options.schema, columns, rows)?);
         Ok(())
+    }
+}
+
+impl IntervalJoin {
+    fn restore_rows(&mut self, side: usize, table: &RecordBatch) -> Result<()> {
+        let options = self.side(side).clone();
+        let (rows, marks) = Held::untable(table, &options.schema)?;
+        let slots = self.keys.slots(&rows, &options.keys)?;
+        let times = rows.column(options.time).as_primitive::<TimestampMicrosecondType>();
+        let arrivals = (0_u32..).zip(slots).zip(times.values()).zip(marks);
+        let arrivals =
+            arrivals.map(|(((row, slot), time), is_matched)| Arrival { row, slot, time: *time, is_matched });
+        self.held[side].push(&rows, &arrivals.collect::<Vec<_>>())
     }
 }
 
@@ -374,27 +387,28 @@ impl Operator for IntervalJoin {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
+        self.held.iter_mut().for_each(Held::save);
         let mut snapshot = Snapshot::default();
-        snapshot.put("left", self.held[LEFT].table(&self.options.left.schema)?);
-        snapshot.put("right", self.held[RIGHT].table(&self.options.right.schema)?);
         snapshot.put("progress", progress(self.watermark)?);
         Ok(snapshot)
     }
 
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        for (held, name) in self.held.iter_mut().zip(SIDES) {
+            if let Some(rows) = held.next_saved()? {
+                let mut snapshot = Snapshot::default();
+                snapshot.put(name, rows);
+                return Ok(Some(snapshot));
+            }
+        }
+        Ok(None)
+    }
+
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
-        for (side, name) in [(LEFT, "left"), (RIGHT, "right")] {
-            let options = self.side(side).clone();
-            let (rows, marks) = Held::untable(snapshot.take(name), &options.schema)?;
-            let slots = self.keys.slots(&rows, &options.keys)?;
-            let times = rows.column(options.time).as_primitive::<TimestampMicrosecondType>();
-            let arrivals = (0_u32..).zip(slots).zip(times.values()).zip(marks);
-            let arrivals = arrivals.map(|(((row, slot), time), is_matched)| Arrival {
-                row,
-                slot,
-                time: *time,
-                is_matched,
-            });
-            self.held[side].push(&rows, &arrivals.collect::<Vec<_>>())?;
+        for (side, name) in [LEFT, RIGHT].into_iter().zip(SIDES) {
+            for rows in snapshot.take_parts(name) {
+                self.restore_rows(side, &rows)?;
+            }
         }
         self.watermark = restored_progress(snapshot.take("progress"))?;
         Ok(())

@@ -10,7 +10,7 @@
 //! - Cost: a row is added once, to its pane. A pane is merged about six times, however many windows share it.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
@@ -23,11 +23,11 @@ use lineshaft_engine::{Error, Result};
 
 use super::arguments::Aggregates;
 use super::cumulating::Cumulating;
-use super::groups::{Groups, Partial, Results};
+use super::groups::{Groups, Partial, RANGE, Results};
 use super::overlap::{OPEN, Overlap, Part};
 use super::sliding::Sliding;
 use super::split::Split;
-use super::state::{StateTable, slice, stack};
+use super::state::{StateTable, slice};
 use super::{Panes, Window, columns_at, panes_of, send_all, timed_rows, times};
 use crate::keys::KeyInterner;
 
@@ -66,8 +66,13 @@ pub struct WindowAggregate {
     slots: Vec<u32>,
     /// Most keys of a closed window since slots were last taken back.
     busiest: usize,
+    /// What a snapshot that has begun is to give before the open panes.
+    saved: VecDeque<Part>,
+    is_saving: bool,
 }
 
+/// The table of the panes in a snapshot.
+const PANES: &str = "panes";
 /// Fewer slots than this are not worth taking back.
 const FEW_SLOTS: usize = 1024;
 /// Nor are they while there are not so many times the keys of a window: a key that comes in every window keeps its
@@ -100,6 +105,8 @@ impl WindowAggregate {
             ignored: 0,
             slots: Vec::new(),
             busiest: 0,
+            saved: VecDeque::new(),
+            is_saving: false,
         })
     }
 
@@ -113,6 +120,9 @@ impl WindowAggregate {
         let still_open = self.open.split_off(&end);
         let mut results = Vec::new();
         for (pane, mut groups) in std::mem::replace(&mut self.open, still_open) {
+            while let Some(partial) = groups.next_held(&self.aggregates)? {
+                self.saved.push_back((OPEN, pane, partial));
+            }
             match &mut self.overlap {
                 Some(overlap) => overlap.add(pane, groups.state()?),
                 None => {
@@ -152,7 +162,8 @@ impl WindowAggregate {
 
     /// Takes back the slots of keys without state, once most have none.
     fn reclaim(&mut self) -> Result<()> {
-        if self.interner.len() < FEW_SLOTS.max(self.busiest * IDLE_SHARE) {
+        // What is saved has the numbers of slots.
+        if self.is_saving || self.interner.len() < FEW_SLOTS.max(self.busiest * IDLE_SHARE) {
             return Ok(());
         }
         let mut live: HashSet<u32> = self.open.values().flat_map(Groups::slots).copied().collect();
@@ -208,17 +219,14 @@ impl Operator for WindowAggregate {
         self.reclaim()
     }
 
+    /// The panes come later: those that are complete share their columns with the snapshot, and open ones hold back their rows.
     fn snapshot(&mut self) -> Result<Snapshot> {
-        let mut parts: Vec<Part> = Vec::new();
-        for (pane, groups) in &mut self.open {
-            let partial = groups.state()?;
-            groups.merge(&self.aggregates, &partial, self.interner.len())?;
-            parts.push((OPEN, *pane, partial));
-        }
+        self.open.values_mut().for_each(Groups::hold);
+        self.is_saving = true;
         let mut next = i64::MIN;
         if let Some(overlap) = &self.overlap {
             next = overlap.next();
-            parts.extend(overlap.parts());
+            self.saved = overlap.parts().into();
         }
         let mut snapshot = Snapshot::default();
         let progress = StateTable {
@@ -227,10 +235,17 @@ impl Operator for WindowAggregate {
             values: Vec::new(),
         };
         snapshot.put("progress", progress.into_batch()?);
-        if !parts.is_empty() {
-            snapshot.put("panes", self.pane_table(&parts)?);
-        }
         Ok(snapshot)
+    }
+
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let Some(part) = self.next_saved()? else {
+            self.is_saving = false;
+            return Ok(None);
+        };
+        let mut snapshot = Snapshot::default();
+        snapshot.put(PANES, self.pane_table(part)?);
+        Ok(Some(snapshot))
     }
 
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
@@ -241,50 +256,77 @@ impl Operator for WindowAggregate {
         if let Some(overlap) = &mut self.overlap {
             overlap.restart_at(progress.numbers[1][0]);
         }
-        match snapshot.take("panes") {
-            Some(panes) => self.restore_panes(&panes),
-            None => Ok(()),
-        }
+        self.restore_panes(&snapshot.take_parts(PANES))
     }
 }
 
 impl WindowAggregate {
-    fn pane_table(&self, parts: &[Part]) -> Result<RecordBatch> {
-        let repeated = |of: &dyn Fn(&Part) -> i64| -> Vec<i64> {
-            parts.iter().flat_map(|part| std::iter::repeat_n(of(part), part.2.slots.len())).collect()
-        };
-        let slots: Vec<u32> =
-            parts.iter().flat_map(|(_, _, partial)| partial.slots.iter().copied()).collect();
+    /// At most [`RANGE`] rows of a pane.
+    fn next_saved(&mut self) -> Result<Option<Part>> {
+        if let Some((kind, pane, partial)) = self.saved.pop_front() {
+            let rows = partial.slots.len();
+            if rows <= RANGE {
+                return Ok(Some((kind, pane, partial)));
+            }
+            let part = |from: usize, to: usize| Partial {
+                slots: Arc::new(partial.slots[from..to].to_vec()),
+                states: slice(&partial.states, from, to - from),
+            };
+            self.saved.push_front((kind, pane, part(RANGE, rows)));
+            return Ok(Some((kind, pane, part(0, RANGE))));
+        }
+        for (pane, groups) in &mut self.open {
+            if let Some(partial) = groups.next_held(&self.aggregates)? {
+                return Ok(Some((OPEN, *pane, partial)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn pane_table(&self, (kind, pane, partial): Part) -> Result<RecordBatch> {
+        let rows = partial.slots.len();
         StateTable {
-            numbers: vec![repeated(&|part| part.0), repeated(&|part| part.1)],
-            keys: self.interner.columns(&slots)?,
-            values: stack(parts.iter().map(|(_, _, partial)| partial.states.as_slice()))?,
+            numbers: vec![vec![kind; rows], vec![pane; rows]],
+            keys: self.interner.columns(&partial.slots)?,
+            values: partial.states,
         }
         .into_batch()
     }
 
-    fn restore_panes(&mut self, table: &RecordBatch) -> Result<()> {
-        let table = StateTable::from_batch(table, 2, self.options.keys.len())?;
-        let mut all = Vec::new();
-        self.interner.intern(&table.keys, table.rows(), &mut all)?;
-        let place = |row: usize| (table.numbers[0][row], table.numbers[1][row]);
-        let mut start = 0;
-        while start < table.rows() {
-            let (kind, pane) = place(start);
-            let len = (start..table.rows()).take_while(|row| place(*row) == (kind, pane)).count();
-            let partial =
-                Partial { slots: all[start..start + len].to_vec(), states: slice(&table.values, start, len) };
-            match &mut self.overlap {
-                Some(overlap) if kind != OPEN => overlap.restore((kind, pane, partial)),
-                _ => {
-                    let mut groups = Groups::new(&self.aggregates)?;
-                    groups.merge(&self.aggregates, &partial, self.interner.len())?;
-                    self.open.insert(pane, groups);
+    fn restore_panes(&mut self, tables: &[RecordBatch]) -> Result<()> {
+        let mut complete: BTreeMap<(i64, i64), Vec<Partial>> = BTreeMap::new();
+        for table in tables {
+            let table = StateTable::from_batch(table, 2, self.options.keys.len())?;
+            let mut all = Vec::new();
+            self.interner.intern(&table.keys, table.rows(), &mut all)?;
+            let place = |row: usize| (table.numbers[0][row], table.numbers[1][row]);
+            let mut start = 0;
+            while start < table.rows() {
+                let (kind, pane) = place(start);
+                let len = (start..table.rows()).take_while(|row| place(*row) == (kind, pane)).count();
+                let slots = Arc::new(all[start..start + len].to_vec());
+                let partial = Partial { slots, states: slice(&table.values, start, len) };
+                match kind {
+                    OPEN => self.restore_open(pane, &partial)?,
+                    _ => complete.entry((kind, pane)).or_default().push(partial),
                 }
+                start += len;
             }
-            start += len;
+        }
+        for ((kind, pane), parts) in complete {
+            if let Some(overlap) = &mut self.overlap {
+                overlap.restore((kind, pane, Partial::stacked(&parts)?));
+            }
         }
         Ok(())
+    }
+
+    fn restore_open(&mut self, pane: i64, partial: &Partial) -> Result<()> {
+        let groups = match self.open.entry(pane) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(new) => new.insert(Groups::new(&self.aggregates)?),
+        };
+        groups.merge(&self.aggregates, partial, self.interner.len())
     }
 }
 

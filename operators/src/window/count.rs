@@ -5,14 +5,15 @@
 //! the watermark has passed its last row; one that never gets full is not.
 //!
 //! - Rows: append-only in and out. Output: the key, `window_start`, `window_end`, the results.
-//! - State: the rows above the watermark, and per key the rows of its next window, also of a key that is silent.
+//! - State: the rows above the watermark, and per key the rows of its next window, also of a key that is silent. Rows are in
+//!   blocks with their time and slot, which do not change, so that a snapshot shares them.
 //! - Cost: a row is added to each of the `size / slide` windows that it is in.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
@@ -21,10 +22,12 @@ use lineshaft_engine::{Error, Result};
 
 use super::arguments::{Accumulators, Aggregates};
 use super::arrivals::Arrivals;
+use super::flags::{Flags, Saved};
 use super::row_store::{Place, RowStore};
 use super::send_all;
 use super::state::StateTable;
 use super::waiting::Rows;
+use crate::keys::ABSENT;
 
 /// Arguments of `COUNT_WINDOW` with `GROUP BY`.
 #[derive(Clone, Debug)]
@@ -50,8 +53,14 @@ pub struct CountAggregate {
     arrivals: Arrivals,
     /// What is kept of each slot.
     kept: Vec<Kept>,
+    /// Times, slots and arguments.
     rows: RowStore,
+    /// Which rows of each block are kept.
+    flags: Vec<Flags>,
     live_rows: usize,
+    /// The rows that a snapshot which has begun is still to give.
+    saved: VecDeque<Saved>,
+    is_saving: bool,
     /// Has no groups between two calls.
     accumulators: Accumulators,
 }
@@ -59,7 +68,7 @@ pub struct CountAggregate {
 /// The beginning of the next window of a key.
 #[derive(Debug, Default)]
 struct Kept {
-    rows: VecDeque<(EventTime, Place)>,
+    rows: VecDeque<Place>,
     /// So many rows are between the windows.
     skip: usize,
 }
@@ -78,6 +87,13 @@ struct Full {
     ends: Vec<EventTime>,
     places: Vec<Place>,
 }
+
+/// Columns of the rows.
+const TIME: usize = 0;
+const SLOT: usize = 1;
+const ARGUMENTS: usize = 2;
+/// The table of the rows in a snapshot.
+const ROWS: &str = "rows";
 
 /// Full windows are emitted when they have so many rows together: where windows overlap much, all of an epoch could
 /// be more than fits in memory.
@@ -100,7 +116,10 @@ impl CountAggregate {
             options,
             kept: Vec::new(),
             rows: RowStore::default(),
+            flags: Vec::new(),
             live_rows: 0,
+            saved: VecDeque::new(),
+            is_saving: false,
         })
     }
 
@@ -112,17 +131,23 @@ impl CountAggregate {
     fn count(&mut self, rows: Rows, output: &mut Output) -> Result<()> {
         self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
         let mut full = Full::default();
-        let places = self.rows.push(rows.columns, rows.times.len());
-        for ((slot, time), place) in rows.slots.into_iter().zip(rows.times).zip(places) {
+        let slots = rows.slots.clone();
+        let places = self.push(rows);
+        for (slot, place) in slots.into_iter().zip(places) {
             let kept = &mut self.kept[slot as usize];
             if kept.skip > 0 {
                 kept.skip -= 1;
+                self.flags[place.block()].remove(place.row());
                 continue;
             }
-            kept.rows.push_back((time, place));
+            kept.rows.push_back(place);
             self.live_rows += 1;
             if kept.rows.len() == self.options.size {
-                self.live_rows -= full.move_on(slot, kept, self.options.slide);
+                full.add(slot, kept, &self.rows);
+                for gone in kept.move_on(self.options.slide) {
+                    self.flags[gone.block()].remove(gone.row());
+                    self.live_rows -= 1;
+                }
             }
             if full.places.len() >= EMIT_ROWS {
                 self.emit(std::mem::take(&mut full), output)?;
@@ -131,13 +156,27 @@ impl CountAggregate {
         self.emit(full, output)
     }
 
+    /// Stores rows, of which none is kept by a key yet.
+    fn push(&mut self, rows: Rows) -> Vec<Place> {
+        let count = rows.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from(rows.times)), Arc::new(UInt32Array::from(rows.slots))];
+        columns.extend(rows.columns);
+        self.flags.push(Flags::new(std::iter::repeat_n(false, count)));
+        self.rows.push(columns, count).collect()
+    }
+
     fn emit(&mut self, full: Full, output: &mut Output) -> Result<()> {
         if full.slots.is_empty() {
             return Ok(());
         }
         let groups: Vec<usize> =
             (0..full.slots.len()).flat_map(|group| std::iter::repeat_n(group, self.options.size)).collect();
-        let arguments = self.rows.pick(&full.places)?;
+        let width = self.rows.blocks().first().map_or(ARGUMENTS, Vec::len);
+        let arguments = self.rows.pick_columns(&full.places, ARGUMENTS..width)?;
         self.accumulators.update(&self.aggregates, &arguments, &groups, full.slots.len())?;
         let mut columns = self.arrivals.interner.columns(&full.slots)?;
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.starts)));
@@ -150,8 +189,13 @@ impl CountAggregate {
     /// Gives back the memory of rows and keys that are no longer needed.
     fn tidy(&mut self) -> Result<()> {
         if self.rows.is_sparse(self.live_rows) {
-            let live = self.kept.iter_mut().flat_map(|kept| &mut kept.rows);
-            self.rows.compact(live.map(|(_, place)| place))?;
+            self.rows.compact(self.kept.iter_mut().flat_map(|kept| &mut kept.rows))?;
+            let marks = || std::iter::repeat_n(false, self.live_rows);
+            self.flags = self.rows.blocks().iter().map(|_| Flags::new(marks())).collect();
+        }
+        if self.is_saving {
+            // What is saved has the numbers of slots.
+            return Ok(());
         }
         let kept = &self.kept;
         let is_kept = |slot: u32| kept.get(slot as usize).is_some_and(|kept| !kept.is_empty());
@@ -160,22 +204,34 @@ impl CountAggregate {
             let live = old.into_iter().zip(&moved).filter(|(_, moved)| moved.is_some());
             // The order of slots stays, so the live ones are numbered from 0.
             self.kept = live.map(|(kept, _)| kept).collect();
+            self.rows.change(SLOT, |slots| {
+                let slots = slots.as_primitive::<UInt32Type>().values().iter();
+                let moved = slots.map(|slot| moved.get(*slot as usize).copied().flatten().unwrap_or(ABSENT));
+                Arc::new(moved.collect::<UInt32Array>())
+            });
         }
         Ok(())
     }
 }
 
 impl Full {
-    /// Adds the window and leaves what the next one shares with it; gives the number of rows that are gone.
-    fn move_on(&mut self, slot: u32, window: &mut Kept, slide: usize) -> usize {
-        let size = window.rows.len();
+    /// Adds the window of a key.
+    fn add(&mut self, slot: u32, window: &Kept, rows: &RowStore) {
+        let time =
+            |place: &Place| rows.blocks()[place.block()][TIME].as_primitive::<Int64Type>().value(place.row());
         self.slots.push(slot);
-        self.starts.extend(window.rows.front().map(|(time, _)| *time));
-        self.ends.extend(window.rows.back().map(|(time, _)| *time));
-        self.places.extend(window.rows.iter().map(|(_, place)| *place));
-        window.rows.drain(..slide.min(size));
-        window.skip = slide.saturating_sub(size);
-        slide.min(size)
+        self.starts.extend(window.rows.front().map(time));
+        self.ends.extend(window.rows.back().map(time));
+        self.places.extend(&window.rows);
+    }
+}
+
+impl Kept {
+    /// Leaves what the next window shares with this one; gives the rows that are gone.
+    fn move_on(&mut self, slide: usize) -> impl Iterator<Item = Place> {
+        let size = self.rows.len();
+        self.skip = slide.saturating_sub(size);
+        self.rows.drain(..slide.min(size))
     }
 }
 
@@ -195,23 +251,10 @@ impl Operator for CountAggregate {
     fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
         self.arrivals.snapshot(&mut snapshot)?;
+        let blocks = self.rows.blocks().iter().zip(&self.flags);
+        self.saved = blocks.flat_map(|(columns, flags)| flags.save(columns)).collect();
+        self.is_saving = true;
         let kept = || (0_u32..).zip(&self.kept);
-        let rows =
-            kept().flat_map(|(slot, kept)| kept.rows.iter().map(move |(time, place)| (slot, *time, *place)));
-        let (mut slots, mut times, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for (slot, time, place) in rows {
-            slots.push(slot);
-            times.push(time);
-            places.push(place);
-        }
-        if !slots.is_empty() {
-            let table = StateTable {
-                numbers: vec![times],
-                keys: self.arrivals.interner.columns(&slots)?,
-                values: self.rows.pick(&places)?,
-            };
-            snapshot.put("rows", table.into_batch()?);
-        }
         let skips = kept().filter(|(_, kept)| kept.skip > 0);
         let (slots, skips): (Vec<u32>, Vec<i64>) = skips.map(|(slot, kept)| (slot, kept.skip as i64)).unzip();
         if !slots.is_empty() {
@@ -225,16 +268,35 @@ impl Operator for CountAggregate {
         Ok(snapshot)
     }
 
+    /// The rows of the keys.
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let Some(mut columns) = Saved::next(&mut self.saved)? else {
+            self.is_saving = false;
+            return Ok(None);
+        };
+        let arguments = columns.split_off(1 + ARGUMENTS);
+        let slots = columns[1 + SLOT].as_primitive::<UInt32Type>().values();
+        let table = StateTable {
+            numbers: vec![columns[1 + TIME].as_primitive::<Int64Type>().values().to_vec()],
+            keys: self.arrivals.interner.columns(slots)?,
+            values: arguments,
+        };
+        let mut snapshot = Snapshot::default();
+        snapshot.put(ROWS, table.into_batch()?);
+        Ok(Some(snapshot))
+    }
+
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         self.arrivals.restore(&mut snapshot)?;
-        if let Some(rows) = snapshot.take("rows") {
-            let table = StateTable::from_batch(&rows, 1, self.options.keys.len())?;
+        for rows in snapshot.take_parts(ROWS) {
+            let mut table = StateTable::from_batch(&rows, 1, self.options.keys.len())?;
             let slots = self.arrivals.intern(&table)?;
             self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
-            self.live_rows = slots.len();
-            let places = self.rows.push(table.values, slots.len());
-            for ((slot, time), place) in slots.into_iter().zip(&table.numbers[0]).zip(places) {
-                self.kept[slot as usize].rows.push_back((*time, place));
+            let times = table.numbers.swap_remove(0);
+            let places = self.push(Rows { times, slots: slots.clone(), columns: table.values });
+            self.live_rows += places.len();
+            for (slot, place) in slots.into_iter().zip(places) {
+                self.kept[slot as usize].rows.push_back(place);
             }
         }
         if let Some(skips) = snapshot.take("skips") {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use lineshaft_engine::Result;
 
 use super::arguments::Aggregates;
-use super::groups::{Groups, Partial, Results, renumber};
+use super::groups::{Groups, Partial, Results};
 use super::overlap::{COMPLETE, Overlap, PREFIX, Part};
 
 pub(super) struct Cumulating {
@@ -79,7 +79,7 @@ impl Overlap for Cumulating {
 
     fn renumber(&mut self, moved: &[Option<u32>]) {
         let partials = self.panes.values_mut().chain(self.window.iter_mut().map(|(_, partial)| partial));
-        partials.for_each(|partial| renumber(&mut partial.slots, moved));
+        partials.for_each(|partial| partial.renumber(moved));
     }
 
     fn next(&self) -> i64 {

@@ -1,10 +1,22 @@
 //! The groups of one pane or window: the keys that have a row in it.
+//!
+//! Groups are in ranges with accumulators of their own, so that a snapshot can take one after the other while rows come: an
+//! accumulator gives its state only as a whole, and is empty then. Until its turn a range holds back the rows that come for it.
 
-use arrow::array::ArrayRef;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
 use lineshaft_engine::Result;
 
 use super::arguments::{Accumulators, Aggregates};
+use super::state::{slice, stack};
 use crate::keys::ABSENT;
+
+/// Groups of a range. With more groups than this the rows of a batch are sorted by range first; a larger one would hold up the
+/// stream for longer. Tests have few keys.
+pub(crate) const RANGE: usize = if cfg!(test) { 2 } else { 65_536 };
 
 /// Numbers the slots that occur: `0..n` by first appearance.
 #[derive(Debug, Default)]
@@ -83,13 +95,29 @@ pub(crate) fn renumber(slots: &mut [u32], moved: &[Option<u32>]) {
     }
 }
 
-/// Partial results of the keys of a pane, or of several panes together.
+/// Partial results of the keys of a pane, or of several panes together. They do not change, so copies share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Partial {
     /// The slot of each row.
-    pub(crate) slots: Vec<u32>,
+    pub(crate) slots: Arc<Vec<u32>>,
     /// The columns of [`Accumulators::state`].
     pub(crate) states: Vec<ArrayRef>,
+}
+
+impl Partial {
+    /// Slots have new numbers.
+    pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
+        let slots: &mut Vec<u32> = Arc::make_mut(&mut self.slots);
+        renumber(slots, moved);
+    }
+
+    /// All in one.
+    pub(crate) fn stacked(parts: &[Self]) -> Result<Self> {
+        Ok(Self {
+            slots: Arc::new(parts.iter().flat_map(|part| part.slots.iter().copied()).collect()),
+            states: stack(parts.iter().map(|part| part.states.as_slice()))?,
+        })
+    }
 }
 
 /// Slots of keys, and a column for each aggregate.
@@ -98,13 +126,29 @@ pub(crate) type Results = (Vec<u32>, Vec<ArrayRef>);
 /// The keys that have a row in a pane or window, and their accumulators.
 pub(crate) struct Groups {
     table: GroupTable,
-    accumulators: Accumulators,
+    /// Group `g` is in range `g / RANGE`.
+    ranges: Vec<GroupRange>,
     numbers: Vec<usize>,
+}
+
+struct GroupRange {
+    accumulators: Accumulators,
+    /// Groups that the accumulators know.
+    len: usize,
+    /// The rows that wait until a snapshot has what was before them.
+    held: Option<Vec<HeldRows>>,
+}
+
+struct HeldRows {
+    columns: Vec<ArrayRef>,
+    numbers: Vec<usize>,
+    total: usize,
 }
 
 impl Groups {
     pub(crate) fn new(of: &Aggregates) -> Result<Self> {
-        Ok(Self { table: GroupTable::default(), accumulators: of.accumulators()?, numbers: Vec::new() })
+        let ranges = vec![GroupRange::new(of)?];
+        Ok(Self { table: GroupTable::default(), ranges, numbers: Vec::new() })
     }
 
     pub(crate) fn slots(&self) -> &[u32] {
@@ -120,27 +164,155 @@ impl Groups {
         slot_count: usize,
     ) -> Result<()> {
         self.table.assign(slots, slot_count, &mut self.numbers);
-        self.accumulators.update(of, columns, &self.numbers, self.table.len())
+        self.spread(of, columns, |range, columns, numbers, total| range.update(of, columns, numbers, total))
     }
 
     /// Adds partial results.
     pub(crate) fn merge(&mut self, of: &Aggregates, partial: &Partial, slot_count: usize) -> Result<()> {
         self.table.assign(&partial.slots, slot_count, &mut self.numbers);
-        self.accumulators.merge(of, &partial.states, &self.numbers, self.table.len())
+        self.spread(of, &partial.states, |range, states, numbers, total| {
+            range.len = total;
+            range.accumulators.merge(of, states, numbers, total)
+        })
+    }
+
+    /// Gives rows to the ranges of their groups, which are `self.numbers`.
+    fn spread(
+        &mut self,
+        of: &Aggregates,
+        columns: &[ArrayRef],
+        mut add: impl FnMut(&mut GroupRange, &[ArrayRef], &[usize], usize) -> Result<()>,
+    ) -> Result<()> {
+        let groups = self.table.len();
+        while self.ranges.len() * RANGE < groups {
+            self.ranges.push(GroupRange::new(of)?);
+        }
+        if let [only] = self.ranges.as_mut_slice() {
+            return add(only, columns, &self.numbers, groups);
+        }
+        let sorted = Sorted::new(&self.numbers, self.ranges.len());
+        let columns = sorted.columns(columns)?;
+        for (number, range) in self.ranges.iter_mut().enumerate() {
+            let rows = sorted.rows(number);
+            if !rows.is_empty() {
+                let total = RANGE.min(groups - number * RANGE);
+                let columns = slice(&columns, rows.start, rows.len());
+                add(range, &columns, &sorted.numbers[rows], total)?;
+            }
+        }
+        Ok(())
     }
 
     /// The partial results of all groups; no group is left.
     pub(crate) fn state(&mut self) -> Result<Partial> {
-        Ok(Partial { states: self.accumulators.state()?, slots: self.table.take() })
+        let states =
+            self.filled().map(|range| range.empty(Accumulators::state)).collect::<Result<Vec<_>>>()?;
+        Ok(Partial { states: stack(states.iter().map(Vec::as_slice))?, slots: Arc::new(self.table.take()) })
     }
 
     /// Slots and results of all groups; no group is left.
     pub(crate) fn evaluate(&mut self, of: &Aggregates) -> Result<Results> {
-        let results = self.accumulators.evaluate(of)?;
-        Ok((self.table.take(), results))
+        let results = self.filled().map(|range| range.empty(|accumulators| accumulators.evaluate(of)));
+        let results = results.collect::<Result<Vec<_>>>()?;
+        Ok((self.table.take(), stack(results.iter().map(Vec::as_slice))?))
+    }
+
+    /// The ranges that have groups, and the first one.
+    fn filled(&mut self) -> impl Iterator<Item = &mut GroupRange> {
+        self.ranges
+            .iter_mut()
+            .enumerate()
+            .filter(|(at, range)| *at == 0 || range.len > 0)
+            .map(|(_, range)| range)
+    }
+
+    /// From now on [`Groups::next_held`] gives the partial results as they are now.
+    pub(crate) fn hold(&mut self) {
+        for range in self.ranges.iter_mut().filter(|range| range.len > 0) {
+            range.held = Some(Vec::new());
+        }
+    }
+
+    /// The partial results of the next range, as they were at the last [`Groups::hold`]; `None` if that were all.
+    pub(crate) fn next_held(&mut self, of: &Aggregates) -> Result<Option<Partial>> {
+        let Some(number) = self.ranges.iter().position(|range| range.held.is_some()) else { return Ok(None) };
+        let range = &mut self.ranges[number];
+        let slots = self.table.slots()[number * RANGE..][..range.len].to_vec();
+        Ok(Some(Partial { slots: Arc::new(slots), states: range.release(of)? }))
     }
 
     pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
         self.table.renumber(moved);
+    }
+}
+
+impl GroupRange {
+    fn new(of: &Aggregates) -> Result<Self> {
+        Ok(Self { accumulators: of.accumulators()?, len: 0, held: None })
+    }
+
+    fn update(
+        &mut self,
+        of: &Aggregates,
+        columns: &[ArrayRef],
+        numbers: &[usize],
+        total: usize,
+    ) -> Result<()> {
+        if let Some(held) = &mut self.held {
+            held.push(HeldRows { columns: columns.to_vec(), numbers: numbers.to_vec(), total });
+            return Ok(());
+        }
+        self.len = total;
+        self.accumulators.update(of, columns, numbers, total)
+    }
+
+    /// Gives the partial results, keeps them, and adds the rows that have waited.
+    fn release(&mut self, of: &Aggregates) -> Result<Vec<ArrayRef>> {
+        let states = self.accumulators.state()?;
+        let all: Vec<usize> = (0..self.len).collect();
+        self.accumulators.merge(of, &states, &all, self.len)?;
+        for HeldRows { columns, numbers, total } in self.held.take().unwrap_or_default() {
+            self.update(of, &columns, &numbers, total)?;
+        }
+        Ok(states)
+    }
+
+    fn empty<T>(&mut self, take: impl FnOnce(&mut Accumulators) -> Result<T>) -> Result<T> {
+        assert!(self.held.is_none(), "what is held is given before");
+        self.len = 0;
+        take(&mut self.accumulators)
+    }
+}
+
+/// Rows sorted by the range of their group; within a range they keep their order.
+struct Sorted {
+    order: UInt32Array,
+    /// The number of each row's group within its range.
+    numbers: Vec<usize>,
+    /// Where each range begins, and the last one ends.
+    bounds: Vec<usize>,
+}
+
+impl Sorted {
+    fn new(groups: &[usize], ranges: usize) -> Self {
+        let mut bounds = vec![0; ranges + 1];
+        groups.iter().for_each(|group| bounds[group / RANGE + 1] += 1);
+        (0..ranges).for_each(|range| bounds[range + 1] += bounds[range]);
+        let (mut order, mut numbers) = (vec![0_u32; groups.len()], vec![0; groups.len()]);
+        let mut next = bounds.clone();
+        for (row, group) in (0..).zip(groups) {
+            let place = &mut next[group / RANGE];
+            (order[*place], numbers[*place]) = (row, group % RANGE);
+            *place += 1;
+        }
+        Self { order: order.into(), numbers, bounds }
+    }
+
+    fn rows(&self, range: usize) -> Range<usize> {
+        self.bounds[range]..self.bounds[range + 1]
+    }
+
+    fn columns(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        columns.iter().map(|column| Ok(take(column, &self.order, None)?)).collect()
     }
 }

@@ -8,6 +8,7 @@
 //! session.rs    SessionAggregate: SESSION                   arrivals.rs   what these share: rows come in,
 //! state_window.rs  StateAggregate: STATE_WINDOW             waiting.rs    wait for the watermark,
 //! count.rs      CountAggregate: COUNT_WINDOW                row_store.rs  and are picked when their window closes
+//!                                                           flags.rs      and shared with a snapshot
 //! spans.rs      what sessions and state windows share
 //! assign.rs     AssignWindows: the window columns of each row, without a GROUP BY
 //! complete.rs   CompleteWindows: what is computed of all rows of a window together
@@ -42,6 +43,7 @@ mod assign;
 mod complete;
 mod count;
 mod cumulating;
+pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod moments;
 #[cfg(test)]

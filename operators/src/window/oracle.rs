@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::operator::{Operator, Output};
+use lineshaft_engine::testing::extend;
 use lineshaft_engine::time::{EpochHeader, Watermark};
 use proptest::prelude::*;
 
@@ -16,8 +17,11 @@ pub(super) type Reading = (i64, Option<u8>, i32);
 /// Rows in the order of arrival, cut into epochs; an epoch ends with a watermark.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    pub(super) epochs: Vec<(Vec<Vec<Reading>>, i64)>,
+    pub(super) epochs: Vec<Epoch>,
 }
+
+/// Batches and the watermark after them.
+type Epoch = (Vec<Vec<Reading>>, i64);
 
 /// Rows at most `disorder` behind the largest time so far, and watermarks that none is below.
 pub(super) fn streams(rows: usize, step: i64, disorder: i64) -> impl Strategy<Value = Stream> {
@@ -113,28 +117,47 @@ pub(super) fn line(key: Option<u8>, start: i64, end: i64, values: &[f64]) -> Str
     format!("{} {} {} {} {sum} {min} {max}", text(key), seconds(start), seconds(end), values.len())
 }
 
-/// What the operator gives for the stream up to its end; after epoch `restart` a new one goes on from a snapshot.
+/// What the operator gives for the stream up to its end; after epoch `restart` a new one goes on from a snapshot, of which the
+/// operator gave a part after each further epoch.
 pub(super) fn results<O: Operator>(
     stream: &Stream,
     restart: Option<usize>,
     make: impl Fn() -> O,
 ) -> Vec<String> {
-    let mut operator = make();
-    let mut output = Output::new(1);
-    for (epoch, (batches, watermark)) in stream.epochs.iter().enumerate() {
-        for rows in batches.iter().filter(|rows| !rows.is_empty()) {
-            operator.on_batch(0, batch(rows).into(), &mut output).unwrap();
-        }
-        operator.on_watermark(Watermark(*watermark), &mut output).unwrap();
-        let header = EpochHeader { epoch: epoch as u64, wall_clock: 0 };
-        operator.on_epoch_end(header, &mut output).unwrap();
-        if restart == Some(epoch) {
-            let snapshot: Snapshot = operator.snapshot().unwrap();
-            operator = make();
-            operator.restore(snapshot).unwrap();
-        }
+    let (mut operator, mut output) = (make(), Output::new(1));
+    let epochs: Vec<_> = stream.epochs.iter().enumerate().collect();
+    let (before, after) = epochs.split_at(restart.map_or(epochs.len(), |at| epochs.len().min(at + 1)));
+    before.iter().for_each(|epoch| work(&mut operator, *epoch, &mut output));
+    if restart.is_none() {
+        operator.on_watermark(Watermark::END, &mut output).unwrap();
+        return shown(&mut output);
     }
-    operator.on_watermark(Watermark::END, &mut output).unwrap();
-    let batches: Vec<_> = output.take(0).into_iter().map(|batch| batch.into_rows()).collect();
-    window_rows(&batches)
+    let (mut snapshot, mut undisturbed) = (operator.snapshot().unwrap(), Output::new(1));
+    for epoch in after {
+        work(&mut operator, *epoch, &mut undisturbed);
+        extend(&mut snapshot, &mut operator).unwrap();
+    }
+    operator.on_watermark(Watermark::END, &mut undisturbed).unwrap();
+    while extend(&mut snapshot, &mut operator).unwrap() {}
+    let (mut restored, mut gone_on) = (make(), Output::new(1));
+    restored.restore(snapshot).unwrap();
+    after.iter().for_each(|epoch| work(&mut restored, *epoch, &mut gone_on));
+    restored.on_watermark(Watermark::END, &mut gone_on).unwrap();
+    let gone_on = shown(&mut gone_on);
+    assert_eq!(shown(&mut undisturbed), gone_on, "a snapshot changes nothing of what it is taken of");
+    let mut all = [shown(&mut output), gone_on].concat();
+    all.sort();
+    all
+}
+
+fn work(operator: &mut dyn Operator, (epoch, (batches, watermark)): (usize, &Epoch), output: &mut Output) {
+    for rows in batches.iter().filter(|rows| !rows.is_empty()) {
+        operator.on_batch(0, batch(rows).into(), output).unwrap();
+    }
+    operator.on_watermark(Watermark(*watermark), output).unwrap();
+    operator.on_epoch_end(EpochHeader { epoch: epoch as u64, wall_clock: 0 }, output).unwrap();
+}
+
+fn shown(output: &mut Output) -> Vec<String> {
+    window_rows(&output.take(0).into_iter().map(|batch| batch.into_rows()).collect::<Vec<_>>())
 }

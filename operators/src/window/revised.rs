@@ -276,7 +276,7 @@ impl RevisedAggregate {
         for pane in self.kept.values_mut() {
             match pane {
                 Pane::Open(groups) => groups.renumber(&moved),
-                Pane::Kept(partial) => renumber(&mut partial.slots, &moved),
+                Pane::Kept(partial) => partial.renumber(&moved),
             }
         }
         self.given.values_mut().for_each(|given| renumber(&mut given.slots, &moved));

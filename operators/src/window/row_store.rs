@@ -17,6 +17,18 @@ pub(crate) struct Place {
     row: u32,
 }
 
+impl Place {
+    /// The number of its block.
+    pub(crate) fn block(self) -> usize {
+        self.block as usize
+    }
+
+    /// The number of the row in its block.
+    pub(crate) fn row(self) -> usize {
+        self.row as usize
+    }
+}
+
 /// Blocks of rows of the same columns. The owner knows which places are live, and compacts when most are not.
 #[derive(Debug, Default)]
 pub(crate) struct RowStore {
@@ -81,6 +93,18 @@ impl RowStore {
             Ok(cast(&interleave(&blocks.collect::<Vec<_>>(), &indices)?, field.data_type())?)
         };
         fields.iter().enumerate().map(column).collect()
+    }
+
+    /// The columns of each block. They do not change.
+    pub(crate) fn blocks(&self) -> &[Vec<ArrayRef>] {
+        &self.blocks
+    }
+
+    /// Puts another column in the place of one, in every block.
+    pub(crate) fn change(&mut self, column: usize, to: impl Fn(&ArrayRef) -> ArrayRef) {
+        for block in &mut self.blocks {
+            block[column] = to(&block[column]);
+        }
     }
 
     /// True if the rows are in more than one block.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use lineshaft_engine::Result;
 
 use super::arguments::Aggregates;
-use super::groups::{Groups, Partial, Results, renumber};
+use super::groups::{Groups, Partial, Results};
 use super::overlap::{COMPLETE, Overlap, Part, SUFFIX};
 
 /// Windows of so many panes are merged directly: that takes no more merges.
@@ -166,7 +166,7 @@ impl Overlap for Sliding {
 
     fn renumber(&mut self, moved: &[Option<u32>]) {
         for partial in self.partials() {
-            renumber(&mut partial.slots, moved);
+            partial.renumber(moved);
         }
     }
 

@@ -87,6 +87,10 @@ impl Operator for Lagged {
         self.operator.snapshot()
     }
 
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        self.operator.rest_of_snapshot()
+    }
+
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
         self.operator.restore(snapshot)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use differential_dataflow::operators::arrange::Arranged;
-use differential_dataflow::trace::cursor::cursor_list;
+use differential_dataflow::trace::cursor::{CursorList, cursor_list};
 use differential_dataflow::trace::{BatchCursor, BatchKey, BatchVal, Cursor, Navigable, TraceReader};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Pipeline;
@@ -19,6 +19,7 @@ use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::Keeps;
 use super::BATCH_ROWS;
@@ -30,6 +31,10 @@ use crate::error::Result;
 use crate::operator::Snapshot;
 use crate::time::Epoch;
 
+/// The table of the rows.
+const ROWS: &str = "rows";
+/// Rows of a part, at least; twice as many on average.
+const LEAST_ROWS: usize = BATCH_ROWS / 4;
 /// The column of a kept table that says how often a row is there.
 const WEIGHT: &str = "weight";
 
@@ -54,6 +59,9 @@ pub(super) fn keep_rows(
 /// Adds a row to a list, by its key and value in a trace.
 type PushRow<Tr> = for<'a> fn(BatchKey<'a, Tr>, BatchVal<'a, Tr>, &mut Vec<Row>);
 
+/// A place in batches of a trace, and the batches.
+type Reading<Tr> = (CursorList<BatchCursor<Tr>>, Vec<<Tr as TraceReader>::Batch>);
+
 /// The rows in a trace.
 pub(super) struct Kept<Tr>
 where
@@ -63,6 +71,8 @@ where
     push: PushRow<Tr>,
     codec: RowCodec,
     schema: SchemaRef,
+    /// What a checkpoint has not read of the batches that there were.
+    read: Option<Reading<Tr>>,
 }
 
 /// The probe waits for the arrangement, so at a checkpoint it has all rows.
@@ -76,7 +86,7 @@ where
     Tr: TraceReader<Time = Epoch, Batch: Navigable> + Clone + 'static,
 {
     let codec = RowCodec::new(&schema)?;
-    let kept = Rc::new(RefCell::new(Kept { trace: arranged.trace.clone(), push, codec, schema }));
+    let kept = Rc::new(RefCell::new(Kept { trace: arranged.trace.clone(), push, codec, schema, read: None }));
     let mut builder = OperatorBuilder::new("kept".to_owned(), arranged.stream.scope());
     let mut input = builder.new_input(arranged.stream.probe_with(probe), Pipeline);
     let follower = Rc::clone(&kept);
@@ -108,30 +118,34 @@ where
     Tr: TraceReader<Time = Epoch, Batch: Navigable>,
     BatchCursor<Tr>: Cursor<Storage = Tr::Batch, Diff = isize>,
 {
-    /// Each row once, with the sum of its weights, in tables of [`BATCH_ROWS`].
+    /// Begins to read what there is: batches of a trace do not change, and what comes later is in others.
     fn snapshot(&mut self) -> Result<Snapshot> {
         let batches = self.trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
-        let (mut cursor, storage) = cursor_list(batches);
-        let (mut snapshot, mut rows, mut weights) = (Snapshot::default(), Vec::new(), Vec::new());
-        while let Some(key) = cursor.get_key(&storage) {
-            while let Some(value) = cursor.get_val(&storage) {
+        self.read = Some(cursor_list(batches));
+        Ok(Snapshot::default())
+    }
+
+    /// The next rows, each once with the sum of its weights.
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let Some((cursor, storage)) = &mut self.read else { return Ok(None) };
+        let (mut rows, mut weights) = (Vec::new(), Vec::new());
+        while let Some(key) = cursor.get_key(storage) {
+            while let Some(value) = cursor.get_val(storage) {
                 let mut weight = 0;
-                cursor.map_times(&storage, |_, diff| weight += BatchCursor::<Tr>::owned_diff(diff));
+                cursor.map_times(storage, |_, diff| weight += BatchCursor::<Tr>::owned_diff(diff));
                 if weight != 0 {
                     (self.push)(key, value, &mut rows);
                     weights.push(i64::try_from(weight).unwrap_or(i64::MAX));
                 }
-                if rows.len() == BATCH_ROWS {
-                    self.put(&mut snapshot, &mut rows, &mut weights)?;
+                cursor.step_val(storage);
+                if is_end(&rows) {
+                    return self.table(&rows, weights).map(Some);
                 }
-                cursor.step_val(&storage);
             }
-            cursor.step_key(&storage);
+            cursor.step_key(storage);
         }
-        if !rows.is_empty() {
-            self.put(&mut snapshot, &mut rows, &mut weights)?;
-        }
-        Ok(snapshot)
+        self.read = None;
+        if rows.is_empty() { Ok(None) } else { self.table(&rows, weights).map(Some) }
     }
 }
 
@@ -139,16 +153,22 @@ impl<Tr> Kept<Tr>
 where
     Tr: TraceReader<Batch: Navigable>,
 {
-    fn put(&self, snapshot: &mut Snapshot, rows: &mut Vec<Row>, weights: &mut Vec<i64>) -> Result<()> {
+    fn table(&self, rows: &[Row], weights: Vec<i64>) -> Result<Snapshot> {
         let mut columns = self.codec.decode(rows.iter().map(Vec::as_slice))?;
-        columns.push(Arc::new(Int64Array::from(std::mem::take(weights))) as ArrayRef);
-        rows.clear();
+        columns.push(Arc::new(Int64Array::from(weights)) as ArrayRef);
         let mut fields = self.schema.fields().to_vec();
         fields.push(Arc::new(Field::new(WEIGHT, DataType::Int64, false)));
-        let table = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-        snapshot.put(&format!("rows {}", snapshot.tables.len()), table);
-        Ok(())
+        let mut snapshot = Snapshot::default();
+        snapshot.put(ROWS, RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?);
+        Ok(snapshot)
     }
+}
+
+/// True if a part ends with these rows. Where it does depends on the row itself, so that a row more or less changes one part and
+/// not all that follow; a checkpoint writes what has changed.
+fn is_end(rows: &[Row]) -> bool {
+    let ends = |row: &Row| xxh3_64(row).is_multiple_of(LEAST_ROWS as u64);
+    rows.len() == BATCH_ROWS || rows.len() >= LEAST_ROWS && rows.last().is_some_and(ends)
 }
 
 /// The rows of a snapshot, with their weights.
@@ -206,7 +226,10 @@ mod tests {
             drop(input);
             worker.step_while(|| !probe.done());
             worker.step();
-            let snapshot = kept.borrow_mut().snapshot().unwrap();
+            let mut kept = kept.borrow_mut();
+            assert!(kept.snapshot().unwrap().tables.is_empty());
+            let snapshot = kept.rest_of_snapshot().unwrap().unwrap();
+            assert!(kept.rest_of_snapshot().unwrap().is_none());
             let tables: Vec<_> = snapshot.tables.iter().map(|(_, table)| table.clone()).collect();
             assert_eq!(lines(&tables), ["a 1 2", "b 2 1999"]);
             let weights = super::rows(snapshot).unwrap()[0].weights().unwrap().clone();

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use lineshaft_engine::testing::{Step, lines, run, run_restarted};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, whole_snapshot};
 use proptest::prelude::*;
 
 use super::*;
@@ -92,7 +92,7 @@ fn a_snapshot_holds_both_sides_and_the_watermark() {
     let mut before = join(Nearest::AtOrBefore, true);
     given(&mut before, begin());
     let mut after = join(Nearest::AtOrBefore, true);
-    after.restore(before.snapshot().unwrap()).unwrap();
+    after.restore(whole_snapshot(&mut before).unwrap()).unwrap();
     assert_eq!(given(&mut after, end()), given(&mut before, end()));
     assert_eq!(after.right.len(), 4);
 }

@@ -1,4 +1,4 @@
-use lineshaft_engine::testing::{Step, lines, run, run_restarted};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, whole_snapshot};
 use proptest::prelude::*;
 
 use super::*;
@@ -98,8 +98,8 @@ fn a_snapshot_holds_the_rows_their_marks_and_the_watermark() {
     let mut before = join(FULL);
     given(&mut before, begin());
     let mut after = join(FULL);
-    after.restore(before.snapshot().unwrap()).unwrap();
-    assert_eq!(after.snapshot().unwrap(), before.snapshot().unwrap());
+    after.restore(whole_snapshot(&mut before).unwrap()).unwrap();
+    assert_eq!(whole_snapshot(&mut after).unwrap(), whole_snapshot(&mut before).unwrap());
     assert_eq!(given(&mut after, end()), given(&mut before, end()));
 }
 

@@ -7,6 +7,8 @@
 //! changed    names of the windows that are not as they were given
 //! ```
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::time::Watermark;
@@ -31,7 +33,7 @@ impl RevisedAggregate {
         for (number, pane) in &mut self.kept {
             panes.push((*number, pane.partial()?.clone()));
         }
-        let panes = panes.iter().map(|(number, partial)| (*number, &partial.slots, &partial.states));
+        let panes = panes.iter().map(|(number, partial)| (*number, &*partial.slots, &partial.states));
         self.put_rows(&mut snapshot, "panes", panes.collect())?;
         let given = self.given.iter().map(|(window, given)| (*window, &given.slots, &given.results));
         self.put_rows(&mut snapshot, "given", given.collect())?;
@@ -64,7 +66,7 @@ impl RevisedAggregate {
         self.tick = Some(progress.numbers[1][0]).filter(|tick| *tick != NO_TICK);
         self.changed = StateTable::from_batch(&changed, 1, 0)?.numbers.swap_remove(0).into_iter().collect();
         for (number, slots, states) in self.take_rows(&mut snapshot, "panes")? {
-            self.kept.insert(number, Pane::Kept(Partial { slots, states }));
+            self.kept.insert(number, Pane::Kept(Partial { slots: Arc::new(slots), states }));
         }
         for (window, slots, results) in self.take_rows(&mut snapshot, "given")? {
             self.given.insert(window, Given { slots, results });
