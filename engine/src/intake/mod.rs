@@ -111,6 +111,8 @@ pub(crate) struct Intake {
     /// All before it has been given to the workers; what is between the two waits in the journal.
     given_epoch: Epoch,
     waiting: Option<Waiting>,
+    /// The first epoch that the workers are given in this run.
+    first_epoch: Epoch,
     ticked_at: i64,
     /// When the last chunk came.
     came_at: Instant,
@@ -180,6 +182,7 @@ impl Intake {
             next_epoch: 0,
             given_epoch: 0,
             waiting: None,
+            first_epoch: 0,
             ticked_at: i64::MIN,
             came_at: Instant::now(),
             holds: false,
@@ -191,7 +194,9 @@ impl Intake {
         if let Some(restored) = restored {
             intake.restore(&restored)?;
         }
+        intake.first_epoch = intake.given_epoch;
         intake.go_on()?;
+        intake.tell_lag();
         Ok(intake)
     }
 

@@ -21,7 +21,7 @@ use crate::time::Epoch;
 /// The kind of the records that say what is given up.
 pub(super) const SHED: u16 = 1;
 
-/// Chunks that may wait, such as while a checkpoint is taken, before the newest rows are all that counts.
+/// Chunks that may wait, such as while a checkpoint is taken, before input is given up.
 const FEW: u64 = 64;
 
 /// So many chunks of a source, from an epoch on, are not worked on as they came.
@@ -107,9 +107,9 @@ impl Intake {
     /// Of the messages of a source that is sampled, drops all but one in `n` while the workers are behind.
     pub(super) fn sample(&mut self, line: usize, messages: &mut Vec<Message>) {
         let Overload::Sample { one_in } = self.lines[line].overload else { return };
-        let is_pressed = self.is_behind() || !self.credit.has_room();
-        // A checkpoint is no overload.
-        if self.input.is_none() || self.holds || !is_pressed {
+        // A checkpoint is no overload, unless it takes long.
+        let is_pressed = !self.credit.has_room() || self.lines[line].waiting_chunks > FEW;
+        if self.input.is_none() || !is_pressed {
             return;
         }
         let (all, sampled) = (messages.len(), &mut self.lines[line].shedding.sampled);

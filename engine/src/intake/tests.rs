@@ -297,8 +297,8 @@ fn shed_of_400(workers: usize, overload: &Overload) -> Vec<i64> {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path(), workers, 0..400, overload.clone());
     program.kept.wait_for(400);
-    program.gate.allowed.add(64);
-    program.gate.wait_for(8);
+    program.gate.allowed.add(200);
+    program.gate.wait_for(1);
     let mut passed = program.stop();
     let program = Program::start(folder.path(), workers, 0..0, overload.clone());
     program.gate.allowed.add(1_000_000);

@@ -232,8 +232,10 @@ impl Intake {
     }
 
     /// Shows how far the workers are behind.
-    fn tell_lag(&self) {
-        let open = self.next_epoch.saturating_sub(self.control.completed());
+    pub(super) fn tell_lag(&self) {
+        // Before the first one is complete, nothing since the start is.
+        let completed = self.control.completed().max(self.first_epoch);
+        let open = self.next_epoch.saturating_sub(completed);
         let oldest = self.credit.oldest().or_else(|| self.waiting.as_ref().map(Waiting::oldest));
         self.metrics.lag.set(open, self.bytes_waiting(), self.credit.bytes(), oldest);
     }
