@@ -6,6 +6,8 @@ mod bad_input;
 mod cli;
 mod durable;
 mod examples;
+mod faults;
+mod fuzz;
 mod golden;
 mod http;
 mod journal;

@@ -63,6 +63,9 @@ fn accounts(said: &str) -> String {
     line.split("INFO ").nth(1).unwrap().to_owned()
 }
 
+/// As `kill -l INT` says.
+const SIGINT: u32 = 2;
+
 /// The number of the newest checkpoint that is whole.
 fn newest_checkpoint(output: &Path) -> Option<u64> {
     let folders = std::fs::read_dir(output.join(".checkpoint")).ok()?.map(|entry| entry.unwrap());
@@ -76,6 +79,22 @@ fn wait_for_checkpoint(output: &Path, number: u64, child: &mut Child) {
         assert!(child.try_wait().unwrap().is_none(), "it has ended too early");
         std::thread::yield_now();
     }
+}
+
+/// Waits until a process has a handler for SIGINT, which would end it before.
+fn wait_until_it_minds(child: &Child) {
+    let caught = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    for _ in 0..12_000 {
+        if caught().is_some_and(|mask| mask & 1 << (SIGINT - 1) != 0) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("it does not mind SIGINT within a minute");
 }
 
 /// Not a test by itself: the process that is killed.
@@ -112,6 +131,7 @@ fn a_backfill_that_was_stopped_or_killed_goes_on_and_gives_the_same_rows() {
     let mut stops = 0;
     let said = loop {
         let child = command(folder, &arguments("stopped")).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until_it_minds(&child);
         std::thread::sleep(Duration::from_millis(700));
         if stops < 2 {
             let stop = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
