@@ -212,7 +212,9 @@ fn read_history(declaration: &mut SourceDeclaration, path: &Path) {
 
 /// Parquet instead of the connector; where the sink is Parquet already, it keeps how the files are parted.
 fn write_history(sink: &mut SinkDeclaration) {
-    let kept = |name: &str| matches!(name, "partition_by" | "compression" | "max_rows");
+    let kept = |name: &str| {
+        matches!(name, "partition_by" | "compression" | "max_rows" | "compact_files" | "compact_size")
+    };
     let is_parquet = sink.options.get("connector").is_some_and(|name| name == "parquet");
     if sink.options.get("connector").is_some_and(|name| name == "memory") {
         return;

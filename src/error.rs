@@ -28,6 +28,9 @@ pub enum Error {
     /// A journal is damaged, or could not be looked at.
     #[error(transparent)]
     Journal(#[from] lineshaft_engine::journal::JournalError),
+    /// A history is damaged, or could not be looked at.
+    #[error(transparent)]
+    History(#[from] lineshaft_connectors::history::HistoryError),
     /// An ad-hoc query is wrong.
     #[error("{0}")]
     Query(String),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use lineshaft_connectors::history::listing;
 use lineshaft_engine::declaration::SinkDeclaration;
 use lineshaft_operators::model::{Artifact, artifact};
 use lineshaft_queries::batch::{self, History, Recorded};
@@ -159,9 +160,23 @@ pub fn query_each(
         return Err(Error::Query(message));
     }
     let (mut history, mut empty) = (History::new(), Vec::new());
+    // As long as they are held, no file of the history is deleted.
+    let (mut listings, mut unreadable) = (Vec::new(), Vec::new());
     let mut in_memory = vec![("lineshaft.models".to_owned(), models(data)?)];
     for (name, table) in catalog(data)? {
-        let files = parquet_files(&data.join(table.path()))?;
+        let folder = data.join(table.path());
+        let files = match listing(&folder) {
+            Ok(Some(listing)) => {
+                let files = listing.files.clone();
+                listings.push(listing);
+                files
+            }
+            Ok(None) => parquet_files(&folder)?,
+            Err(error) => {
+                unreadable.push(format!("{name} cannot be read: {error}"));
+                continue;
+            }
+        };
         // A table without a row yet has no file.
         if !files.is_empty() {
             let is_changelog = table.path().starts_with(CHANGES);
@@ -198,6 +213,9 @@ pub fn query_each(
         let mut help = String::new();
         if error.contains("not found") {
             help = format!("\n  = help: the tables are {}", tables.join(", "));
+            for reason in &unreadable {
+                help += &format!("; {reason}");
+            }
             if !empty.is_empty() {
                 help += &format!("; without a row yet: {}", empty.join(", "));
             }
@@ -239,7 +257,7 @@ impl Limits {
     }
 }
 
-/// The files of a table that are complete, in all partitions, in order.
+/// The files of a table without a manifest, in all partitions, in order.
 fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -1,6 +1,7 @@
 //! The `lineshaft` command.
 
 mod demo;
+mod files;
 mod journal;
 mod status;
 mod table;
@@ -119,6 +120,9 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         timeout: u64,
     },
+    /// Looks at the files of a Parquet sink or a view.
+    #[command(subcommand)]
+    History(files::Command),
     /// Looks at the journal of a data directory, and repairs it.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -231,6 +235,10 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
         }
         Command::Query { sql, data, format, memory, timeout } => {
             table::query(&sql, &data, Limits { memory, timeout: Duration::from_secs(timeout) }, format)
+        }
+        Command::History(command) => {
+            print(&files::run(command)?);
+            Ok(())
         }
         Command::Journal(command) => {
             print(&journal::run(command)?);

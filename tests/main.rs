@@ -9,6 +9,7 @@ mod examples;
 mod faults;
 mod fuzz;
 mod golden;
+mod history;
 mod http;
 mod journal;
 mod late_rows;

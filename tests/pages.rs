@@ -107,11 +107,11 @@ fn the_page_of_the_command_line_is_that_of_the_code() {
          Exit codes: 0 done, 1 the program is wrong (nothing was started), 2 wrong usage, 3 it failed while running.\n\n\
          Log lines and the status line go to the standard error, rows to the standard output.\n"
     );
-    let commands = ["", "run", "backfill", "check", "explain", "query", "journal", "demo"];
-    let parts = ["journal ls", "journal verify", "journal repair"];
-    let with_parts = |command| {
-        let parts = if command == "journal" { parts.as_slice() } else { &[] };
-        [command].into_iter().chain(parts.iter().copied())
+    let commands = ["", "run", "backfill", "check", "explain", "query", "history", "journal", "demo"];
+    let parts = ["history ls", "history verify", "journal ls", "journal verify", "journal repair"];
+    let with_parts = |command: &'static str| {
+        let is_part = move |part: &&str| part.split(' ').next() == Some(command);
+        [command].into_iter().chain(parts.into_iter().filter(is_part))
     };
     for command in commands.into_iter().flat_map(with_parts) {
         let title = format!("lineshaft {command}");

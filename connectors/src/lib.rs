@@ -12,6 +12,7 @@ pub mod broker;
 pub mod file;
 pub mod format;
 pub mod generator;
+pub mod history;
 pub mod http;
 pub mod memory;
 pub mod mqtt;
@@ -22,6 +23,7 @@ pub mod plant;
 mod position;
 mod random;
 pub mod retry;
+mod room;
 mod rows;
 pub mod stdout;
 

@@ -20,7 +20,7 @@ use crate::intake::{Feed, Input, Intake, Keys, Line, Packets, Shedding, set_tota
 use crate::journal::{self, Journal};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, SourceNode};
-use crate::sink::SinkFactory;
+use crate::sink::{Run, SinkFactory};
 use crate::source::{ChunkSender, Source};
 use crate::watermark::SourceClock;
 
@@ -71,7 +71,7 @@ pub fn start(
     if sources.len() != plan.sources.len() || sinks.len() != plan.sinks.len() {
         return Err(Error::Plan("every source and sink of a plan needs its connector".into()));
     }
-    let Kept { checkpoints, input } = Kept::open(&mut settings)?;
+    let Kept { checkpoints, mut input } = Kept::open(&mut settings)?;
     let restored = checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
     let control = Arc::new(Control::default());
     let names = plan.sources.iter().map(|source| source.name.clone());
@@ -88,7 +88,7 @@ pub fn start(
         lines.push(line);
         senders.push(chunks);
     }
-    if let Some(input) = &input {
+    if let Some(input) = &mut input {
         let known = restored
             .as_ref()
             .map(|restored| Ok::<_, Error>((restored.next_epoch()?, restored.kept_below()?)));
@@ -97,6 +97,14 @@ pub fn start(
     let mut connectors = Vec::with_capacity(sources.len());
     // A program that ends by itself reads its other files to the end when one cannot be read.
     let stops = sources.iter().any(|source| !source.is_bounded());
+    let begun = Run {
+        is_live: settings.journal.is_some()
+            || (checkpoints.is_none() && sources.iter().any(|source| !source.repeats())),
+        incarnation: input.as_ref().map_or(0, Input::incarnation),
+        clock: settings.clock.clone(),
+        control: Arc::clone(&control),
+    };
+    sinks.iter().for_each(|sink| sink.begin(&begun));
     for (((mut source, node), line), chunks) in
         sources.into_iter().zip(&plan.sources).zip(&lines).zip(senders)
     {

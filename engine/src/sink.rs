@@ -1,14 +1,21 @@
 //! `Sink`: where rows leave.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 
 use crate::batch::Batch;
+use crate::clock::Clock;
+use crate::control::Control;
 use crate::error::Result;
 use crate::operator::Snapshot;
 use crate::time::EpochHeader;
 
 /// A sink as a connector makes it; opens one [`Sink`] per worker, or one in all.
 pub trait SinkFactory: Send + Sync {
+    /// A program starts in which the sink is opened. Called once, before [`SinkFactory::open`].
+    fn begin(&self, _run: &Run) {}
+
     /// Opens the sink on a worker. Rows have the columns of `schema`.
     ///
     /// # Errors
@@ -24,6 +31,32 @@ pub trait SinkFactory: Send + Sync {
     /// again.
     fn is_at_most_once(&self) -> bool {
         false
+    }
+}
+
+/// What a sink may know of the program in which it is opened.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The program does not end by itself: rows are shown while it runs, and what cannot be written now is tried again.
+    pub is_live: bool,
+    /// How often the program was started with what it keeps; 0 if it keeps nothing.
+    pub incarnation: u64,
+    /// The wall clock.
+    pub clock: Clock,
+    pub(crate) control: Arc<Control>,
+}
+
+impl Run {
+    /// True once the program has been asked to stop: what waits must not wait any longer.
+    pub fn is_stopping(&self) -> bool {
+        self.control.is_stopping()
+    }
+}
+
+/// A live program that is not asked to stop.
+impl Default for Run {
+    fn default() -> Self {
+        Self { is_live: true, incarnation: 0, clock: Clock::system(), control: Arc::default() }
     }
 }
 
@@ -44,7 +77,8 @@ pub trait Sink {
     /// Only what ends the program, such as a disk that fails.
     fn write(&mut self, batch: &Batch) -> Result<()>;
 
-    /// All rows of the epoch have been written. Called only for epochs in which rows came.
+    /// All rows of the epoch have been written. Called in the order of the epochs for each that the sink's sources took part in, on
+    /// every worker, whether rows came or not.
     ///
     /// # Errors
     /// As for [`Sink::write`].

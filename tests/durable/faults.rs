@@ -84,6 +84,46 @@ fn a_disk_without_room_for_checkpoints_does_not_end_the_program() {
     assert_eq!(query(folder, "SELECT x FROM sums"), "x\n1.0\n", "{}", told(folder));
 }
 
+#[test]
+fn a_sink_whose_disk_is_full_waits_and_goes_on_with_every_row_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (folder.path(), free_port());
+    let Some(disk) = SmallDisk::mount(folder.join("small"), "1m") else { return };
+    let path = disk.0.join("history").display().to_string();
+    let program = by_http(port)
+        + &format!(
+            "CREATE SINK history FROM readings WITH (connector = 'parquet', path = '{path}', flush_interval = '0 ms');"
+        );
+    fs::write(folder.join("p.sql"), program).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for("the server", || post(port, 1, 1) == Some(204));
+    wait_for("the first rows", || {
+        post(port, 2, 1);
+        disk.0.join("history/.manifest").exists()
+    });
+    let filler = disk.0.join("filler");
+    // As much as there is room for, to the last page.
+    let mut file = fs::File::create(&filler).unwrap();
+    while std::io::Write::write(&mut file, &[1; 4096]).is_ok_and(|written| written > 0) {}
+    drop(file);
+    // What is in the journal is acknowledged, as long as the sink has not stopped all that comes.
+    let (sender, answers) = mpsc::channel();
+    spawn(move || {
+        for _ in 0..40 {
+            wait_for("an answer", || post(port, 3, 100) == Some(204));
+            sender.send(()).ok();
+        }
+    });
+    wait_for("the stall", || told(folder).contains("STALLED(disk): sink \"history\" has no room in"));
+    assert!(program.try_wait().unwrap().is_none(), "{}", told(folder));
+    fs::remove_file(filler).unwrap();
+    wait_for("the end of the stall", || told(folder).contains("there is room in"));
+    assert_eq!(answers.iter().count(), 40, "{}", told(folder));
+    stop(&mut program, folder);
+    let counted = query(folder, "SELECT count(*) AS c FROM history WHERE x = 100");
+    assert_eq!(counted, "c\n40\n", "{}", told(folder));
+}
+
 /// Runs the program under strace, which injects a fault; `None`, with a word on stderr, where it is not installed.
 fn start_with_fault(folder: &Path, fault: &[&str]) -> Option<Child> {
     let run = command(folder, &["run", "p.sql", "--data", "data", "--workers", "2"]);

@@ -25,7 +25,7 @@ use lineshaft_engine::TIMESTAMP;
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 use lineshaft_engine::source::Source;
 
-use crate::MetadataColumn;
+use crate::{MetadataColumn, history};
 pub use options::OPTIONS;
 use options::{FileFormat, FileOptions};
 
@@ -86,9 +86,15 @@ pub fn source(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<Op
 /// The source of the files as they are.
 fn read_once(declaration: &SourceDeclaration) -> Result<Box<dyn Source>, Vec<OptionError>> {
     let options = FileOptions::read(declaration)?;
-    let paths = paths::find(&options.path, &declaration.folder).map_err(|error| vec![error])?;
+    let find = || paths::find(&options.path, &declaration.folder).map_err(|error| vec![error]);
+    // Files of a history stay as long as it is read; those that were replaced meanwhile are left out.
+    let leases =
+        history::leases(&find()?).map_err(|error| vec![OptionError::of("path", error.to_string())])?;
+    let paths = find()?;
     match options.format(&paths).map_err(|error| vec![error])? {
-        FileFormat::Parquet => Ok(Box::new(parquet::ParquetSource::open(declaration, &options, paths)?)),
+        FileFormat::Parquet => {
+            Ok(Box::new(parquet::ParquetSource::open(declaration, &options, paths, leases)?))
+        }
         FileFormat::Text(encoding) => {
             Ok(Box::new(source::TextSource::open(declaration, &options, encoding, paths)?))
         }

@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use lineshaft_engine::declaration::OptionError;
 
 use super::options::{near_name, unreadable};
+use crate::history::named;
 
-/// The files of a file, a folder or a glob, in natural order of their names; hidden ones are left out.
+/// The files of a file, a folder or a glob, in natural order of their names; hidden ones are left out, and of a history those that
+/// do not count.
 pub(super) fn find(path: &str, folder: &Path) -> Result<Vec<PathBuf>, OptionError> {
     let full = folder.join(path);
     if full.is_file() {
         return Ok(vec![full]);
     }
-    let mut files = if full.is_dir() { in_folder(&full)? } else { by_glob(&full)? };
+    let files = if full.is_dir() { in_folder(&full)? } else { by_glob(&full)? };
+    let mut files = named(files).map_err(|error| OptionError::of("path", error.to_string()))?;
     files.sort_by(|a, b| natural(&a.to_string_lossy(), &b.to_string_lossy()));
     if files.is_empty() {
         return Err(nothing(path, &full));

@@ -2,17 +2,21 @@
 //!
 //! - Every worker writes its own files, `part-<worker>-<number>.parquet`, below `day=2020-03-09/` and the like with
 //!   `partition_by`. A new run goes on with the numbers; it never overwrites a file.
-//! - A file appears whole or not at all: it is written under a hidden name, synced, renamed, and the folder synced.
-//!   What a run that crashed left under a hidden name is removed by the next one. So a folder belongs to one sink.
-//! - The same rows in the same order give the same bytes, whatever their batches, as long as no `flush_interval` passes.
+//! - Which files count stands in the manifest of the folder; see [`crate::history`]. So a folder belongs to one sink.
+//! - The same epochs give the same files and bytes, whatever their batches. A program that is run again if it fails (all of its
+//!   sources end) commits once, at its end.
 
+mod file;
 mod options;
 mod partition;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_engine::sink::SinkFactory;
 
+pub(crate) use file::{EventColumn, Files, HashedFile, schema_id};
 pub use options::OPTIONS;
 use options::ParquetOptions;
 pub(crate) use partition::{NULL_VALUE, unescaped};

@@ -6,8 +6,10 @@ use std::time::Duration;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use parquet::basic::{Compression, ZstdLevel};
 
+use super::file::EventColumn;
 use super::partition::Partitioning;
-use crate::options::{OptionDoc, OptionReader};
+use crate::history::{Merging, Retention, Settings};
+use crate::options::{OptionDoc, OptionReader, Size};
 
 /// The options, as the reference lists them.
 pub const OPTIONS: &[OptionDoc] = &[
@@ -38,7 +40,32 @@ pub const OPTIONS: &[OptionDoc] = &[
         "flush_interval",
         "duration",
         "1 min",
-        "Time after which a file with rows is finished, so that they can be read.",
+        "In a live program: time after which the rows so far can be read. A checkpoint makes them readable, too.",
+    ),
+    OptionDoc::optional(
+        "compact_files",
+        "number",
+        "8",
+        "So many small files of a folder become one, in the background; 0 if none do.",
+    ),
+    OptionDoc::optional(
+        "compact_size",
+        "size",
+        "8 MB",
+        "What small files may have together to become one. Merging takes about twenty times that of memory.",
+    ),
+    OptionDoc::optional(
+        "retain",
+        "duration",
+        "for ever",
+        "Files whose rows are all older are deleted: by the first TIMESTAMP column, counted from the newest row or the clock, whichever is \
+         earlier.",
+    ),
+    OptionDoc::optional(
+        "retain_size",
+        "size",
+        "no limit",
+        "While all files together are larger, the oldest one is deleted.",
     ),
 ];
 
@@ -50,6 +77,10 @@ pub(super) struct ParquetOptions {
     pub(super) compression: Compression,
     pub(super) max_rows: usize,
     pub(super) flush_interval: Duration,
+    compact_files: usize,
+    compact_size: Size,
+    retain: Option<Duration>,
+    retain_size: Option<Size>,
 }
 
 impl ParquetOptions {
@@ -72,7 +103,17 @@ impl ParquetOptions {
             compression: read.choice("compression", &compressions, zstd),
             max_rows: read.or("max_rows", 1_000_000),
             flush_interval: read.or("flush_interval", Duration::from_secs(60)),
+            compact_files: read.or("compact_files", 8),
+            compact_size: read.or("compact_size", Size(8_000_000)),
+            retain: read.get("retain"),
+            retain_size: read.get("retain_size"),
         };
+        if options.retain.is_some() && EventColumn::of(&declaration.schema).index().is_none() {
+            read.error(
+                OptionError::of("retain", "option \"retain\" needs a TIMESTAMP column")
+                    .help("select a time, or use retain_size"),
+            );
+        }
         if options.max_rows == 0 {
             read.error(
                 OptionError::of("max_rows", "option \"max_rows\" is 0")
@@ -80,5 +121,22 @@ impl ParquetOptions {
             );
         }
         read.finish(options)
+    }
+
+    /// What is done with the files once they are written.
+    pub(super) fn upkeep(&self) -> Settings {
+        let micros = |age: Duration| i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let merging = Merging {
+            files: self.compact_files,
+            bytes: self.compact_size.0,
+            rows: self.max_rows as u64,
+            // A merged file is past when its last row is: it must not keep the first one for long.
+            span: self.retain.map(|age| micros(age) / 8),
+            compression: self.compression,
+        };
+        Settings {
+            merging,
+            retention: Retention { age: self.retain, bytes: self.retain_size.map(|size| size.0) },
+        }
     }
 }

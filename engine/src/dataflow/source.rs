@@ -58,7 +58,8 @@ pub(super) fn source<'scope>(
     let (late_port, late) = builder.new_output();
     let (quarantine_port, quarantine) = builder.new_output();
     let ports = [rows_port, late_port, quarantine_port].map(Port::from);
-    let reader = Reader { index, workers, feed, metrics: Arc::clone(metrics), claimed: VecDeque::new() };
+    let reader =
+        Reader { index, here, workers, feed, metrics: Arc::clone(metrics), claimed: VecDeque::new() };
     let control = Arc::clone(control);
     builder.build(move |capabilities| {
         let mut running = Some((reader, ports, capabilities));
@@ -89,6 +90,7 @@ pub(super) fn source<'scope>(
 /// What a worker does for a source.
 struct Reader {
     index: usize,
+    here: usize,
     workers: usize,
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
@@ -146,7 +148,7 @@ impl Reader {
         if busy || waiting >= AHEAD || self.claimed.len() >= AHEAD {
             return Ok(());
         }
-        if let Some((ticket, chunk)) = self.feed.claim() {
+        if let Some((ticket, chunk)) = self.feed.claim(self.here, self.workers) {
             let only_moves_time = matches!(chunk.payload, Payload::Empty);
             let batches: Option<Batches> = match chunk.payload {
                 Payload::Empty => None,

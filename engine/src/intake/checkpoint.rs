@@ -147,7 +147,8 @@ impl Intake {
         let Some(checkpoints) = self.checkpoints.clone().filter(|it| it.round.is_over()) else { return };
         self.cut_at_checkpoint(&checkpoints);
         // Between the chunks that are given up there is no state to go on from.
-        if !self.is_checkpoint_due() || self.lines.iter().any(Line::is_shedding) {
+        let is_wanted = self.is_checkpoint_due() || self.is_at_mark();
+        if !is_wanted || self.lines.iter().any(Line::is_shedding) {
             return;
         }
         self.holds = self.input.is_some() && !self.credit.is_unused();
@@ -191,6 +192,10 @@ impl Intake {
             return;
         }
         let stood_from = self.wall_clock.now();
+        if let Err(error) = self.keep_mark().await {
+            self.control.fail(error);
+            return;
+        }
         let begun = self.parts().and_then(|program| {
             checkpoints.begin(Begun { next_epoch: end, workers: self.workers, program }, &self.control)
         });

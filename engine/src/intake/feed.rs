@@ -1,6 +1,7 @@
 //! `Feed`: the chunks of one source on their way to the workers.
 //!
-//! Any free worker claims the next chunk and decodes it, so decoding runs on all of them. What a worker decoded goes on
+//! The workers claim chunks by turns and decode them, so decoding runs on all of them, and a chunk is on the same worker whenever it
+//! is worked on again: what is written of it is written there. What a worker decoded goes on
 //! only when its turn comes, in the order of the chunks: there the watermark is made and late rows are told apart, so
 //! that both are the same for any number of workers.
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use timely::scheduling::SyncActivator;
 
+use crate::checkpoint::{number, numbers};
 use crate::control::lock;
 use crate::deduplicate::Deduplicator;
 use crate::error::Result;
@@ -17,6 +19,9 @@ use crate::plan::Plan;
 use crate::source::{Chunk, Decoded, Decoder, Payload};
 use crate::time::{Epoch, EventTime, Watermark};
 use crate::watermark::{SourceClock, Stamped};
+
+/// The table of a snapshot with the number of chunks.
+const PUSHED: &str = "pushed";
 
 /// A chunk with its place in the order of the program.
 #[derive(Debug)]
@@ -51,13 +56,14 @@ pub(crate) struct Feed {
 struct State {
     clock: SourceClock,
     deduplicator: Option<Deduplicator>,
-    /// Not claimed yet.
-    queue: VecDeque<Work>,
+    /// Not claimed yet, each with its number.
+    queue: VecDeque<(u64, Work)>,
+    /// Chunks that were pushed, those before a checkpoint included.
+    pushed: u64,
     /// Claimed or not: the next epoch and the end of each chunk that is not done, in order.
     open: VecDeque<(Epoch, Epoch)>,
-    /// Number of chunks claimed and done so far.
-    claimed: u64,
-    done: u64,
+    /// The number of the chunk whose turn it is.
+    turn: u64,
     /// Below it nothing more will come.
     floor: Epoch,
     closed: bool,
@@ -111,9 +117,9 @@ impl Feed {
             clock,
             deduplicator,
             queue: VecDeque::new(),
+            pushed: 0,
             open: VecDeque::new(),
-            claimed: 0,
-            done: 0,
+            turn: 0,
             floor: 0,
             closed: false,
             workers: Vec::new(),
@@ -146,7 +152,9 @@ impl Feed {
         let mut state = lock(&self.state);
         state.open.push_back((work.epoch, work.end()));
         state.floor = work.end();
-        state.queue.push_back(work);
+        let number = state.pushed;
+        state.queue.push_back((number, work));
+        state.pushed += 1;
         state.wake();
     }
 
@@ -166,6 +174,7 @@ impl Feed {
                 snapshot.put("passed", part);
             }
         }
+        snapshot.put(PUSHED, numbers([(PUSHED, vec![state.pushed.cast_signed()])])?);
         Ok(snapshot)
     }
 
@@ -173,6 +182,11 @@ impl Feed {
     pub(crate) fn restore(&self, snapshot: &mut Snapshot) -> Result<()> {
         let mut state = lock(&self.state);
         state.clock.restore(snapshot)?;
+        // Earlier versions did not count them.
+        if let Some(pushed) = snapshot.take(PUSHED) {
+            state.pushed = number(&pushed, PUSHED)?.cast_unsigned();
+            state.turn = state.pushed;
+        }
         let Some(deduplicator) = &mut state.deduplicator else { return Ok(()) };
         snapshot.take_parts("passed").iter().try_for_each(|part| deduplicator.restore(part))
     }
@@ -186,15 +200,16 @@ impl Feed {
 
     // The side of the workers.
 
-    /// The next chunk that nobody has claimed.
-    pub(crate) fn claim(&self) -> Option<(Ticket, Chunk)> {
+    /// The next chunk of this worker, one of so many.
+    pub(crate) fn claim(&self, worker: usize, workers: usize) -> Option<(Ticket, Chunk)> {
         let mut state = lock(&self.state);
-        let work = state.queue.pop_front()?;
-        state.claimed += 1;
+        let is_ours = |(number, _): &(u64, Work)| number % workers as u64 == worker as u64;
+        let at = state.queue.iter().position(is_ours)?;
+        let (number, work) = state.queue.remove(at)?;
         let is_end = work.chunk.last || work.ends_source;
         let is_tick = matches!(work.chunk.payload, Payload::Empty) && !is_end;
         let ticket = Ticket {
-            number: state.claimed - 1,
+            number,
             partition: work.chunk.partition,
             wall_clock: work.wall_clock,
             ends_partition: work.chunk.last,
@@ -210,7 +225,7 @@ impl Feed {
     /// epoch, so that what their watermarks are does not depend on which worker is faster.
     pub(crate) fn is_turn(&self, ticket: &Ticket) -> bool {
         let is_there = |tick: Epoch| self.others().all(|o| o.frontier().is_none_or(|at| at > tick));
-        lock(&self.state).done == ticket.number && ticket.tick.is_none_or(is_there)
+        lock(&self.state).turn == ticket.number && ticket.tick.is_none_or(is_there)
     }
 
     /// The watermark, unless the source has ended or nobody waits for it.
@@ -262,7 +277,7 @@ impl Feed {
         let mut state = lock(&self.state);
         state.clock.set_rest(ticket.partition, ticket.rest);
         state.open.pop_front();
-        state.done += 1;
+        state.turn += 1;
         state.wake();
     }
 

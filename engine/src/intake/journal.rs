@@ -1,6 +1,7 @@
 //! The part of the intake in the journal: what the connectors give is durable before it is worked on or acknowledged,
 //! and after a restart it is worked on again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use crate::time::Epoch;
 /// How long the intake waits until it tries again to write where there was no room.
 pub(super) const FULL_FOR: Duration = Duration::from_millis(500);
 
+/// The kind of [`Control`] that says that a checkpoint was taken there.
+const CHECKPOINT: u16 = 2;
+
 /// The journal of a program, and what it had at the start.
 pub(crate) struct Input {
     /// `None` while it is used on another thread.
@@ -35,6 +39,8 @@ pub(crate) struct Input {
     queries: u128,
     /// It has been told that there is no room.
     is_full: bool,
+    /// Epochs before which checkpoints were taken, of those that are worked on again.
+    marks: VecDeque<Epoch>,
     /// The next segment, while it is made.
     ahead: Option<JoinHandle<Option<Spare>>>,
 }
@@ -54,6 +60,7 @@ impl Input {
             last_wall_clock,
             queries,
             is_full: false,
+            marks: VecDeque::new(),
             ahead: None,
         })
     }
@@ -63,13 +70,18 @@ impl Input {
         self.replayed_below
     }
 
+    /// How often the journal was opened.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::incarnation)
+    }
+
     /// Brings the lines to where they were when the program ended: what was kept since the epoch `from` is known to them, and
     /// what is given up since the epoch `given`.
     ///
     /// # Errors
     /// If the journal is damaged, or of other sources.
     pub(crate) fn review(
-        &self,
+        &mut self,
         (given, from): (Epoch, Epoch),
         lines: &mut [Line],
         metrics: &Metrics,
@@ -100,6 +112,10 @@ impl Input {
                         {
                             lines[line_of(metrics, source)?].shedding.add(span);
                         }
+                    }
+                    Record::Control(Control { kind: CHECKPOINT, body }) => {
+                        let mark = body.try_into().map(Epoch::from_le_bytes).ok();
+                        self.marks.extend(mark.filter(|mark| *mark > given));
                     }
                     Record::Data(_) | Record::Control(_) | Record::Commit(_) => {}
                 }
@@ -242,6 +258,27 @@ impl Intake {
         }
     }
 
+    /// Notes in the journal that a checkpoint is taken here: sinks end their files, and whoever works on the journal again ends
+    /// them at the same place. Where there is no room for that, the checkpoint makes some.
+    pub(super) async fn keep_mark(&mut self) -> Result<()> {
+        let epoch = self.given_epoch;
+        let Some(input) = self.input.as_mut().filter(|_| epoch > 0) else { return Ok(()) };
+        let is_known = input.marks.front().is_some_and(|mark| *mark <= epoch);
+        input.marks.retain(|mark| *mark > epoch);
+        if is_known {
+            return Ok(());
+        }
+        let mark = Control { kind: CHECKPOINT, body: epoch.to_le_bytes().to_vec() };
+        self.note(Record::Control(mark)).await?;
+        Ok(())
+    }
+
+    /// True if there was a checkpoint here when the journal was written, which is taken again.
+    pub(super) fn is_at_mark(&self) -> bool {
+        let mark = self.input.as_ref().and_then(|input| input.marks.front());
+        mark.is_some_and(|mark| *mark <= self.given_epoch) && !self.control.is_stopping()
+    }
+
     /// Commits one record. Waits as long as there is no room: meanwhile nothing is acknowledged.
     async fn commit(&mut self, record: Record, epochs: Epochs) -> Result<Option<Record>> {
         let mut record = record;
@@ -287,7 +324,7 @@ impl Intake {
     /// Works on while nothing can be kept: what came before a new checkpoint need not be kept any more.
     async fn make_room(&mut self, is_news: bool) {
         let is_shedding = self.lines.iter().any(Line::is_shedding);
-        if (is_news || self.is_checkpoint_due()) && !is_shedding {
+        if (is_news || self.is_checkpoint_due() || self.is_at_mark()) && !is_shedding {
             self.checkpoint().await;
         }
         let until = Instant::now() + FULL_FOR;

@@ -85,7 +85,7 @@ impl Intake {
     }
 
     pub(super) fn can_give_waiting(&self) -> bool {
-        self.is_behind() && !self.holds && self.credit.has_room_for_waiting()
+        self.is_behind() && !self.holds && !self.is_at_mark() && self.credit.has_room_for_waiting()
     }
 
     /// True if the head of this line may be taken now. What is in the journal may wait there; of what the connector gives

@@ -48,6 +48,8 @@ pub(super) struct ParquetSource {
 struct ParquetDecoder {
     layout: Layout,
     files: Vec<ParquetFile>,
+    /// As long as they are held, none of the files is deleted.
+    _leases: Vec<File>,
 }
 
 /// A file whose footer has been read.
@@ -87,6 +89,7 @@ impl ParquetSource {
         declaration: &SourceDeclaration,
         options: &FileOptions,
         paths: Vec<PathBuf>,
+        leases: Vec<File>,
     ) -> Result<Self, Vec<OptionError>> {
         let layout = Layout::new(declaration, options.timestamp.clone());
         let (files, errors): (Vec<_>, Vec<_>) = paths
@@ -98,7 +101,7 @@ impl ParquetSource {
             return Err(errors);
         }
         let files = files.into_iter().filter_map(Result::ok).collect();
-        Ok(Self { decoder: Arc::new(ParquetDecoder { layout, files }) })
+        Ok(Self { decoder: Arc::new(ParquetDecoder { layout, files, _leases: leases }) })
     }
 }
 
