@@ -371,7 +371,7 @@ mod tests {
     use crate::operator::{Operator, Output};
     use crate::plan::{Input, Node, Origin, Route, SinkNode, WatermarkRule};
     use crate::testing::{Collected, Rows, table};
-    use crate::time::Watermark;
+    use crate::time::{EpochHeader, Watermark};
 
     /// Counts rows per worker and says so at the end.
     struct CountRows(usize);
@@ -459,10 +459,9 @@ mod tests {
         }
     }
 
-    fn execute(plan: Plan, workers: usize) -> (Result<()>, Collected, Arc<Metrics>) {
+    fn settings(workers: usize) -> (Settings, tokio::runtime::Runtime) {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let collected = Collected::default();
         let settings = Settings {
             workers,
             clock: Clock::fixed(0),
@@ -471,6 +470,12 @@ mod tests {
             journal: None,
             input_bytes: u64::MAX,
         };
+        (settings, runtime)
+    }
+
+    fn execute(plan: Plan, workers: usize) -> (Result<()>, Collected, Arc<Metrics>) {
+        let collected = Collected::default();
+        let (settings, _runtime) = settings(workers);
         let sink: Arc<dyn SinkFactory> = Arc::new(collected.clone());
         let running = start(plan, vec![Rows::new(readings())], vec![sink], settings).unwrap();
         let metrics = running.metrics();
@@ -525,6 +530,80 @@ mod tests {
             let stream = crate::testing::lines(&readings());
             assert_eq!(crate::testing::lines(&collected.batches()), stream);
         }
+    }
+
+    /// Gives the sum of what came, once no more follows at once.
+    #[derive(Default)]
+    struct Waits(i64);
+
+    impl Operator for Waits {
+        fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+            self.0 += i64::try_from(batch.num_rows()).unwrap();
+            Ok(())
+        }
+
+        fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
+            if self.0 > 0 && !header.more_follows {
+                output.send(table(&format!("rows:i\n{}", self.0)));
+            }
+            Ok(())
+        }
+    }
+
+    /// The plan of [`Waits`] on one worker.
+    fn waiting() -> Plan {
+        let mut plan = plan(|| Box::<Waits>::default(), Route::Gather);
+        let schema = table("rows:i\n0").schema();
+        plan.nodes[0].outputs = vec![Arc::clone(&schema)];
+        plan.sinks[0].schema = schema;
+        plan
+    }
+
+    #[test]
+    fn while_history_is_read_few_epochs_say_that_nothing_follows_at_once() {
+        for workers in [1, 2] {
+            let (result, collected, _) = execute(waiting(), workers);
+            result.unwrap();
+            assert_eq!(crate::testing::lines(&collected.batches()), ["1000"], "only the end of the source");
+        }
+    }
+
+    /// History that is not read to its end before the program is stopped.
+    struct Endless(Box<Rows>, std::sync::mpsc::Sender<()>);
+
+    impl Source for Endless {
+        fn run(self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> Result<()> {
+            let last = chunks.clone();
+            self.0.run(chunks, runtime)?;
+            self.1.send(()).unwrap();
+            while !last.is_stopped() {
+                std::thread::sleep(CONNECTOR_TRY);
+            }
+            Ok(())
+        }
+
+        fn decoder(&self) -> Arc<dyn crate::source::Decoder> {
+            self.0.decoder()
+        }
+
+        fn is_bounded(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn what_waits_for_more_history_is_given_when_the_program_is_stopped() {
+        let (sender, given) = channel();
+        let source = Box::new(Endless(Rows::new(readings()), sender));
+        let collected = Collected::default();
+        let sink: Arc<dyn SinkFactory> = Arc::new(collected.clone());
+        let (settings, _runtime) = settings(1);
+        let running = start(waiting(), vec![source], vec![sink], settings).unwrap();
+        given.recv().unwrap();
+        running.stop();
+        running.wait().unwrap();
+        let given = crate::testing::lines(&collected.batches());
+        assert_eq!(given.last().map(String::as_str), Some("1000"), "{given:?}");
     }
 
     #[test]

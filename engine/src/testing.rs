@@ -101,7 +101,7 @@ fn take_step(operator: &mut dyn Operator, epoch: Epoch, step: Step, output: &mut
         Step::Watermark(seconds) => operator.on_watermark(Watermark((seconds * 1e6) as i64), output)?,
         Step::End => operator.on_watermark(Watermark::END, output)?,
     }
-    operator.on_epoch_end(EpochHeader { epoch, wall_clock: 0 }, output)
+    operator.on_epoch_end(EpochHeader::new(epoch, 0), output)
 }
 
 /// What an operator gives in each step, on all its ports, as sorted [`lines`] with their weights. After step `restart` a

@@ -53,4 +53,14 @@ pub struct EpochHeader {
     pub epoch: Epoch,
     /// Wall clock when the epoch was formed, microseconds since the Unix epoch; never goes back.
     pub wall_clock: i64,
+    /// The next epoch follows at once, since history is read as fast as it can be: what replaces a row that was given may wait for it. The
+    /// same epochs say so at every run over the same files.
+    pub more_follows: bool,
+}
+
+impl EpochHeader {
+    /// The header of an epoch that stands for itself, as all of live input do.
+    pub const fn new(epoch: Epoch, wall_clock: i64) -> Self {
+        Self { epoch, wall_clock, more_follows: false }
+    }
 }

@@ -43,7 +43,7 @@ pub(super) fn restored(mut snapshot: Snapshot) -> Option<Vec<Row>> {
     let wall_clocks = column("wall_clock")?.as_primitive_opt::<Int64Type>()?;
     let numbers = column("number")?.as_primitive_opt::<UInt64Type>()?;
     let row = |row| {
-        let header = EpochHeader { epoch: epochs.value(row), wall_clock: wall_clocks.value(row) };
+        let header = EpochHeader::new(epochs.value(row), wall_clocks.value(row));
         Row { text: texts.value(row).to_vec(), header, number: numbers.value(row) }
     };
     Some((0..left.num_rows()).map(row).collect())
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn rows_keep_their_places_in_a_checkpoint() {
-        let header = EpochHeader { epoch: 7, wall_clock: 8 };
+        let header = EpochHeader::new(7, 8);
         let rows = [("a", 0), ("b", 1)].map(|(text, number)| Row { text: text.into(), header, number });
         assert_eq!(restored(snapshot(&rows).unwrap()).unwrap(), rows);
         assert!(restored(Snapshot::default()).is_none());

@@ -17,7 +17,17 @@ pub(crate) enum Part {
     Rows { order: u32, to: Option<usize>, batch: Batch },
     /// What is known of the epoch: its header and the watermark as of it. Every worker gets one from every source
     /// that took part in the epoch, and every operator passes it on.
-    Mark { to: usize, wall_clock: i64, watermark: Watermark },
+    Mark { to: usize, mark: Mark },
+}
+
+/// See [`Part::Mark`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    /// See [`crate::time::EpochHeader`].
+    pub(crate) wall_clock: i64,
+    /// See [`crate::time::EpochHeader`].
+    pub(crate) more_follows: bool,
+    pub(crate) watermark: Watermark,
 }
 
 /// The timely container: a few parts of one epoch.

@@ -20,7 +20,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 
 use super::exchange::{RowDistributor, Rule};
-use super::frame::{Frame, Part};
+use super::frame::{Frame, Mark, Part};
 use super::{Keeps, WATERMARKS};
 use crate::batch::Batch;
 use crate::checkpoint::{column, damaged, numbers};
@@ -278,6 +278,7 @@ struct Pending {
     /// Input and watermark.
     watermarks: Vec<(usize, Watermark)>,
     wall_clock: i64,
+    more_follows: bool,
 }
 
 impl Keeps for Epochs {
@@ -334,9 +335,10 @@ impl Epochs {
         for part in frame.parts {
             match part {
                 Part::Rows { order, batch, .. } => pending.batches.push((input, order, batch)),
-                Part::Mark { wall_clock, watermark, .. } => {
-                    pending.wall_clock = pending.wall_clock.max(wall_clock);
-                    pending.watermarks.push((input, watermark));
+                Part::Mark { mark, .. } => {
+                    pending.wall_clock = pending.wall_clock.max(mark.wall_clock);
+                    pending.more_follows = mark.more_follows;
+                    pending.watermarks.push((input, mark.watermark));
                 }
             }
         }
@@ -377,13 +379,14 @@ impl Epochs {
             self.watermark = watermark;
             self.operator.on_watermark(watermark, &mut self.output)?;
         }
-        let header = EpochHeader { epoch, wall_clock: pending.wall_clock };
+        let Pending { wall_clock, more_follows, .. } = pending;
+        let header = EpochHeader { epoch, wall_clock, more_follows };
         self.operator.on_epoch_end(header, &mut self.output)?;
         for (number, (port, capability)) in ports.iter_mut().zip(&pending.capabilities).enumerate() {
             let rows = std::mem::take(&mut placed[number]).into_iter();
             let rows = rows.chain(self.output.take(number).into_iter().map(|batch| (0, batch)));
             let rows = rows.map(|(order, batch)| Part::Rows { order, to: None, batch });
-            let mark = Part::Mark { to: self.here, wall_clock: header.wall_clock, watermark };
+            let mark = Part::Mark { to: self.here, mark: Mark { wall_clock, more_follows, watermark } };
             let parts = rows.chain([mark]).collect();
             port.activate().session(capability).give_container(&mut Frame::new(parts));
         }

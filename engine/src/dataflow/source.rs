@@ -15,7 +15,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 
 use super::exchange::Rule;
-use super::frame::{Frame, Part};
+use super::frame::{Frame, Mark, Part};
 use crate::batch::Batch;
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -261,7 +261,12 @@ impl Reader {
         capabilities: &[Capability<Epoch>],
     ) {
         self.metrics.sources[self.index].set_watermark(turn.watermark);
-        let mark = |to| Part::Mark { to, wall_clock: ticket.wall_clock, watermark: turn.watermark };
+        let mark = Mark {
+            wall_clock: ticket.wall_clock,
+            more_follows: turn.more_follows,
+            watermark: turn.watermark,
+        };
+        let mark = |to| Part::Mark { to, mark };
         for (port, capability) in ports.iter_mut().zip(capabilities) {
             let capability = capability.delayed(&turn.epoch);
             let mut marks = Frame::new((0..self.workers).map(mark).collect());

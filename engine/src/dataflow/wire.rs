@@ -4,13 +4,14 @@ use arrow::array::{Int64Array, RecordBatch};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use super::frame::Part;
+use super::frame::{Mark, Part};
 use crate::batch::Batch;
 use crate::time::Watermark;
 
 const ROWS: u64 = 0;
 const WEIGHTED_ROWS: u64 = 1;
 const MARK: u64 = 2;
+const MARK_BEFORE_MORE: u64 = 3;
 
 /// Timely wants a multiple of eight bytes.
 const ALIGNMENT: usize = 8;
@@ -28,11 +29,10 @@ pub(super) fn encode(parts: &[Part]) -> Vec<u8> {
                 bytes.extend_from_slice(&rows);
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
             }
-            Part::Mark { to, wall_clock, watermark } => {
-                words(
-                    &mut bytes,
-                    [MARK, *to as u64, wall_clock.cast_unsigned(), watermark.0.cast_unsigned()],
-                );
+            Part::Mark { to, mark } => {
+                let kind = if mark.more_follows { MARK_BEFORE_MORE } else { MARK };
+                let [clock, watermark] = [mark.wall_clock, mark.watermark.0].map(i64::cast_unsigned);
+                words(&mut bytes, [kind, *to as u64, clock, watermark]);
             }
         }
     }
@@ -48,9 +48,10 @@ pub(super) fn decode(mut bytes: &[u8]) -> Vec<Part> {
             u64::from_le_bytes(word)
         });
         bytes = &bytes[4 * 8..];
-        if kind == MARK {
-            let watermark = Watermark(c.cast_signed());
-            parts.push(Part::Mark { to: index(a), wall_clock: b.cast_signed(), watermark });
+        if kind == MARK || kind == MARK_BEFORE_MORE {
+            let (wall_clock, watermark) = (b.cast_signed(), Watermark(c.cast_signed()));
+            let mark = Mark { wall_clock, more_follows: kind == MARK_BEFORE_MORE, watermark };
+            parts.push(Part::Mark { to: index(a), mark });
             continue;
         }
         let length = index(c);
@@ -115,9 +116,11 @@ mod tests {
         let column = std::sync::Arc::new(StringArray::from(vec![Some("pump"), None, Some("fan")])) as _;
         let rows = RecordBatch::try_from_iter([("machine", column)]).unwrap();
         let weighted = Batch::with_weights(rows.clone(), Int64Array::from(vec![1, -1, 1]));
+        let mark = Mark { wall_clock: -5, more_follows: false, watermark: Watermark::END };
         let parts = vec![
             Part::Rows { order: 3, to: Some(1), batch: Batch::new(rows) },
-            Part::Mark { to: 2, wall_clock: -5, watermark: Watermark::END },
+            Part::Mark { to: 2, mark },
+            Part::Mark { to: 0, mark: Mark { more_follows: true, ..mark } },
             Part::Rows { order: 0, to: None, batch: weighted },
         ];
         assert_eq!(format!("{:?}", decode(&encode(&parts))), format!("{parts:?}"));

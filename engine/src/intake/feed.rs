@@ -17,11 +17,15 @@ use crate::error::Result;
 use crate::operator::Snapshot;
 use crate::plan::Plan;
 use crate::source::{Chunk, Decoded, Decoder, Payload};
+#[cfg(doc)]
+use crate::time::EpochHeader;
 use crate::time::{Epoch, EventTime, Watermark};
 use crate::watermark::{SourceClock, Stamped};
 
 /// The table of a snapshot with the number of chunks.
 const PUSHED: &str = "pushed";
+/// Of the epochs of history, one in so many is the last before changes are given: about a million rows of Parquet.
+const SETTLE_EVERY: Epoch = 32;
 
 /// A chunk with its place in the order of the program.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Work {
     pub(crate) ends_source: bool,
     /// The intake has decoded it.
     pub(crate) is_decoded: bool,
+    /// It is history, which is read as fast as it can be: see [`EpochHeader::more_follows`].
+    pub(crate) is_history: bool,
 }
 
 impl Work {
@@ -82,6 +88,7 @@ pub(crate) struct Ticket {
     pub(crate) ends_source: bool,
     /// It need not be decoded.
     pub(crate) is_decoded: bool,
+    is_history: bool,
     /// See [`Chunk::rest`].
     rest: Option<EventTime>,
     /// Its first epoch, if it is only there to let time pass.
@@ -105,6 +112,8 @@ pub(crate) struct Turn {
     pub(crate) epoch: Epoch,
     pub(crate) stamped: Option<Stamped>,
     pub(crate) watermark: Watermark,
+    /// See [`EpochHeader::more_follows`].
+    pub(crate) more_follows: bool,
 }
 
 impl Feed {
@@ -215,6 +224,7 @@ impl Feed {
             ends_partition: work.chunk.last,
             ends_source: work.ends_source,
             is_decoded: work.is_decoded,
+            is_history: work.is_history,
             rest: work.chunk.rest,
             tick: is_tick.then_some(work.epoch),
         };
@@ -269,7 +279,9 @@ impl Feed {
         assert!(epoch < front.1, "a decoder gave more batches than it said");
         front.0 += 1;
         state.wake();
-        Ok(Turn { epoch, stamped, watermark })
+        let more_follows =
+            ticket.is_history && decoded.is_some() && !(epoch + 1).is_multiple_of(SETTLE_EVERY);
+        Ok(Turn { epoch, stamped, watermark, more_follows })
     }
 
     /// The chunk whose turn it is is done; the turn passes on.

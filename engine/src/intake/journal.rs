@@ -230,7 +230,7 @@ impl Intake {
     }
 
     async fn try_keep(&mut self, line: usize, work: Work, number: Option<u64>) -> Result<Option<Work>> {
-        let Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded } = work;
+        let Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded, is_history } = work;
         let Kept { data: chunk, aside } = Kept::new(chunk, number, ends_source)?;
         let count = u32::try_from(epochs).unwrap_or(u32::MAX);
         let span = Epochs { first: epoch, count, wall_clock };
@@ -241,7 +241,7 @@ impl Intake {
         };
         self.lines[line].position = chunk.position.clone().or(self.lines[line].position.take());
         let chunk = Kept { data: chunk, aside }.into_chunk()?;
-        Ok(Some(Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded }))
+        Ok(Some(Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded, is_history }))
     }
 
     /// Notes in the journal that input is lost.

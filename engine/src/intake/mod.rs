@@ -391,8 +391,9 @@ impl Intake {
         let ends_source = given == Given::End;
         // The last epoch is for the watermark that moves because a partition or the source has ended.
         let epochs = (u64::from(chunk.batches) + u64::from(chunk.last || ends_source)).max(1);
+        let is_history = given == Given::Chunk && self.input.is_none() && self.lines[line].is_in_step();
         let epoch = self.next_epoch;
-        let work = Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded: false };
+        let work = Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded: false, is_history };
         let number = (self.lines[line].repeats && given == Given::Chunk).then(|| self.lines[line].given - 1);
         let waits = self.input.is_some() && number.is_none() && !self.can_give();
         let Some(work) = self.keep(line, work, number).await else { return false };
@@ -455,6 +456,17 @@ impl Intake {
                     self.take_last(line, chunk).await;
                 }
             }
+        }
+        if self.checkpoints.is_none() {
+            self.settle().await;
+        }
+    }
+
+    /// What waits for the epochs that would have followed ([`crate::time::EpochHeader::more_follows`]) is given now.
+    async fn settle(&mut self) {
+        let history = self.lines_where(|line| line.is_in_step() && !line.has_ended);
+        if let Some(line) = history.first() {
+            self.give(*line, Chunk::new(Payload::Empty), Given::Tick).await;
         }
     }
 

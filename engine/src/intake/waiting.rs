@@ -210,7 +210,8 @@ impl Intake {
         }
         let (epoch, wall_clock) = (epochs.first, epochs.wall_clock);
         let epochs = epochs.count.into();
-        let work = Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded: false };
+        let (is_decoded, is_history) = (false, false);
+        let work = Work { epoch, epochs, chunk, wall_clock, ends_source, is_decoded, is_history };
         let end = work.end();
         match self.shed(line, work).await? {
             Some(work) => self.push(line, work),

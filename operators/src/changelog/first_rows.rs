@@ -183,7 +183,7 @@ mod tests {
         let mut output = Output::new(1);
         let rows = table(&format!("machine:s x:i\n{text}"));
         operator.on_batch(0, rows.into(), &mut output).unwrap();
-        operator.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+        operator.on_epoch_end(EpochHeader::new(0, 0), &mut output).unwrap();
         let batches = output.take(0);
         let weights = batches.iter().flat_map(|batch| batch.weights().unwrap().values().to_vec());
         let rows = lines(batches.iter().map(Batch::rows));

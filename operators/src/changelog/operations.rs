@@ -198,7 +198,7 @@ mod tests {
         let mut output = Output::new(1);
         let batch = Batch::with_weights(rows, Int64Array::from(weights.to_vec()));
         operator.on_batch(0, batch, &mut output).unwrap();
-        operator.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+        operator.on_epoch_end(EpochHeader::new(0, 0), &mut output).unwrap();
         lines(output.take(0).iter().map(Batch::rows))
     }
 

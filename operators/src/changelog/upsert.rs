@@ -109,7 +109,7 @@ mod tests {
     fn changes(upsert: &mut Upsert, batch: Batch) -> Vec<String> {
         let mut output = Output::new(1);
         upsert.on_batch(0, batch, &mut output).unwrap();
-        upsert.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+        upsert.on_epoch_end(EpochHeader::new(0, 0), &mut output).unwrap();
         let batches = output.take(0);
         let weights = batches.iter().flat_map(|batch| batch.weights().unwrap().values().to_vec());
         let rows = lines(batches.iter().map(Batch::rows));

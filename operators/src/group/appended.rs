@@ -1,7 +1,7 @@
 //! Aggregates of rows that are only added.
 //!
-//! An epoch has accumulators of its own. A group that is touched brings its partial results along, so that the sums of
-//! all epochs are one chain of additions, and leaves the new ones behind.
+//! Between two times at which changes are given, the touched groups have accumulators. A group brings its partial results
+//! along, so that its sums are one chain of additions, and leaves the new ones behind.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -93,16 +93,31 @@ impl Appended {
 
     /// The results of all groups of the epoch, which ends.
     pub(super) fn evaluate(&mut self, slots: Vec<u32>) -> Result<Epoch> {
-        let numbers: Vec<usize> = (0..slots.len()).collect();
-        let (mut states, mut results) = (Vec::with_capacity(self.width()), Vec::new());
-        for lane in &mut self.lanes {
-            let kept = lane.state()?;
-            lane.merge(&kept, &numbers, slots.len())?;
-            results.push(lane.evaluate()?);
-            states.extend(kept);
-        }
+        let states = self.states(slots.len())?;
+        let results = self.lanes.iter_mut().map(Lane::evaluate).collect::<Result<Vec<_>>>()?;
         let result = |(lane, place): &(usize, usize)| ArrayRef::clone(&results[*lane][*place]);
         Ok(Epoch { results: self.calls.iter().map(result).collect(), slots, states, gone: Vec::new() })
+    }
+
+    /// The partial results of the `total` groups that are touched, which stay.
+    pub(super) fn states(&mut self, total: usize) -> Result<Vec<ArrayRef>> {
+        if total == 0 {
+            return Ok(Vec::new());
+        }
+        let numbers: Vec<usize> = (0..total).collect();
+        let mut states = Vec::with_capacity(self.width());
+        for lane in &mut self.lanes {
+            let kept = lane.state()?;
+            lane.merge(&kept, &numbers, total)?;
+            states.extend(kept);
+        }
+        Ok(states)
+    }
+
+    /// Puts back what [`Appended::states`] gave.
+    pub(super) fn put_back(&mut self, states: &[ArrayRef], total: usize) -> Result<()> {
+        let numbers: Vec<usize> = (0..total).collect();
+        self.lanes.iter_mut().try_for_each(|lane| lane.merge(&states[lane.states.clone()], &numbers, total))
     }
 
     pub(super) fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<()> {

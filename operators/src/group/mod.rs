@@ -13,6 +13,8 @@
 //! - Rows: append-only or changelog in. Out comes a changelog: for each group whose row has changed in the epoch the
 //!   old row with weight -1 and the new one with weight +1. A group without rows has no row, except the only group of
 //!   an aggregate without keys, which is there from the first epoch on.
+//!   While history is read, rows are given every few epochs and not after each ([`EpochHeader::more_follows`]): changes of
+//!   changes are left out.
 //! - State: per group the key, the partial results and the row that it gave last. Per distinct value of
 //!   `f(DISTINCT x)` one entry. Where rows are taken back, least and greatest values, medians and whatever else cannot
 //!   be computed backwards keep every distinct value of the group with its weight.
@@ -92,7 +94,7 @@ pub struct GroupAggregate {
     interner: KeyInterner,
     work: Work,
     emitted: Emitted,
-    /// The groups of this epoch.
+    /// The groups that rows have come to since changes were given.
     touched: GroupTable,
     numbers: Vec<usize>,
     slots: Vec<u32>,
@@ -109,6 +111,8 @@ enum Work {
 const FEW_SLOTS: usize = 1024;
 /// Nor are they while there are not so many times the groups that have a row.
 const IDLE_SHARE: usize = 4;
+/// Groups that wait with their changes, at most: their partial results are in memory twice.
+const MAX_WAITING: usize = 1 << 18;
 
 impl GroupAggregate {
     /// The operator. Without keys the only group is on the first worker.
@@ -167,7 +171,7 @@ impl GroupAggregate {
         self.add(&Batch::new(RecordBatch::new_empty(Arc::clone(&self.options.input))))
     }
 
-    /// What the groups of the epoch give now.
+    /// What the touched groups give now.
     fn evaluate(&mut self) -> Result<Epoch> {
         let slots = self.touched.take();
         match &mut self.work {
@@ -179,10 +183,12 @@ impl GroupAggregate {
     /// Takes back the slots of groups without rows.
     fn reclaim(&mut self) -> Result<()> {
         let Work::Changed(changed) = &mut self.work else { return Ok(()) };
-        let moved = self.interner.retain(|slot| changed.is_live(slot))?;
+        let (emitted, touched) = (&self.emitted, &self.touched);
+        let is_needed = |slot| changed.is_live(slot) || emitted.has(slot) || touched.has(slot);
+        let moved = self.interner.retain(is_needed)?;
         changed.renumber(&moved)?;
         self.emitted.renumber(&moved);
-        self.touched = GroupTable::default();
+        self.touched.renumber(&moved);
         Ok(())
     }
 }
@@ -197,11 +203,12 @@ impl Operator for GroupAggregate {
         self.add(&batch)
     }
 
-    fn on_epoch_end(&mut self, _header: EpochHeader, output: &mut Output) -> Result<()> {
+    fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
         if self.awaits_first {
             self.touch_only_group()?;
         }
-        if self.touched.len() == 0 {
+        let may_wait = header.more_follows && self.touched.len() < MAX_WAITING;
+        if self.touched.len() == 0 || may_wait {
             return Ok(());
         }
         let epoch = self.evaluate()?;
@@ -225,10 +232,19 @@ impl Operator for GroupAggregate {
         let mut snapshot = Snapshot::default();
         snapshot.put("groups", groups.into_batch()?);
         snapshot.put("emitted", self.emitted.table()?);
-        match &mut self.work {
-            Work::Appended(appended) => appended.snapshot(&mut snapshot)?,
-            Work::Changed(changed) => changed.snapshot(&mut snapshot)?,
-        }
+        let states = match &mut self.work {
+            Work::Appended(appended) => {
+                appended.snapshot(&mut snapshot)?;
+                appended.states(self.touched.len())?
+            }
+            Work::Changed(changed) => {
+                changed.snapshot(&mut snapshot)?;
+                Vec::new()
+            }
+        };
+        let slots = self.touched.slots().iter().map(|slot| i64::from(*slot)).collect();
+        let waiting = StateTable { numbers: vec![slots], keys: Vec::new(), values: states };
+        snapshot.put("waiting", waiting.into_batch()?);
         Ok(snapshot)
     }
 
@@ -239,9 +255,20 @@ impl Operator for GroupAggregate {
         self.interner.intern(&groups.keys, groups.rows(), &mut self.slots)?;
         self.awaits_first &= groups.numbers[0].first().is_none_or(|awaits| *awaits == 1);
         self.emitted.restore(&snapshot.take("emitted").ok_or_else(other)?)?;
+        let waiting = snapshot.take("waiting");
         match &mut self.work {
-            Work::Appended(appended) => appended.restore(snapshot),
-            Work::Changed(changed) => changed.restore(snapshot, self.interner.len()),
+            Work::Appended(appended) => appended.restore(snapshot)?,
+            Work::Changed(changed) => changed.restore(snapshot, self.interner.len())?,
+        }
+        // A snapshot of an older version has none that wait.
+        let Some(waiting) = waiting.filter(|waiting| waiting.num_rows() > 0) else { return Ok(()) };
+        let waiting = StateTable::from_batch(&waiting, 1, 0)?;
+        let slots = waiting.numbers[0].iter().map(|slot| u32::try_from(*slot).map_err(|_| other()));
+        let slots = slots.collect::<Result<Vec<u32>>>()?;
+        self.touched.assign(&slots, self.interner.len(), &mut self.numbers);
+        match &mut self.work {
+            Work::Appended(appended) => appended.put_back(&waiting.values, slots.len()),
+            Work::Changed(_) => Ok(()),
         }
     }
 }

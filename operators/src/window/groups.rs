@@ -36,6 +36,11 @@ impl GroupTable {
         &self.slots
     }
 
+    /// True if the slot has a group.
+    pub(crate) fn has(&self, slot: u32) -> bool {
+        self.of_slot.get(slot as usize).is_some_and(|group| *group != ABSENT)
+    }
+
     /// Writes the group of each slot to `groups`; a new slot gets a new group. Slots are below `slot_count`.
     pub(crate) fn assign(&mut self, slots: &[u32], slot_count: usize, groups: &mut Vec<usize>) {
         if self.of_slot.len() < slot_count {

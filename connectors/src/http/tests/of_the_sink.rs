@@ -109,7 +109,7 @@ fn batch(numbers: std::ops::Range<i64>) -> Batch {
 }
 
 fn header(epoch: u64) -> EpochHeader {
-    EpochHeader { epoch, wall_clock: 1_000 }
+    EpochHeader::new(epoch, 1_000)
 }
 
 /// An epoch of these rows.

@@ -15,7 +15,7 @@ use timely::dataflow::operators::{Capability, InputCapability};
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 
-use super::super::frame::{Frame, Part};
+use super::super::frame::{Frame, Mark, Part};
 use super::super::{Keeps, WATERMARKS};
 use super::{BATCH_ROWS, Rendered};
 use crate::batch::Batch;
@@ -105,7 +105,8 @@ struct Changes {
 struct Pending {
     capability: Capability<Epoch>,
     rows: Vec<(Row, isize)>,
-    wall_clock: Option<i64>,
+    /// Wall clock, and whether more follows.
+    time: Option<(i64, bool)>,
     watermarks: Vec<(usize, Watermark)>,
 }
 
@@ -130,7 +131,7 @@ impl Changes {
         self.pending.entry(epoch).or_insert_with(|| Pending {
             capability: capability.delayed(&epoch, 0),
             rows: Vec::new(),
-            wall_clock: None,
+            time: None,
             watermarks: Vec::new(),
         })
     }
@@ -139,9 +140,9 @@ impl Changes {
         let Some(epoch) = capability.least().copied() else { return };
         let pending = self.at(epoch, capability);
         for part in frame.parts {
-            if let Part::Mark { wall_clock, watermark, .. } = part {
-                pending.wall_clock = Some(pending.wall_clock.unwrap_or(wall_clock).max(wall_clock));
-                pending.watermarks.push((input, watermark));
+            if let Part::Mark { mark, .. } = part {
+                pending.time = pending.time.max(Some((mark.wall_clock, mark.more_follows)));
+                pending.watermarks.push((input, mark.watermark));
             }
         }
     }
@@ -175,9 +176,9 @@ impl Changes {
         for (input, watermark) in pending.watermarks {
             self.watermarks[input] = self.watermarks[input].max(watermark);
         }
-        if let Some(wall_clock) = pending.wall_clock {
+        if let Some((wall_clock, more_follows)) = pending.time {
             let watermark = self.watermarks.iter().copied().min().unwrap_or(Watermark::END);
-            parts.push(Part::Mark { to: self.here, wall_clock, watermark });
+            parts.push(Part::Mark { to: self.here, mark: Mark { wall_clock, more_follows, watermark } });
         }
         Ok(parts)
     }

@@ -52,7 +52,7 @@ fn propose(gate: &mut Gate, now: i64, rows: &[Proposal<'_>]) -> Decisions {
         gate.on_batch(0, batch(rows), &mut output).unwrap();
     }
     assert!(output.take(0).is_empty(), "nothing goes out before the wall clock is known");
-    gate.on_epoch_end(EpochHeader { epoch: 1, wall_clock: now }, &mut output).unwrap();
+    gate.on_epoch_end(EpochHeader::new(1, now), &mut output).unwrap();
     read(&mut output)
 }
 
@@ -142,7 +142,7 @@ fn an_old_command_expires_and_a_fresh_one_says_until_when_it_holds() {
     let rows = [(7 * SECOND, Some("a"), Some(20.0)), (8 * SECOND, Some("a"), Some(20.0))];
     let mut output = Output::new(2);
     gate.on_batch(0, batch(&rows), &mut output).unwrap();
-    gate.on_epoch_end(EpochHeader { epoch: 1, wall_clock: 10 * SECOND }, &mut output).unwrap();
+    gate.on_epoch_end(EpochHeader::new(1, 10 * SECOND), &mut output).unwrap();
     let sent = output.take(0);
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].schema().field(3).name(), "expires_at");
@@ -220,7 +220,7 @@ fn a_retraction_is_no_proposal() {
     let rows = batch(&[(1, Some("a"), Some(20.0)), (1, Some("a"), Some(21.0))]).into_rows();
     let mut output = Output::new(2);
     gate.on_batch(0, Batch::with_weights(rows, Int64Array::from(vec![-1, 1])), &mut output).unwrap();
-    gate.on_epoch_end(EpochHeader { epoch: 1, wall_clock: 1 }, &mut output).unwrap();
+    gate.on_epoch_end(EpochHeader::new(1, 1), &mut output).unwrap();
     let (sent, log) = read(&mut output);
     assert_eq!(sent, [("a".to_owned(), 21.0)]);
     assert_eq!(log.len(), 1);

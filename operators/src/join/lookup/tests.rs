@@ -82,7 +82,7 @@ fn each_batch_comes_out_at_once_with_what_is_in_the_table() {
         let x = lines([&batch])[0].clone();
         assert_eq!(lines([output.take(0)[0].rows()]), [format!("{x} 5.0")]);
     }
-    join.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+    join.on_epoch_end(EpochHeader::new(0, 0), &mut output).unwrap();
     assert!(output.take(0).is_empty());
 }
 
@@ -223,7 +223,7 @@ fn where_each_row_has_one_match_the_stream_is_not_copied_and_weights_stay() {
     join.on_batch(1, limits().into(), &mut output).unwrap();
     let batch = Batch::with_weights(rows.clone(), Int64Array::from(vec![1, -1]));
     join.on_batch(0, batch, &mut output).unwrap();
-    let header = EpochHeader { epoch: 0, wall_clock: 0 };
+    let header = EpochHeader::new(0, 0);
     join.on_epoch_end(header, &mut output).unwrap();
     let joined = output.take(0).remove(0);
     assert!(Arc::ptr_eq(joined.rows().column(1), rows.column(1)));
@@ -245,7 +245,7 @@ fn changes(join: &mut LookupJoin, rows: &str, weights: &[i64]) -> Vec<String> {
     let rows = table(&format!("ts:ts machine:s {rows}"));
     let mut output = Output::new(1);
     join.on_batch(0, Batch::with_weights(rows, weights.to_vec().into()), &mut output).unwrap();
-    join.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+    join.on_epoch_end(EpochHeader::new(0, 0), &mut output).unwrap();
     let shown = output.take(0).into_iter().flat_map(|batch| {
         let weights = batch.weights().unwrap().values().to_vec();
         lines([batch.rows()]).into_iter().zip(weights).map(|(line, weight)| format!("{weight:+} {line}"))

@@ -30,7 +30,7 @@ fn epoch(operator: &mut RevisedAggregate, rows: &str, watermark: i64, wall_clock
         operator.on_batch(0, table(&format!("ts:ts m:s x:f {rows}")).into(), &mut output).unwrap();
     }
     operator.on_watermark(Watermark(watermark * SECOND), &mut output).unwrap();
-    let header = EpochHeader { epoch: 0, wall_clock: wall_clock * SECOND };
+    let header = EpochHeader::new(0, wall_clock * SECOND);
     operator.on_epoch_end(header, &mut output).unwrap();
     changes(&output.take(0))
 }
@@ -99,7 +99,7 @@ fn in_the_end(stream: &Stream, restart: Option<usize>, make: impl Fn() -> Revise
         }
         operator.on_watermark(Watermark(*watermark), &mut output).unwrap();
         let wall_clock = i64::try_from(number).unwrap() * 400_000;
-        operator.on_epoch_end(EpochHeader { epoch: 0, wall_clock }, &mut output).unwrap();
+        operator.on_epoch_end(EpochHeader::new(0, wall_clock), &mut output).unwrap();
         if restart == Some(number) {
             let snapshot = operator.snapshot().unwrap();
             operator = make();
@@ -107,7 +107,7 @@ fn in_the_end(stream: &Stream, restart: Option<usize>, make: impl Fn() -> Revise
         }
     }
     operator.on_watermark(Watermark::END, &mut output).unwrap();
-    operator.on_epoch_end(EpochHeader { epoch: 0, wall_clock: 0 }, &mut output).unwrap();
+    operator.on_epoch_end(EpochHeader::new(0, 0), &mut output).unwrap();
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     for change in changes(&output.take(0)) {
         let (weight, row) = change.split_once(' ').unwrap();
