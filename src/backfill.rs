@@ -147,7 +147,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// Sources that are read from Parquet.
+    /// Sources that give text as dictionaries.
     fn columnar_history(&self, backfill: &Backfill) -> Vec<String> {
         let mut columnar = Vec::new();
         for source in self.program.sources() {
@@ -155,7 +155,7 @@ impl Engine {
             if let Some((_, path)) = backfill.sources.iter().find(|(name, _)| *name == declaration.name) {
                 read_history(&mut declaration, path);
             }
-            if file::is_parquet(&declaration) {
+            if file::has_dictionaries(&declaration) {
                 columnar.push(declaration.name);
             }
         }

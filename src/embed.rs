@@ -271,7 +271,7 @@ impl Engine {
     fn columnar_sources(&self) -> Vec<String> {
         let is_replaced = |name: &str| self.sources.contains_key(name);
         let sources = self.program.sources().filter(|source| !is_replaced(&source.declaration.name));
-        let columnar = sources.filter(|source| connectors::file::is_parquet(&source.declaration));
+        let columnar = sources.filter(|source| connectors::file::has_dictionaries(&source.declaration));
         columnar.map(|source| source.declaration.name.clone()).collect()
     }
 

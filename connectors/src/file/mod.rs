@@ -54,12 +54,19 @@ pub fn inputs(declaration: &SourceDeclaration) -> Vec<std::path::PathBuf> {
     }
 }
 
-/// True if the files of a declaration are Parquet, whose text columns may be declared as dictionaries.
-pub fn is_parquet(declaration: &SourceDeclaration) -> bool {
+/// True if the text columns of a declaration may be declared as dictionaries: those of Parquet, and of streams of other files
+/// that are read to their end.
+pub fn has_dictionaries(declaration: &SourceDeclaration) -> bool {
     let Ok(options) = FileOptions::read(declaration) else { return false };
     let is_ours = declaration.options.get("connector").is_some_and(|name| name == "file");
     let paths = paths::find_again(&options.path, &declaration.folder);
-    is_ours && matches!(options.format(&paths), Ok(FileFormat::Parquet))
+    let format = options.format(&paths);
+    is_ours
+        && match format {
+            Ok(FileFormat::Parquet) => true,
+            Ok(FileFormat::Text(_)) => declaration.table.is_none() && !options.follow,
+            Err(_) => false,
+        }
 }
 
 /// The columns that the first Parquet file of a declaration has; none for other formats.

@@ -21,6 +21,7 @@ pub(crate) mod senml;
 pub(crate) mod testing;
 pub mod timestamp;
 mod values;
+mod words;
 
 use lineshaft_engine::declaration::SourceDeclaration;
 use lineshaft_engine::source::Rejected;
@@ -85,7 +86,7 @@ pub(crate) struct Rows<'a> {
     rejected: Vec<Rejected>,
     scratch: Vec<u8>,
     /// Where the fields of a stripe of CSV end.
-    ends: Vec<u32>,
+    ends: csv::plain::FieldEnds,
 }
 
 impl<'a> Rows<'a> {
@@ -97,7 +98,7 @@ impl<'a> Rows<'a> {
             origin,
             rejected: Vec::new(),
             scratch: Vec::new(),
-            ends: Vec::new(),
+            ends: csv::plain::FieldEnds::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use lineshaft_engine::{Result, TIMESTAMP};
 use super::columns::{Column, Raw};
 use super::digits::short_double;
 use super::timestamp::{TimestampFormat, days, rfc3339};
+use super::words::{Words, is_dictionary};
 
 /// The values of a column by the kind of its type.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) enum Values {
     Unsigned(Vec<u64>),
     Boolean(Vec<bool>),
     Text { bytes: Vec<u8>, offsets: Vec<i32>, keep: bool },
+    Words { words: Words, keep: bool },
     Time { values: Vec<i64>, format: TimestampFormat },
     Date(Vec<i32>),
     Decimal { values: Vec<i128>, precision: u8, scale: i8 },
@@ -39,6 +41,7 @@ pub(crate) fn is_supported(data_type: &DataType) -> bool {
         DataType::Timestamp(..) => *data_type == TIMESTAMP,
         DataType::Decimal128(..) | DataType::Boolean | DataType::Date32 => true,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(..) => is_dictionary(data_type),
         other => other.is_integer() || matches!(other, DataType::Float32 | DataType::Float64),
     }
 }
@@ -69,6 +72,7 @@ impl Values {
                 items: Box::new(Column::of_items(field, timestamp)),
                 offsets: vec![0],
             },
+            DataType::Dictionary(..) if is_dictionary(data_type) => Self::Words { words: Words::new(), keep },
             _ => Self::Text { bytes: Vec::new(), offsets: vec![0], keep },
         }
     }
@@ -80,7 +84,7 @@ impl Values {
             (Self::Float(_), _) => "REAL".into(),
             (Self::Boolean(_), _) => "BOOLEAN".into(),
             (Self::Date(_), _) => "a DATE such as 2020-03-09".into(),
-            (Self::Text { .. }, _) => "TEXT".into(),
+            (Self::Text { .. } | Self::Words { .. }, _) => "TEXT".into(),
             (Self::List { items, .. }, _) => {
                 format!("an array of {}", items.expected())
             }
@@ -120,7 +124,8 @@ impl Values {
             Self::Decimal { values, precision, scale } => {
                 decimal(raw, *precision, *scale).map(|value| values.push(value))
             }
-            Self::Text { bytes, offsets, keep } => text(raw, bytes, offsets, *keep),
+            Self::Text { bytes, offsets, keep } => push_text(text(raw)?, bytes, offsets, *keep),
+            Self::Words { words, keep } => push_word(text(raw)?, words, *keep),
             Self::List { items, offsets, .. } => push_list(raw, items, offsets),
         }
     }
@@ -141,7 +146,17 @@ impl Values {
             Self::Time { values, format } => extend(values, fields, valid, |text| format.parse_text(text)),
             Self::Text { bytes, offsets, keep } => fields.all(|field| {
                 valid.push(field.is_some());
-                text(Raw::Field(field.unwrap_or_default()), bytes, offsets, *keep).is_some()
+                push_text(field.unwrap_or_default(), bytes, offsets, *keep).is_some()
+            }),
+            Self::Words { words, keep } => fields.all(|field| {
+                valid.push(field.is_some());
+                match field {
+                    Some(text) => push_word(text, words, *keep).is_some(),
+                    None => {
+                        words.push_default();
+                        true
+                    }
+                }
             }),
             _ => fields.all(|field| {
                 valid.push(field.is_some());
@@ -166,6 +181,7 @@ impl Values {
             Self::Boolean(values) => values.push(false),
             Self::Date(values) => values.push(0),
             Self::Decimal { values, .. } => values.push(0),
+            Self::Words { words, .. } => words.push_default(),
             Self::Text { offsets, .. } | Self::List { offsets, .. } => {
                 let end = offsets[offsets.len() - 1];
                 offsets.push(end);
@@ -182,6 +198,7 @@ impl Values {
             Self::Boolean(values) => values.truncate(rows),
             Self::Date(values) => values.truncate(rows),
             Self::Decimal { values, .. } => values.truncate(rows),
+            Self::Words { words, .. } => words.truncate(rows),
             Self::Text { bytes, offsets, .. } => {
                 offsets.truncate(rows + 1);
                 bytes.truncate(usize::try_from(offsets[rows]).unwrap_or(0));
@@ -205,6 +222,7 @@ impl Values {
             Self::Decimal { values, precision, scale } => Arc::new(
                 Decimal128Array::try_new(values.into(), nulls)?.with_precision_and_scale(precision, scale)?,
             ),
+            Self::Words { words, .. } => words.finish(nulls)?,
             Self::Text { bytes, offsets, .. } => Arc::new(StringArray::try_new(
                 OffsetBuffer::new(offsets.into()),
                 Buffer::from_vec(bytes),
@@ -319,13 +337,18 @@ fn decimal(raw: Raw<'_>, precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// A text as it is; of JSON also numbers, booleans, arrays and objects, as JSON.
-fn text(raw: Raw<'_>, bytes: &mut Vec<u8>, offsets: &mut Vec<i32>, keep: bool) -> Option<()> {
-    let text: &[u8] = match raw {
-        Raw::Field(text) | Raw::Text(text) | Raw::Number(text) | Raw::Array(text) | Raw::Object(text) => text,
-        Raw::Bool(true) => b"true",
-        Raw::Bool(false) => b"false",
-        Raw::Null | Raw::Micros(_) | Raw::Double(_) => return None,
-    };
+fn text(raw: Raw<'_>) -> Option<&[u8]> {
+    match raw {
+        Raw::Field(text) | Raw::Text(text) | Raw::Number(text) | Raw::Array(text) | Raw::Object(text) => {
+            Some(text)
+        }
+        Raw::Bool(true) => Some(b"true"),
+        Raw::Bool(false) => Some(b"false"),
+        Raw::Null | Raw::Micros(_) | Raw::Double(_) => None,
+    }
+}
+
+fn push_text(text: &[u8], bytes: &mut Vec<u8>, offsets: &mut Vec<i32>, keep: bool) -> Option<()> {
     if keep {
         let end = i32::try_from(bytes.len() + text.len()).ok()?;
         bytes.extend_from_slice(text);
@@ -334,6 +357,15 @@ fn text(raw: Raw<'_>, bytes: &mut Vec<u8>, offsets: &mut Vec<i32>, keep: bool) -
         offsets.push(0);
     }
     Some(())
+}
+
+fn push_word(text: &[u8], words: &mut Words, keep: bool) -> Option<()> {
+    if keep {
+        words.push(text)
+    } else {
+        words.push_default();
+        Some(())
+    }
 }
 
 fn push_list(raw: Raw<'_>, items: &mut Column, offsets: &mut Vec<i32>) -> Option<()> {

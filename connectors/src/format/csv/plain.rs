@@ -29,9 +29,9 @@ impl Csv {
         }
         let width = mapping.0.len();
         let mut ends = std::mem::take(&mut rows.ends);
-        let records = field_ends(stripe, self.delimiter, &mut ends);
-        let is_plain = is_even(stripe, width, records, &ends);
-        let fields = Fields { bytes: stripe, ends: &ends, width, null: self.null.as_deref() };
+        let records = ends.find(stripe, self.delimiter);
+        let is_plain = is_even(stripe, width, records, ends.places());
+        let fields = Fields { bytes: stripe, ends: ends.places(), width, null: self.null.as_deref() };
         let is_read = is_plain && rows.columns.push_rows(mapping, &fields, records);
         rows.ends = ends;
         if !is_read {
@@ -75,31 +75,66 @@ impl Fields<'_> {
     }
 }
 
-/// The ends of all fields: the places of delimiters and newlines. Gives the number of newlines.
-#[expect(clippy::cast_possible_truncation, reason = "places in a stripe")]
-fn field_ends(stripe: &[u8], delimiter: u8, ends: &mut Vec<u32>) -> usize {
-    ends.clear();
-    let (delimiters, newlines) = (u64::from(delimiter) * EACH, u64::from(b'\n') * EACH);
-    let mut records = 0;
-    let (words, rest) = stripe.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let ends_of_records = zeros(word ^ newlines);
-        records += ends_of_records.count_ones() as usize;
-        let mut found = zeros(word ^ delimiters) | ends_of_records;
-        while found != 0 {
-            ends.push((at * 8) as u32 + found.trailing_zeros() / 8);
-            found &= found - 1;
-        }
-    }
-    for (at, byte) in rest.iter().enumerate() {
-        if *byte == delimiter || *byte == b'\n' {
-            ends.push((words.len() * 8 + at) as u32);
-            records += usize::from(*byte == b'\n');
-        }
-    }
-    records
+/// The ends of the fields of a stripe, in room that the next stripe uses again.
+#[derive(Debug, Default)]
+pub(crate) struct FieldEnds {
+    room: Vec<u32>,
+    count: usize,
 }
+
+impl FieldEnds {
+    fn places(&self) -> &[u32] {
+        &self.room[..self.count]
+    }
+
+    /// Finds all delimiters and newlines. Gives the number of newlines.
+    ///
+    /// Few words have more than two, so two places are written for each word, without asking whether there are so many.
+    #[expect(clippy::cast_possible_truncation, reason = "places in a stripe")]
+    fn find(&mut self, stripe: &[u8], delimiter: u8) -> usize {
+        let enough = stripe.len() + WORD;
+        if self.room.len() < enough {
+            self.room.resize(enough, 0);
+        }
+        let (delimiters, newlines) = (u64::from(delimiter) * EACH, u64::from(b'\n') * EACH);
+        let (mut count, mut records) = (0, 0);
+        let (words, rest) = stripe.as_chunks::<WORD>();
+        for (at, word) in words.iter().enumerate() {
+            let word = u64::from_le_bytes(*word);
+            let ends_of_records = zeros(word ^ newlines);
+            records += bytes_of(ends_of_records);
+            let found = zeros(word ^ delimiters) | ends_of_records;
+            let (first, places) = ((at * WORD) as u32, &mut self.room[count..count + WORD]);
+            let mut left = found;
+            let mut next = || {
+                let place = first + left.trailing_zeros() / 8;
+                left &= left.wrapping_sub(1);
+                (place, left != 0)
+            };
+            places[0] = next().0;
+            let (second, mut is_more) = next();
+            places[1] = second;
+            let mut at = 2;
+            while is_more {
+                (places[at], is_more) = next();
+                at += 1;
+            }
+            count += bytes_of(found);
+        }
+        for (at, byte) in rest.iter().enumerate() {
+            if *byte == delimiter || *byte == b'\n' {
+                self.room[count] = (words.len() * WORD + at) as u32;
+                count += 1;
+                records += usize::from(*byte == b'\n');
+            }
+        }
+        self.count = count;
+        records
+    }
+}
+
+/// Bytes that are looked at together.
+const WORD: usize = 8;
 
 /// A word of the byte 1.
 const EACH: u64 = 0x0101_0101_0101_0101;
@@ -110,6 +145,12 @@ fn zeros(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
 }
 
+/// How many bytes have their highest bit set, and nothing else is set.
+fn bytes_of(highest: u64) -> usize {
+    // The product adds all bytes up in the highest one.
+    usize::from((highest >> 7).wrapping_mul(EACH).to_be_bytes()[0])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,12 +159,12 @@ mod tests {
     fn the_ends_of_fields_are_those_of_a_look_at_every_byte() {
         // A delimiter with its highest bit set is another byte.
         const BYTES: [u8; 4] = [b'a', b',', b'\n', b',' | 0x80];
-        let mut ends = Vec::new();
+        let mut ends = FieldEnds::default();
         for number in 0..4_usize.pow(9) {
             let bytes: Vec<u8> = (0..9).map(|at| BYTES[number >> (2 * at) & 3]).collect();
-            let records = field_ends(&bytes, b',', &mut ends);
+            let records = ends.find(&bytes, b',');
             let is_end = |at: &u32| matches!(bytes[*at as usize], b',' | b'\n');
-            assert!(ends.iter().copied().eq((0..9).filter(is_end)), "{bytes:?}: {ends:?}");
+            assert!(ends.places().iter().copied().eq((0..9).filter(is_end)), "{bytes:?}: {ends:?}");
             assert_eq!(records, bytes.iter().filter(|byte| **byte == b'\n').count());
         }
     }
@@ -131,10 +172,10 @@ mod tests {
     #[test]
     fn a_column_has_its_field_of_every_record() {
         let stripe = b"a,1,x\r\nb,,y\nNA,3,\r\n";
-        let mut ends = Vec::new();
-        let records = field_ends(stripe, b',', &mut ends);
-        assert!(is_even(stripe, 3, records, &ends));
-        let fields = Fields { bytes: stripe, ends: &ends, width: 3, null: Some(b"NA") };
+        let mut ends = FieldEnds::default();
+        let records = ends.find(stripe, b',');
+        assert!(is_even(stripe, 3, records, ends.places()));
+        let fields = Fields { bytes: stripe, ends: ends.places(), width: 3, null: Some(b"NA") };
         let column = |field| fields.column(field).collect::<Vec<_>>();
         assert_eq!(column(0), [Some(&b"a"[..]), Some(b"b"), None]);
         assert_eq!(column(1), [Some(&b"1"[..]), None, Some(b"3")]);
@@ -144,9 +185,9 @@ mod tests {
     #[test]
     fn records_of_other_lengths_are_not_even() {
         for stripe in ["a\nb\n", "a,b\nc\n", "a,b,c\n", "a,b\n\n", "a,b\nc,d", "a\n,b,\nc"] {
-            let mut ends = Vec::new();
-            let records = field_ends(stripe.as_bytes(), b',', &mut ends);
-            assert!(!is_even(stripe.as_bytes(), 2, records, &ends), "{stripe:?}");
+            let mut ends = FieldEnds::default();
+            let records = ends.find(stripe.as_bytes(), b',');
+            assert!(!is_even(stripe.as_bytes(), 2, records, ends.places()), "{stripe:?}");
         }
     }
 }
