@@ -169,7 +169,9 @@ pub fn partition(columns: &[ArrayRef], rows: usize, workers: usize) -> Result<Ve
 }
 
 fn scatter(owners: impl Iterator<Item = usize>, rows: usize, workers: usize) -> Vec<UInt32Array> {
-    let mut taken: Vec<Vec<u32>> = (0..workers).map(|_| Vec::with_capacity(rows)).collect();
+    // About the same number for each.
+    let share = rows / workers + rows / 8;
+    let mut taken: Vec<Vec<u32>> = (0..workers).map(|_| Vec::with_capacity(share)).collect();
     for (row, owner) in (0_u32..).zip(owners) {
         taken[owner].push(row);
     }

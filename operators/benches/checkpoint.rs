@@ -224,7 +224,7 @@ fn give(operator: &mut dyn Operator, from: i64, keys: i64) {
     let mut output = Output::new(1);
     operator.on_batch(0, rows(from, keys).into(), &mut output).expect("a batch");
     operator.on_watermark(Watermark(from * 1000), &mut output).expect("a watermark");
-    let header = EpochHeader { epoch: from.unsigned_abs(), wall_clock: 0 };
+    let header = EpochHeader::new(from.unsigned_abs(), 0);
     operator.on_epoch_end(header, &mut output).expect("the end of an epoch");
 }
 

@@ -1,4 +1,4 @@
-//! Who gets which rows: a batch is split into one batch per worker with Arrow kernels, never row by row.
+//! Who gets which rows: a batch is split by the numbers of its rows, which the workers copy out of it with Arrow kernels.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pushers::exchange::Distributor;
 use timely::progress::Stamp;
 
-use super::frame::{Frame, Part};
+use super::frame::{Frame, Part, Selected};
 use crate::batch::Batch;
 use crate::hash::partition;
 
@@ -35,14 +35,15 @@ impl RowDistributor {
     fn place(&self, part: Part, shares: &mut [Vec<Part>]) {
         match part {
             Part::Mark { to, .. } => shares[to].push(part),
-            Part::Rows { order, to, batch } => match &self.rule {
-                Rule::Gather => shares[0].push(Part::Rows { order, to, batch }),
-                Rule::Addressed { here } => shares[to.unwrap_or(*here)].push(Part::Rows { order, to, batch }),
+            Part::Rows { order, to, rows } => match &self.rule {
+                Rule::Gather => shares[0].push(Part::Rows { order, to, rows }),
+                Rule::Addressed { here } => shares[to.unwrap_or(*here)].push(Part::Rows { order, to, rows }),
                 Rule::ByKey(keys) => {
                     let workers = shares.len();
-                    for (share, batch) in shares.iter_mut().zip(split(&batch, keys, workers)) {
-                        if batch.num_rows() > 0 {
-                            share.push(Part::Rows { order, to: None, batch });
+                    let batch = rows.into_batch().expect("row numbers of this batch");
+                    for (share, rows) in shares.iter_mut().zip(split(&batch, keys, workers)) {
+                        if rows.num_rows() > 0 {
+                            share.push(Part::Rows { order, to: None, rows });
                         }
                     }
                 }
@@ -51,11 +52,11 @@ impl RowDistributor {
     }
 }
 
-fn split(batch: &Batch, keys: &[usize], workers: usize) -> Vec<Batch> {
+fn split(batch: &Batch, keys: &[usize], workers: usize) -> Vec<Selected> {
     let columns: Vec<_> = keys.iter().map(|key| Arc::clone(batch.rows().column(*key))).collect();
     let taken = partition(&columns, batch.num_rows(), workers);
     let taken = taken.expect("the planner chose keys that can be hashed");
-    taken.iter().map(|rows| batch.take(rows).expect("row numbers of this batch")).collect()
+    taken.into_iter().map(|rows| Selected::of(batch.clone(), rows)).collect()
 }
 
 impl Distributor<Frame> for RowDistributor {

@@ -3,21 +3,63 @@
 use std::cell::OnceCell;
 use std::io::Write;
 
+use arrow::array::{Array, UInt32Array};
 use timely::Accountable;
 use timely::bytes::arc::Bytes;
 use timely::dataflow::channels::ContainerBytes;
 
 use crate::batch::Batch;
+use crate::error::Result;
 use crate::time::Watermark;
 
 /// One item on an edge.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a part is a thousand rows or one mark, and there are few of both"
+)]
 pub(crate) enum Part {
     /// Rows. Parts of an epoch are taken in the order of `order`; at a broadcast `to` is the worker.
-    Rows { order: u32, to: Option<usize>, batch: Batch },
+    Rows { order: u32, to: Option<usize>, rows: Selected },
     /// What is known of the epoch: its header and the watermark as of it. Every worker gets one from every source
     /// that took part in the epoch, and every operator passes it on.
     Mark { to: usize, mark: Mark },
+}
+
+/// A batch, or some rows of it.
+///
+/// The rows for a worker are copied out of the batch by the worker itself, when it works on them: the copy is used at once and
+/// its memory is taken for the next one. Copied by the sender, they would lie about until then, and be freed by another thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Selected {
+    batch: Batch,
+    /// `None` for all.
+    only: Option<UInt32Array>,
+}
+
+impl Selected {
+    /// The rows of `batch` with these numbers.
+    pub(crate) fn of(batch: Batch, only: UInt32Array) -> Self {
+        Self { batch, only: Some(only) }
+    }
+
+    pub(crate) fn num_rows(&self) -> usize {
+        self.only.as_ref().map_or(self.batch.num_rows(), Array::len)
+    }
+
+    /// The rows as a batch of their own.
+    pub(crate) fn into_batch(self) -> Result<Batch> {
+        match &self.only {
+            Some(only) => self.batch.take(only),
+            None => Ok(self.batch),
+        }
+    }
+}
+
+impl From<Batch> for Selected {
+    fn from(batch: Batch) -> Self {
+        Self { batch, only: None }
+    }
 }
 
 /// See [`Part::Mark`].
@@ -47,7 +89,7 @@ impl Frame {
 impl Accountable for Frame {
     fn record_count(&self) -> i64 {
         let count = |part: &Part| match part {
-            Part::Rows { batch, .. } => batch.num_rows(),
+            Part::Rows { rows, .. } => rows.num_rows(),
             Part::Mark { .. } => 1,
         };
         i64::try_from(self.parts.iter().map(count).sum::<usize>()).unwrap_or(i64::MAX)

@@ -20,7 +20,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 
 use super::exchange::{RowDistributor, Rule};
-use super::frame::{Frame, Mark, Part};
+use super::frame::{Frame, Mark, Part, Selected};
 use super::{Keeps, WATERMARKS};
 use crate::batch::Batch;
 use crate::checkpoint::{column, damaged, numbers};
@@ -81,10 +81,10 @@ fn broadcast<'scope>(stream: Stream<'scope, Epoch, Frame>) -> Stream<'scope, Epo
                 for part in std::mem::take(frame).parts {
                     match part {
                         Part::Mark { .. } => parts.push(part),
-                        Part::Rows { order, batch, .. } => parts.extend((0..workers).map(|to| Part::Rows {
+                        Part::Rows { order, rows, .. } => parts.extend((0..workers).map(|to| Part::Rows {
                             order,
                             to: Some(to),
-                            batch: batch.clone(),
+                            rows: rows.clone(),
                         })),
                     }
                 }
@@ -149,11 +149,11 @@ fn pass(operator: &mut dyn Operator, buffer: &mut Output, frame: Frame) -> Resul
     for part in frame.parts {
         match part {
             Part::Mark { .. } => ports.iter_mut().for_each(|parts| parts.push(part.clone())),
-            Part::Rows { order, to, batch } => {
-                operator.on_batch(0, batch, buffer)?;
+            Part::Rows { order, to, rows } => {
+                operator.on_batch(0, rows.into_batch()?, buffer)?;
                 for (port, parts) in ports.iter_mut().enumerate() {
                     let rows = buffer.take(port).into_iter();
-                    parts.extend(rows.map(|batch| Part::Rows { order, to, batch }));
+                    parts.extend(rows.map(|batch| Part::Rows { order, to, rows: batch.into() }));
                 }
             }
         }
@@ -270,11 +270,13 @@ struct InputState {
     watermark: Watermark,
 }
 
+/// Input, order and rows.
+type Arrived = (usize, u32, Selected);
+
 #[derive(Default)]
 struct Pending {
     capabilities: Vec<Capability<Epoch>>,
-    /// Input, order and rows.
-    batches: Vec<(usize, u32, Batch)>,
+    batches: Vec<Arrived>,
     /// Input and watermark.
     watermarks: Vec<(usize, Watermark)>,
     wall_clock: i64,
@@ -334,7 +336,7 @@ impl Epochs {
         }
         for part in frame.parts {
             match part {
-                Part::Rows { order, batch, .. } => pending.batches.push((input, order, batch)),
+                Part::Rows { order, rows, .. } => pending.batches.push((input, order, rows)),
                 Part::Mark { mark, .. } => {
                     pending.wall_clock = pending.wall_clock.max(mark.wall_clock);
                     pending.more_follows = mark.more_follows;
@@ -362,8 +364,8 @@ impl Epochs {
             batches.sort_by_key(|(input, ..)| *input == 0);
         }
         let mut placed = vec![Vec::new(); ports.len()];
-        for (input, order, batch) in batches {
-            self.operator.on_batch(input, batch, &mut self.output)?;
+        for (input, order, rows) in batches {
+            self.operator.on_batch(input, rows.into_batch()?, &mut self.output)?;
             if self.keeps_order {
                 for (number, parts) in placed.iter_mut().enumerate() {
                     parts.extend(self.output.take(number).into_iter().map(|batch| (order, batch)));
@@ -385,7 +387,7 @@ impl Epochs {
         for (number, (port, capability)) in ports.iter_mut().zip(&pending.capabilities).enumerate() {
             let rows = std::mem::take(&mut placed[number]).into_iter();
             let rows = rows.chain(self.output.take(number).into_iter().map(|batch| (0, batch)));
-            let rows = rows.map(|(order, batch)| Part::Rows { order, to: None, batch });
+            let rows = rows.map(|(order, batch)| Part::Rows { order, to: None, rows: batch.into() });
             let mark = Part::Mark { to: self.here, mark: Mark { wall_clock, more_follows, watermark } };
             let parts = rows.chain([mark]).collect();
             port.activate().session(capability).give_container(&mut Frame::new(parts));
@@ -395,7 +397,7 @@ impl Epochs {
 
     /// By input, then by order; rows of an input without order are sorted, so that the result does not depend on
     /// which worker they came from.
-    fn in_order(&self, mut batches: Vec<(usize, u32, Batch)>) -> Result<Vec<(usize, u32, Batch)>> {
+    fn in_order(&self, mut batches: Vec<Arrived>) -> Result<Vec<Arrived>> {
         batches.sort_by_key(|(input, order, _)| (*input, *order));
         let mut ordered = Vec::with_capacity(batches.len());
         for group in batches.chunk_by(|a, b| a.0 == b.0 && a.1 == b.1) {
@@ -403,8 +405,9 @@ impl Epochs {
             if self.inputs[input].is_ordered {
                 ordered.extend_from_slice(group);
             } else {
-                let batches = group.iter().map(|(_, _, batch)| batch);
-                ordered.push((input, group[0].1, sorted(&self.inputs[input].schema, batches)?));
+                let batches = group.iter().map(|(_, _, rows)| rows.clone().into_batch());
+                let batches = batches.collect::<Result<Vec<_>>>()?;
+                ordered.push((input, group[0].1, sorted(&self.inputs[input].schema, &batches)?.into()));
             }
         }
         Ok(ordered)
@@ -412,8 +415,7 @@ impl Epochs {
 }
 
 /// All rows in one batch, sorted by all columns.
-fn sorted<'a>(schema: &SchemaRef, batches: impl Iterator<Item = &'a Batch>) -> Result<Batch> {
-    let batches: Vec<&Batch> = batches.collect();
+fn sorted(schema: &SchemaRef, batches: &[Batch]) -> Result<Batch> {
     let rows = concat_batches(schema, batches.iter().map(|batch| batch.rows()))?;
     // Of a union some rows may be append-only.
     let is_changelog = batches.iter().any(|batch| batch.weights().is_some());

@@ -244,7 +244,7 @@ impl Reader {
                 let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) else {
                     continue;
                 };
-                let part = Part::Rows { order: 0, to: None, batch: rows };
+                let part = Part::Rows { order: 0, to: None, rows: rows.into() };
                 let capability = capability.delayed(&turn.epoch);
                 port.activate().session(&capability).give_container(&mut Frame::new(vec![part]));
             }

@@ -21,10 +21,11 @@ pub(super) fn encode(parts: &[Part]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in parts {
         match part {
-            Part::Rows { order, to, batch } => {
+            Part::Rows { order, to, rows } => {
+                let batch = rows.clone().into_batch().expect("row numbers of this batch");
                 let kind = if batch.weights().is_some() { WEIGHTED_ROWS } else { ROWS };
                 let to = to.map_or(u64::MAX, |to| to as u64);
-                let rows = encode_rows(batch);
+                let rows = encode_rows(&batch);
                 words(&mut bytes, [kind, u64::from(*order), to, rows.len() as u64]);
                 bytes.extend_from_slice(&rows);
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
@@ -57,7 +58,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Vec<Part> {
         let length = index(c);
         let batch = decode_rows(&bytes[..length], kind == WEIGHTED_ROWS);
         let order = u32::try_from(a).expect("written from a u32");
-        parts.push(Part::Rows { order, to: (b != u64::MAX).then(|| index(b)), batch });
+        parts.push(Part::Rows { order, to: (b != u64::MAX).then(|| index(b)), rows: batch.into() });
         bytes = &bytes[length.next_multiple_of(ALIGNMENT)..];
     }
     parts
@@ -118,10 +119,10 @@ mod tests {
         let weighted = Batch::with_weights(rows.clone(), Int64Array::from(vec![1, -1, 1]));
         let mark = Mark { wall_clock: -5, more_follows: false, watermark: Watermark::END };
         let parts = vec![
-            Part::Rows { order: 3, to: Some(1), batch: Batch::new(rows) },
+            Part::Rows { order: 3, to: Some(1), rows: Batch::new(rows).into() },
             Part::Mark { to: 2, mark },
             Part::Mark { to: 0, mark: Mark { more_follows: true, ..mark } },
-            Part::Rows { order: 0, to: None, batch: weighted },
+            Part::Rows { order: 0, to: None, rows: weighted.into() },
         ];
         assert_eq!(format!("{:?}", decode(&encode(&parts))), format!("{parts:?}"));
     }

@@ -155,7 +155,7 @@ fn work(operator: &mut dyn Operator, (epoch, (batches, watermark)): (usize, &Epo
         operator.on_batch(0, batch(rows).into(), output).unwrap();
     }
     operator.on_watermark(Watermark(*watermark), output).unwrap();
-    operator.on_epoch_end(EpochHeader { epoch: epoch as u64, wall_clock: 0 }, output).unwrap();
+    operator.on_epoch_end(EpochHeader::new(epoch as u64, 0), output).unwrap();
 }
 
 fn shown(output: &mut Output) -> Vec<String> {

@@ -171,7 +171,7 @@ impl Changes {
             let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
             let weights = rows.iter().map(|(_, weight)| i64::try_from(*weight).unwrap_or(i64::MAX));
             let batch = Batch::with_weights(batch, Int64Array::from_iter_values(weights));
-            parts.push(Part::Rows { order: 0, to: None, batch });
+            parts.push(Part::Rows { order: 0, to: None, rows: batch.into() });
         }
         for (input, watermark) in pending.watermarks {
             self.watermarks[input] = self.watermarks[input].max(watermark);

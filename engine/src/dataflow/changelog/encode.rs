@@ -69,8 +69,8 @@ fn updates_of_all<D>(
 ) -> Result<Updates<D>> {
     let mut updates = Vec::new();
     for part in parts {
-        if let Part::Rows { batch, .. } = part {
-            updates.append(&mut updates_of(batch, epoch, encode)?);
+        if let Part::Rows { rows, .. } = part {
+            updates.append(&mut updates_of(&rows.clone().into_batch()?, epoch, encode)?);
         }
     }
     Ok(updates)
