@@ -78,7 +78,7 @@ fn visible(folder: &Path) -> Vec<i64> {
 }
 
 fn header(epoch: u64, wall_clock: i64) -> EpochHeader {
-    EpochHeader { epoch, wall_clock }
+    EpochHeader::new(epoch, wall_clock)
 }
 
 #[test]
