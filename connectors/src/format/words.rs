@@ -26,6 +26,8 @@ pub(super) struct Words {
     bytes: Vec<u8>,
     /// Where the bytes of each word begin, and where the last one ends.
     offsets: Vec<i32>,
+    /// The row that brought each word.
+    brought: Vec<usize>,
     hasher: FixedState,
     /// Most words come once, so that nothing is looked for any more: each row has a word of its own.
     are_rare: bool,
@@ -46,6 +48,7 @@ impl Words {
             known: HashTable::new(),
             bytes: Vec::new(),
             offsets: vec![0],
+            brought: Vec::new(),
             hasher: FixedState::default(),
             are_rare: false,
         }
@@ -81,6 +84,7 @@ impl Words {
         let end = i32::try_from(self.bytes.len() + text.len()).ok()?;
         self.bytes.extend_from_slice(text);
         self.offsets.push(end);
+        self.brought.push(self.numbers.len());
         Some(number)
     }
 
@@ -88,9 +92,18 @@ impl Words {
         word(&self.bytes, &self.offsets, number)
     }
 
-    /// Takes the last rows back; their words stay, which costs nothing but room.
+    /// Takes the last rows back with the words that they brought, which need not even be valid UTF-8.
     pub(super) fn truncate(&mut self, rows: usize) {
         self.numbers.truncate(rows);
+        while self.brought.pop_if(|row| *row >= rows).is_some() {
+            let Ok(number) = i32::try_from(self.brought.len()) else { return };
+            let hash = self.hasher.hash_one(self.word(number));
+            if let Ok(known) = self.known.find_entry(hash, |known| *known == number) {
+                known.remove();
+            }
+            self.offsets.pop();
+            self.bytes.truncate(self.offsets.last().map_or(0, |end| usize::try_from(*end).unwrap_or(0)));
+        }
     }
 
     /// The column, of which the texts are valid UTF-8.
@@ -142,11 +155,16 @@ mod tests {
         let mut words = Words::new();
         words.push(b"pump").unwrap();
         words.push_default();
-        words.push(b"wrong").unwrap();
+        words.push(b"no UTF-8: \xff").unwrap();
         words.truncate(2);
         words.push(b"fan").unwrap();
-        let column = words.finish(Some(NullBuffer::from(vec![true, false, true]))).unwrap();
-        assert_eq!(texts(&column), [Some("pump".to_owned()), None, Some("fan".to_owned())]);
+        words.push(b"pump").unwrap();
+        words.truncate(3);
+        words.push(b"fan").unwrap();
+        let column = words.finish(Some(NullBuffer::from(vec![true, false, true, true]))).unwrap();
+        let fan = Some("fan".to_owned());
+        assert_eq!(texts(&column), [Some("pump".to_owned()), None, fan.clone(), fan]);
+        assert_eq!(column.as_dictionary::<Int32Type>().values().len(), 2);
     }
 
     #[test]
