@@ -238,7 +238,8 @@ fn query_runtime() -> Result<Runtime, Error> {
 }
 
 impl Limits {
-    fn out_of_memory(&self) -> Error {
+    /// The query has reached its limit of memory.
+    pub fn out_of_memory(&self) -> Error {
         let limit = self.memory;
         Error::Query(format!(
             "the query needs more than its {limit} of memory\n  = help: allow more with --memory {}, or ask for less: fewer \

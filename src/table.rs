@@ -1,6 +1,7 @@
 //! Rows on the standard output.
 
 use std::path::Path;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -10,7 +11,7 @@ use lineshaft::Error;
 use lineshaft::connectors::format::rows;
 use lineshaft::history::{Limits, query_each};
 
-use crate::print;
+use crate::{WRONG, print, tell};
 
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -26,8 +27,12 @@ pub(crate) enum Format {
 /// Bytes that a value takes in an aligned table, about, beside its text.
 const CELL: usize = 128;
 
+/// How often it is looked at how much memory a query has.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Runs a query and prints its rows: of a table all at once, otherwise as they come.
 pub(crate) fn query(sql: &str, data: &Path, limits: Limits, format: Format) -> Result<(), Error> {
+    std::thread::spawn(move || guard(limits));
     let mut rows = Vec::new();
     let mut is_first = true;
     let schema = query_each(sql, data, limits, |batch| {
@@ -45,6 +50,27 @@ pub(crate) fn query(sql: &str, data: &Path, limits: Limits, format: Format) -> R
         Format::Csv | Format::Json => {}
     }
     Ok(())
+}
+
+/// Ends the process when it has more memory than the query may use. What the query counts itself ends it sooner; not all is
+/// counted, such as what `array_agg` gathers.
+fn guard(limits: Limits) {
+    let most = limits.memory.bytes().saturating_mul(6) / 5;
+    while memory_bytes().is_some_and(|bytes| bytes <= most) {
+        std::thread::sleep(LOOK);
+    }
+    // Where the system does not say how much memory a process has, there is no guard.
+    if memory_bytes().is_some() {
+        tell(&limits.out_of_memory());
+        std::process::exit(i32::from(WRONG));
+    }
+}
+
+/// Memory of this process that is no file.
+fn memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 /// The rows as text.

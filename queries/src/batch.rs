@@ -354,9 +354,11 @@ pub async fn query(
     Ok(schema)
 }
 
-/// True if a query was given up because it needs more memory than it may have.
+/// True if a query was given up because it needs more memory than it may have, or more of the disk in its place.
 pub fn is_out_of_memory(error: &DataFusionError) -> bool {
-    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+    // What a writer of rows that are put aside meets comes as text.
+    let is_disk = || error.to_string().contains("used disk space during the spilling process");
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) || is_disk()
 }
 
 /// The rows that were not taken back, each as often as it is there.
