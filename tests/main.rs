@@ -18,6 +18,7 @@ mod oracle;
 mod pages;
 mod random;
 mod resume;
+mod simulation;
 mod sources;
 mod support;
 mod tables;

@@ -7,10 +7,12 @@
 //! - [`source`], [`sink`], [`operator`], [`expression`]: the traits that the other crates implement
 //! - [`changelog`]: the second shape of an operator, on differential dataflow
 //! - [`plan`]: the graph of sources, operators and sinks; [`run`] starts it
+//! - [`simulation`]: runs it in a test, on one thread and a disk that fails
 //! - [`time`]: epoch, event time, watermark; [`batch`]: what travels
 //! - [`journal`]: what came in, durable before it is worked on; [`checkpoint`]: the state; [`disk`]: what both need of a disk
 //! - `intake` forms epochs, `watermark` decides what is late, `dataflow` renders a plan on timely
 
+mod background;
 pub mod batch;
 pub mod changelog;
 pub mod checkpoint;
@@ -29,6 +31,7 @@ pub mod metrics;
 pub mod operator;
 pub mod plan;
 pub mod run;
+pub mod simulation;
 pub mod sink;
 pub mod source;
 pub mod testing;

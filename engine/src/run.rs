@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use timely::communication::Config as Communication;
+use timely::dataflow::ProbeHandle;
 use timely::worker::Worker as TimelyWorker;
 
 use crate::checkpoint::{CheckpointSettings, Checkpoints, HandOver};
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::plan::{Plan, SourceNode};
 use crate::sink::{Run, SinkFactory};
 use crate::source::{ChunkSender, Source};
+use crate::time::Epoch;
 use crate::watermark::SourceClock;
 
 /// How long connectors may take to end: 5 s, looked at every 5 ms.
@@ -68,10 +70,64 @@ pub fn start(
     sinks: Vec<Arc<dyn SinkFactory>>,
     mut settings: Settings,
 ) -> Result<Running> {
+    let (wired, intake, connectors) = wire(plan, sources, sinks, &mut settings)?;
+    let Wired { program, control, checkpoints } = wired;
+    let metrics = Arc::clone(&program.metrics);
+    let connectors: Vec<_> =
+        connectors.into_iter().map(|it| it.run(&settings, &control)).collect::<Result<_>>()?;
+    let intake = settings.runtime.spawn(intake.run());
+    let journal = settings.journal.map(|journal| journal.folder);
+    let (running, ended) = channel();
+    let supervisor = {
+        let control = Arc::clone(&control);
+        spawn("lineshaft", move || {
+            let _running = running;
+            run_workers(program, settings.workers);
+            intake.abort();
+            if let Some(checkpoints) = &checkpoints {
+                checkpoints.close();
+            }
+            wait_for(&connectors);
+            match (control.take_failure(), checkpoints) {
+                (Some(failure), _) => Err(failure),
+                (None, Some(checkpoints)) if !control.is_stopping() => {
+                    // Without checkpoints the journal would be worked on again from its beginning.
+                    journal.map_or(Ok(()), |folder| delete(&folder))?;
+                    checkpoints.store.delete()
+                }
+                (None, Some(_)) => {
+                    tracing::info!("stopped before the end: the same command goes on from here");
+                    Ok(())
+                }
+                (None, None) => Ok(()),
+            }
+        })?
+    };
+    Ok(Running { control, metrics, supervisor: Some(supervisor), ended: Mutex::new(ended) })
+}
+
+/// A program whose parts know each other, and do not run yet.
+pub(crate) struct Wired {
+    pub(crate) program: Arc<Program>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) checkpoints: Option<Arc<Checkpoints>>,
+}
+
+/// Opens what is kept of `plan`, and connects its parts. Where it goes on from a checkpoint, the number of workers is that of
+/// the checkpoint.
+///
+/// # Errors
+/// As for [`start`].
+pub(crate) fn wire(
+    plan: Plan,
+    sources: Vec<Box<dyn Source>>,
+    sinks: Vec<Arc<dyn SinkFactory>>,
+    settings: &mut Settings,
+) -> Result<(Wired, Intake, Vec<Connector>)> {
     if sources.len() != plan.sources.len() || sinks.len() != plan.sinks.len() {
         return Err(Error::Plan("every source and sink of a plan needs its connector".into()));
     }
-    let Kept { checkpoints, mut input } = Kept::open(&mut settings)?;
+    let Kept { checkpoints, mut input } = Kept::open(settings)?;
     let restored = checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
     let control = Arc::new(Control::default());
     let names = plan.sources.iter().map(|source| source.name.clone());
@@ -81,7 +137,7 @@ pub fn start(
     let mut senders = Vec::with_capacity(sources.len());
     for (metrics, (source, node)) in metrics.sources.iter().zip(sources.iter().zip(&plan.sources)) {
         set_totals(metrics, source.total_rows(), source.total_bytes());
-        let (mut line, chunks) = line(source.as_ref(), node, &settings)?;
+        let (mut line, chunks) = line(source.as_ref(), node, settings)?;
         if let Some(restored) = &restored {
             line.restore(&restored.source(&node.name), metrics)?;
         }
@@ -112,7 +168,7 @@ pub fn start(
             source.go_on(position)?;
         }
         source.knows(line.keys.clone().into_vec());
-        connectors.push(connect(node.name.clone(), source, chunks, &settings, &control, stops)?);
+        connectors.push(Connector { name: node.name.clone(), source, chunks, stops });
     }
     let feeds: Vec<_> = lines.iter().map(|line| Arc::clone(&line.feed)).collect();
     Feed::introduce(&feeds, &plan);
@@ -126,43 +182,8 @@ pub fn start(
         checkpoints: checkpoints.clone(),
         replayed_below: input.as_ref().map_or(0, Input::replayed_below),
     };
-    let intake = Intake::new(
-        lines,
-        Arc::clone(&control),
-        Arc::clone(&metrics),
-        &settings,
-        checkpoints.clone(),
-        input,
-    )?;
-    let intake = settings.runtime.spawn(intake.run());
-    let journal = settings.journal.map(|journal| journal.folder);
-    let (running, ended) = channel();
-    let supervisor = {
-        let control = Arc::clone(&control);
-        spawn("lineshaft", move || {
-            let _running = running;
-            run_workers(Arc::new(program), settings.workers);
-            intake.abort();
-            if let Some(checkpoints) = &checkpoints {
-                checkpoints.close();
-            }
-            wait_for(&connectors);
-            match (control.take_failure(), checkpoints) {
-                (Some(failure), _) => Err(failure),
-                (None, Some(checkpoints)) if !control.is_stopping() => {
-                    // Without checkpoints the journal would be worked on again from its beginning.
-                    journal.map_or(Ok(()), |folder| delete(&folder))?;
-                    checkpoints.store.delete()
-                }
-                (None, Some(_)) => {
-                    tracing::info!("stopped before the end: the same command goes on from here");
-                    Ok(())
-                }
-                (None, None) => Ok(()),
-            }
-        })?
-    };
-    Ok(Running { control, metrics, supervisor: Some(supervisor), ended: Mutex::new(ended) })
+    let intake = Intake::new(lines, Arc::clone(&control), metrics, settings, checkpoints.clone(), input)?;
+    Ok((Wired { program: Arc::new(program), control, checkpoints }, intake, connectors))
 }
 
 /// What a program goes on from.
@@ -287,28 +308,32 @@ fn line(source: &dyn Source, node: &SourceNode, settings: &Settings) -> Result<(
     Ok((line, sender))
 }
 
-/// Runs a connector on a thread of its own. Its failure is the failure of the program, after what was read is finished;
-/// with `stops` it stops the other connectors, too.
-fn connect(
+/// A source, and where its chunks go.
+pub(crate) struct Connector {
     name: String,
     source: Box<dyn Source>,
-    chunks: ChunkSender,
-    settings: &Settings,
-    control: &Arc<Control>,
+    pub(crate) chunks: ChunkSender,
+    /// Its failure stops the others, too.
     stops: bool,
-) -> Result<JoinHandle<()>> {
-    let (runtime, control) = (settings.runtime.clone(), Arc::clone(control));
-    spawn(&name.clone(), move || {
-        let watch = chunks.clone();
-        let run = catch_unwind(AssertUnwindSafe(|| source.run(chunks, runtime)));
-        match run {
-            Ok(Ok(())) => {}
-            // An error while the program stops is the stop itself.
-            Ok(Err(_)) if watch.is_stopped() => {}
-            Ok(Err(error)) => control.fail_in_order(error, stops),
-            Err(panic) => control.fail(Error::connector("source", name, message(panic.as_ref()))),
-        }
-    })
+}
+
+impl Connector {
+    /// Runs it on a thread of its own. Its failure is the failure of the program, after what was read is finished.
+    fn run(self, settings: &Settings, control: &Arc<Control>) -> Result<JoinHandle<()>> {
+        let Self { name, source, chunks, stops } = self;
+        let (runtime, control) = (settings.runtime.clone(), Arc::clone(control));
+        spawn(&name.clone(), move || {
+            let watch = chunks.clone();
+            let run = catch_unwind(AssertUnwindSafe(|| source.run(chunks, runtime)));
+            match run {
+                Ok(Ok(())) => {}
+                // An error while the program stops is the stop itself.
+                Ok(Err(_)) if watch.is_stopped() => {}
+                Ok(Err(error)) => control.fail_in_order(error, stops),
+                Err(panic) => control.fail(Error::connector("source", name, message(panic.as_ref()))),
+            }
+        })
+    }
 }
 
 /// Runs the workers until the dataflow is done or something failed.
@@ -341,22 +366,49 @@ fn run_workers(program: Arc<Program>, workers: usize) {
 }
 
 fn run_worker(program: &Program, worker: &mut TimelyWorker) -> Result<()> {
-    let (probe, stateful) = worker.dataflow(|scope| build(program, scope))?;
-    let checkpoints = program.checkpoints.clone();
-    let mut checkpoints = checkpoints.map(|all| HandOver::new(all, worker.index(), stateful));
-    while !probe.done() && !program.control.has_failed() {
-        worker.step_or_park(checkpoints.as_ref().and_then(HandOver::patience));
-        if let Some(checkpoints) = &mut checkpoints
+    let mut work = WorkerLoop::build(program, worker)?;
+    while !work.is_done() && !program.control.has_failed() {
+        worker.step_or_park(work.patience());
+        work.after_step(program, worker)?;
+    }
+    Ok(())
+}
+
+/// What a worker does beside the steps of its dataflow.
+pub(crate) struct WorkerLoop {
+    probe: ProbeHandle<Epoch>,
+    checkpoints: Option<HandOver>,
+}
+
+impl WorkerLoop {
+    pub(crate) fn build(program: &Program, worker: &mut TimelyWorker) -> Result<Self> {
+        let (probe, stateful) = worker.dataflow(|scope| build(program, scope))?;
+        let checkpoints = program.checkpoints.clone();
+        Ok(Self { probe, checkpoints: checkpoints.map(|all| HandOver::new(all, worker.index(), stateful)) })
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.probe.done()
+    }
+
+    /// How long the worker may sleep if its dataflow has nothing to do.
+    fn patience(&self) -> Option<Duration> {
+        self.checkpoints.as_ref().and_then(HandOver::patience)
+    }
+
+    /// Hands over a part of a checkpoint that is wanted, and tells what is complete.
+    pub(crate) fn after_step(&mut self, program: &Program, worker: &TimelyWorker) -> Result<()> {
+        if let Some(checkpoints) = &mut self.checkpoints
             && checkpoints.go_on()?
         {
             program.control.changed.notify_one();
         }
         if worker.index() == 0 {
-            let frontier = probe.with_frontier(|frontier| frontier.first().copied());
+            let frontier = self.probe.with_frontier(|frontier| frontier.first().copied());
             program.control.complete(frontier.unwrap_or(u64::MAX));
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -32,7 +32,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
@@ -49,6 +48,7 @@ pub use error::{CheckpointError, Damage};
 pub(crate) use round::{HandOver, Round};
 pub(crate) use store::Store;
 pub(crate) use writer::Begun;
+use writer::Writer;
 
 /// Where and when checkpoints are taken.
 #[derive(Clone, Debug)]
@@ -96,8 +96,8 @@ pub(crate) struct Checkpoints {
     pub(crate) store: Store,
     pub(crate) round: Round,
     pub(crate) restored: Option<Arc<Restored>>,
-    /// The thread of the last checkpoint.
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Who writes the last checkpoint.
+    writer: Mutex<Option<Writer>>,
     /// There was no room for the last one.
     is_full: AtomicBool,
 }

@@ -74,6 +74,11 @@ impl Round {
         lock(&self.0).missing == 0
     }
 
+    /// The workers have handed over all: only the writer is left.
+    pub(super) fn is_handed_over(&self) -> bool {
+        lock(&self.0).busy == 1
+    }
+
     /// No checkpoint is on its way.
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.0).busy == 0

@@ -3,12 +3,15 @@
 //! A failure ends the program, but for a disk that is full: then the checkpoint before is kept, with the journal since then,
 //! and the next one is tried when it is due.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::Handle;
 
 use super::store::Place;
 use super::{Checkpoints, Parts};
@@ -19,6 +22,28 @@ use crate::time::Epoch;
 
 /// Parts on their way to the writer. More of them would only be more memory: a disk is slower than what makes them.
 const PARTS: usize = 4;
+
+/// The same in a simulation, where the writer begins when it has all.
+const ALL_PARTS: usize = 4096;
+
+/// Who writes.
+pub(super) enum Writer {
+    Thread(JoinHandle<()>),
+    /// In a simulation: when the test says so.
+    Later(Box<dyn FnOnce() + Send>),
+}
+
+impl Writer {
+    fn waits(&self) -> bool {
+        matches!(self, Self::Later(_))
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.waits() { "Later" } else { "Thread" })
+    }
+}
 
 /// What workers hand over.
 #[derive(Debug)]
@@ -53,27 +78,43 @@ impl Checkpoints {
     /// # Errors
     /// If there is no thread for it.
     pub(crate) fn begin(self: &Arc<Self>, begun: Begun, control: &Arc<Control>) -> Result<()> {
-        let (parts, handed) = sync_channel(PARTS);
+        let is_simulated = Handle::try_current().is_err();
+        let (parts, handed) = sync_channel(if is_simulated { ALL_PARTS } else { PARTS });
         self.round.begin(parts, begun.workers);
         let (checkpoints, control) = (Arc::clone(self), Arc::clone(control));
-        let writer = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+        let work = move || {
             let written = catch_unwind(AssertUnwindSafe(|| checkpoints.write(begun, handed)));
             let bug = |_| Err(Error::Plan("the writer of checkpoints panicked: this is a bug".to_owned()));
             checkpoints.note(written.unwrap_or_else(bug), &control);
             checkpoints.round.end();
             control.changed.notify_one();
-        });
-        let writer = writer.map_err(|error| Error::Plan(format!("could not start a thread: {error}")))?;
+        };
+        let writer = if is_simulated {
+            Writer::Later(Box::new(work))
+        } else {
+            let writer = thread::Builder::new().name("checkpoint".to_owned()).spawn(work);
+            Writer::Thread(writer.map_err(|error| Error::Plan(format!("could not start a thread: {error}")))?)
+        };
         *lock(&self.writer) = Some(writer);
         Ok(())
+    }
+
+    /// In a [simulation](crate::simulation): writes what the workers have handed over, if that is all of it.
+    pub(crate) fn write_now(&self) {
+        let writer = lock(&self.writer).take_if(|writer| writer.waits() && self.round.is_handed_over());
+        if let Some(Writer::Later(work)) = writer {
+            work();
+        }
     }
 
     /// No more checkpoints: what is being written is left, and no part of it stays.
     pub(crate) fn close(&self) {
         self.round.close();
         let writer = lock(&self.writer).take();
-        // A panic was caught and told.
-        writer.map(|writer| writer.join().ok());
+        if let Some(Writer::Thread(writer)) = writer {
+            // A panic was caught and told.
+            writer.join().ok();
+        }
     }
 
     fn write(&self, begun: Begun, handed: Receiver<Part>) -> Result<Ended> {

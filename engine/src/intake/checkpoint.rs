@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 
-use super::journal::FULL_FOR;
+use super::journal::FULL_FOR_US;
 use super::{Intake, Line};
+use crate::background::sleep_until;
 use crate::checkpoint::{Begun, Checkpoints, Parts, Restored, damaged, number, numbers};
 use crate::error::Result;
 use crate::metrics::SourceMetrics;
@@ -180,7 +181,8 @@ impl Intake {
             if is_there || self.control.is_stopping() {
                 return;
             }
-            tokio::time::sleep(FULL_FOR).await;
+            let clock = self.wall_clock.clock();
+            sleep_until(clock, clock.steady().saturating_add(FULL_FOR_US)).await;
         }
     }
 

@@ -3,15 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::record::{self, Kept};
 use super::shed;
 use super::waiting::Waiting;
 use super::{Intake, Keys, Line, Work};
+use crate::background::{self, Task, blocking};
 use crate::error::{Error, Result};
 use crate::journal::{
     Committed, Control, Data, DataChunk, DataPayload, Epochs, Gap, Journal, JournalError, Locked, Reader,
@@ -22,7 +19,7 @@ use crate::source::{Chunk, Payload};
 use crate::time::Epoch;
 
 /// How long the intake waits until it tries again to write where there was no room.
-pub(super) const FULL_FOR: Duration = Duration::from_millis(500);
+pub(super) const FULL_FOR_US: i64 = 500_000;
 
 /// The kind of [`Control`] that says that a checkpoint was taken there.
 const CHECKPOINT: u16 = 2;
@@ -42,7 +39,7 @@ pub(crate) struct Input {
     /// Epochs before which checkpoints were taken, of those that are worked on again.
     marks: VecDeque<Epoch>,
     /// The next segment, while it is made.
-    ahead: Option<JoinHandle<Option<Spare>>>,
+    ahead: Option<Task<Option<Spare>>>,
 }
 
 impl Input {
@@ -131,11 +128,11 @@ impl Input {
     /// Reads on, on a thread that may block.
     pub(super) async fn read(&mut self, mut reader: Reader) -> Result<(Reader, Vec<Committed>)> {
         let Some(journal) = self.journal.take() else { return Err(gone()) };
-        let read = tokio::task::spawn_blocking(move || {
+        let read = blocking(move || {
             let found = journal.read(&mut reader);
             (journal, reader, found)
         });
-        let (journal, reader, found) = read.await.map_err(failed)?;
+        let (journal, reader, found) = read.await?;
         self.journal = Some(journal);
         Ok((reader, found?))
     }
@@ -143,14 +140,14 @@ impl Input {
     /// Commits one record on a thread that may block, and gives it back. Without room nothing is left of it.
     async fn write(&mut self, record: Record, epochs: Epochs) -> Result<(Record, Result<(), JournalError>)> {
         let (Some(mut journal), queries) = (self.journal.take(), self.queries) else { return Err(gone()) };
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || {
             let done = journal.append(&record).and_then(|()| journal.commit(epochs, queries));
             if done.is_err() {
                 journal.abandon();
             }
             (journal, record, done)
         });
-        let (journal, record, done) = written.await.map_err(failed)?;
+        let (journal, record, done) = written.await?;
         self.journal = Some(journal);
         self.make_ahead().await;
         Ok((record, done))
@@ -160,17 +157,17 @@ impl Input {
     async fn make_ahead(&mut self) {
         let Some(journal) = &mut self.journal else { return };
         if let Some(made) = self.ahead.take_if(|made| made.is_finished()) {
-            journal.keep_spare(made.await.ok().flatten());
+            journal.keep_spare(made.join().await.flatten());
         }
         if let Some(maker) = journal.wants_spare() {
-            self.ahead = Some(tokio::task::spawn_blocking(move || maker.make()));
+            self.ahead = Some(background::spawn(move || maker.make()));
         }
     }
 
     /// Waits until nobody writes in the folder any more.
     pub(super) async fn settle(&mut self) {
         if let Some(made) = self.ahead.take() {
-            made.await.ok();
+            made.join().await;
         }
     }
 
@@ -181,10 +178,6 @@ impl Input {
 
 fn gone() -> Error {
     Error::Plan("the journal is gone".into())
-}
-
-fn failed(error: tokio::task::JoinError) -> Error {
-    Error::Plan(format!("the journal failed: {error}"))
 }
 
 fn line_of(metrics: &Metrics, source: &str) -> Result<usize> {
@@ -327,12 +320,16 @@ impl Intake {
         if (is_news || self.is_checkpoint_due() || self.is_at_mark()) && !is_shedding {
             self.checkpoint().await;
         }
-        let until = Instant::now() + FULL_FOR;
-        while Instant::now() < until {
+        let clock = self.wall_clock.clock().clone();
+        let until = clock.steady().saturating_add(FULL_FOR_US);
+        loop {
             self.give_waiting().await;
             let control = Arc::clone(&self.control);
             // Whoever waits next looks for himself whether something has changed.
-            tokio::time::timeout_at(until, control.changed.notified()).await.ok();
+            tokio::select! {
+                () = control.changed.notified() => {}
+                () = background::sleep_until(&clock, until) => return,
+            }
         }
     }
 

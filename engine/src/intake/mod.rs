@@ -29,10 +29,8 @@ use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
 pub(crate) use feed::{Feed, Ticket, Turn, Work};
 pub(crate) use journal::Input;
@@ -44,6 +42,7 @@ use credit::Credit;
 use waiting::Waiting;
 use wall_clock::WallClock;
 
+use crate::background::sleep_until;
 use crate::checkpoint::Checkpoints;
 use crate::control::Control;
 use crate::error::Result;
@@ -57,9 +56,7 @@ use crate::time::Epoch;
 const MAX_RECORDS: usize = 4096;
 /// Bytes of messages that are gathered in one chunk, about.
 const MAX_BYTES: usize = 1 << 20;
-/// How often an idle engine looks whether a source or key has become idle.
-const TICK: Duration = Duration::from_millis(500);
-/// The same, for an engine that is busy with other sources.
+/// How often the engine looks whether a source or key has become idle.
 const TICK_US: i64 = 500_000;
 
 /// One source, as the intake sees it.
@@ -115,7 +112,7 @@ pub(crate) struct Intake {
     first_epoch: Epoch,
     ticked_at: i64,
     /// When the last chunk came.
-    came_at: Instant,
+    came_at: i64,
     /// Nothing more is given to the workers until a checkpoint is taken.
     holds: bool,
     checkpoints: Option<Arc<Checkpoints>>,
@@ -175,7 +172,7 @@ impl Intake {
         let mut intake = Self {
             checkpoint_at: clock.now(),
             lines,
-            wall_clock: WallClock::new(clock),
+            wall_clock: WallClock::new(clock.clone()),
             control,
             metrics,
             credit: Credit::new(workers, settings.input_bytes),
@@ -184,7 +181,7 @@ impl Intake {
             waiting: None,
             first_epoch: 0,
             ticked_at: i64::MIN,
-            came_at: Instant::now(),
+            came_at: clock.steady(),
             holds: false,
             checkpoints,
             workers,
@@ -232,14 +229,14 @@ impl Intake {
             match self.next(lines, is_done).await {
                 Event::Chunk(line) => {
                     self.give_head(line).await;
-                    self.came_at = Instant::now();
+                    self.came_at = self.wall_clock.clock().steady();
                     if self.wall_clock.at().saturating_sub(self.ticked_at) >= TICK_US {
                         self.tick().await;
                     }
                 }
                 Event::Tick => {
                     self.tick().await;
-                    self.came_at = Instant::now();
+                    self.came_at = self.wall_clock.clock().steady();
                 }
                 Event::Changed => {}
                 Event::End | Event::Stop => return,
@@ -256,7 +253,7 @@ impl Intake {
         self.note_completed();
         let can_idle = lines.iter().any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
         // A source that is not read is not silent.
-        let tick_at = self.came_at + TICK;
+        let (clock, tick_at) = (self.wall_clock.clock().clone(), self.came_at.saturating_add(TICK_US));
         let can_tick = can_idle && (self.input.is_some() || self.credit.has_room());
         let can_give = self.can_give_waiting();
         let chunk = poll_fn(|context| self.poll_heads(lines, is_done, context));
@@ -264,7 +261,7 @@ impl Intake {
             biased;
             event = chunk => event,
             () = changed => Event::Changed,
-            () = sleep_until(tick_at), if can_tick => Event::Tick,
+            () = sleep_until(&clock, tick_at), if can_tick => Event::Tick,
             () = ready(()), if can_give => Event::Changed,
         }
     }

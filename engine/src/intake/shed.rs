@@ -12,6 +12,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::row::{RowConverter, SortField};
 
 use super::{Intake, Line, Work};
+use crate::background::blocking;
 use crate::error::{Error, Result};
 use crate::journal::{Control, Record};
 use crate::plan::Overload;
@@ -155,8 +156,7 @@ impl Intake {
         let decoder = Arc::clone(&self.lines[line].feed.decoder);
         let chunk = std::mem::replace(&mut work.chunk, Chunk::new(Payload::Empty));
         let before = self.lines[line].shedding.newest.take();
-        let newest = tokio::task::spawn_blocking(move || newest(&*decoder, chunk, before, &keys));
-        let newest = newest.await.map_err(|error| Error::Plan(format!("decoding failed: {error}")))??;
+        let newest = blocking(move || newest(&*decoder, chunk, before, &keys)).await??;
         self.count_shed(line, newest.dropped);
         let shedding = &mut self.lines[line].shedding;
         shedding.rejected.extend(newest.rejected);

@@ -30,6 +30,11 @@ impl WallClock {
         Self { clock, at: EventTime::MIN, read }
     }
 
+    /// The clock of the machine.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// The last one that was given, or of the epochs that were worked on again.
     pub(super) fn at(&self) -> EventTime {
         self.at
