@@ -1,6 +1,7 @@
 //! What a data directory keeps, and SQL over it.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,10 +93,17 @@ pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error
     std::fs::create_dir_all(data).map_err(|error| Error::file("create", data, error))?;
     let path = data.join(CATALOG);
     let text = serde_json::to_string_pretty(&catalog).map_err(|error| Error::Query(error.to_string()))?;
-    // Whole or not at all: a reader never sees half of it.
-    let temporary = data.join(".catalog.json.tmp");
-    std::fs::write(&temporary, text).map_err(|error| Error::file("write", &temporary, error))?;
-    std::fs::rename(&temporary, &path).map_err(|error| Error::file("write", &path, error))
+    write_whole(data, &path, text.as_bytes()).map_err(|error| Error::file("write", &path, error))
+}
+
+/// Writes a file of `folder` whole or not at all: neither a reader nor a power cut sees half of it.
+fn write_whole(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = folder.join(".catalog.json.tmp");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn catalog(data: &Path) -> Result<BTreeMap<String, Table>, Error> {
@@ -248,7 +256,8 @@ impl Limits {
         ))
     }
 
-    fn out_of_time(&self) -> Error {
+    /// The query has taken all of its time.
+    pub fn out_of_time(&self) -> Error {
         let seconds = self.timeout.as_secs();
         Error::Query(format!(
             "the query did not end within {seconds} s\n  = help: allow more with --timeout {}, or ask for less: a condition on \

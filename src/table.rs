@@ -27,8 +27,10 @@ pub(crate) enum Format {
 /// Bytes that a value takes in an aligned table, about, beside its text.
 const CELL: usize = 128;
 
-/// How often it is looked at how much memory a query has.
+/// How often it is looked at how much memory and time a query has taken.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long a query may take to end by itself once its time is over.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Runs a query and prints its rows: of a table all at once, otherwise as they come.
 pub(crate) fn query(sql: &str, data: &Path, limits: Limits, format: Format) -> Result<(), Error> {
@@ -52,18 +54,18 @@ pub(crate) fn query(sql: &str, data: &Path, limits: Limits, format: Format) -> R
     Ok(())
 }
 
-/// Ends the process when it has more memory than the query may use. What the query counts itself ends it sooner; not all is
-/// counted, such as what `array_agg` gathers.
+/// Ends the process when it has more memory or takes longer than the query may. What the query counts itself ends it sooner;
+/// not all is counted, such as what `array_agg` gathers, and a join of everything with everything does not look up.
 fn guard(limits: Limits) {
     let most = limits.memory.bytes().saturating_mul(6) / 5;
-    while memory_bytes().is_some_and(|bytes| bytes <= most) {
+    let mut left = limits.timeout.saturating_add(GRACE);
+    // Where the system does not say how much memory a process has, only time is looked at.
+    while memory_bytes().is_none_or(|bytes| bytes <= most) && !left.is_zero() {
         std::thread::sleep(LOOK);
+        left = left.saturating_sub(LOOK);
     }
-    // Where the system does not say how much memory a process has, there is no guard.
-    if memory_bytes().is_some() {
-        tell(&limits.out_of_memory());
-        std::process::exit(i32::from(WRONG));
-    }
+    tell(&if left.is_zero() { limits.out_of_time() } else { limits.out_of_memory() });
+    std::process::exit(i32::from(WRONG));
 }
 
 /// Memory of this process that is no file.

@@ -35,7 +35,7 @@ fn bad(n: u64, random: &mut Seeded) -> Vec<u8> {
         5 => reading.replace("\"n\":", "\"n\":1e400,\"m\":").into_bytes(),
         6 => reading.replace("\"ts\":", "\"time\":").into_bytes(),
         7 => reading.replace("\"ts\":", "\"ts\":99999999999999999999,\"t\":").into_bytes(),
-        8 => [reading.as_bytes(), b"\xff\xfe"].concat(),
+        8 => [&reading.as_bytes()[..5], b"\xff\xfe", &reading.as_bytes()[5..]].concat(),
         9 => b"null".to_vec(),
         10 => b"\"\\ud800\"".to_vec(),
         _ => reading.replace("\"x\":", "\"x\":{\"y\":[]},\"z\":").into_bytes(),
