@@ -152,7 +152,13 @@ fn after_a_power_cut_all_that_was_acknowledged_is_there() {
                 again.said()
             );
             ready.push((clock.steady() - begun) / 1000);
-            again.stop();
+            let mut said = again.stop();
+            // A stop leaves what waits in the journal to the next start.
+            while said.contains("wait in the journal") {
+                let again = revived.start();
+                std::thread::sleep(Duration::from_secs(1));
+                said = again.stop();
+            }
             let data = copy.mounted.join("data");
             for file in visible(&data) {
                 assert!(fs::metadata(&file).unwrap().len() > 0, "{} is empty", file.display());
@@ -161,7 +167,7 @@ fn after_a_power_cut_all_that_was_acknowledged_is_there() {
             let distinct: BTreeSet<u64> = found.iter().copied().collect();
             assert_eq!(distinct.len(), found.len(), "cut {cut}: none comes twice");
             let missing: Vec<u64> = (0..least).filter(|n| !distinct.contains(n)).collect();
-            assert!(missing.is_empty(), "cut {cut}: of {least} acknowledged are missing {missing:?}");
+            assert!(missing.is_empty(), "cut {cut}: of {least} acknowledged {} are missing", missing.len());
             more += distinct.iter().filter(|n| (least..next).contains(n)).count();
             let [closed, expected] = windows(&data);
             assert_same(&closed, &expected, &format!("cut {cut}: windows"));

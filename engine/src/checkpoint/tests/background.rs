@@ -51,6 +51,9 @@ fn two_workers(root: &Path) -> (Arc<Checkpoints>, [HandOver; 2]) {
 }
 
 fn begin(checkpoints: &Arc<Checkpoints>, number: usize, control: &Arc<Control>) {
+    // Within a runtime, the writer is a thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _inside = runtime.enter();
     let (next_epoch, program) = (10 * number as Epoch, parts(number + 100));
     checkpoints.begin(Begun { next_epoch, workers: 2, program }, control).unwrap();
 }
