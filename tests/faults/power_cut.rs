@@ -156,6 +156,7 @@ fn after_a_power_cut_all_that_was_acknowledged_is_there() {
             // A stop leaves what waits in the journal to the next start.
             while said.contains("wait in the journal") {
                 let again = revived.start();
+                wait_for("that it listens", || again.said().contains("listens on"));
                 std::thread::sleep(Duration::from_secs(1));
                 said = again.stop();
             }

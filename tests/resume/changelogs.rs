@@ -161,7 +161,7 @@ fn a_backfill_with_changelogs_goes_on_and_gives_the_same_changes() {
         let mut seeded = Seeded::new(u64::try_from(workers).unwrap());
         let mut checkpoint = 0;
         for _ in 0..3 {
-            checkpoint += 2 + u64::try_from(seeded.below(8)).unwrap();
+            checkpoint += 1 + u64::try_from(seeded.below(2)).unwrap();
             kill_after(checkpoint, folder, workers);
         }
         backfill(folder, "killed", workers, true).wait().unwrap();
