@@ -9,6 +9,7 @@
 mod expressions;
 mod grammar;
 mod relation;
+mod subqueries;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -7,8 +7,9 @@
 //! Each is an ordinary state machine behind the engine's trait `Operator`: the same rows in the same order give the same
 //! result. None does I/O, reads a clock, waits or spawns.
 //!
-//! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one;
-//!   [`constants`]: rows that stand in the query
+//! - [`map`]: filter and projection; [`failed`]: rows that it cannot compute; [`union`]: several inputs as one; [`unnest`]:
+//!   a row for each item of a list;
+//!   [`constants`]: rows that stand in the query; [`stamp`]: the time of the epoch
 //! - [`group`]: `GROUP BY` without a window, and `DISTINCT`
 //! - [`window`]: tumbling, hopping, session and count windows
 //! - [`join`]: a stream with a table, streams by their event time
@@ -31,7 +32,9 @@ pub mod model;
 pub mod over;
 pub mod resample;
 pub mod signal;
+pub mod stamp;
 #[cfg(test)]
 mod testing;
 pub mod union;
+pub mod unnest;
 pub mod window;

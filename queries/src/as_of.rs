@@ -16,11 +16,11 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, Extension, LogicalPlan, Operator, UserDefinedLogicalNodeCore,
+    BinaryExpr, Expr, Extension, LogicalPlan, LogicalPlanBuilder, Operator, UserDefinedLogicalNodeCore,
 };
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Join, JoinConstraint, JoinOperator,
-    Query, SetExpr, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    ObjectName, Query, SetExpr, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 use lineshaft_operators::join::Nearest;
 
@@ -210,6 +210,10 @@ impl RelationPlanner for AsOfJoins {
             .join(match_condition, constraint, context)
             .map_err(|error| at(constraint, error))?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(planned) });
+        let plan = match constraint {
+            JoinConstraint::Using(names) => merged(plan, names)?,
+            _ => plan,
+        };
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
 }
@@ -254,7 +258,10 @@ impl Sides {
                 time.ok_or_else(|| wrong("MATCH_CONDITION compares a time of the one side with the other"))?,
             );
         }
-        let on = self.equalities(constraint, &schema, &mut times, context)?;
+        let on = match constraint {
+            JoinConstraint::Using(names) => self.using(names, &mut times)?,
+            _ => self.equalities(constraint, &schema, &mut times, context)?,
+        };
         let (left_time, nearest, right_time) = match times.as_slice() {
             [(left, op, right)] => (left.clone(), nearest(*op)?, right.clone()),
             _ => return Err(wrong("an ASOF JOIN compares event times exactly once")),
@@ -284,7 +291,7 @@ impl Sides {
             JoinConstraint::None => return Ok(Vec::new()),
             JoinConstraint::On(condition) => context.sql_to_expr(condition.clone(), schema)?,
             JoinConstraint::Using(_) | JoinConstraint::Natural => {
-                return Err(wrong("an ASOF JOIN needs ON, such as ON a.machine = b.machine"));
+                return Err(wrong("an ASOF JOIN needs ON or USING, such as ON a.machine = b.machine"));
             }
         };
         let mut on = Vec::new();
@@ -297,6 +304,31 @@ impl Sides {
                     return Err(error);
                 }
             }
+        }
+        Ok(on)
+    }
+
+    /// What must be equal by `USING`. Where no times are compared yet, the last column is a time of both sides, and that of
+    /// the left is at or after that of the right.
+    fn using(
+        &self,
+        names: &[ObjectName],
+        times: &mut Vec<(Expr, Operator, Expr)>,
+    ) -> Result<Vec<(Expr, Expr)>> {
+        let mut on = Vec::with_capacity(names.len());
+        for name in names {
+            let name = name_of(name)?;
+            let [left, right] = [&self.left, &self.right].map(|side| {
+                side.schema()
+                    .qualified_field_with_unqualified_name(&name)
+                    .map(|field| Expr::Column(field.into()))
+            });
+            on.push((left?, right?));
+        }
+        if times.is_empty()
+            && let Some((left, right)) = on.pop()
+        {
+            times.push((left, Operator::GtEq, right));
         }
         Ok(on)
     }
@@ -340,6 +372,29 @@ impl Sides {
         })?;
         let (relation, field) = self.right.schema().qualified_field(column);
         Ok(Expr::Column(Column::new(relation.cloned(), field.name())))
+    }
+}
+
+/// The rows of a join with `USING`, in which its columns are those of the left side alone.
+fn merged(plan: LogicalPlan, names: &[ObjectName]) -> Result<LogicalPlan> {
+    let Some(AsOfJoin { left, .. }) = AsOfJoin::of(&plan) else { return Ok(plan) };
+    let names = names.iter().map(name_of).collect::<Result<Vec<_>>>()?;
+    let columns = plan.schema().columns().into_iter().enumerate();
+    let width = left.schema().fields().len();
+    let kept = columns.filter(|(place, column)| *place < width || !names.contains(&column.name));
+    let kept: Vec<Expr> = kept.map(|(_, column)| Expr::Column(column)).collect();
+    LogicalPlanBuilder::from(plan).project(kept)?.build()
+}
+
+/// A name in `USING`, folded as names are.
+fn name_of(name: &ObjectName) -> Result<String> {
+    match name.0.as_slice() {
+        [part] => match part.as_ident() {
+            Some(name) if name.quote_style.is_some() => Ok(name.value.clone()),
+            Some(name) => Ok(name.value.to_lowercase()),
+            None => Err(wrong("USING names columns of both sides")),
+        },
+        _ => Err(wrong("USING names columns of both sides")),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) use sliding::with_frames;
 
 use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
-use crate::epoch::EpochOfDuration;
+use crate::durations::PartsOfDurations;
 use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, Resample, WindowKind};
 
@@ -327,7 +327,8 @@ pub async fn query(
     for function in crate::functions::scalars() {
         context.register_udf(function.as_ref().clone());
     }
-    context.state_ref().write().register_function_rewrite(Arc::new(EpochOfDuration))?;
+    context.register_udf(crate::rewrite::casts::marked());
+    context.state_ref().write().register_function_rewrite(Arc::new(PartsOfDurations))?;
     for (name, recorded) in history {
         add_schema(&context, name)?;
         let files = recorded.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();

@@ -23,6 +23,7 @@ use crate::context::{Context, Functions, RelationSource, Relations, parser_optio
 use crate::error::{NameKind, QueryError, from_datafusion};
 use crate::event_time::{self, emit_every, fill_event_time, windows_of};
 use crate::functions::mark_calls;
+use crate::now::{is_now, not_here, plan_has_now};
 use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
 use crate::predict::Predict;
@@ -229,6 +230,7 @@ impl Relations for Binder<'_> {
             is_table: is_plan(event_time::is_table),
             is_reference: is_plan(event_time::is_reference),
             event_time: source.and_then(|source| Some(source.statement.watermark.as_ref()?.column)),
+            primary_key: source.map(|source| source.statement.primary_key.clone()).unwrap_or_default(),
             plan,
             name,
         }))
@@ -355,9 +357,10 @@ impl Binder<'_> {
         let context = Context { functions: self.functions, relations: self };
         let planner = SqlToRel::new_with_options(&context, parser_options());
         let mut query = query.clone();
+        crate::rewrite::rewrite(&mut query);
         mark_calls(&mut query);
         crate::as_of::nest(&mut query);
-        crate::distinct_on::replaced(planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))?)
+        in_known_forms(planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))?)
     }
 
     fn report(&self, error: DataFusionError, span: Span) {
@@ -425,6 +428,10 @@ impl Binder<'_> {
             }
         };
         let (_, view) = self.plan(query)?;
+        if plan_has_now(&view.logical) {
+            self.report(external(not_here()), query.span);
+            return None;
+        }
         self.check_bounded(&view.logical, query.span, &statement.name.value);
         let schema = Arc::new(view.plan.schema().as_arrow().clone());
         self.declare(statement, &training, &schema)?;
@@ -606,12 +613,21 @@ impl Binder<'_> {
     }
 }
 
+/// The plan as DataFusion has made it, in the forms that we and its optimiser know.
+///
+/// # Errors
+/// If a part of it cannot be put together.
+pub(crate) fn in_known_forms(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = crate::laterals::inlined(crate::distinct_on::replaced(plan)?)?;
+    crate::subqueries::joined(crate::total_order::with_one_zero(crate::sets::counted(plan)?)?)
+}
+
 /// The plan of a query with what its `EMIT` says.
 fn early(plan: LogicalPlan, emit: Option<&Spanned<Emit>>) -> Result<LogicalPlan> {
     let Some(Spanned { value: Emit::Every(every), span }) = emit else { return Ok(plan) };
     emit_every(plan, *every)?.ok_or_else(|| {
-        let error = QueryError::not_supported("EMIT EVERY without TUMBLE, HOP or CUMULATE", *span);
-        external(error.with_help("leave it out: other windows are given when they close"))
+        let error = QueryError::not_supported("EMIT EVERY without a window", *span);
+        external(error.with_help("leave it out: what has no window is given with every change"))
     })
 }
 
@@ -620,7 +636,9 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
-                if let Expr::ScalarFunction(call) = part {
+                if let Expr::ScalarFunction(call) = part
+                    && !is_now(part)
+                {
                     let volatility = call.func.signature().volatility;
                     if volatility != Volatility::Immutable {
                         let error =

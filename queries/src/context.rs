@@ -41,11 +41,16 @@ impl Functions {
     pub(crate) fn new(predict: &Predict) -> Self {
         let mut scalar = HashMap::new();
         let ours = crate::functions::scalars().into_iter().chain(predict.functions());
+        let ours = ours.chain([Arc::new(crate::rewrite::casts::marked())]);
+        let ours = ours.chain(crate::now::functions().map(Arc::new));
         for function in SessionStateDefaults::default_scalar_functions().into_iter().chain(ours) {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
             }
             scalar.insert(function.name().to_owned(), function);
+        }
+        if let Some(signum) = scalar.get("signum").cloned() {
+            scalar.insert("sign".to_owned(), signum);
         }
         let mut aggregate = HashMap::new();
         let defaults = SessionStateDefaults::default_aggregate_functions();
@@ -67,7 +72,7 @@ impl Functions {
             aggregate,
             window: window.into_iter().map(|function| (function.name().to_owned(), function)).collect(),
             expression_planners,
-            relation_planners: vec![Arc::new(WindowFunctions), Arc::new(AsOfJoins)],
+            relation_planners: vec![Arc::new(WindowFunctions { knows_others: false }), Arc::new(AsOfJoins)],
             options: ConfigOptions::default(),
         }
     }
@@ -89,6 +94,8 @@ pub(crate) struct RelationSource {
     pub(crate) is_reference: bool,
     /// The column of event time of a source or table.
     pub(crate) event_time: Option<usize>,
+    /// The columns that tell the rows of a table apart.
+    pub(crate) primary_key: Vec<usize>,
 }
 
 impl TableSource for RelationSource {

@@ -41,6 +41,12 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
         }
         LogicalPlan::Filter(filter) => times(&filter.input, times_of),
         LogicalPlan::SubqueryAlias(alias) => times(&alias.input, times_of),
+        LogicalPlan::Unnest(unnest) => {
+            let input = times(&unnest.input, times_of);
+            let is_list = |column: usize| unnest.list_type_columns.iter().any(|(list, _)| *list == column);
+            let lag = |column: &usize| if is_list(*column) { None } else { input[*column] };
+            unnest.dependency_indices.iter().map(lag).collect()
+        }
         LogicalPlan::Union(union) => {
             let inputs: Vec<_> = union.inputs.iter().map(|input| times(input, times_of)).collect();
             let column = |column: usize| {
@@ -324,6 +330,7 @@ fn is_made_of_tables(plan: &LogicalPlan) -> bool {
         | LogicalPlan::Union(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
+        | LogicalPlan::Unnest(_)
         | LogicalPlan::RecursiveQuery(_) => plan.inputs().into_iter().all(is_made_of_tables),
         _ => false,
     }
@@ -427,12 +434,10 @@ pub(crate) fn size_of(assign: &AssignWindow) -> Option<i64> {
     }
 }
 
-/// `EMIT EVERY`: the windows over which the query aggregates are given early; `None` if it has none that can be.
+/// `EMIT EVERY`: the windows over which the query aggregates are given early; `None` if it has none.
 pub(crate) fn emit_every(plan: LogicalPlan, every: i64) -> Result<Option<LogicalPlan>> {
-    let can_be_early =
-        |assign: &AssignWindow| matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. });
     let early = plan.transform_down(|node| {
-        if let Some(assign) = AssignWindow::of(&node).filter(|assign| can_be_early(assign)) {
+        if let Some(assign) = AssignWindow::of(&node) {
             let plan = LogicalPlan::Extension(Extension { node: Arc::new(assign.clone().emit_every(every)) });
             return Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump));
         }

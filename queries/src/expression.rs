@@ -27,6 +27,7 @@ mod running;
 mod sliding;
 
 use crate::error::{QueryError, strip_prefix};
+use crate::now::{has_now, not_here};
 use crate::sorted::Sorted;
 use crate::window_function::external;
 
@@ -40,6 +41,9 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn Expression>,
     if expr.exists(is_subquery)? {
         let error = QueryError::not_supported("a subquery in an expression", None);
         return Err(external(error.with_help("join with a table instead")));
+    }
+    if has_now(expr) {
+        return Err(external(not_here()));
     }
     let context = PhysicalPlanningContext::default();
     let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &context)?;
@@ -93,6 +97,9 @@ pub fn aggregate(
     schema: &DFSchema,
     shared: &mut Arguments,
 ) -> Result<Arc<dyn Aggregate>, DataFusionError> {
+    if has_now(expr) {
+        return Err(external(not_here()));
+    }
     let (context, properties) = (PhysicalPlanningContext::default(), ExecutionProps::new());
     let expr = with_keys(expr, schema)?;
     let lowered =

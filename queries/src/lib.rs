@@ -11,7 +11,9 @@
 //!   `time_bound`: how a join bounds it
 //! - [`plan`]: logical plan to engine plan; [`expression`]: DataFusion's expressions as the engine's; `partitions`: its
 //!   window functions; `sorted`, `row_lists`: aggregates that keep rows
-//! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL
+//! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL; `now`: the time of the epoch
+//! - what SQL means and DataFusion plans in another way, or not at all: in the syntax tree `rewrite`, in the plan
+//!   `subqueries`, `laterals`, `sets`, `total_order`, `distinct_on`, `durations`
 //! - [`batch`]: batch execution; [`explain`]: a plan as text
 
 mod as_of;
@@ -21,12 +23,14 @@ mod can_fail;
 mod catalog;
 mod context;
 mod distinct_on;
-mod epoch;
+mod durations;
 pub mod error;
 mod event_time;
 pub mod explain;
 pub mod expression;
 pub mod functions;
+mod laterals;
+mod now;
 mod optimize;
 mod overload;
 pub mod parse;
@@ -34,11 +38,15 @@ mod partitions;
 pub mod plan;
 pub mod predict;
 mod program;
+mod rewrite;
 mod row_lists;
+mod sets;
 mod sorted;
 pub mod span;
 pub mod statement;
+mod subqueries;
 mod time_bound;
+mod total_order;
 pub mod window_function;
 
 pub use catalog::{Connectors, SourceEntry};

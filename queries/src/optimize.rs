@@ -21,7 +21,7 @@ use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
-use crate::epoch::EpochOfDuration;
+use crate::durations::PartsOfDurations;
 
 /// Types made equal, constants folded, filters and columns pushed to where the rows come from.
 ///
@@ -72,6 +72,6 @@ fn run(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, plan: LogicalPlan) -> R
 /// Types made equal, and functions made ours.
 pub(crate) fn analyze(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut analyzer = Analyzer::new();
-    analyzer.add_function_rewrite(Arc::new(EpochOfDuration));
+    analyzer.add_function_rewrite(Arc::new(PartsOfDurations));
     analyzer.execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
 }

@@ -190,7 +190,10 @@ impl UserDefinedLogicalNodeCore for AssignWindow {
 
 /// Plans window functions in `FROM`.
 #[derive(Debug)]
-pub(crate) struct WindowFunctions;
+pub(crate) struct WindowFunctions {
+    /// Other functions that give relations are left to DataFusion.
+    pub(crate) knows_others: bool,
+}
 
 impl RelationPlanner for WindowFunctions {
     fn plan_relation(
@@ -207,6 +210,7 @@ impl RelationPlanner for WindowFunctions {
                 call.plan(context).map_err(|error| at(name, error))?
             }
             "RESAMPLE" => call.resample(context).map_err(|error| at(name, error))?,
+            _ if self.knows_others => return Ok(RelationPlanning::Original(Box::new(relation))),
             _ => {
                 let error = QueryError::unknown(NameKind::Function, &name.to_string(), None, FUNCTIONS);
                 return Err(at(name, external(error)));

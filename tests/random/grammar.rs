@@ -6,6 +6,7 @@
 
 use super::expressions::{aggregate, any, boolean, call_of_all, call_over, having, key};
 use super::relation::{Relation, Window};
+use super::subqueries::{condition_with_subquery, subquery};
 use crate::support::seeded::Seeded;
 
 /// The sources and the table that the queries read.
@@ -93,6 +94,18 @@ pub(super) enum Query {
         from: Relation,
         calls: Vec<String>,
     },
+    /// Values of subqueries over the table.
+    Subqueries {
+        from: Relation,
+        columns: Vec<String>,
+        filter: Option<String>,
+    },
+    /// A row for each item of a list.
+    Unnested {
+        from: Relation,
+        list: &'static str,
+        join: &'static str,
+    },
     /// Rows with those of the table.
     Lookup {
         from: Relation,
@@ -118,13 +131,15 @@ pub(super) struct Grouped {
     aggregates: Vec<String>,
     filter: Option<String>,
     having: Option<String>,
+    /// Open windows are given, too; in the end that makes no difference.
+    is_early: bool,
 }
 
 impl Query {
     pub(super) fn random(random: &mut Seeded) -> Self {
         let depth = random.index(4);
         let from = Relation::random(random, depth);
-        match random.below(24) {
+        match random.below(27) {
             10 => {
                 let join = random.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
                 Self::Pair { left: from, right: Relation::random(random, 1), join }
@@ -174,6 +189,20 @@ impl Query {
                 let calls = (0..1 + random.below(3)).map(|_| call_of_all(random)).collect();
                 Self::OfAll { from, calls }
             }
+            24 | 25 => Self::Subqueries {
+                from,
+                columns: (0..1 + random.below(2)).map(|_| subquery(random)).collect(),
+                filter: random.chance(40).then(|| condition_with_subquery(random)),
+            },
+            26 => Self::Unnested {
+                from,
+                list: random.pick(&[
+                    "make_array(x, CAST(n AS DOUBLE))",
+                    "range(0, n % 4)",
+                    "make_array(machine)",
+                ]),
+                join: random.pick(&["CROSS JOIN", "LEFT JOIN"]),
+            },
             21 => Self::Lookup {
                 from,
                 join: random.pick(&["JOIN", "LEFT JOIN"]),
@@ -251,6 +280,15 @@ impl Query {
                 let calls = named("o", calls).join(", ");
                 format!("SELECT t, machine, x, {calls} FROM ({}) AS r", from.sql())
             }
+            Self::Subqueries { from, columns, filter } => {
+                let columns = named("c", columns).join(", ");
+                let filter = clause("WHERE", filter.as_ref());
+                format!("SELECT t, machine, {columns} FROM ({}) AS r{filter}", from.sql())
+            }
+            Self::Unnested { from, list, join } => {
+                let on = if *join == "LEFT JOIN" { " ON TRUE" } else { "" };
+                format!("SELECT t, machine, u.v FROM ({}) AS r {join} UNNEST({list}) AS u(v){on}", from.sql())
+            }
             Self::Lookup { from, join, condition } => format!(
                 "SELECT a.t, a.machine, a.x, b.hall, b.bound FROM ({}) AS a {join} machines AS b \
                  ON a.machine = b.machine{condition}",
@@ -323,6 +361,21 @@ impl Query {
                 all.extend(fewer(calls, 1).iter().map(|calls| with(from, calls)));
                 all
             }
+            Self::Subqueries { from, columns, filter } => {
+                let with = |from: &Relation, columns: &[String], filter: &Option<String>| Self::Subqueries {
+                    from: from.clone(),
+                    columns: columns.to_vec(),
+                    filter: filter.clone(),
+                };
+                let mut all: Vec<Self> =
+                    from.smaller().iter().map(|from| with(from, columns, filter)).collect();
+                all.extend(fewer(columns, 1).iter().map(|columns| with(from, columns, filter)));
+                all.extend(filter.is_some().then(|| with(from, columns, &None)));
+                all
+            }
+            Self::Unnested { from, list, join } => {
+                from.smaller().into_iter().map(|from| Self::Unnested { from, list, join }).collect()
+            }
             Self::Lookup { from, join, condition } => {
                 from.smaller().into_iter().map(|from| Self::Lookup { from, join, condition }).collect()
             }
@@ -343,6 +396,7 @@ impl Grouped {
             aggregates: (0..1 + random.below(4)).map(|_| aggregate(random)).collect(),
             filter: random.chance(40).then(|| boolean(random, 1)),
             having: random.chance(25).then(|| having(random)),
+            is_early: random.chance(20),
             from,
         }
     }
@@ -353,11 +407,12 @@ impl Grouped {
         columns.extend(named("a", &self.aggregates));
         let keys: String = self.keys.iter().map(|key| format!(", {key}")).collect();
         format!(
-            "SELECT {} FROM {}{} GROUP BY window_start, window_end{keys}{}",
+            "SELECT {} FROM {}{} GROUP BY window_start, window_end{keys}{}{}",
             columns.join(", "),
             self.window.over(&self.from),
             clause("WHERE", self.filter.as_ref()),
-            clause("HAVING", self.having.as_ref())
+            clause("HAVING", self.having.as_ref()),
+            if self.is_early { " EMIT EVERY INTERVAL '1' MILLISECOND" } else { "" }
         )
     }
 
@@ -374,6 +429,7 @@ impl Grouped {
         }
         all.extend(self.filter.is_some().then(|| Self { filter: None, ..self.clone() }));
         all.extend(self.having.is_some().then(|| Self { having: None, ..self.clone() }));
+        all.extend(self.is_early.then(|| Self { is_early: false, ..self.clone() }));
         all
     }
 }

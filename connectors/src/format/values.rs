@@ -325,10 +325,14 @@ fn date(raw: Raw<'_>) -> Option<i32> {
     i32::try_from(date).ok()
 }
 
-/// A number with more digits than its column has is rounded, as a cast does.
+/// A number with more digits than its column has is rounded, as a cast does. JSON has it as a number or, so that no digit is
+/// lost on the way, as a text.
 fn decimal(raw: Raw<'_>, precision: u8, scale: i8) -> Option<i128> {
-    let (Raw::Field(text) | Raw::Number(text)) = raw else { return None };
+    let (Raw::Field(text) | Raw::Text(text) | Raw::Number(text)) = raw else { return None };
     let text = std::str::from_utf8(text).ok()?.trim();
+    if text.is_empty() {
+        return None;
+    }
     let parse = |precision, scale| parse_decimal::<Decimal128Type>(text, precision, scale).ok();
     // One digit more says which way; a number that has no room for it is exact.
     let Some(finer) = parse(DECIMAL128_MAX_PRECISION, scale + 1) else { return parse(precision, scale) };

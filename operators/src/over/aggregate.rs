@@ -59,7 +59,9 @@ fn boolean(filter: Option<&ArrayRef>) -> Result<Option<&BooleanArray>> {
 impl Evaluate for Sliding {
     fn evaluate(&mut self, rows: &Rows, spans: &[Range<usize>]) -> Result<ArrayRef> {
         let spans = rows.places(spans);
+        let goes_on = |(_, spans): (_, &[Range<usize>])| spans.is_sorted_by_key(|span| span.start);
         if spans.iter().map(Range::len).sum::<usize>() > LONG * spans.len()
+            && rows.by_segment(&spans).all(goes_on)
             && let Some(accumulator) = self.aggregate.sliding()?
         {
             return self.slide(rows, &spans, accumulator);

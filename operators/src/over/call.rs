@@ -126,7 +126,9 @@ fn prepare(
     if let (Some(moment), [argument]) = (aggregate.moment(), places.as_slice()) {
         let argument = *argument;
         return Ok(match has_start {
-            true if frame.is_short(SHORT) => Box::new(ShortMoment { moment, argument }),
+            true if frame.is_short(SHORT) || frame.may_go_back() => {
+                Box::new(ShortMoment { moment, argument })
+            }
             true => Box::new(SlidingMoment::new(moment, argument)),
             false => Box::new(RunningMoment::new(moment, argument)),
         });

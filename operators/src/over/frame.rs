@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use chrono::{DateTime, Months};
 use lineshaft_engine::time::{EventTime, Watermark};
 
 use super::rows::{Kept, Partition};
@@ -13,6 +14,8 @@ pub enum Units {
     Rows,
     /// Microseconds of event time. Rows that are equal in all of `ORDER BY` are peers: offset 0 has all of them.
     Range,
+    /// Months of event time, as the calendar has them; else the same.
+    Months,
 }
 
 /// The rows from one offset to another, both included. Offsets before the row are negative, 0 is the row itself.
@@ -44,7 +47,13 @@ impl Frame {
 
     /// True if the rows that are kept of a silent key are all dropped in the end.
     pub(super) fn forgets(&self) -> bool {
-        self.units == Units::Range && self.start.is_some()
+        self.units != Units::Rows && self.start.is_some()
+    }
+
+    /// True if a frame may begin before that of an earlier row: of the last days of a long month, each is the last day of the
+    /// short one before, at its own time of the day.
+    pub(super) fn may_go_back(&self) -> bool {
+        self.units == Units::Months
     }
 
     /// True if it is so short that adding it up is as cheap as anything else.
@@ -59,7 +68,7 @@ impl Frame {
         }
         match self.units {
             Units::Rows => moved(at, self.end) < partition.end(),
-            Units::Range => partition.row(at).time.saturating_add(self.end) < watermark.0,
+            units => units.moved(partition.row(at).time, self.end) < watermark.0,
         }
     }
 
@@ -67,7 +76,7 @@ impl Frame {
     pub(super) fn times_from(&self, partition: &Partition, watermark: Watermark) -> usize {
         match self.units {
             Units::Rows => partition.computed,
-            Units::Range => {
+            Units::Range | Units::Months => {
                 let lowest = self.start.unwrap_or(0).min(self.end).min(0);
                 self.first_within(partition, watermark, lowest)
             }
@@ -79,7 +88,9 @@ impl Frame {
         match (self.units, self.start) {
             (_, None) => 0,
             (Units::Rows, Some(start)) => moved(partition.computed, start.min(0)),
-            (Units::Range, Some(start)) => self.first_within(partition, watermark, start.min(0)),
+            (Units::Range | Units::Months, Some(start)) => {
+                self.first_within(partition, watermark, start.min(0))
+            }
         }
     }
 
@@ -87,7 +98,9 @@ impl Frame {
     fn first_within(&self, partition: &Partition, watermark: Watermark, offset: i64) -> usize {
         let next = partition.computed;
         let time = if next < partition.end() { partition.row(next).time } else { watermark.0 };
-        partition.first_but(|row| below(row.time, time, offset)).min(next)
+        let first = self.units.moved(time, offset);
+        let first = if self.may_go_back() { first.saturating_sub(DAY) } else { first };
+        partition.first_but(|row| row.time < first).min(next)
     }
 
     /// The frames of rows of a partition.
@@ -95,6 +108,7 @@ impl Frame {
         match self.units {
             Units::Rows => self.spans_of_rows(partition.end(), rows, spans),
             Units::Range => self.spans_of_times(partition, rows, spans),
+            Units::Months => spans.extend(rows.map(|at| self.span_of_months(partition, at))),
         }
     }
 
@@ -105,6 +119,21 @@ impl Frame {
             let end = moved(at + 1, self.end).min(known);
             start..end.max(start)
         }));
+    }
+
+    fn span_of_months(&self, partition: &Partition, at: usize) -> Range<usize> {
+        let time = partition.row(at).time;
+        let is_peer = |row: &usize| !partition.row(*row).begins_peers;
+        let start = match self.start {
+            None => 0,
+            Some(0) => (partition.first..=at).rev().find(|row| !is_peer(row)).unwrap_or(partition.first),
+            Some(months) => partition.first_but(|row| row.time < Units::Months.moved(time, months)),
+        };
+        let end = match self.end {
+            0 => at + 1 + (at + 1..partition.end()).take_while(is_peer).count(),
+            months => partition.first_but(|row| row.time <= Units::Months.moved(time, months)),
+        };
+        start..end.max(start)
     }
 
     fn spans_of_times(&self, partition: &Partition, rows: Range<usize>, spans: &mut Vec<Range<usize>>) {
@@ -137,6 +166,29 @@ impl Frame {
                 offset => advance(end, known, |row| !above(partition.row(row).time, time, offset)),
             };
             spans.push(start..end.max(start));
+        }
+    }
+}
+
+/// Microseconds.
+const DAY: i64 = 86_400_000_000;
+
+impl Units {
+    /// The time so far from another one.
+    fn moved(self, time: EventTime, offset: i64) -> EventTime {
+        let by_months = |time: EventTime| {
+            let date = DateTime::from_timestamp_micros(time)?;
+            let months = Months::new(u32::try_from(offset.unsigned_abs()).ok()?);
+            let moved =
+                if offset < 0 { date.checked_sub_months(months) } else { date.checked_add_months(months) };
+            Some(moved?.timestamp_micros())
+        };
+        match self {
+            Self::Months => {
+                // Beyond the years of the calendar it does not matter.
+                by_months(time).unwrap_or_else(|| time.saturating_add(offset.saturating_mul(31 * DAY)))
+            }
+            Self::Rows | Self::Range => time.saturating_add(offset),
         }
     }
 }

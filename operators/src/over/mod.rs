@@ -242,7 +242,10 @@ impl Over {
             }
             let begin = |frame: Frame| {
                 let known = spans.iter().find(|(known, _)| *known == frame);
-                known.and_then(|(_, spans)| spans.get(rows.begins_peers.len())).map_or(0, |span| span.start)
+                let own =
+                    known.and_then(|(_, spans)| spans.get(rows.begins_peers.len()..)).unwrap_or_default();
+                let own = if frame.may_go_back() { own } else { &own[..own.len().min(1)] };
+                own.iter().map(|span| span.start).min().unwrap_or(0)
             };
             let wanted =
                 self.calls.iter().map(|call| call.function.wants_from(slot as usize, begin(call.frame)));

@@ -5,6 +5,7 @@
 //! overlap.rs    panes that several windows share            sliding.rs    merged to hopping windows
 //!                                                           cumulating.rs and to windows that grow
 //! revised.rs    RevisedAggregate: the same, given early and corrected
+//! early.rs      EarlyWindows: sessions, count and state windows, given early
 //! session.rs    SessionAggregate: SESSION                   arrivals.rs   what these share: rows come in,
 //! state_window.rs  StateAggregate: STATE_WINDOW             waiting.rs    wait for the watermark,
 //! count.rs      CountAggregate: COUNT_WINDOW                row_store.rs  and are picked when their window closes
@@ -43,6 +44,7 @@ mod assign;
 mod complete;
 mod count;
 mod cumulating;
+mod early;
 pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod moments;
@@ -64,6 +66,7 @@ pub use aggregate::{WindowAggregate, WindowOptions};
 pub use assign::{AssignOptions, AssignWindows};
 pub use complete::{CompleteOptions, CompleteWindows};
 pub use count::{CountAggregate, CountOptions};
+pub use early::{EarlyOptions, EarlyWindows, MakeWindows};
 pub use revised::{RevisedAggregate, RevisedOptions};
 pub use session::{SessionAggregate, SessionOptions};
 pub use spans::FOLD_ROWS;

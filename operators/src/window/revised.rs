@@ -4,17 +4,21 @@
 //! What was given and is no longer right is taken back, and what is right is given, in one epoch. A result that has
 //! not changed is not given again.
 //!
-//! - Rows: append-only in, a changelog out. Output: the key, `window_start`, `window_end`, the results.
-//! - State: the partial results of each pane, and the rows given of each window, until the lateness of the window has
-//!   passed.
+//! - Rows: append-only in, or those of corrected windows; a changelog out. Output: the key, `window_start`, `window_end`,
+//!   the results.
+//! - State: the partial results of each pane, or its rows if they may be taken back, and the rows given of each window,
+//!   until the lateness of the window has passed.
 //! - Cost: a row is added once, to its pane. A window that is given merges all its panes.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
@@ -23,11 +27,13 @@ use lineshaft_engine::time::{EpochHeader, EventTime, Watermark};
 
 use super::aggregate::WindowOptions;
 use super::arguments::Aggregates;
+use super::early::is_next_tick;
 use super::groups::{Groups, Partial, renumber};
 use super::split::Split;
 use super::state::slice;
 use super::{Panes, columns_at, panes_of, timed_rows, times};
 use crate::keys::{ABSENT, KeyInterner};
+use bag::{Bag, Encoder};
 
 /// Arguments of `TUMBLE`, `HOP` and `CUMULATE` with `GROUP BY`, given more than once.
 #[derive(Clone, Debug)]
@@ -38,6 +44,8 @@ pub struct RevisedOptions {
     pub every: Option<i64>,
     /// Rows may come so far below the watermark, microseconds.
     pub lateness: i64,
+    /// Rows may be taken back, as long as they may come.
+    pub takes_changes: bool,
 }
 
 /// `GROUP BY window, key` over `TUMBLE`, `HOP` or `CUMULATE`, given early and corrected.
@@ -62,13 +70,16 @@ pub struct RevisedAggregate {
     /// Empty between two merges.
     merged: Groups,
     results: RowConverter,
+    /// Of rows that may be taken back.
+    encoder: Encoder,
     reclaim_at: usize,
 }
 
-/// The partial results of a pane.
+/// The partial results of a pane, or its rows.
 enum Pane {
     Open(Groups),
     Kept(Partial),
+    Rows(Bag),
 }
 
 /// The rows of a window.
@@ -113,6 +124,7 @@ impl RevisedAggregate {
             ignored: 0,
             merged: Groups::new(&aggregates)?,
             results: RowConverter::new(results)?,
+            encoder: Encoder::default(),
             reclaim_at: FEW_SLOTS,
             aggregates,
             options,
@@ -167,7 +179,7 @@ impl RevisedAggregate {
                 groups.merge(&self.aggregates, &partial, self.interner.len())?;
                 groups
             }
-            None => Groups::new(&self.aggregates)?,
+            Some(Pane::Rows(_)) | None => Groups::new(&self.aggregates)?,
         };
         groups.update(&self.aggregates, columns, slots, self.interner.len())?;
         self.kept.insert(pane, Pane::Open(groups));
@@ -176,11 +188,61 @@ impl RevisedAggregate {
         Ok(())
     }
 
+    /// Adds rows to their panes, or takes them back.
+    fn change(&mut self, batch: Batch) -> Result<()> {
+        let options = &self.options.windows;
+        let weights = batch.weights().map(|weights| weights.values().to_vec());
+        let rows = batch.into_rows();
+        let mut columns = columns_at(&rows, &options.keys);
+        columns.extend(self.aggregates.evaluate(&rows)?);
+        // There may be no other.
+        columns.push(new_null_array(&DataType::Null, rows.num_rows()));
+        let encoded = self.encoder.of(&columns)?.convert_columns(&columns)?;
+        for (row, time) in times(&rows, options.time)?.iter().enumerate() {
+            let pane = self.panes.of(*time);
+            let windows = self.windows_of(pane);
+            if self.is_final(*windows.end()) {
+                self.ignored += 1;
+                continue;
+            }
+            let kept = self.kept.entry(pane).or_insert_with(|| Pane::Rows(Bag::default()));
+            if let Pane::Rows(bag) = kept {
+                bag.add(encoded.row(row), weights.as_ref().map_or(1, |weights| weights[row]));
+            }
+            let changed: Vec<i64> = windows.filter(|window| !self.is_final(*window)).collect();
+            self.changed.extend(changed);
+        }
+        Ok(())
+    }
+
+    /// Adds up the rows of a pane that may be taken back.
+    fn add_up(&mut self, bag: &Bag) -> Result<()> {
+        let present = bag.iter().filter(|(_, count)| *count > 0);
+        let repeated = present.flat_map(|(row, count)| (0..count).map(move |_| row));
+        let rows: Vec<_> = repeated.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.encoder.columns(rows.iter().copied())?;
+        columns.pop();
+        let (keys, arguments) = columns.split_at(self.options.windows.keys.len());
+        let mut slots = Vec::new();
+        self.interner.intern(keys, rows.len(), &mut slots)?;
+        self.merged.update(&self.aggregates, arguments, &slots, self.interner.len())
+    }
+
     fn evaluate(&mut self, window: i64) -> Result<Given> {
         let (first, count) = self.span(window);
-        for pane in self.kept.range_mut(first..first.saturating_add(count)).map(|(_, pane)| pane) {
-            let partial = pane.partial()?;
-            self.merged.merge(&self.aggregates, partial, self.interner.len())?;
+        let panes = first..first.saturating_add(count);
+        if self.options.takes_changes {
+            let bags: Vec<Bag> =
+                self.kept.range(panes).filter_map(|(_, pane)| pane.rows().cloned()).collect();
+            bags.iter().try_for_each(|bag| self.add_up(bag))?;
+        } else {
+            for pane in self.kept.range_mut(panes).map(|(_, pane)| pane) {
+                let partial = pane.partial()?;
+                self.merged.merge(&self.aggregates, partial, self.interner.len())?;
+            }
         }
         let (slots, results) = self.merged.evaluate(&self.aggregates)?;
         Ok(Given { slots, results })
@@ -209,6 +271,9 @@ impl RevisedAggregate {
                         fresh.push(row);
                     }
                 }
+                // What has no rows any more.
+                new.slots.iter().for_each(|slot| places[*slot as usize] = ABSENT);
+                gone.extend(old.slots.iter().map(|slot| places[*slot as usize]).filter(|at| *at != ABSENT));
             }
         }
         if let Some(old) = &old {
@@ -248,13 +313,8 @@ impl RevisedAggregate {
         }
     }
 
-    /// True once for each multiple of `every` that the wall clock passes.
     fn is_early(&mut self, wall_clock: i64) -> bool {
-        let Some(every) = self.options.every else { return false };
-        let tick = wall_clock.div_euclid(every);
-        let before = *self.tick.get_or_insert(tick);
-        self.tick = Some(before.max(tick));
-        tick > before
+        self.options.every.is_some_and(|every| is_next_tick(&mut self.tick, every, wall_clock))
     }
 
     /// Forgets what is final, and the slots of keys without state, once these may be half of all.
@@ -277,6 +337,7 @@ impl RevisedAggregate {
             match pane {
                 Pane::Open(groups) => groups.renumber(&moved),
                 Pane::Kept(partial) => partial.renumber(&moved),
+                Pane::Rows(_) => {}
             }
         }
         self.given.values_mut().for_each(|given| renumber(&mut given.slots, &moved));
@@ -290,6 +351,14 @@ impl Pane {
         match self {
             Self::Open(groups) => groups.slots(),
             Self::Kept(partial) => &partial.slots,
+            Self::Rows(_) => &[],
+        }
+    }
+
+    fn rows(&self) -> Option<&Bag> {
+        match self {
+            Self::Rows(bag) => Some(bag),
+            Self::Open(_) | Self::Kept(_) => None,
         }
     }
 
@@ -299,7 +368,9 @@ impl Pane {
         }
         match self {
             Self::Kept(partial) => Ok(partial),
-            Self::Open(_) => Err(lineshaft_engine::Error::operator("window", "a pane that stays open")),
+            Self::Open(_) | Self::Rows(_) => {
+                Err(lineshaft_engine::Error::operator("window", "a pane without partial results"))
+            }
         }
     }
 }
@@ -313,6 +384,9 @@ impl Changes {
 
 impl Operator for RevisedAggregate {
     fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
+        if self.options.takes_changes {
+            return self.change(batch);
+        }
         let windows = &self.options.windows;
         let rows = timed_rows(batch, windows.time)?;
         let mut columns = self.aggregates.evaluate(&rows)?;
@@ -355,6 +429,7 @@ impl Operator for RevisedAggregate {
     }
 }
 
+mod bag;
 mod saved;
 #[cfg(test)]
 mod tests;

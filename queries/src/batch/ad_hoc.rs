@@ -1,4 +1,4 @@
-//! The plan of an ad-hoc query: DataFusion's own, with `ASOF JOIN` as in views.
+//! The plan of an ad-hoc query: DataFusion's own, with window functions, `RESAMPLE` and `ASOF JOIN` as in views.
 
 use std::sync::Arc;
 
@@ -11,10 +11,12 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use super::with_ours;
 use crate::as_of::{AsOfJoins, nest};
+use crate::bind::in_known_forms;
 use crate::error::QueryError;
 use crate::optimize::without_subqueries;
 use crate::parse::parse_select;
 use crate::span::SourceFile;
+use crate::window_function::WindowFunctions;
 
 /// What begins a query; anything else, such as `SHOW TABLES`, is left to DataFusion.
 const QUERIES: [&str; 4] = ["SELECT", "WITH", "VALUES", "("];
@@ -26,7 +28,9 @@ pub(super) async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalP
         return Ok(context.sql(sql).await?.into_unoptimized_plan());
     }
     context.register_relation_planner(Arc::new(AsOfJoins))?;
+    context.register_relation_planner(Arc::new(WindowFunctions { knows_others: true }))?;
     let mut query = parse_select(&SourceFile::new("query", sql)).map_err(|errors| told(&errors))?.query;
+    crate::rewrite::rewrite(&mut query);
     nest(&mut query);
     let statement = Statement::Statement(Box::new(SqlStatement::Query(query)));
     let plan = context.state().statement_to_plan(statement).await;
@@ -37,6 +41,7 @@ pub(super) async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalP
         },
         _ => error,
     })?;
+    let plan = in_known_forms(plan)?;
     let has_ours = plan.exists(|node| Ok(matches!(node, LogicalPlan::Extension(_))))?;
     if has_ours { with_ours(context, without_subqueries(plan)?).await } else { Ok(plan) }
 }

@@ -10,6 +10,7 @@ use super::interval::Least;
 use super::options::options;
 use super::tokens::{Lexeme, Result, Tokens};
 use crate::error::QueryError;
+use crate::rewrite::precedence;
 use crate::span::{Name, Span, Spanned};
 use crate::statement::{CreateModel, CreateSink, CreateView, Emit, InsertInto, SelectQuery};
 
@@ -127,10 +128,11 @@ fn parse(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
     if let Some(place) = match_recognize(tokens.clone()) {
         return Err(QueryError::not_supported("MATCH_RECOGNIZE", place));
     }
-    let query = match as_of::rewritten(tokens.clone())? {
+    let mut query = match as_of::rewritten(tokens.clone())? {
         Some(lexemes) => whole_query(&mut Tokens::of_statement(tokens.file(), &lexemes))?,
         None => whole_query(tokens)?,
     };
+    precedence::correct(&mut query);
     Ok(SelectQuery { query, text: tokens.file().slice(span).to_owned(), span, emit: None })
 }
 

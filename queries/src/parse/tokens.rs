@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word
 
 use super::interval::{Least, interval_us};
 use crate::error::{QueryError, reword};
+use crate::rewrite::precedence;
 use crate::span::{Name, SourceFile, Span, Spanned};
 use crate::statement::ExpressionText;
 
@@ -228,7 +229,8 @@ impl<'a> Tokens<'a> {
     /// An expression of SQL, as long as it goes.
     pub(super) fn expression(&mut self) -> Result<ExpressionText> {
         let start = self.at;
-        let expression = self.sql(|parser| parser.parse_expr())?;
+        let mut expression = self.sql(|parser| parser.parse_expr())?;
+        precedence::correct(&mut expression);
         let span = self.since(start);
         Ok(ExpressionText { expression, text: self.file.slice(span).to_owned(), span })
     }

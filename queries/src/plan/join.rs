@@ -49,6 +49,14 @@ impl Lowering<'_> {
         // The look-up itself keeps one row for each primary key, unless it does not see all rows or all of the key.
         let primary_key = self.primary_key(table_plan);
         let outer = std::mem::replace(&mut self.reads_tables, false);
+        let stream = self.lower_compact(stream_plan);
+        self.reads_tables = outer;
+        let is_changelog = self.plan.is_changelog(stream?);
+        let taken_back_by = if is_changelog { self.taken_back_by(stream_plan) } else { None };
+        if is_changelog && taken_back_by.is_none() {
+            return self.changelog_join(join);
+        }
+        self.reads_tables = false;
         let stream = self.compact_side(stream_plan, &stream_keys);
         self.reads_tables = primary_key.is_some();
         if table_plan.schema().fields().is_empty() && table_keys.is_empty() {
@@ -58,11 +66,6 @@ impl Lowering<'_> {
         let table = self.side(table_plan, &table_keys);
         self.reads_tables = outer;
         let (stream, table) = (stream?, table?);
-        let is_changelog = self.plan.is_changelog(stream.origin);
-        let taken_back_by = if is_changelog { self.taken_back_by(stream_plan) } else { None };
-        if is_changelog && taken_back_by.is_none() {
-            return self.changelog_join(join);
-        }
         let sides = [(stream_plan.as_ref(), &stream), (table_plan.as_ref(), &table)];
         let filter = join.filter.as_ref().filter(|filter| !is_true(filter));
         let residual = filter.map(|filter| self.lookup_residual(filter, sides)).transpose()?;

@@ -1,7 +1,7 @@
 //! Logical plans -> [`Plan`]: what the engine runs.
 //!
 //! Lowering starts at the sinks and goes towards the sources; a view that several read is lowered once. One file a
-//! family: `window`, `group`, `grouping_sets`, `per_window`, `over`, `resample`, `join`, `changelog`, `recursion`, `decision`.
+//! family: `window`, `group`, `grouping_sets`, `per_window`, `over`, `resample`, `unnest`, `join`, `changelog`, `recursion`, `decision`.
 
 mod changelog;
 mod check;
@@ -21,6 +21,8 @@ mod prune;
 mod recursion;
 mod resample;
 mod revision;
+mod stamp;
+mod unnest;
 mod wanted;
 mod window;
 
@@ -52,6 +54,7 @@ use crate::context::RelationSource;
 use crate::error::{QueryError, from_datafusion};
 use crate::event_time;
 use crate::expression::expression;
+use crate::now::has_now;
 use crate::program::{Kind, Program, arrow_schema};
 use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, Resample, external};
@@ -130,6 +133,8 @@ struct Lowering<'a> {
     sources: BTreeMap<String, usize>,
     /// By name, and whether for a look-up.
     done: HashMap<(String, bool, Expected), Origin>,
+    /// The same for what a view is made of: subqueries that become joins have parts in common.
+    parts: HashMap<(LogicalPlan, String, bool, Expected), Origin>,
     /// The rows of tables are wanted as they come: a look-up keeps one row per primary key itself.
     reads_tables: bool,
     /// The name of what is being lowered, for the names of nodes.
@@ -153,6 +158,7 @@ impl<'a> Lowering<'a> {
             sinks: Vec::new(),
             sources: BTreeMap::new(),
             done: HashMap::new(),
+            parts: HashMap::new(),
             reads_tables: false,
             view: String::new(),
             expected: Expected::default(),
@@ -402,8 +408,21 @@ impl<'a> Lowering<'a> {
     /// The same; text may come as dictionaries.
     fn lower_compact(&mut self, plan: &LogicalPlan) -> Result<Origin> {
         match plan {
-            LogicalPlan::SubqueryAlias(alias) => self.lower_compact(&alias.input),
-            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => return self.lower_compact(&alias.input),
+            LogicalPlan::TableScan(scan) => return self.scan(scan),
+            _ => {}
+        }
+        let part = (plan.clone(), self.view.clone(), self.reads_tables, self.expected);
+        if let Some(origin) = self.parts.get(&part) {
+            return Ok(*origin);
+        }
+        let origin = self.lower_part(plan)?;
+        self.parts.insert(part, origin);
+        Ok(origin)
+    }
+
+    fn lower_part(&mut self, plan: &LogicalPlan) -> Result<Origin> {
+        match plan {
             LogicalPlan::Projection(projection) => {
                 let (mut input, mut predicate) = (projection.input.as_ref(), None);
                 let mut from = None;
@@ -435,6 +454,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Values(values) => self.values(plan, values),
             LogicalPlan::EmptyRelation(empty) => self.empty(plan, empty),
             LogicalPlan::RecursiveQuery(recursive) => self.recursive(recursive),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Union(union) => {
                 let schema = arrow_schema(plan);
                 let inputs = union
@@ -527,6 +547,9 @@ impl<'a> Lowering<'a> {
         columns: Option<&[Expr]>,
         schema: SchemaRef,
     ) -> Result<Origin> {
+        if predicate.into_iter().chain(columns.unwrap_or_default()).any(has_now) {
+            return self.stamped_map(from, input, predicate, columns, schema);
+        }
         let keep = columns.and_then(|columns| plain_columns(columns, input));
         let from = self.ready(from, input, predicate, columns);
         let schema = match (&keep, columns) {
@@ -626,15 +649,13 @@ fn unsupported(plan: &LogicalPlan) -> DataFusionError {
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
             ("a program without a source", "declare a source or table, and read it in a view")
         }
-        LogicalPlan::Unnest(_) => ("UNNEST", ""),
         other => {
             let name = other.display().to_string();
             let error = QueryError::not_supported(name, None);
             return external(error);
         }
     };
-    let error = QueryError::not_supported(what, None);
-    external(if help.is_empty() { error } else { error.with_help(help) })
+    external(QueryError::not_supported(what, None).with_help(help))
 }
 
 fn internal(message: &str) -> DataFusionError {

@@ -8,8 +8,9 @@ use lineshaft_engine::operator::{Operator, Output, Snapshot};
 use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Batch, Error, Result};
 use lineshaft_operators::window::{
-    AssignOptions, AssignWindows, CountAggregate, CountOptions, RevisedAggregate, RevisedOptions,
-    SessionAggregate, SessionOptions, StateAggregate, StateOptions, WindowAggregate, WindowOptions,
+    AssignOptions, AssignWindows, CountAggregate, CountOptions, EarlyOptions, EarlyWindows, MakeWindows,
+    RevisedAggregate, RevisedOptions, SessionAggregate, SessionOptions, StateAggregate, StateOptions,
+    WindowAggregate, WindowOptions,
 };
 
 use super::revision::Revision;
@@ -19,35 +20,66 @@ use crate::window_function::WindowKind;
 
 type Make = Box<dyn Fn() -> Result<Box<dyn Operator>> + Send + Sync>;
 
-/// The operator of a window; column 0 of its input is the event time.
-pub(super) fn window(shape: Shape, aggregates: Vec<Arc<dyn Aggregate>>, schema: SchemaRef) -> Make {
+/// The operator of a window; column 0 of its input is the event time. Its input is a changelog if it `takes_changes`.
+pub(super) fn window(
+    shape: Shape,
+    aggregates: Vec<Arc<dyn Aggregate>>,
+    schema: SchemaRef,
+    takes_changes: bool,
+) -> Make {
+    let lag = shape.lag;
+    let (slide, size, grows) = match shape.kind {
+        WindowKind::Hop { slide, size } => (slide, size, false),
+        WindowKind::Cumulate { step, size } => (step, size, true),
+        WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => {
+            return by_rows(shape, aggregates, schema);
+        }
+    };
     Box::new(move || {
         let (keys, aggregates, schema) = (shape.keys.clone(), aggregates.clone(), Arc::clone(&schema));
-        let time = 0;
-        let fixed = |slide, size, grows, keys, aggregates, schema| -> Result<Box<dyn Operator>> {
-            let windows = WindowOptions { time, slide, size, grows, keys, aggregates, schema };
-            Ok(match shape.revision {
-                None => Box::new(WindowAggregate::new(windows)?),
-                Some(Revision { every, lateness }) => {
-                    Box::new(RevisedAggregate::new(RevisedOptions { windows, every, lateness })?)
-                }
-            })
+        let windows = WindowOptions { time: 0, slide, size, grows, keys, aggregates, schema };
+        let operator: Box<dyn Operator> = match shape.revision {
+            None => Box::new(WindowAggregate::new(windows)?),
+            Some(Revision { every, lateness }) => {
+                let options = RevisedOptions { windows, every, lateness, takes_changes };
+                Box::new(RevisedAggregate::new(options)?)
+            }
         };
+        Ok(lagged(lag, operator))
+    })
+}
+
+/// The operator of a window whose bounds depend on its rows.
+fn by_rows(shape: Shape, aggregates: Vec<Arc<dyn Aggregate>>, schema: SchemaRef) -> Make {
+    let (lag, keys) = (shape.lag, shape.keys.len());
+    let every = shape.revision.and_then(|revision| revision.every);
+    let given = Arc::clone(&schema);
+    let windows: MakeWindows = Arc::new(move || {
+        let (keys, aggregates, schema) = (shape.keys.clone(), aggregates.clone(), Arc::clone(&schema));
+        let time = 0;
         let operator: Box<dyn Operator> = match shape.kind {
-            WindowKind::Hop { slide, size } => fixed(slide, size, false, keys, aggregates, schema)?,
-            WindowKind::Cumulate { step, size } => fixed(step, size, true, keys, aggregates, schema)?,
             WindowKind::Session { gap } => {
                 Box::new(SessionAggregate::new(SessionOptions { time, gap, keys, aggregates, schema })?)
             }
             WindowKind::Count { slide, size } => {
                 Box::new(CountAggregate::new(CountOptions { time, slide, size, keys, aggregates, schema })?)
             }
-            WindowKind::State => {
+            WindowKind::State | WindowKind::Hop { .. } | WindowKind::Cumulate { .. } => {
                 let state = shape.state.ok_or_else(|| Error::Plan("a state window without state".into()))?;
                 Box::new(StateAggregate::new(StateOptions { time, state, keys, aggregates, schema })?)
             }
         };
-        Ok(lagged(shape.lag, operator))
+        Ok(operator)
+    });
+    Box::new(move || {
+        let operator = match every {
+            None => windows()?,
+            Some(every) => {
+                let (windows, schema) = (Arc::clone(&windows), Arc::clone(&given));
+                Box::new(EarlyWindows::new(EarlyOptions { windows, every, keys, schema })?)
+            }
+        };
+        Ok(lagged(lag, operator))
     })
 }
 

@@ -52,6 +52,16 @@ impl Lowering<'_> {
         self.expecting(Expected::Final, |lowering| lowering.lower_compact(plan))
     }
 
+    /// The rows that a window function is applied to: of corrected windows with what is corrected, if the results can be
+    /// corrected, too; otherwise each once.
+    pub(super) fn window_input(&mut self, assign: &AssignWindow) -> Result<Origin> {
+        let is_corrected = self.expected == Expected::Changes
+            && is_of_fixed_size(assign)
+            && self.program.lateness(&assign.input) > 0
+            && !self.program.is_early(&assign.input);
+        if is_corrected { self.lower_compact(&assign.input) } else { self.final_rows(&assign.input) }
+    }
+
     /// How the rows of a sink are expected. One that cannot take rows back gets each window once.
     pub(super) fn expected_by(&self, options: &Options) -> Expected {
         let connector = options.get("connector").map_or("", String::as_str);
@@ -90,11 +100,9 @@ impl Lowering<'_> {
 
     /// How often a window is given; `None` if once.
     pub(super) fn revision(&self, assign: &AssignWindow) -> Option<Revision> {
-        if !matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. }) {
-            return None;
-        }
+        let lateness = if is_of_fixed_size(assign) { self.program.lateness(&assign.input) } else { 0 };
         let (every, lateness) = match self.expected {
-            Expected::Changes => (assign.every, self.program.lateness(&assign.input)),
+            Expected::Changes => (assign.every, lateness),
             Expected::Uncorrected => (assign.every, 0),
             Expected::Final => (None, 0),
         };
@@ -103,8 +111,8 @@ impl Lowering<'_> {
 }
 
 impl Program {
-    /// How far below the watermark rows of a plan may come as late ones of a source do. What waits for them on the
-    /// way (a window, a join of streams) gives none.
+    /// How far below the watermark rows of a plan may come, or be corrected, as late ones of a source do. What waits for
+    /// them on the way (a session, a join of streams) gives none.
     fn lateness(&self, plan: &LogicalPlan) -> i64 {
         match plan {
             LogicalPlan::Projection(projection) => self.lateness(&projection.input),
@@ -113,6 +121,10 @@ impl Program {
             LogicalPlan::Union(union) => {
                 union.inputs.iter().map(|input| self.lateness(input)).max().unwrap_or(0)
             }
+            LogicalPlan::Aggregate(aggregate) => match windows_of(&aggregate.input) {
+                Some(windows) if is_of_fixed_size(windows.assign) => self.lateness(&windows.assign.input),
+                _ => 0,
+            },
             LogicalPlan::TableScan(scan) => match viewed(self, plan) {
                 Some(view) => self.lateness(view),
                 None => {
@@ -127,6 +139,15 @@ impl Program {
         }
     }
 
+    /// True if windows that a plan reads are given before they close.
+    fn is_early(&self, plan: &LogicalPlan) -> bool {
+        let is_early = |node: &LogicalPlan| {
+            let is_own = AssignWindow::of(node).is_some_and(|assign| assign.every.is_some());
+            Ok(is_own || viewed(self, node).is_some_and(|view| self.is_early(view)))
+        };
+        plan.exists(is_early).unwrap_or(true)
+    }
+
     /// True if any window is given more than once.
     fn revises(&self) -> bool {
         let is_early = |plan: &LogicalPlan| {
@@ -136,6 +157,10 @@ impl Program {
         self.sources.values().any(|source| source.allowed_lateness > 0)
             || plans.into_iter().any(|view| is_early(&view.plan).unwrap_or(false))
     }
+}
+
+fn is_of_fixed_size(assign: &AssignWindow) -> bool {
+    matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. })
 }
 
 /// The plan of the view that is read.

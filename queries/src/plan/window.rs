@@ -24,6 +24,7 @@ use crate::can_fail::can_fail;
 use crate::error::QueryError;
 use crate::event_time::{Bound, Windows, instant, windows_of};
 use crate::expression::{Arguments, aggregate};
+use crate::now::is_now;
 use crate::program::arrow_schema;
 use crate::row_lists::AllRows;
 use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind, external};
@@ -59,7 +60,7 @@ impl Prepared<'_> {
         let is_placed = |part: &Expr| match part {
             Expr::Column(_) => true,
             Expr::AggregateFunction(_) | Expr::Alias(_) => false,
-            other => can_fail(other, self.input) && !other.column_refs().is_empty(),
+            other => is_now(other) || can_fail(other, self.input) && !other.column_refs().is_empty(),
         };
         let placed = expr.transform_down(|part| {
             if !is_placed(&part) {
@@ -110,7 +111,7 @@ impl Lowering<'_> {
         let from = match windows_of(&query.input).filter(|_| !by_rows) {
             Some(windows) => {
                 self.lag(windows.assign)?;
-                self.final_rows(&windows.assign.input)?
+                self.window_input(windows.assign)?
             }
             None if self.has_instant(query) => self.final_rows(&query.input)?,
             None => self.lower_compact(&query.input)?,
@@ -261,7 +262,9 @@ impl Lowering<'_> {
         let calls = calls.into_iter().map(|call| prepared.over(call)).collect::<Result<Vec<_>>>()?;
         let (input, schema) = (prepared.input, prepared.schema()?);
         let mut from = from;
-        self.only_added(from, shape.function)?;
+        if shape.revision.is_none_or(|revision| revision.lateness == 0) {
+            self.only_added(from, shape.function)?;
+        }
         if calls.iter().any(|call| names_text(call, &schema)) {
             from = self.plain(from, &Arc::new(input.as_arrow().clone()));
         }
@@ -285,7 +288,8 @@ impl Lowering<'_> {
         let route = if shape.keys.is_empty() { Route::Gather } else { Route::ByKey(shape.keys.clone()) };
         let name = format!("{} aggregate", shape.function);
         let is_revised = shape.revision.is_some();
-        let make = super::operators::window(shape, aggregates, Arc::clone(&result));
+        let takes_changes = self.plan.is_changelog(from);
+        let make = super::operators::window(shape, aggregates, Arc::clone(&result), takes_changes);
         let outputs = vec![Arc::clone(&result)];
         let from = self.node(&name, vec![Input { from, route }], outputs, false, move |_| make());
         if is_revised {

@@ -3,6 +3,7 @@
 //! ```text
 //! progress   the watermark, the last tick
 //! panes      number of the pane; the key; the partial results
+//! bags       number of the pane, how often the row is there; the key and the arguments of the row
 //! given      name of the window; the key; the results
 //! changed    names of the windows that are not as they were given
 //! ```
@@ -16,6 +17,7 @@ use lineshaft_engine::{Error, Result};
 
 use super::super::groups::Partial;
 use super::super::state::{StateTable, slice, stack};
+use super::bag::Bag;
 use super::{Given, Pane, RevisedAggregate};
 
 /// A number, and slots with columns of theirs.
@@ -29,8 +31,11 @@ impl RevisedAggregate {
         let mut snapshot = Snapshot::default();
         let progress = vec![vec![self.watermark.0], vec![self.tick.unwrap_or(NO_TICK)]];
         put(&mut snapshot, "progress", progress, Vec::new(), Vec::new())?;
+        if self.options.takes_changes {
+            self.put_bags(&mut snapshot)?;
+        }
         let mut panes = Vec::new();
-        for (number, pane) in &mut self.kept {
+        for (number, pane) in self.kept.iter_mut().filter(|(_, pane)| pane.rows().is_none()) {
             panes.push((*number, pane.partial()?.clone()));
         }
         let panes = panes.iter().map(|(number, partial)| (*number, &*partial.slots, &partial.states));
@@ -40,6 +45,35 @@ impl RevisedAggregate {
         let changed = vec![self.changed.iter().copied().collect()];
         put(&mut snapshot, "changed", changed, Vec::new(), Vec::new())?;
         Ok(snapshot)
+    }
+
+    fn put_bags(&self, snapshot: &mut Snapshot) -> Result<()> {
+        let (mut panes, mut counts, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        let bags = self.kept.iter().filter_map(|(number, pane)| Some((number, pane.rows()?)));
+        for (number, (row, count)) in bags.flat_map(|(number, bag)| bag.iter().map(move |row| (number, row)))
+        {
+            panes.push(*number);
+            counts.push(count);
+            rows.push(row);
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = self.encoder.columns(rows.into_iter())?;
+        put(snapshot, "bags", vec![panes, counts], Vec::new(), columns)
+    }
+
+    fn take_bags(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        let Some(table) = snapshot.take("bags") else { return Ok(()) };
+        let table = StateTable::from_batch(&table, 2, 0)?;
+        let encoded = self.encoder.of(&table.values)?.convert_columns(&table.values)?;
+        for (row, (pane, count)) in table.numbers[0].iter().zip(&table.numbers[1]).enumerate() {
+            let kept = self.kept.entry(*pane).or_insert_with(|| Pane::Rows(Bag::default()));
+            if let Pane::Rows(bag) = kept {
+                bag.add(encoded.row(row), *count);
+            }
+        }
+        Ok(())
     }
 
     fn put_rows(
@@ -65,6 +99,7 @@ impl RevisedAggregate {
         self.watermark = Watermark(progress.numbers[0][0]);
         self.tick = Some(progress.numbers[1][0]).filter(|tick| *tick != NO_TICK);
         self.changed = StateTable::from_batch(&changed, 1, 0)?.numbers.swap_remove(0).into_iter().collect();
+        self.take_bags(&mut snapshot)?;
         for (number, slots, states) in self.take_rows(&mut snapshot, "panes")? {
             self.kept.insert(number, Pane::Kept(Partial { slots: Arc::new(slots), states }));
         }

@@ -20,7 +20,8 @@ fn revised(size: i64, slide: i64, grows: bool, lateness: i64, every: Option<i64>
         aggregates: all_of(2),
         schema: window_schema(&[Field::new("machine", DataType::Utf8, true)], 4),
     };
-    RevisedAggregate::new(RevisedOptions { windows, every, lateness }).unwrap()
+    let takes_changes = false;
+    RevisedAggregate::new(RevisedOptions { windows, every, lateness, takes_changes }).unwrap()
 }
 
 /// One epoch: rows, then the watermark, then the end at a wall clock, both in seconds.
@@ -59,6 +60,28 @@ fn a_late_row_corrects_its_window_until_its_lateness_has_passed() {
     assert_eq!(epoch(&mut operator, "\n 6 a 1", 30, 0), [""; 0], "nothing is kept of it");
     assert_eq!(operator.ignored(), 1);
     assert!(operator.kept.is_empty() && operator.given.is_empty() && operator.changed.is_empty());
+}
+
+#[test]
+fn rows_that_are_taken_back_leave_their_windows() {
+    let mut operator = revised(10 * SECOND, 10 * SECOND, false, 20 * SECOND, None);
+    operator.options.takes_changes = true;
+    let changes = |rows: &str, weights: Vec<i64>| {
+        Batch::with_weights(table(&format!("ts:ts m:s x:f {rows}")), Int64Array::from(weights))
+    };
+    let give = |operator: &mut RevisedAggregate, batch: Batch, watermark: i64| {
+        operator.on_batch(0, batch, &mut Output::new(1)).unwrap();
+        epoch(operator, "", watermark, 0)
+    };
+    let first = give(&mut operator, changes("\n 1 a 4 \n 2 b 1", vec![1, 1]), 10);
+    assert_eq!(first, ["+1 a 0 10 1 4 4 4", "+1 b 0 10 1 1 1 1"]);
+    let mut restored = revised(10 * SECOND, 10 * SECOND, false, 20 * SECOND, None);
+    restored.options.takes_changes = true;
+    restored.restore(operator.snapshot().unwrap()).unwrap();
+    let corrected = give(&mut restored, changes("\n 1 a 4 \n 1 a 6 \n 2 b 1", vec![-1, 1, -1]), 12);
+    assert_eq!(corrected, ["-1 a 0 10 1 4 4 4", "-1 b 0 10 1 1 1 1", "+1 a 0 10 1 6 6 6"]);
+    assert_eq!(give(&mut restored, changes("\n 1 a 6", vec![-1]), 30), ["-1 a 0 10 1 6 6 6"]);
+    assert!(restored.kept.is_empty() && restored.given.is_empty());
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub(super) fn delay_of(call: &WindowFunction) -> Option<i64> {
         _ if frame.end <= 0 => Some(0),
         Units::Rows => None,
         Units::Range => Some(frame.end),
+        Units::Months => Some(frame.end.saturating_mul(31 * 86_400_000_000)),
     }
 }
 
@@ -165,6 +166,9 @@ fn whole(call: &WindowFunction, at: usize) -> Result<Option<i64>> {
 fn frame(frame: &WindowFrame) -> Result<Option<Frame>> {
     let units = match frame.units {
         WindowFrameUnits::Rows => Units::Rows,
+        WindowFrameUnits::Range if [&frame.start_bound, &frame.end_bound].into_iter().any(is_of_months) => {
+            Units::Months
+        }
         WindowFrameUnits::Range => Units::Range,
         WindowFrameUnits::Groups => return Ok(None),
     };
@@ -190,14 +194,37 @@ fn offset(units: Units, bound: &WindowFrameBound) -> Result<Option<i64>> {
     let found = match (units, value) {
         (Units::Rows, ScalarValue::UInt64(Some(rows))) => i64::try_from(*rows).ok(),
         (Units::Range, value) => micros(value),
+        (Units::Months, value) => months(value),
         _ => None,
     };
     let found = found.ok_or_else(|| {
-        let message = "RANGE in OVER needs an interval of fixed length";
+        let message = "RANGE in OVER needs intervals, of months alone or without months";
         let help = "write RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW";
         external(QueryError::invalid(message, None).with_help(help))
     })?;
     Ok(Some(found * sign))
+}
+
+fn is_of_months(bound: &WindowFrameBound) -> bool {
+    match bound {
+        WindowFrameBound::CurrentRow => false,
+        WindowFrameBound::Preceding(value) | WindowFrameBound::Following(value) => {
+            months(value).is_some_and(|months| months != 0)
+        }
+    }
+}
+
+/// An interval of months alone.
+fn months(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(interval))
+            if interval.days == 0 && interval.nanoseconds == 0 =>
+        {
+            Some(i64::from(interval.months))
+        }
+        ScalarValue::IntervalYearMonth(Some(months)) => Some(i64::from(*months)),
+        _ => None,
+    }
 }
 
 /// An interval of fixed length.
