@@ -108,6 +108,8 @@ pub(crate) struct Intake {
     /// All before it has been given to the workers; what is between the two waits in the journal.
     given_epoch: Epoch,
     waiting: Option<Waiting>,
+    /// How long it is worked on after a stop.
+    works_off_us: i64,
     /// The first epoch that the workers are given in this run.
     first_epoch: Epoch,
     ticked_at: i64,
@@ -169,6 +171,7 @@ impl Intake {
         input: Option<Input>,
     ) -> Result<Self> {
         let (clock, workers) = (settings.clock.clone(), settings.workers);
+        let works_off = settings.journal.as_ref().map(|journal| journal.works_off).unwrap_or_default();
         let mut intake = Self {
             checkpoint_at: clock.now(),
             lines,
@@ -179,6 +182,7 @@ impl Intake {
             next_epoch: 0,
             given_epoch: 0,
             waiting: None,
+            works_off_us: i64::try_from(works_off.as_micros()).unwrap_or(i64::MAX),
             first_epoch: 0,
             ticked_at: i64::MIN,
             came_at: clock.steady(),

@@ -178,12 +178,15 @@ impl Program {
             every: Duration::from_millis(20),
             identity: "p".into(),
         };
+        // A stop leaves what the gate does not let through.
+        let journal =
+            journal::Settings { works_off: Duration::ZERO, ..journal::Settings::new(folder.join("journal")) };
         let settings = Settings {
             workers,
             clock: Clock::system(),
             runtime: runtime.handle().clone(),
             checkpoints: Some(checkpoints),
-            journal: Some(journal::Settings::new(folder.join("journal"))),
+            journal: Some(journal),
             input_bytes: INPUT,
         };
         let source: Box<dyn Source> = Box::new(Numbers { numbers, kept: Arc::clone(&kept) });

@@ -6,14 +6,12 @@ use std::sync::Arc;
 
 use super::{Intake, Line, Work};
 use super::{record, shed};
+use crate::background::sleep_until;
 use crate::error::{Error, Result};
 use crate::journal::{Committed, Data, DataPayload, Reader, Record};
 use crate::plan::Overload;
 use crate::source::Chunk;
 use crate::time::Epoch;
-
-/// What may still be worked on when the program is stopped: more waits until it is started again.
-const FINISHED_AT_A_STOP: u64 = 4 << 20;
 
 /// Chunks of a source that blocks which may wait in the journal, so that others that are behind do not keep it from being read.
 const BLOCKED: u64 = 2;
@@ -120,8 +118,10 @@ impl Intake {
         self.tell_lag();
     }
 
-    /// Gives all that waits before the program ends; after a stop only if it is little.
+    /// Gives all that waits before the program ends; after a stop for some time only.
     pub(super) async fn work_off(&mut self) {
+        let clock = self.wall_clock.clock().clone();
+        let mut stops_at = None;
         loop {
             let control = Arc::clone(&self.control);
             let changed = control.changed.notified();
@@ -129,18 +129,27 @@ impl Intake {
             if !control.is_stopping() {
                 self.checkpoint_if_due().await;
             }
-            let bytes = self.bytes_waiting();
             if !self.is_behind() || control.has_failed() {
                 return;
             }
             let is_shedding = self.lines.iter().any(Line::is_shedding);
-            if control.is_stopping() && bytes > FINISHED_AT_A_STOP && !is_shedding {
+            if !control.is_stopping() || is_shedding {
+                changed.await;
+                continue;
+            }
+            let until = *stops_at.get_or_insert_with(|| clock.steady().saturating_add(self.works_off_us));
+            let is_over = tokio::select! {
+                biased;
+                () = sleep_until(&clock, until) => true,
+                () = changed => false,
+            };
+            if is_over {
+                let bytes = self.bytes_waiting();
                 tracing::info!(
                     "{bytes} bytes wait in the journal: they are worked on when the program is started again"
                 );
                 return;
             }
-            changed.await;
         }
     }
 

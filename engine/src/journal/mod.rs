@@ -35,6 +35,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile, FileSystem};
 use error::is_full;
@@ -66,6 +67,9 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Bytes of the disk that are left free, so that what is under way can be finished and checkpoints can be written.
     pub reserve_bytes: u64,
+    /// How long a program that is stopped still works on what waits in the journal; the rest waits until it is started
+    /// again. Service managers give a program longer than the default of 10 s.
+    pub works_off: Duration,
     /// The lock of the folder, if it was taken before.
     pub lock: Option<Lock>,
 }
@@ -93,6 +97,7 @@ impl Settings {
             segment_bytes: 64 << 20,
             max_bytes: u64::MAX,
             reserve_bytes: 64 << 20,
+            works_off: Duration::from_secs(10),
             lock: None,
         }
     }
