@@ -7,6 +7,7 @@
 
 use std::fmt::Debug;
 
+use super::capability::{distance, width};
 use super::moments::{kurtosis_of, skewness_of};
 use super::{finite, ratio};
 
@@ -248,6 +249,16 @@ impl Spread {
         self.variance_pop().map(f64::sqrt)
     }
 
+    /// As [`super::pp`], of limits `[lsl, usl]`.
+    pub fn pp(&self, limits: &[f64]) -> Option<f64> {
+        width(limits[0], limits[1], self.stddev()?)
+    }
+
+    /// As [`super::ppk`], of limits `[lsl, usl]`.
+    pub fn ppk(&self, limits: &[f64]) -> Option<f64> {
+        distance(self.origin + self.sum / self.n, limits[0], limits[1], self.stddev()?)
+    }
+
     /// `sum((x - mean)^2)`; rounding must not make it negative, and must not hide that it is NaN.
     fn central(&self) -> f64 {
         let central = self.squares - self.sum * (self.sum / self.n);
@@ -407,6 +418,8 @@ mod tests {
         both("variance_pop", Spread::variance_pop);
         both("stddev", Spread::stddev);
         both("stddev_pop", Spread::stddev_pop);
+        both("pp", |spread: &Spread| spread.pp(&[-4.0, 3.0]));
+        both("ppk", |spread: &Spread| spread.ppk(&[-4.0, 3.0]));
         both("skewness", Shape::skewness);
         both("kurtosis", Shape::kurtosis);
     }

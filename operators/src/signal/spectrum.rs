@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 
 use realfft::RealFftPlanner;
+use realfft::num_complex::Complex;
 
 use super::{finite, number, ratio};
 
@@ -73,16 +74,16 @@ pub fn envelope_rms(samples: &[f64], rate_hz: f64, low_hz: f64, high_hz: f64) ->
 }
 
 /// The one-sided power of a signal.
-struct Power {
-    values: Vec<f64>,
+pub(super) struct Power {
+    pub(super) values: Vec<f64>,
     samples: usize,
     /// Hertz from one value to the next.
-    step_hz: f64,
+    pub(super) step_hz: f64,
 }
 
 impl Power {
     /// Frequency and power, without the mean.
-    fn tones(&self) -> impl Iterator<Item = (f64, f64)> {
+    pub(super) fn tones(&self) -> impl Iterator<Item = (f64, f64)> {
         let values = self.values.iter().enumerate().skip(1);
         values.map(|(k, p)| (number(k) * self.step_hz, *p))
     }
@@ -105,29 +106,60 @@ impl Power {
     }
 }
 
-fn power(samples: &[f64], rate_hz: f64) -> Option<Power> {
+pub(super) fn is_rate(rate_hz: f64) -> bool {
+    rate_hz.is_finite() && rate_hz > 0.0
+}
+
+pub(super) fn power(samples: &[f64], rate_hz: f64) -> Option<Power> {
     let n = samples.len();
-    let origin = *samples.first().filter(|_| n > 1)?;
-    if !(rate_hz.is_finite() && rate_hz > 0.0) {
-        return None;
-    }
+    let origin = *samples.first().filter(|_| n > 1 && is_rate(rate_hz))?;
     // Without its first sample a constant is exactly zero, and a large mean costs the tones no digits.
-    let mut input: Vec<f64> = samples.iter().map(|x| x - origin).collect();
+    let input: Vec<f64> = samples.iter().map(|x| x - origin).collect();
     let mean_part = input.iter().sum::<f64>() + origin * number(n);
-    let transform = PLANNER.with_borrow_mut(|planner| planner.plan_fft_forward(n));
-    let mut output = transform.make_output_vec();
-    // Fails only for slices of a wrong length, and both were made for this one.
-    transform.process(&mut input, &mut output).ok()?;
-    let mut power = Power {
-        values: output.iter().map(|x| x.norm_sqr() / number(n)).collect(),
-        samples: n,
-        step_hz: rate_hz / number(n),
-    };
+    let mut power = one_sided(input, rate_hz)?;
     power.values[0] = mean_part * mean_part / number(n);
+    Some(power)
+}
+
+/// The power of the samples without their mean, under a Hann window.
+pub(super) fn hann_power(samples: &[f64], rate_hz: f64) -> Option<Power> {
+    let mean = super::mean(samples).filter(|_| samples.len() > 1 && is_rate(rate_hz))?;
+    let windowed = samples.iter().zip(hann(samples.len())).map(|(x, w)| (x - mean) * w);
+    one_sided(windowed.collect(), rate_hz)
+}
+
+/// The periodic Hann window.
+pub(super) fn hann(n: usize) -> Vec<f64> {
+    (0..n).map(|i| 0.5 - 0.5 * (std::f64::consts::TAU * number(i) / number(n)).cos()).collect()
+}
+
+fn one_sided(input: Vec<f64>, rate_hz: f64) -> Option<Power> {
+    let n = input.len();
+    let output = spectrum_of(input)?;
+    let values = output.iter().map(|x| x.norm_sqr() / number(n)).collect();
+    let mut power = Power { values, samples: n, step_hz: rate_hz / number(n) };
     for k in 1..power.values.len() {
         power.values[k] *= power.sides(k);
     }
     Some(power)
+}
+
+/// The transform of real samples, which are used up.
+pub(super) fn spectrum_of(mut input: Vec<f64>) -> Option<Vec<Complex<f64>>> {
+    let transform = PLANNER.with_borrow_mut(|planner| planner.plan_fft_forward(input.len()));
+    let mut output = transform.make_output_vec();
+    // Fails only for slices of a wrong length, and both were made for this one.
+    transform.process(&mut input, &mut output).ok()?;
+    Some(output)
+}
+
+/// The `n` real samples that have a spectrum, times `n`; the spectrum is used up.
+pub(super) fn real_of(mut spectrum: Vec<Complex<f64>>, n: usize) -> Option<Vec<f64>> {
+    let transform = PLANNER.with_borrow_mut(|planner| planner.plan_fft_inverse(n));
+    let mut output = transform.make_output_vec();
+    // The imaginary parts of the mean and the Nyquist frequency are zero, as the transform wants them.
+    transform.process(&mut spectrum, &mut output).ok()?;
+    Some(output)
 }
 
 #[cfg(test)]

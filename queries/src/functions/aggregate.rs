@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
@@ -15,6 +16,8 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::collected;
 use super::feature::{Feature, Time, event_time_type};
+use super::parameter::Parameter;
+use super::value::Value;
 
 /// `rms(x)`: one value per group.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl AggregateUDFImpl for FeatureAggregate {
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
+        Ok(self.feature.data_type())
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
@@ -81,7 +84,7 @@ impl AggregateUDFImpl for FeatureAggregate {
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         match self.feature.sums {
-            Some(sums) if !args.is_distinct => Ok(sums.accumulator()),
+            Some(sums) if !args.is_distinct => Ok(sums.accumulator(parameters(self.feature, &args)?)),
             _ => self.create_sliding_accumulator(args),
         }
     }
@@ -92,7 +95,7 @@ impl AggregateUDFImpl for FeatureAggregate {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         match self.feature.sums {
-            Some(sums) if !args.is_distinct => Ok(sums.groups_accumulator()),
+            Some(sums) if !args.is_distinct => Ok(sums.groups_accumulator(parameters(self.feature, &args)?)),
             _ => Ok(Box::new(collected::Groups::new(Call::of(self.feature, &args)?))),
         }
     }
@@ -118,23 +121,20 @@ impl Call {
         if args.is_distinct && feature.time != Time::Ignored {
             return plan_err!("{} depends on the order of the rows and does not take DISTINCT", feature.name);
         }
-        let mut parameters = Vec::with_capacity(feature.parameters.len());
-        for (i, parameter) in feature.parameters.iter().enumerate() {
-            let Some(value) = constant(args.exprs[i + 1].as_ref()) else {
-                return plan_err!("{}: {} must be a constant", feature.name, parameter.name);
-            };
-            feature.check(i, value)?;
-            parameters.push(value);
-        }
         Ok(Self {
             feature,
-            parameters,
+            parameters: parameters(feature, args)?,
             distinct: args.is_distinct,
             timed: feature.is_timed(args.exprs.len()),
         })
     }
 
-    pub(super) fn evaluate(&self, mut samples: Cow<'_, [f64]>, times: Cow<'_, [i64]>) -> Option<f64> {
+    /// The type of its values.
+    pub(super) fn data_type(&self) -> DataType {
+        self.feature.data_type()
+    }
+
+    pub(super) fn evaluate(&self, mut samples: Cow<'_, [f64]>, times: Cow<'_, [i64]>) -> Value {
         if self.distinct {
             let mut distinct = samples.into_owned();
             distinct.sort_by(f64::total_cmp);
@@ -145,14 +145,23 @@ impl Call {
     }
 }
 
+/// The parameters of a call, which are constants.
+fn parameters(feature: &Feature, args: &AccumulatorArgs<'_>) -> Result<Vec<f64>> {
+    let value = |(parameter, expression): (&Parameter, &Arc<dyn PhysicalExpr>)| {
+        let value = constant(expression.as_ref());
+        match value.map(|value| parameter.of_constant(feature.name, &value)).transpose()?.flatten() {
+            Some(value) => Ok(value),
+            None => plan_err!("{}: {} must be a constant", feature.name, parameter.name),
+        }
+    };
+    feature.parameters.iter().zip(&args.exprs[1..]).map(value).collect()
+}
+
 /// The value of an expression without columns.
-fn constant(expression: &dyn PhysicalExpr) -> Option<f64> {
+fn constant(expression: &dyn PhysicalExpr) -> Option<ScalarValue> {
     let no_columns = RecordBatch::new_empty(datafusion::arrow::datatypes::Schema::empty().into());
     match expression.evaluate(&no_columns).ok()? {
-        ColumnarValue::Scalar(value) => match value.cast_to(&DataType::Float64).ok()? {
-            ScalarValue::Float64(value) => value,
-            _ => None,
-        },
+        ColumnarValue::Scalar(value) => Some(value),
         ColumnarValue::Array(_) => None,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema, TimeUnit};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::PhysicalExpr;
@@ -11,7 +12,9 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 
 use super::ENTRIES;
 use super::feature::{Feature, Kernel, Time};
+use super::parameter::{Parameter, whole};
 use super::testing::*;
+use super::value::Value;
 
 fn parameters(feature: &Feature) -> Vec<f64> {
     let value = |name: &str| match name {
@@ -21,15 +24,43 @@ fn parameters(feature: &Feature) -> Vec<f64> {
         "rate_hz" => 1000.0,
         "low_hz" => 40.0,
         "high_hz" => 200.0,
+        "fraction" => 0.85,
+        "n" => 3.0,
+        "segment" => 64.0,
+        "order" => 3.0,
+        "delay" | "harmonics" => 2.0,
+        "m" => 2.0,
+        "r" => 0.2,
+        "lsl" => -0.3,
+        "usl" => 0.8,
+        "rpm" => 1200.0,
+        "kind" => 1.0,
+        "balls" => 9.0,
+        "ball_diameter" => 0.3126,
+        "pitch_diameter" => 1.537,
+        "angle_deg" => 10.0,
+        "slip" => 0.05,
         _ => panic!("no value for {name}"),
     };
     feature.parameters.iter().map(|parameter| value(parameter.name)).collect()
 }
 
+/// The same as they stand in a call.
+fn literals(feature: &Feature) -> Vec<ScalarValue> {
+    let literal = |(parameter, value): (&Parameter, f64)| match parameter.words {
+        [] => ScalarValue::from(value),
+        words => ScalarValue::from(words[whole(value)]),
+    };
+    feature.parameters.iter().zip(parameters(feature)).map(literal).collect()
+}
+
 /// The call in SQL; with times where they count.
 fn call(feature: &Feature, x: &str, ts: &str) -> String {
     let mut arguments = vec![x.to_owned()];
-    arguments.extend(parameters(feature).iter().map(|value| value.to_string()));
+    arguments.extend(literals(feature).iter().map(|value| match value {
+        ScalarValue::Utf8(Some(word)) => format!("'{word}'"),
+        number => number.to_string(),
+    }));
     if feature.time != Time::Ignored {
         arguments.push(ts.to_owned());
     }
@@ -37,7 +68,7 @@ fn call(feature: &Feature, x: &str, ts: &str) -> String {
 }
 
 /// What the kernel gives for a group of `noise`.
-fn expected(feature: &Feature, group: &str) -> Option<f64> {
+fn expected(feature: &Feature, group: &str) -> Value {
     let timed = feature.time != Time::Ignored;
     let rows = (0..NOISE_ROWS).map(noise_row).filter(|row| row.0 == group);
     let rows = rows.filter_map(|(_, ts, x)| {
@@ -48,12 +79,26 @@ fn expected(feature: &Feature, group: &str) -> Option<f64> {
     feature.evaluate(samples.into(), timed.then_some(times.into()), &parameters(feature))
 }
 
-fn assert_close(what: &str, found: Option<f64>, expected: Option<f64>) {
+fn assert_close(what: &str, found: &Value, expected: &Value) {
+    let is_close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-9 * b.abs() + 1e-12;
     let close = match (found, expected) {
-        (Some(found), Some(expected)) => (found - expected).abs() <= 1e-9 * expected.abs() + 1e-12,
+        (Value::Number(Some(found)), Value::Number(Some(expected))) => is_close((found, expected)),
+        (Value::List(Some(found)), Value::List(Some(expected))) => {
+            found.len() == expected.len() && found.iter().zip(expected).all(is_close)
+        }
         _ => found == expected,
     };
     assert!(close, "{what}: {found:?}, expected {expected:?}");
+}
+
+fn values(column: &ArrayRef) -> Vec<Value> {
+    let list = |list: ArrayRef| list.as_primitive::<Float64Type>().values().to_vec();
+    match column.data_type() {
+        DataType::List(_) => {
+            column.as_list::<i32>().iter().map(|found| Value::List(found.map(list))).collect()
+        }
+        _ => column.as_primitive::<Float64Type>().iter().map(Value::Number).collect(),
+    }
 }
 
 /// Compares column `i + 1` of three rows, groups a, b, c, with the kernel of feature `i`.
@@ -61,10 +106,11 @@ fn assert_groups(batches: &[RecordBatch]) {
     let rows = datafusion::arrow::compute::concat_batches(&batches[0].schema(), batches).unwrap();
     assert_eq!(rows.num_rows(), 3);
     for (entry, column) in ENTRIES.iter().zip(&rows.columns()[1..]) {
-        for (found, group) in column.as_primitive::<Float64Type>().iter().zip(["a", "b", "c"]) {
+        for (found, group) in values(column).iter().zip(["a", "b", "c"]) {
             let expected = expected(entry.feature, group);
-            assert!(expected.is_some(), "{} of {group}", entry.feature.name);
-            assert_close(entry.feature.name, found, expected);
+            let is_none = matches!(expected, Value::Number(None) | Value::List(None));
+            assert!(!is_none, "{} of {group}", entry.feature.name);
+            assert_close(entry.feature.name, found, &expected);
         }
     }
 }
@@ -141,8 +187,8 @@ fn groups(feature: &'static Feature) -> Box<dyn GroupsAccumulator> {
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
     let schema = Schema::new(vec![Field::new("x", DataType::Float64, true), Field::new("ts", time, true)]);
     let mut exprs: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Column::new("x", 0))];
-    for value in parameters(feature) {
-        exprs.push(Arc::new(Literal::new(value.into())));
+    for value in literals(feature) {
+        exprs.push(Arc::new(Literal::new(value)));
     }
     if feature.time != Time::Ignored {
         exprs.push(Arc::new(Column::new("ts", 1)));
@@ -192,8 +238,8 @@ fn partial_states_merged_in_order_give_what_one_pass_gives() {
             merged.merge_batch(&state, &[0, 1, 2], 3).unwrap();
         }
         let found = merged.evaluate(EmitTo::All).unwrap();
-        for (found, group) in found.as_primitive::<Float64Type>().iter().zip(["a", "b", "c"]) {
-            assert_close(feature.name, found, expected(feature, group));
+        for (found, group) in values(&found).iter().zip(["a", "b", "c"]) {
+            assert_close(feature.name, found, &expected(feature, group));
         }
     }
 }

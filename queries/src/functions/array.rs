@@ -4,17 +4,19 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, OffsetSizeTrait, PrimitiveArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, PrimitiveArray};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, FieldRef, Float64Type, TimestampMicrosecondType,
 };
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use lineshaft_operators::signal::without_nan;
 
 use super::feature::{Feature, event_time_type};
+use super::parameter::of_row;
+use super::value::Values;
 
 /// `rms(waveform)`: the feature of each row's array. An array that is NULL gives NULL.
 #[derive(Debug)]
@@ -28,32 +30,36 @@ impl FeatureOfArray {
         Self { feature, signature: Signature::user_defined(Volatility::Immutable) }
     }
 
-    fn values<O: OffsetSizeTrait>(&self, arguments: &[ArrayRef]) -> Float64Array {
+    fn values<O: OffsetSizeTrait>(&self, arguments: &[ArrayRef]) -> ArrayRef {
         let count = self.feature.parameters.len();
         let samples = arguments[0].as_list::<O>();
         let items = samples.values().as_primitive::<Float64Type>();
+        let known = self.feature.parameters;
         let parameters: Vec<_> =
-            arguments[1..=count].iter().map(|column| column.as_primitive::<Float64Type>()).collect();
+            known.iter().zip(&arguments[1..]).map(|(known, column)| known.column(column)).collect();
         let times = arguments.get(count + 1).map(|times| times.as_list::<O>());
-        let mut of_row = vec![0.0; count];
+        let mut of_this = vec![0.0; count];
         let value = |row: usize| {
-            for (value, column) in of_row.iter_mut().zip(&parameters) {
-                *value = column.is_valid(row).then(|| column.value(row))?;
-            }
-            let mut checked = self.feature.parameters.iter().zip(&of_row);
-            if samples.is_null(row) || !checked.all(|(parameter, value)| (parameter.is_valid)(*value)) {
+            if samples.is_null(row) || !of_row(known, &parameters, row, &mut of_this) {
                 return None;
             }
             let Some(times) = times else {
                 let samples = present(items, range(samples.value_offsets(), row));
-                return self.feature.evaluate(samples, None, &of_row);
+                return Some(self.feature.evaluate(samples, None, &of_this));
             };
             let samples = samples.value(row);
             let times = times.is_valid(row).then(|| times.value(row))?;
             let (samples, times) = timed(samples.as_primitive(), times.as_primitive())?;
-            self.feature.evaluate(samples.into(), Some(times.into()), &of_row)
+            Some(self.feature.evaluate(samples.into(), Some(times.into()), &of_this))
         };
-        (0..samples.len()).map(value).collect()
+        let mut values = Values::new(&self.feature.data_type(), samples.len());
+        for value in (0..samples.len()).map(value) {
+            match value {
+                Some(value) => values.push(value),
+                None => values.push_null(),
+            }
+        }
+        values.finish()
     }
 }
 
@@ -88,18 +94,16 @@ impl ScalarUDFImpl for FeatureOfArray {
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
+        Ok(self.feature.data_type())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        for (i, value) in args.scalar_arguments.iter().skip(1).take(self.feature.parameters.len()).enumerate()
-        {
-            let value = value.and_then(|value| value.cast_to(&DataType::Float64).ok());
-            if let Some(ScalarValue::Float64(Some(value))) = value {
-                self.feature.check(i, value)?;
+        for (parameter, value) in self.feature.parameters.iter().zip(args.scalar_arguments.iter().skip(1)) {
+            if let Some(value) = value {
+                parameter.of_constant(self.feature.name, value)?;
             }
         }
-        Ok(Arc::new(Field::new(self.feature.array_name, DataType::Float64, true)))
+        Ok(Arc::new(Field::new(self.feature.array_name, self.feature.data_type(), true)))
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
@@ -136,7 +140,7 @@ impl ScalarUDFImpl for FeatureOfArray {
             DataType::LargeList(_) => self.values::<i64>(&arguments),
             _ => self.values::<i32>(&arguments),
         };
-        Ok(ColumnarValue::Array(Arc::new(values)))
+        Ok(ColumnarValue::Array(values))
     }
 }
 

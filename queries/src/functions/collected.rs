@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, LargeListArray, PrimitiveArray,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeListArray, PrimitiveArray};
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, FieldRef, Float64Type, Int64Type, TimestampMicrosecondType,
@@ -15,6 +13,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
 use super::aggregate::Call;
+use super::value::{Value, Values};
 
 /// The rows of a batch that count: those with a sample that is neither NULL nor NaN, with a time if there are times,
 /// and for which the filter is true.
@@ -129,7 +128,14 @@ impl Accumulator for Single {
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let samples = Cow::Borrowed(&*self.samples.make_contiguous());
         let times = Cow::Borrowed(&*self.times.make_contiguous());
-        Ok(ScalarValue::Float64(self.call.evaluate(samples, times)))
+        Ok(match self.call.evaluate(samples, times) {
+            Value::Number(number) => ScalarValue::Float64(number),
+            list @ Value::List(_) => {
+                let mut values = Values::new(&self.call.data_type(), 1);
+                values.push(list);
+                ScalarValue::try_from_array(&values.finish(), 0)?
+            }
+        })
     }
 
     fn size(&self) -> usize {
@@ -216,9 +222,12 @@ impl GroupsAccumulator for Groups {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let groups = self.take(emit_to).into_iter();
-        let results = groups.map(|group| self.call.evaluate(group.samples.into(), group.times.into()));
-        Ok(Arc::new(results.collect::<Float64Array>()))
+        let groups = self.take(emit_to);
+        let mut values = Values::new(&self.call.data_type(), groups.len());
+        for group in groups {
+            values.push(self.call.evaluate(group.samples.into(), group.times.into()));
+        }
+        Ok(values.finish())
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {

@@ -2,7 +2,8 @@
 
 use lineshaft_operators::signal::{self, MAX_BINS};
 
-use super::feature::{Feature, Kernel, Parameter, Time, is_whole, whole};
+use super::feature::{Feature, Kernel, Time};
+use super::parameter::{Parameter, is_whole, whole};
 
 const BASE: Feature = Feature {
     name: "",
@@ -19,17 +20,15 @@ const BASE: Feature = Feature {
 };
 
 /// A share of 0.95 where 95 is meant would be a wrong number without a word, so what lies between 0 and 1 is refused.
-const PERCENT: Parameter = Parameter {
-    name: "p",
-    range: "a percentage: 0, or from 1 to 100, such as 95 (for finer ones there is percentile_cont with a share)",
-    is_valid: |p| p == 0.0 || (1.0..=100.0).contains(&p),
-};
+const PERCENT: Parameter = Parameter::number(
+    "p",
+    "a percentage: 0, or from 1 to 100, such as 95 (for finer ones there is percentile_cont with a share)",
+    |p| p == 0.0 || (1.0..=100.0).contains(&p),
+);
 
-const BINS: Parameter = Parameter {
-    name: "bins",
-    range: "a whole number from 1 to 65536",
-    is_valid: |bins| is_whole(bins) && (1..=MAX_BINS).contains(&whole(bins)),
-};
+const BINS: Parameter = Parameter::number("bins", "a whole number from 1 to 65536", |bins| {
+    is_whole(bins) && (1..=MAX_BINS).contains(&whole(bins))
+});
 
 pub(super) const FEATURES: &[Feature] = &[
     Feature {

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, plan_err};
 
+use super::parameter::{Parameter, names};
 use super::running::Sums;
+use super::value::{Value, list_type};
 
 /// A feature of a signal: what SQL calls it, what it computes, and what the reference says of it.
 #[derive(Debug)]
@@ -27,15 +29,6 @@ pub(super) struct Feature {
     pub(super) null_when: &'static str,
 }
 
-/// A numeric argument.
-#[derive(Debug)]
-pub(super) struct Parameter {
-    pub(super) name: &'static str,
-    /// What it must be, in words.
-    pub(super) range: &'static str,
-    pub(super) is_valid: fn(f64) -> bool,
-}
-
 /// What the optional last argument, the event time, does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Time {
@@ -52,6 +45,8 @@ pub(super) enum Time {
 pub(super) enum Kernel {
     /// Only reads.
     Samples(fn(&[f64], &[f64]) -> Option<f64>),
+    /// Only reads; gives a list of numbers.
+    List(fn(&[f64], &[f64]) -> Option<Vec<f64>>),
     /// Puts the samples in another order.
     Reordering(fn(&mut [f64], &[f64]) -> Option<f64>),
     /// Reads samples and their times, ascending. Without times, the second kernel, where there is one.
@@ -68,17 +63,19 @@ impl Feature {
         samples: Cow<'_, [f64]>,
         times: Option<Cow<'_, [i64]>>,
         parameters: &[f64],
-    ) -> Option<f64> {
+    ) -> Value {
         let (samples, times) = match times {
             Some(times) if !times.is_sorted() => by_time(&samples, &times),
             times => (samples, times),
         };
-        match (&self.kernel, times) {
+        let number = match (&self.kernel, times) {
+            (Kernel::List(kernel), _) => return Value::List(kernel(&samples, parameters)),
             (Kernel::Samples(kernel), _) => kernel(&samples, parameters),
             (Kernel::Reordering(kernel), _) => kernel(&mut samples.into_owned(), parameters),
             (Kernel::Timed(kernel, _), Some(times)) => kernel(&samples, &times),
             (Kernel::Timed(_, kernel), None) => kernel.and_then(|kernel| kernel(&samples)),
-        }
+        };
+        Value::Number(number)
     }
 
     /// True if an argument list of this length ends with the event time.
@@ -97,23 +94,19 @@ impl Feature {
         }
         let mut coerced = vec![samples];
         for (parameter, found) in self.parameters.iter().zip(&types[1..]) {
-            if !found.is_numeric() && !found.is_null() {
-                return plan_err!("{}: {} must be a number, not {found}", self.name, parameter.name);
-            }
-            coerced.push(DataType::Float64);
+            coerced.push(parameter.coerce(self.name, found)?);
         }
         Ok(coerced)
     }
 
-    /// An error if a parameter is out of its range.
-    pub(super) fn check(&self, parameter: usize, value: f64) -> Result<()> {
-        let Parameter { name, range, is_valid } = &self.parameters[parameter];
-        if is_valid(value) { Ok(()) } else { plan_err!("{}: {name} must be {range}, not {value}", self.name) }
+    /// The type of its values.
+    pub(super) fn data_type(&self) -> DataType {
+        if matches!(self.kernel, Kernel::List(_)) { list_type() } else { DataType::Float64 }
     }
 
     /// `name(x, parameter[, ts])`.
     pub(super) fn signature(&self) -> String {
-        let parameters: String = self.parameters.iter().map(|p| format!(", {}", p.name)).collect();
+        let parameters = names(self.parameters);
         let time = match (&self.kernel, self.time) {
             (_, Time::Ignored) => "",
             (Kernel::Timed(_, None), _) => ", ts",
@@ -140,19 +133,4 @@ fn by_time(samples: &[f64], times: &[i64]) -> (Cow<'static, [f64]>, Option<Cow<'
     rows.sort_by_key(|(time, _)| *time);
     let (times, samples): (Vec<i64>, Vec<f64>) = rows.into_iter().unzip();
     (Cow::Owned(samples), Some(Cow::Owned(times)))
-}
-
-/// A whole number that a kernel takes; the range has been checked.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "checked to be a whole number from 0 up"
-)]
-pub(super) fn whole(parameter: f64) -> usize {
-    parameter as usize
-}
-
-/// True for 0, 1, 2, ... up to 2^53.
-pub(super) fn is_whole(parameter: f64) -> bool {
-    (0.0..=9_007_199_254_740_992.0).contains(&parameter) && parameter.fract() == 0.0
 }

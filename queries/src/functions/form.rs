@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr,
+};
+use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr as SqlExpr, Function, Ident, Value, VisitMut, VisitorMut,
 };
@@ -70,10 +72,21 @@ impl ExprPlanner for ArrayForms {
             _ => return Ok(PlannerResult::Original(expr)),
         }
         let call = match expr.left {
-            Expr::AggregateFunction(call) if is_of_array(&call, schema) => array_call(call)?,
+            Expr::AggregateFunction(mut call) => {
+                add_defaults(call.func.name(), &mut call.params.args);
+                match is_of_array(&call, schema) {
+                    true => array_call(call)?,
+                    false => Expr::AggregateFunction(call),
+                }
+            }
             call => call,
         };
         Ok(PlannerResult::Planned(call))
+    }
+
+    fn plan_window(&self, mut expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        add_defaults(expr.func_def.name(), &mut expr.args);
+        Ok(PlannerResult::Original(expr))
     }
 
     /// Here, because DataFusion rewrites `f(DISTINCT x)` to `f(x)` over groups, and the order is lost.
@@ -83,6 +96,16 @@ impl ExprPlanner for ArrayForms {
             return plan_err!("{name} depends on the order of the rows and does not take DISTINCT");
         }
         Ok(PlannerResult::Original(expr))
+    }
+}
+
+/// Adds the parameters that are left out and have a default. With the time as an argument all of them are given.
+fn add_defaults(name: &str, args: &mut Vec<Expr>) {
+    let Some(Entry { feature, .. }) = find(name) else { return };
+    let given = args.len().saturating_sub(1);
+    let missing = feature.parameters.get(given..).unwrap_or_default();
+    if missing.iter().all(|parameter| parameter.default.is_some()) {
+        args.extend(missing.iter().filter_map(|parameter| parameter.default).map(lit));
     }
 }
 

@@ -1,10 +1,12 @@
 //! The SQL functions of Lineshaft: what they are called, and how DataFusion runs them.
 //!
 //! ```text
-//! Feature (one table entry: name, kernel, reference)    vibration.rs, distribution.rs, order.rs, spectrum.rs
+//! Feature (one table entry: name, kernel, reference)    vibration.rs, distribution.rs, order.rs, dynamics.rs,
+//!    |                                                  spectrum.rs, machine.rs, process.rs
 //!    |-- rms(x)         aggregate over a group, window or OVER frame: aggregate.rs
 //!    |                    sums per group (running.rs) or all samples per group (collected.rs)
 //!    '-- rms(waveform)  one value per row of an array column: array.rs
+//! figure.rs     functions of single numbers: `bearing_frequency`, `iso_zone`, `oee`
 //! extreme.rs    `min` and `max`
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
@@ -23,30 +25,40 @@ mod aggregate_tests;
 mod array;
 mod collected;
 mod distribution;
+mod dynamics;
 mod extreme;
 mod feature;
+mod figure;
 mod form;
+mod machine;
 mod order;
+mod parameter;
+mod process;
 mod reference;
 mod running;
 mod spectrum;
 #[cfg(test)]
 mod testing;
+mod value;
 mod vibration;
 
 use aggregate::FeatureAggregate;
 use array::FeatureOfArray;
 use feature::{Feature, Time};
+use figure::{FIGURES, FigureFunction};
 
 pub use form::{ArrayForms, mark_calls, with_event_time};
 pub use reference::reference;
 
 /// The functions, family by family.
-const FAMILIES: [(&str, &[Feature]); 4] = [
+const FAMILIES: [(&str, &[Feature]); 7] = [
     ("Moments and magnitudes", vibration::FEATURES),
     ("Distribution", distribution::FEATURES),
     ("Order and time", order::FEATURES),
+    ("Dynamics", dynamics::FEATURES),
     ("Spectrum", spectrum::FEATURES),
+    ("Rotating machines", machine::FEATURES),
+    ("Processes", process::FEATURES),
 ];
 
 /// A function in both forms.
@@ -73,9 +85,10 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     features.chain(extreme::extremes()).collect()
 }
 
-/// The functions of arrays, by the names that [`array_form`] gives.
+/// The functions of arrays, by the names that [`array_form`] gives, and those of single numbers.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
-    ENTRIES.iter().map(|entry| Arc::clone(&entry.array)).collect()
+    let figures = FIGURES.iter().map(|figure| Arc::new(ScalarUDF::from(FigureFunction::new(figure))));
+    ENTRIES.iter().map(|entry| Arc::clone(&entry.array)).chain(figures).collect()
 }
 
 /// The name under which the form for arrays is registered: `array_rms` for `rms`.
@@ -113,7 +126,7 @@ mod tests {
         let names = "rms variance stddev skewness kurtosis crest_factor shape_factor impulse_factor clearance_factor \
             peak_to_peak abs_energy zero_crossing_rate mean_crossing_rate slope autocorrelation median percentile mad \
             iqr entropy time_weighted_avg band_energy spectral_centroid dominant_frequency spectral_entropy \
-            envelope_rms variance_pop stddev_pop";
+            envelope_rms variance_pop stddev_pop cp cpk pp ppk";
         for name in names.split_whitespace() {
             assert_eq!(array_form(name), Some(format!("array_{name}").as_str()));
         }

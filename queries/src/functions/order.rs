@@ -2,7 +2,8 @@
 
 use lineshaft_operators::signal;
 
-use super::feature::{Feature, Kernel, Parameter, Time, is_whole, whole};
+use super::feature::{Feature, Kernel, Time};
+use super::parameter::{Parameter, is_whole, whole};
 
 const BASE: Feature = Feature {
     name: "",
@@ -18,8 +19,7 @@ const BASE: Feature = Feature {
     null_when: "there are fewer than two samples",
 };
 
-const LAG: Parameter =
-    Parameter { name: "lag", range: "a whole number of samples from 0 up", is_valid: is_whole };
+const LAG: Parameter = Parameter::number("lag", "a whole number of samples from 0 up", is_whole);
 
 const LEAST_SQUARES: &str = "NIST/SEMATECH e-Handbook of Statistical Methods, 4.1.4.1";
 

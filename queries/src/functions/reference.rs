@@ -2,20 +2,23 @@
 
 use super::FAMILIES;
 use super::feature::Feature;
+use super::figure::{FIGURES, Figure};
+use super::parameter::Parameter;
 
 const INTRODUCTION: &str = "\
 # Functions for signals
 
 Generated from the code; `UPDATE_REFERENCE=1 cargo test -p lineshaft-queries reference` writes it anew.
 
-Each function is an aggregate over the rows of a group, a window or an `OVER` frame, `rms(vibration)`, and a function of
-an array column with one value per row, `rms(waveform)`. `x` is a number or an array of numbers; the result is a
-`DOUBLE`.
+Each function of samples `x` is an aggregate over the rows of a group, a window or an `OVER` frame, `rms(vibration)`, and a
+function of an array column with one value per row, `rms(waveform)`. `x` is a number or an array of numbers; the result is
+a `DOUBLE`, or a `DOUBLE[]` where the unit says list. `P_k` and `f_k` are the power `c_k * |X_k|^2 / n` and the frequency
+`k * rate_hz / n` of the transform `X`, `k = 0 .. n / 2`, where `c_k` is 2 (1 for the mean and the Nyquist frequency).
 
 - **NULL and NaN** are no samples: they are left out.
 - **No wrong number**: where a function is not defined, or its result is not finite, it is NULL. Each entry says when.
 - **Constants**: over rows, the arguments after `x` are constants, apart from the time. A constant out of its range is an
-  error; in an array's row it gives NULL.
+  error; in an array's row it gives NULL. Those in brackets have a default; where the time is an argument, all are given.
 - **`ts`** is the time by which the rows are ordered; rows of one time stay in the order of their arrival. Over a window
   it is the event time unless you say otherwise. For an array it is an array of times.
 - **Memory**: functions marked *sums* keep a few numbers per group, the others all samples of the group.
@@ -28,12 +31,33 @@ pub fn reference() -> String {
         page.extend(["\n## ", title, "\n"]);
         page.extend(features.iter().map(entry));
     }
+    page.push_str(FIGURES_OF_NUMBERS);
+    page.extend(FIGURES.iter().map(figure));
     page
+}
+
+const FIGURES_OF_NUMBERS: &str = "
+## Figures of single numbers
+
+Functions of the columns of one row. NULL, NaN and a number out of its range give NULL; as a constant, one out of its range is
+an error.
+";
+
+fn figure(figure: &Figure) -> String {
+    format!(
+        "\n### `{}`\n\n{}.\n\n{}- Formula: `{}`\n- Source: {}\n- Unit: {}\n",
+        figure.signature(),
+        figure.summary,
+        figure.parameters.iter().map(Parameter::entry).collect::<String>(),
+        figure.formula,
+        figure.source,
+        figure.unit,
+    )
 }
 
 fn entry(feature: &Feature) -> String {
     let memory = if feature.sums.is_some() { "sums" } else { "all samples" };
-    let parameters = feature.parameters.iter().map(|p| format!("- `{}`: {}\n", p.name, p.range));
+    let parameters = feature.parameters.iter().map(Parameter::entry);
     format!(
         "\n### `{}`\n\n{}.\n\n{}- Formula: `{}`\n- Source: {}\n- Unit: {}\n- NULL if {}\n- Memory: {memory}\n",
         feature.signature(),

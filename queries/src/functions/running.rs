@@ -17,14 +17,38 @@ pub(super) trait Sums: Debug + Send + Sync {
     fn state_fields(&self, prefix: &str) -> Vec<FieldRef>;
 
     /// Without groups.
-    fn accumulator(&self) -> Box<dyn Accumulator>;
+    fn accumulator(&self, parameters: Vec<f64>) -> Box<dyn Accumulator>;
 
     /// With groups.
-    fn groups_accumulator(&self) -> Box<dyn GroupsAccumulator>;
+    fn groups_accumulator(&self, parameters: Vec<f64>) -> Box<dyn GroupsAccumulator>;
 }
 
 /// A feature of the sums `S`.
 pub(super) struct Of<S>(pub(super) fn(&S) -> Option<f64>);
+
+/// A feature of the sums `S` and of parameters.
+pub(super) struct With<S>(pub(super) fn(&S, &[f64]) -> Option<f64>);
+
+/// What makes a feature of its sums.
+enum Finish<S> {
+    Sums(fn(&S) -> Option<f64>),
+    Parameters(fn(&S, &[f64]) -> Option<f64>, Vec<f64>),
+}
+
+impl<S> Finish<S> {
+    fn of(&self, sums: &S) -> Option<f64> {
+        match self {
+            Self::Sums(finish) => finish(sums),
+            Self::Parameters(finish, parameters) => finish(sums, parameters),
+        }
+    }
+}
+
+impl<S> Debug for Finish<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<S>())
+    }
+}
 
 impl<S> Debug for Of<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,26 +56,50 @@ impl<S> Debug for Of<S> {
     }
 }
 
+impl<S> Debug for With<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<S>())
+    }
+}
+
 impl<S: Running> Sums for Of<S> {
     fn state_fields(&self, prefix: &str) -> Vec<FieldRef> {
-        let field = |name| Arc::new(Field::new(format!("{prefix}[{name}]"), DataType::Float64, true));
-        S::FIELDS.iter().map(field).collect()
+        fields::<S>(prefix)
     }
 
-    fn accumulator(&self) -> Box<dyn Accumulator> {
-        Box::new(Single { sums: S::default(), finish: self.0 })
+    fn accumulator(&self, _parameters: Vec<f64>) -> Box<dyn Accumulator> {
+        Box::new(Single { sums: S::default(), finish: Finish::Sums(self.0) })
     }
 
-    fn groups_accumulator(&self) -> Box<dyn GroupsAccumulator> {
-        Box::new(Groups::<S> { sums: Vec::new(), finish: self.0 })
+    fn groups_accumulator(&self, _parameters: Vec<f64>) -> Box<dyn GroupsAccumulator> {
+        Box::new(Groups::<S> { sums: Vec::new(), finish: Finish::Sums(self.0) })
     }
+}
+
+impl<S: Running> Sums for With<S> {
+    fn state_fields(&self, prefix: &str) -> Vec<FieldRef> {
+        fields::<S>(prefix)
+    }
+
+    fn accumulator(&self, parameters: Vec<f64>) -> Box<dyn Accumulator> {
+        Box::new(Single { sums: S::default(), finish: Finish::Parameters(self.0, parameters) })
+    }
+
+    fn groups_accumulator(&self, parameters: Vec<f64>) -> Box<dyn GroupsAccumulator> {
+        Box::new(Groups::<S> { sums: Vec::new(), finish: Finish::Parameters(self.0, parameters) })
+    }
+}
+
+fn fields<S: Running>(prefix: &str) -> Vec<FieldRef> {
+    let field = |name| Arc::new(Field::new(format!("{prefix}[{name}]"), DataType::Float64, true));
+    S::FIELDS.iter().map(field).collect()
 }
 
 /// One group.
 #[derive(Debug)]
 struct Single<S> {
     sums: S,
-    finish: fn(&S) -> Option<f64>,
+    finish: Finish<S>,
 }
 
 impl<S: Running> Accumulator for Single<S> {
@@ -73,7 +121,7 @@ impl<S: Running> Accumulator for Single<S> {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Float64((self.finish)(&self.sums)))
+        Ok(ScalarValue::Float64(self.finish.of(&self.sums)))
     }
 
     fn size(&self) -> usize {
@@ -84,7 +132,7 @@ impl<S: Running> Accumulator for Single<S> {
 /// Sums by group number.
 struct Groups<S> {
     sums: Vec<S>,
-    finish: fn(&S) -> Option<f64>,
+    finish: Finish<S>,
 }
 
 impl<S: Running> GroupsAccumulator for Groups<S> {
@@ -110,27 +158,28 @@ impl<S: Running> GroupsAccumulator for Groups<S> {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let sums = emit_to.take_needed(&mut self.sums);
-        Ok(Arc::new(Float64Array::from_iter(sums.iter().map(self.finish))))
+        Ok(Arc::new(Float64Array::from_iter(sums.iter().map(|sums| self.finish.of(sums)))))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let sums = emit_to.take_needed(&mut self.sums);
-        let column = |i| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(sums.iter().map(|sums| sums.field(i))))
-        };
-        Ok((0..S::FIELDS.len()).map(column).collect())
+        Ok(columns(&emit_to.take_needed(&mut self.sums)))
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let mut rows = Self { sums: Vec::new(), finish: self.finish };
-        let groups: Vec<usize> = (0..values[0].len()).collect();
-        rows.update_batch(values, &groups, filter, groups.len())?;
-        rows.state(EmitTo::All)
+        let mut sums = vec![S::default(); values[0].len()];
+        Rows::of(values, false, filter).for_each(|row, x, _| sums[row].add(x));
+        Ok(columns(&sums))
     }
 
     fn size(&self) -> usize {
         size_of_val(self) + self.sums.capacity() * size_of::<S>()
     }
+}
+
+fn columns<S: Running>(sums: &[S]) -> Vec<ArrayRef> {
+    let column =
+        |i| -> ArrayRef { Arc::new(Float64Array::from_iter_values(sums.iter().map(|sums| sums.field(i)))) };
+    (0..S::FIELDS.len()).map(column).collect()
 }
 
 fn from_columns<S: Running>(columns: &[ArrayRef], row: usize) -> S {

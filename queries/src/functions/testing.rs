@@ -27,6 +27,7 @@ pub(super) fn noise_row(i: u32) -> (&'static str, Option<i64>, Option<f64>) {
         7 => (group, Some(time), None),
         11 => (group, Some(time), Some(f64::NAN)),
         13 => (group, None, Some(x)),
+        17 => (group, Some(time), Some(0.0)),
         _ => (group, Some(time), Some(x)),
     }
 }

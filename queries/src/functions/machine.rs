@@ -1,0 +1,114 @@
+//! Features of the vibration of rotating machines.
+
+use lineshaft_operators::signal::{self, Bearing, Fault, Search};
+
+use super::feature::{Feature, Kernel, Time};
+use super::parameter::{Parameter, is_whole, whole};
+use super::spectrum::RATE;
+
+const BASE: Feature = Feature {
+    name: "",
+    array_name: "",
+    parameters: &[],
+    time: Time::Orders,
+    kernel: Kernel::Samples(|_, _| None),
+    sums: None,
+    summary: "",
+    formula: "",
+    source: BEARINGS,
+    unit: "",
+    null_when: "",
+};
+
+pub(super) const BEARINGS: &str =
+    "Randall, Antoni, Rolling element bearing diagnostics - a tutorial (2011), 2 and 5";
+
+const FAULTS: [Fault; 4] = [Fault::OuterRace, Fault::InnerRace, Fault::Ball, Fault::Cage];
+
+/// Speed, kind of fault and geometry, in the order that [`bearing`] takes.
+pub(super) const BEARING: [Parameter; 6] = [
+    Parameter::number("rpm", "turns of the shaft per minute, a number from 0 up", |rpm| {
+        rpm >= 0.0 && rpm.is_finite()
+    }),
+    Parameter::word(
+        "kind",
+        "'BPFO' (outer race), 'BPFI' (inner race), 'BSF' (ball) or 'FTF' (cage)",
+        &["BPFO", "BPFI", "BSF", "FTF"],
+    ),
+    Parameter::number("balls", "the number of balls or rollers, above 0", is_size),
+    Parameter::number("ball_diameter", "a length above 0, less than the pitch diameter", is_size),
+    Parameter::number("pitch_diameter", "a length above 0, in the unit of the ball diameter", is_size),
+    Parameter::number("angle_deg", "the contact angle in degrees, from 0 to 90", |a| {
+        (0.0..=90.0).contains(&a)
+    }),
+];
+
+const LOW: Parameter = Parameter::number("low_hz", "a number", |hz| !hz.is_nan());
+const HIGH: Parameter = Parameter::number("high_hz", "a number", |hz| !hz.is_nan());
+const HARMONICS: Parameter =
+    Parameter::number("harmonics", "a whole number from 1 up", |n| is_whole(n) && n >= 1.0);
+const SLIP: Parameter = Parameter::number("slip", "a share from 0 to 1", |slip| (0.0..=1.0).contains(&slip));
+
+fn is_size(length: f64) -> bool {
+    length > 0.0 && length.is_finite()
+}
+
+/// What [`BEARING`] says, of the same order.
+pub(super) fn bearing(parameters: &[f64]) -> (f64, Fault, Bearing) {
+    let fault = FAULTS[whole(parameters[1])];
+    let [balls, ball_diameter, pitch_diameter, angle_deg] = [2, 3, 4, 5].map(|at: usize| parameters[at]);
+    (parameters[0], fault, Bearing { balls, ball_diameter, pitch_diameter, angle_deg })
+}
+
+fn bearing_energy(samples: &[f64], parameters: &[f64]) -> Option<f64> {
+    let (rpm, fault, bearing) = bearing(&parameters[1..7]);
+    let [low_hz, high_hz, harmonics, slip] = [7, 8, 9, 10].map(|at: usize| parameters[at]);
+    let search = Search { low_hz, high_hz, harmonics: whole(harmonics), slip };
+    signal::bearing_energy(samples, parameters[0], rpm, fault, &bearing, &search)
+}
+
+const BEARING_ENERGY: &[Parameter] = {
+    let [rpm, kind, balls, ball_diameter, pitch_diameter, angle] = BEARING;
+    &[
+        RATE,
+        rpm,
+        kind,
+        balls,
+        ball_diameter,
+        pitch_diameter,
+        angle,
+        LOW.or(0.0),
+        HIGH.or(f64::INFINITY),
+        HARMONICS.or(3.0),
+        SLIP.or(0.02),
+    ]
+};
+
+pub(super) const FEATURES: &[Feature] = &[
+    Feature {
+        name: "bearing_energy",
+        array_name: "array_bearing_energy",
+        parameters: BEARING_ENERGY,
+        kernel: Kernel::Samples(bearing_energy),
+        summary: "The mean square of the envelope of the band low_hz <= f < high_hz at the frequency f of a bearing fault, \
+            `bearing_frequency`, and its harmonics h = 1 .. harmonics below half the rate. The envelope is the magnitude \
+            of the analytic signal without the mean, P_k its power; the balls slip, so the frequency may be off by a share",
+        formula: "sum(P_k) / n over |f_k - h * f| <= max(slip * h * f, rate_hz / n / 2), each k once",
+        unit: "unit of x, squared",
+        null_when: "the fault has no frequency below half the rate, or there are fewer than two samples",
+        ..BASE
+    },
+    Feature {
+        name: "velocity_rms",
+        array_name: "array_velocity_rms",
+        parameters: &[RATE, LOW.or(10.0), HIGH.or(1000.0)],
+        kernel: Kernel::Samples(|x, p| signal::velocity_rms(x, p[0], p[1], p[2])),
+        summary: "The root mean square of the velocity in the band low_hz <= f < high_hz, from the acceleration x in m/s^2, \
+            integrated in the frequency domain",
+        formula: "1000 * sqrt(sum(P_k / (2 * pi * f_k)^2) / n), k >= 1",
+        source: "ISO 20816-1:2016",
+        unit: "mm/s",
+        null_when: "there are fewer than two samples",
+        ..BASE
+    },
+];
