@@ -198,6 +198,24 @@ fn an_ad_hoc_query_joins_as_of() {
 }
 
 #[test]
+fn functions_for_signals_have_all_their_forms_in_an_ad_hoc_query() {
+    let folder = folder();
+    lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);
+    let cases = [
+        ("SELECT rms([3.0, 3.0]) AS rms, iso_zone(3, 'class I') AS zone", "rms,zone\n3.0,C\n"),
+        ("SELECT velocity_rms(x, 100) AS v FROM (VALUES (1.0), (1.0)) AS t(x)", "v\n0.0\n"),
+        (
+            "SELECT derivative(x) OVER (ORDER BY ts) AS d, stuck(x, 2) OVER (ORDER BY ts) AS s FROM \
+             (VALUES (TIMESTAMP '2024-01-01 00:00:00', 1.0), (TIMESTAMP '2024-01-01 00:00:02', 4.0)) AS t(ts, x)",
+            "d,s\n,\n1.5,false\n",
+        ),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(query(folder.path(), sql, "data", "csv").out, expected, "{sql}");
+    }
+}
+
+#[test]
 fn options_of_a_sink_may_come_after_its_query() {
     let folder = folder();
     write(

@@ -16,6 +16,7 @@
 //! - [`over`]: functions over the rows around a row; [`resample`]: rows at fixed times
 //! - [`changelog`]: rows that may be taken back: joins without a window, top-k, recursion
 //! - [`decision`]: the optimiser, and the gate that a command must pass
+//! - [`online`]: functions that go from row to row, such as filters and control charts, with what they remember
 //! - [`signal`]: numeric kernels as plain functions over slices, which the SQL functions wrap
 //! - [`model`]: training, artefacts and scoring; the one place that stores files
 //! - [`keys`]: keys of any type as dense slots, which windows share
@@ -29,6 +30,7 @@ pub mod join;
 pub mod keys;
 pub mod map;
 pub mod model;
+pub mod online;
 pub mod over;
 pub mod resample;
 pub mod signal;

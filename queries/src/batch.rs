@@ -34,6 +34,7 @@ pub(crate) use sliding::with_frames;
 use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
 use crate::durations::PartsOfDurations;
+use crate::functions::ArrayForms;
 use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, Resample, WindowKind};
 
@@ -327,7 +328,11 @@ pub async fn query(
     for function in crate::functions::scalars() {
         context.register_udf(function.as_ref().clone());
     }
+    for function in crate::functions::windows() {
+        context.register_udwf(function.as_ref().clone());
+    }
     context.register_udf(crate::rewrite::casts::marked());
+    context.state_ref().write().register_expr_planner(Arc::new(ArrayForms))?;
     context.state_ref().write().register_function_rewrite(Arc::new(PartsOfDurations))?;
     for (name, recorded) in history {
         add_schema(&context, name)?;

@@ -67,10 +67,11 @@ impl Functions {
         let mut expression_planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(crate::functions::ArrayForms)];
         expression_planners.extend(SessionStateDefaults::default_expr_planners());
         let window = SessionStateDefaults::default_window_functions();
+        let window = window.into_iter().chain(crate::functions::windows());
         Self {
             scalar,
             aggregate,
-            window: window.into_iter().map(|function| (function.name().to_owned(), function)).collect(),
+            window: window.map(|function| (function.name().to_owned(), function)).collect(),
             expression_planners,
             relation_planners: vec![Arc::new(WindowFunctions { knows_others: false }), Arc::new(AsOfJoins)],
             options: ConfigOptions::default(),

@@ -11,10 +11,12 @@ use lineshaft_engine::expression::{Aggregate, Expression, Moment};
 use super::aggregate::{Running, Sliding};
 use super::frame::Frame;
 use super::moments::{CountRows, RunningMoment, SHORT, ShortMoment, SlidingMoment};
+use super::online::Stepwise;
 use super::other_plan;
 use super::rank::{DenseRank, Rank, RowNumber};
 use super::rows::Rows;
 use super::value::{Carried, Value, Within};
+use crate::online::Online;
 use crate::window::state::StateTable;
 
 /// A function with the frame that it sees.
@@ -39,6 +41,15 @@ pub enum Function {
     Rank,
     /// The number of different values of `ORDER BY` so far.
     DenseRank,
+    /// A function that goes from row to row.
+    Online {
+        /// The function before its first row.
+        function: Online,
+        /// Its arguments: doubles, and then the time if `is_timed`.
+        arguments: Vec<Arc<dyn Expression>>,
+        /// See `arguments`.
+        is_timed: bool,
+    },
 }
 
 /// Computes one function for the rows of all partitions.
@@ -107,9 +118,13 @@ impl Call {
                 (self.frame, function)
             }
             Function::Aggregate(aggregate) => (self.frame, prepare(aggregate, self.frame, arguments)?),
+            Function::Online { function, arguments: inputs, is_timed } => {
+                let places = inputs.iter().map(|input| arguments.place(input)).collect();
+                (Frame::row(0), Box::new(Stepwise::new(function.clone(), places, *is_timed)))
+            }
         };
-        let numbers = matches!(self.function, Function::RowNumber | Function::Rank | Function::DenseRank);
-        Ok(Prepared { frame, function, remembers: numbers || !frame.forgets() })
+        let remembers = !matches!(self.function, Function::Aggregate(_) | Function::Value(_));
+        Ok(Prepared { frame, function, remembers: remembers || !frame.forgets() })
     }
 }
 

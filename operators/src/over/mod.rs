@@ -7,6 +7,7 @@
 //!   -> computed once their frame is complete, all keys together:
 //!        aggregate.rs  any aggregate      moments.rs, track.rs  those of doubles, fast
 //!        value.rs      LAG, FIRST_VALUE   rank.rs               ROW_NUMBER, RANK
+//!        online.rs     functions that go from row to row
 //! ```
 //!
 //! - Rows: append-only in and out; a row comes out once, with a column more for each function.
@@ -31,6 +32,7 @@ mod aggregate;
 mod call;
 mod frame;
 mod moments;
+mod online;
 mod pair;
 mod rank;
 mod rows;

@@ -1,10 +1,12 @@
 use arrow::array::{AsArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use lineshaft_engine::TIMESTAMP;
 use lineshaft_engine::expression::{Aggregate, Column, Expression, Moment};
 use lineshaft_engine::testing::{Step, lines, run, table};
 use proptest::prelude::*;
 
 use super::*;
+use crate::online::{Butterworth, Ewma, MovingMedian, Online, Stuck};
 use crate::testing::{Statistic, aggregate};
 
 fn value(column: usize, data_type: DataType, n: i64, ignore_nulls: bool) -> Function {
@@ -167,7 +169,18 @@ fn all_kinds() -> Vec<(Function, Frame, DataType)> {
         (Function::RowNumber, so_far(), DataType::UInt64),
         (Function::Rank, so_far(), DataType::UInt64),
         (Function::DenseRank, so_far(), DataType::UInt64),
+        (online(Ewma::new(2e6, true).unwrap(), true), so_far(), DataType::Float64),
+        (online(MovingMedian::new(3).unwrap(), false), so_far(), DataType::Float64),
+        (online(Butterworth::lowpass(1.0, 10.0, 4).unwrap(), false), so_far(), DataType::Float64),
+        (online(Stuck::new(2).unwrap(), false), so_far(), DataType::Boolean),
     ]
+}
+
+fn online(function: impl Into<Online>, is_timed: bool) -> Function {
+    let column = |index, data_type| -> Arc<dyn Expression> { Arc::new(Column { index, data_type }) };
+    let mut arguments = vec![column(2, DataType::Float64)];
+    arguments.extend(is_timed.then(|| column(0, TIMESTAMP)));
+    Function::Online { function: function.into(), arguments, is_timed }
 }
 
 proptest! {

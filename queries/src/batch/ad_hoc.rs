@@ -13,6 +13,7 @@ use super::with_ours;
 use crate::as_of::{AsOfJoins, nest};
 use crate::bind::in_known_forms;
 use crate::error::QueryError;
+use crate::functions::mark_calls;
 use crate::optimize::without_subqueries;
 use crate::parse::parse_select;
 use crate::span::SourceFile;
@@ -32,6 +33,7 @@ pub(super) async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalP
     let mut query = parse_select(&SourceFile::new("query", sql)).map_err(|errors| told(&errors))?.query;
     crate::rewrite::rewrite(&mut query);
     nest(&mut query);
+    mark_calls(&mut query);
     let statement = Statement::Statement(Box::new(SqlStatement::Query(query)));
     let plan = context.state().statement_to_plan(statement).await;
     let plan = plan.map_err(|error| match error.find_root() {

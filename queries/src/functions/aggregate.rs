@@ -158,7 +158,7 @@ fn parameters(feature: &Feature, args: &AccumulatorArgs<'_>) -> Result<Vec<f64>>
 }
 
 /// The value of an expression without columns.
-fn constant(expression: &dyn PhysicalExpr) -> Option<ScalarValue> {
+pub(super) fn constant(expression: &dyn PhysicalExpr) -> Option<ScalarValue> {
     let no_columns = RecordBatch::new_empty(datafusion::arrow::datatypes::Schema::empty().into());
     match expression.evaluate(&no_columns).ok()? {
         ColumnarValue::Scalar(value) => Some(value),

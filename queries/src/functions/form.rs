@@ -19,6 +19,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::array::item_type;
 use super::feature::{Kernel, Time};
+use super::online_window::complete;
+use super::parameter::Parameter;
 use super::{Entry, find, needs_event_time};
 
 const MARK: &str = "form of";
@@ -86,7 +88,7 @@ impl ExprPlanner for ArrayForms {
 
     fn plan_window(&self, mut expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
         add_defaults(expr.func_def.name(), &mut expr.args);
-        Ok(PlannerResult::Original(expr))
+        Ok(PlannerResult::Original(complete(expr)?))
     }
 
     /// Here, because DataFusion rewrites `f(DISTINCT x)` to `f(x)` over groups, and the order is lost.
@@ -101,9 +103,15 @@ impl ExprPlanner for ArrayForms {
 
 /// Adds the parameters that are left out and have a default. With the time as an argument all of them are given.
 fn add_defaults(name: &str, args: &mut Vec<Expr>) {
-    let Some(Entry { feature, .. }) = find(name) else { return };
-    let given = args.len().saturating_sub(1);
-    let missing = feature.parameters.get(given..).unwrap_or_default();
+    if let Some(Entry { feature, .. }) = find(name) {
+        add_missing(feature.parameters, 1, args);
+    }
+}
+
+/// Adds the last ones of `parameters`, which stand behind so many arguments, if all that are left out have a default.
+pub(super) fn add_missing(parameters: &[Parameter], before: usize, args: &mut Vec<Expr>) {
+    let Some(given) = args.len().checked_sub(before) else { return };
+    let missing = parameters.get(given..).unwrap_or_default();
     if missing.iter().all(|parameter| parameter.default.is_some()) {
         args.extend(missing.iter().filter_map(|parameter| parameter.default).map(lit));
     }

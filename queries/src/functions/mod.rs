@@ -7,6 +7,7 @@
 //!    |                    sums per group (running.rs) or all samples per group (collected.rs)
 //!    '-- rms(waveform)  one value per row of an array column: array.rs
 //! figure.rs     functions of single numbers: `bearing_frequency`, `iso_zone`, `oee`
+//! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs
 //! extreme.rs    `min` and `max`
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
@@ -17,7 +18,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 mod aggregate;
 #[cfg(test)]
@@ -31,6 +32,8 @@ mod feature;
 mod figure;
 mod form;
 mod machine;
+mod online;
+mod online_window;
 mod order;
 mod parameter;
 mod process;
@@ -46,6 +49,9 @@ use aggregate::FeatureAggregate;
 use array::FeatureOfArray;
 use feature::{Feature, Time};
 use figure::{FIGURES, FigureFunction};
+use online_window::OnlineWindow;
+
+pub(crate) use online::{OnlineFunction, find as online};
 
 pub use form::{ArrayForms, mark_calls, with_event_time};
 pub use reference::reference;
@@ -89,6 +95,12 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let figures = FIGURES.iter().map(|figure| Arc::new(ScalarUDF::from(FigureFunction::new(figure))));
     ENTRIES.iter().map(|entry| Arc::clone(&entry.array)).chain(figures).collect()
+}
+
+/// The functions that go from row to row with `OVER`.
+pub fn windows() -> Vec<Arc<WindowUDF>> {
+    let functions = online::FUNCTIONS.iter();
+    functions.map(|function| Arc::new(WindowUDF::from(OnlineWindow::new(function)))).collect()
 }
 
 /// The name under which the form for arrays is registered: `array_rms` for `rms`.

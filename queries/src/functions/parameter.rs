@@ -1,7 +1,7 @@
 //! The arguments of a function beside the samples: numbers, and words that stand for numbers.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
-use datafusion::arrow::datatypes::{DataType, Float64Type};
+use datafusion::arrow::datatypes::{DataType, Float64Type, IntervalUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 
 /// An argument that is a number, or one of some words.
@@ -13,13 +13,20 @@ pub(super) struct Parameter {
     pub(super) is_valid: fn(f64) -> bool,
     /// If there are any, the argument is one of them and the kernel gets its place.
     pub(super) words: &'static [&'static str],
+    /// True if it may be an interval.
+    pub(super) is_span: bool,
     /// What it is where it is left out.
     pub(super) default: Option<f64>,
 }
 
 impl Parameter {
     pub(super) const fn number(name: &'static str, range: &'static str, is_valid: fn(f64) -> bool) -> Self {
-        Self { name, range, is_valid, words: &[], default: None }
+        Self { name, range, is_valid, words: &[], is_span: false, default: None }
+    }
+
+    /// An interval; or a number, for which `is_valid` is asked.
+    pub(super) const fn span(name: &'static str, range: &'static str, is_valid: fn(f64) -> bool) -> Self {
+        Self { is_span: true, ..Self::number(name, range, is_valid) }
     }
 
     pub(super) const fn word(
@@ -27,7 +34,7 @@ impl Parameter {
         range: &'static str,
         words: &'static [&'static str],
     ) -> Self {
-        Self { name, range, is_valid: |place| !place.is_nan(), words, default: None }
+        Self { name, range, is_valid: |place| !place.is_nan(), words, is_span: false, default: None }
     }
 
     pub(super) const fn or(self, default: f64) -> Self {
@@ -37,7 +44,11 @@ impl Parameter {
     /// The type that an argument is cast to.
     pub(super) fn coerce(&self, function: &str, found: &DataType) -> Result<DataType> {
         match self.words {
+            [] if self.is_span && matches!(found, DataType::Interval(_)) => {
+                Ok(DataType::Interval(IntervalUnit::MonthDayNano))
+            }
             [] if found.is_numeric() || found.is_null() => Ok(DataType::Float64),
+            [] if self.is_span => plan_err!("{function}: {} must be {}, not {found}", self.name, self.range),
             [] => plan_err!("{function}: {} must be a number, not {found}", self.name),
             _ if found.is_string() || found.is_null() => Ok(DataType::Utf8),
             _ => plan_err!("{function}: {} must be a text, not {found}", self.name),
@@ -46,7 +57,8 @@ impl Parameter {
 
     /// The number that a constant is, NULL is none. An error if it is out of its range.
     pub(super) fn of_constant(&self, function: &str, value: &ScalarValue) -> Result<Option<f64>> {
-        if value.is_null() {
+        // An interval has no such number.
+        if value.is_null() || matches!(value.data_type(), DataType::Interval(_)) {
             return Ok(None);
         }
         let column = value.cast_to(&self.coerce(function, &value.data_type())?)?.to_array()?;

@@ -3,6 +3,7 @@
 use super::FAMILIES;
 use super::feature::Feature;
 use super::figure::{FIGURES, Figure};
+use super::online::{FUNCTIONS, OnlineFunction};
 use super::parameter::Parameter;
 
 const INTRODUCTION: &str = "\
@@ -31,9 +32,39 @@ pub fn reference() -> String {
         page.extend(["\n## ", title, "\n"]);
         page.extend(features.iter().map(entry));
     }
+    page.push_str(FROM_ROW_TO_ROW);
+    page.extend(FUNCTIONS.iter().map(online));
     page.push_str(FIGURES_OF_NUMBERS);
     page.extend(FIGURES.iter().map(figure));
     page
+}
+
+const FROM_ROW_TO_ROW: &str = "
+## From row to row
+
+Used as `f(x, ...) OVER (PARTITION BY key ORDER BY ts)`: each row's value is made of the rows of its key up to it, in the order of
+`ORDER BY`, which is needed; there is no frame. They go well with event time: a stream then keeps a few numbers per key, in its
+checkpoints too, and gives what a query over all rows at once gives, to the bit.
+
+- **NULL, NaN and infinity** are no samples: such a row is NULL and changes nothing.
+- The first arguments are of each row and may be columns, such as limits that are joined; those called constants are the same for
+  all rows. Functions that compute with the time take that of `ORDER BY`.
+";
+
+fn online(function: &OnlineFunction) -> String {
+    let constants =
+        function.parameters.iter().map(|parameter| parameter.entry().replacen(": ", ": constant, ", 1));
+    format!(
+        "\n### `{}`\n\n{}.\n\n{}{}- Formula: `{}`\n- Source: {}\n- Unit: {}\n- NULL if {}\n",
+        function.signature(),
+        function.summary,
+        function.inputs[1..].iter().map(Parameter::entry).collect::<String>(),
+        constants.collect::<String>(),
+        function.formula,
+        function.source,
+        function.unit,
+        function.null_when,
+    )
 }
 
 const FIGURES_OF_NUMBERS: &str = "

@@ -14,6 +14,7 @@ use lineshaft_operators::over::{Call, Frame, Function, Units, Value};
 use super::super::{Result, internal};
 use crate::error::QueryError;
 use crate::expression::{Arguments, aggregate, expression};
+use crate::functions::{self, OnlineFunction};
 use crate::window_function::external;
 
 /// The function of a column of a plan.
@@ -51,6 +52,7 @@ pub(super) fn delay_of(call: &WindowFunction) -> Option<i64> {
             "first_value" | "last_value" | "nth_value" => frame(&call.params.window_frame).ok()??,
             "lag" | "lead" => shift(call).ok()??.0,
             "row_number" | "rank" | "dense_rank" => Frame::row(0),
+            name if functions::online(name).is_some() => Frame::row(0),
             _ => return None,
         },
         WindowFunctionDefinition::AggregateUDF(_) => frame(&call.params.window_frame).ok()??,
@@ -104,9 +106,23 @@ pub(super) fn call(call: &WindowFunction, input: &DFSchema, shared: &mut Argumen
             let Some(frame) = frame(&params.window_frame)? else { return Ok(None) };
             valued(value(call, n, None, input)?, frame)
         }
-        // NTILE, PERCENT_RANK, CUME_DIST.
-        _ => Ok(None),
+        name => match functions::online(name) {
+            Some(found) => numbered(online(call, found, input)?),
+            // NTILE, PERCENT_RANK, CUME_DIST.
+            None => Ok(None),
+        },
     }
+}
+
+fn online(call: &WindowFunction, found: &OnlineFunction, input: &DFSchema) -> Result<Function> {
+    let args = &call.params.args;
+    let constants = args[found.constants()].iter().map(|argument| literal(call, argument).cloned());
+    let arguments = found.columns().map(|place| expression(&args[place], input));
+    Ok(Function::Online {
+        function: found.with(&constants.collect::<Result<Vec<_>>>()?)?,
+        arguments: arguments.collect::<Result<_>>()?,
+        is_timed: found.is_timed(),
+    })
 }
 
 fn value(call: &WindowFunction, n: i64, default: Option<ArrayRef>, input: &DFSchema) -> Result<Value> {

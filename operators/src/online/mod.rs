@@ -1,0 +1,145 @@
+//! Functions that go from row to row: each row's value is made of what is remembered of the rows before it.
+//!
+//! ```text
+//! average.rs      ewma, zscore, standard_scale, minmax_scale
+//! change.rs       derivative, rate_of_change, deadband, stuck
+//! median.rs       moving_median, hampel
+//! butterworth.rs  lowpass, highpass, bandpass        savgol.rs  kalman.rs  smoothing
+//! chart.rs        cusum, ewma_chart                   rules.rs   the rules of Western Electric and of Nelson
+//! inputs.rs       the arguments as columns
+//! ```
+//!
+//! [`Online`] is one of them with what it remembers of one key. `OVER` keeps one per key, batch execution one per partition:
+//! the same rows in the same order give the same bits in both.
+//!
+//! - **NULL, NaN and infinity are no samples**: such a row is NULL and changes nothing.
+//! - **No wrong number**: with too few rows, or where the result is not finite, a row is NULL.
+//! - Memory and time per row do not grow with the number of rows; nothing is allocated once a window is full.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array};
+use arrow::datatypes::DataType;
+use serde::{Deserialize, Serialize};
+
+mod average;
+mod butterworth;
+mod change;
+mod chart;
+mod inputs;
+mod kalman;
+mod median;
+mod rules;
+mod savgol;
+#[cfg(test)]
+mod testing;
+
+pub use average::{Ewma, MinMaxScale, StandardScale, ZScore};
+pub use butterworth::Butterworth;
+pub use change::{Deadband, Derivative, RateOfChange, Stuck};
+pub use chart::{Cusum, EwmaChart, Side};
+pub use inputs::Inputs;
+pub use kalman::Kalman;
+pub use median::{Hampel, MAX_WINDOW, MovingMedian};
+pub use rules::{Nelson, WesternElectric};
+pub use savgol::SavitzkyGolay;
+
+/// What a function makes of the next row.
+trait Step {
+    /// The value of a row; `x` are its inputs, all finite, `time` is in microseconds, or 0 if the function takes none.
+    fn step(&mut self, x: &[f64], time: i64) -> Option<f64>;
+}
+
+/// The functions as one type, so that what they remember can be written down.
+macro_rules! functions {
+    ($($name:ident),+ $(,)?) => {
+        /// A function, and what it remembers of the rows of one key.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum Online {
+            $(#[doc = concat!("See [`struct@", stringify!($name), "`].")] $name($name)),+
+        }
+
+        $(impl From<$name> for Online {
+            fn from(function: $name) -> Self {
+                Self::$name(function)
+            }
+        })+
+
+        impl Online {
+            fn step(&mut self, x: &[f64], time: i64) -> Option<f64> {
+                match self {
+                    $(Self::$name(function) => function.step(x, time)),+
+                }
+            }
+        }
+    };
+}
+
+functions! {
+    Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, Hampel, Kalman, MinMaxScale, MovingMedian, Nelson,
+    RateOfChange, SavitzkyGolay, StandardScale, Stuck, WesternElectric, ZScore,
+}
+
+impl Online {
+    /// The value of the next row.
+    pub fn next(&mut self, x: &[f64], time: i64) -> Option<f64> {
+        if x.iter().all(|x| x.is_finite()) { self.step(x, time).filter(|y| y.is_finite()) } else { None }
+    }
+
+    /// The type of its values.
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Self::WesternElectric(_) | Self::Nelson(_) => DataType::Int64,
+            Self::Stuck(_) => DataType::Boolean,
+            _ => DataType::Float64,
+        }
+    }
+
+    /// Values as a column of that type.
+    pub fn column(&self, values: Vec<Option<f64>>) -> ArrayRef {
+        let values = values.into_iter();
+        match self.data_type() {
+            DataType::Int64 => Arc::new(values.map(|value| value.map(whole)).collect::<Int64Array>()),
+            DataType::Boolean => {
+                Arc::new(values.map(|value| value.map(|value| value > 0.0)).collect::<BooleanArray>())
+            }
+            _ => Arc::new(values.collect::<Float64Array>()),
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the number of a rule")]
+fn whole(number: f64) -> i64 {
+    number as i64
+}
+
+const MICROS_PER_SECOND: f64 = 1e6;
+
+/// A span of time in microseconds as a number.
+#[expect(clippy::cast_precision_loss, reason = "a microsecond of 285 years is within 2^53")]
+fn micros(span: i64) -> f64 {
+    span as f64
+}
+
+/// A count as a number.
+#[expect(clippy::cast_precision_loss, reason = "nothing counts to 2^53")]
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_number_changes_nothing() {
+        let mut function = Online::from(Kalman::new(1.0, 1.0).unwrap());
+        let mut untouched = function.clone();
+        function.next(&[1.0], 0);
+        untouched.next(&[1.0], 0);
+        for x in [f64::NAN, f64::INFINITY] {
+            assert_eq!(function.next(&[x], 0), None);
+        }
+        assert_eq!(function, untouched);
+    }
+}
