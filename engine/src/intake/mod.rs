@@ -20,6 +20,7 @@ mod keys;
 mod packets;
 mod record;
 mod shed;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -39,6 +40,7 @@ pub(crate) use packets::Packets;
 pub(crate) use shed::Shedding;
 
 use credit::Credit;
+use silence::Silence;
 use waiting::Waiting;
 use wall_clock::WallClock;
 
@@ -113,8 +115,9 @@ pub(crate) struct Intake {
     /// The first epoch that the workers are given in this run.
     first_epoch: Epoch,
     ticked_at: i64,
-    /// When the last chunk came.
+    /// When the last chunk came, or time passed for those that may become idle.
     came_at: i64,
+    silence: Silence,
     /// Nothing more is given to the workers until a checkpoint is taken.
     holds: bool,
     checkpoints: Option<Arc<Checkpoints>>,
@@ -186,6 +189,7 @@ impl Intake {
             first_epoch: 0,
             ticked_at: i64::MIN,
             came_at: clock.steady(),
+            silence: Silence::new(clock.steady()),
             holds: false,
             checkpoints,
             workers,
@@ -234,6 +238,7 @@ impl Intake {
                 Event::Chunk(line) => {
                     self.give_head(line).await;
                     self.came_at = self.wall_clock.clock().steady();
+                    self.silence.end(self.came_at);
                     if self.wall_clock.at().saturating_sub(self.ticked_at) >= TICK_US {
                         self.tick().await;
                     }
@@ -257,8 +262,10 @@ impl Intake {
         self.note_completed();
         let can_idle = lines.iter().any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
         // A source that is not read is not silent.
-        let (clock, tick_at) = (self.wall_clock.clock().clone(), self.came_at.saturating_add(TICK_US));
-        let can_tick = can_idle && (self.input.is_some() || self.credit.has_room());
+        let idle_at = can_idle.then(|| self.came_at.saturating_add(TICK_US));
+        let tick_at = idle_at.into_iter().chain(self.silence.tick_at()).min();
+        let can_tick = tick_at.is_some() && (self.input.is_some() || self.credit.has_room());
+        let (clock, tick_at) = (self.wall_clock.clock().clone(), tick_at.unwrap_or(i64::MAX));
         let can_give = self.can_give_waiting();
         let chunk = poll_fn(|context| self.poll_heads(lines, is_done, context));
         tokio::select! {
@@ -428,9 +435,11 @@ impl Intake {
 
     /// Lets time pass for the sources of which nothing waits to be read.
     async fn tick(&mut self) {
+        let is_silent = self.silence.is_time(self.wall_clock.clock().steady());
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            if line.can_idle && !line.has_ended && line.head.is_none() && line.chunks.is_empty() {
+            let waits = line.can_idle || is_silent && !line.is_bounded;
+            if waits && !line.has_ended && line.head.is_none() && line.chunks.is_empty() {
                 self.give(index, Chunk::new(Payload::Empty), Given::Tick).await;
             }
         }
