@@ -46,6 +46,7 @@ use wall_clock::WallClock;
 
 use crate::background::sleep_until;
 use crate::checkpoint::Checkpoints;
+use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::Result;
 use crate::metrics::Metrics;
@@ -58,6 +59,8 @@ use crate::time::Epoch;
 const MAX_RECORDS: usize = 4096;
 /// Bytes of messages that are gathered in one chunk, about.
 const MAX_BYTES: usize = 1 << 20;
+/// How long more messages are gathered while the workers are behind, microseconds: in fewer epochs they catch up faster.
+const BEHIND_US: i64 = 5_000;
 /// How often the engine looks whether a source or key has become idle.
 const TICK_US: i64 = 500_000;
 
@@ -142,6 +145,16 @@ impl Line {
     /// It is read in step with the others that end.
     fn is_in_step(&self) -> bool {
         self.is_bounded && !self.is_loaded
+    }
+
+    /// The next chunk, if there is one or it comes until then.
+    async fn next_within(&mut self, clock: &Clock, until: Option<i64>) -> Option<Chunk> {
+        let Some(until) = until else { return self.chunks.try_recv().ok() };
+        tokio::select! {
+            biased;
+            chunk = self.chunks.recv() => chunk,
+            () = sleep_until(clock, until) => None,
+        }
     }
 
     /// A table that has been read, and is read again when it changes: nobody waits for that.
@@ -325,10 +338,12 @@ impl Intake {
         let Some(mut chunk) = self.lines[line].head.take() else {
             return;
         };
-        let state = &mut self.lines[line];
         if let Payload::Messages(_) = chunk.payload {
-            gather(&mut chunk, state);
+            let clock = self.wall_clock.clock().clone();
+            let until = self.is_behind().then(|| clock.steady().saturating_add(BEHIND_US));
+            gather(&mut chunk, &mut self.lines[line], &clock, until).await;
         }
+        let state = &mut self.lines[line];
         let ends_source = state.has_ended;
         state.is_loaded |= chunk.is_loaded;
         // The end itself was no chunk of the connector.
@@ -489,25 +504,25 @@ impl Intake {
     }
 }
 
-/// Adds the messages that have come meanwhile.
-fn gather(chunk: &mut Chunk, line: &mut Line) {
+/// Adds the messages that have come meanwhile, and those that come until then.
+async fn gather(chunk: &mut Chunk, line: &mut Line, clock: &Clock, until: Option<i64>) {
     let Payload::Messages(messages) = &mut chunk.payload else {
         return;
     };
     let mut bytes = messages.iter().map(|message| message.payload.len()).sum::<usize>();
     while messages.len() < MAX_RECORDS && bytes < MAX_BYTES {
-        match line.chunks.try_recv() {
-            Ok(Chunk { payload: Payload::Messages(more), receipts, .. }) => {
+        match line.next_within(clock, until).await {
+            Some(Chunk { payload: Payload::Messages(more), receipts, .. }) => {
                 chunk.receipts.extend(receipts);
                 bytes +=
                     more.iter().map(|message| message.payload.len() + message.topic.len()).sum::<usize>();
                 messages.extend(more);
             }
-            Ok(other) => {
+            Some(other) => {
                 line.head = Some(other);
                 return;
             }
-            Err(_) => return,
+            None => return,
         }
     }
 }
