@@ -10,6 +10,7 @@
 //! - All are `None` below two samples, and if `rate_hz` is not a finite number above zero.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
@@ -19,6 +20,9 @@ use super::{finite, number, ratio};
 thread_local! {
     /// Plans of the transform by length: making one costs more than using it.
     static PLANNER: RefCell<RealFftPlanner<f64>> = RefCell::new(RealFftPlanner::new());
+
+    /// The last Hann window: most windows of a query have one length, and its cosines cost as much as the transform.
+    static HANN: RefCell<Rc<[f64]>> = RefCell::new(Rc::new([]));
 }
 
 /// The energy `sum(P_k)` of the band `low_hz <= f_k < high_hz`, in the unit squared.
@@ -124,13 +128,20 @@ pub(super) fn power(samples: &[f64], rate_hz: f64) -> Option<Power> {
 /// The power of the samples without their mean, under a Hann window.
 pub(super) fn hann_power(samples: &[f64], rate_hz: f64) -> Option<Power> {
     let mean = super::mean(samples).filter(|_| samples.len() > 1 && is_rate(rate_hz))?;
-    let windowed = samples.iter().zip(hann(samples.len())).map(|(x, w)| (x - mean) * w);
+    let hann = hann(samples.len());
+    let windowed = samples.iter().zip(hann.iter()).map(|(x, w)| (x - mean) * w);
     one_sided(windowed.collect(), rate_hz)
 }
 
 /// The periodic Hann window.
-pub(super) fn hann(n: usize) -> Vec<f64> {
-    (0..n).map(|i| 0.5 - 0.5 * (std::f64::consts::TAU * number(i) / number(n)).cos()).collect()
+pub(super) fn hann(n: usize) -> Rc<[f64]> {
+    let weight = |i| 0.5 - 0.5 * (std::f64::consts::TAU * number(i) / number(n)).cos();
+    HANN.with_borrow_mut(|last| {
+        if last.len() != n {
+            *last = (0..n).map(weight).collect();
+        }
+        Rc::clone(last)
+    })
 }
 
 fn one_sided(input: Vec<f64>, rate_hz: f64) -> Option<Power> {

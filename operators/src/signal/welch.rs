@@ -28,7 +28,7 @@ pub fn psd(samples: &[f64], rate_hz: f64, segment: usize) -> Option<Vec<f64>> {
     for start in (0..=samples.len() - segment).step_by(segment - segment / 2) {
         let part = &samples[start..start + segment];
         let mean = super::mean(part)?;
-        let input = part.iter().zip(&window).map(|(x, w)| (x - mean) * w).collect();
+        let input = part.iter().zip(window.iter()).map(|(x, w)| (x - mean) * w).collect();
         for (sum, x) in density.iter_mut().zip(spectrum_of(input)?) {
             *sum += x.norm_sqr();
         }

@@ -92,7 +92,8 @@ pub(super) const FEATURES: &[Feature] = &[
         summary: "The entropy of the orders of `order` samples that are `delay` apart: 0 for a signal that only rises, at \
             most ln(order!). Of equal samples the earlier one counts as the lesser",
         formula: "-sum(p * ln(p)) over the orders that occur, where p is the share of an order",
-        source: "Bandt, Pompe, Permutation entropy: a natural complexity measure for time series (2002)",
+        source: "Bandt, Pompe, Permutation entropy: a natural complexity measure for time series (2002); tsfresh cuts x into \
+            patterns of which only every `delay`-th begins, and counts fewer",
         unit: "nat",
         null_when: "there are not enough samples for one pattern",
         ..BASE
@@ -105,7 +106,8 @@ pub(super) const FEATURES: &[Feature] = &[
         summary: "How unlikely it is that parts of m samples that are alike stay alike for one sample more. The time it takes \
             grows with the square of the number of samples",
         formula: "-ln(A / B), where B pairs of m samples and A of m + 1 differ by at most r * stddev_pop(x) in each",
-        source: "Richman, Moorman, Physiological time-series analysis using approximate entropy and sample entropy (2000)",
+        source: "Richman, Moorman, Physiological time-series analysis using approximate entropy and sample entropy (2000); as \
+            antropy, while tsfresh counts one pattern more of m samples than of m + 1",
         unit: "nat",
         null_when: "no two parts are alike, x is constant, or there are not enough samples",
         ..BASE

@@ -104,8 +104,8 @@ pub(super) fn complete(mut call: RawWindowExpr) -> Result<RawWindowExpr> {
     let Some(first) = call.order_by.first() else {
         return plan_err!("{name} goes from row to row and needs ORDER BY in OVER");
     };
-    if call.distinct || call.filter.is_some() {
-        return plan_err!("{name} goes from row to row and takes neither DISTINCT nor FILTER");
+    if call.distinct || call.filter.is_some() || call.null_treatment.is_some() {
+        return plan_err!("{name} goes from row to row and takes no DISTINCT, FILTER or IGNORE NULLS");
     }
     if !is_from_the_first_row(&call.window_frame) {
         return plan_err!("{name} goes from row to row and takes no frame");
