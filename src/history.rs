@@ -298,8 +298,9 @@ fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 fn models(data: &Path) -> Result<RecordBatch, Error> {
     let mut artifacts = Vec::new();
     for stored in artifact::list(data)? {
-        let artifact = Artifact::load(&stored.path)?;
-        artifacts.push((stored, artifact));
+        if let Some(artifact) = Artifact::load_if_current(&stored.path)? {
+            artifacts.push((stored, artifact));
+        }
     }
     let text = |of: &dyn Fn(&Artifact) -> String| -> ArrayRef {
         Arc::new(artifacts.iter().map(|(_, artifact)| Some(of(artifact))).collect::<StringArray>())
@@ -321,10 +322,12 @@ fn models(data: &Path) -> Result<RecordBatch, Error> {
         ("version", Arc::new(versions.collect::<Int64Array>())),
         ("algorithm", text(&|artifact| artifact.trained.training.algorithm.name().to_owned())),
         ("target", text(&|artifact| artifact.trained.training.target.clone().unwrap_or_default())),
+        ("per", text(&|artifact| artifact.trained.training.per.clone().unwrap_or_default())),
         ("features", text(&|artifact| artifact.trained.features.join(", "))),
         ("rows", count(&|artifact| artifact.trained.rows)),
         ("test_rows", count(&|artifact| artifact.trained.test_rows)),
         ("dropped_rows", count(&|artifact| artifact.trained.dropped_rows)),
+        ("constant_features", text(&|artifact| artifact.trained.constant_features.join(", "))),
         ("metrics", text(&metrics)),
         ("created_at", Arc::new(created.collect::<TimestampMicrosecondArray>())),
         ("hash", Arc::new(hashes.into_iter().map(Some).collect::<StringArray>())),

@@ -3,6 +3,8 @@
 mod city_sensors;
 mod fleet_rul;
 mod pump_guard;
+mod pump_monitor;
+mod tennessee_eastman;
 
 #[expect(dead_code, reason = "main() is for those who run the example by itself")]
 #[path = "../examples/backfill.rs"]

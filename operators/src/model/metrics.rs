@@ -76,6 +76,15 @@ pub fn clustering(squared_distances: &[f64]) -> Vec<Metric> {
     ]
 }
 
+/// `alarm_rate`: the share of rows that were taken for an anomaly. Held-back rows are of normal operation, as the training
+/// rows are, so these are false alarms.
+pub fn alarms(alarms: &[f64]) -> Vec<Metric> {
+    if alarms.is_empty() {
+        return Vec::new();
+    }
+    vec![metric("alarm_rate", alarms.iter().sum::<f64>() / count(alarms.len()))]
+}
+
 /// True positives, false positives and false negatives of a class.
 struct Tally {
     hits: usize,

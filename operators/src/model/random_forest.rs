@@ -13,9 +13,9 @@ use smartcore::ensemble::random_forest_regressor::{RandomForestRegressor, Random
 use smartcore::error::Failed;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 
+use super::algorithm::ForestOptions;
 use super::forest::GrownNode;
 use super::matrix::{gather, slices};
-use super::options::ForestOptions;
 use super::{Features, Forest, Model};
 
 type Matrix = DenseMatrix<f64>;

@@ -126,11 +126,11 @@ fn incomplete_rows_are_left_out_and_score_to_null() {
 
 #[test]
 fn the_seed_decides_the_held_back_part() {
-    let (a, b, y, _) = plant(300);
+    let (a, b, ..) = plant(300);
+    let y: Float64Array = a.values().iter().map(|a| a * a).collect();
     let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
     let with = |seed| {
-        let options =
-            [("algorithm", "random_forest_regressor"), ("target", "y"), ("trees", "5"), ("seed", seed)];
+        let options = [("algorithm", "linear_regression"), ("target", "y"), ("split", "row"), ("seed", seed)];
         train(&training(&options), &table).unwrap()
     };
     assert_eq!(with("1"), with("1"));
@@ -189,4 +189,117 @@ fn a_wrong_number_of_features_names_them() {
     let texts: [ArrayRef; 2] = [Arc::new(state.clone()), Arc::new(state)];
     assert!(trained.predict(&texts).unwrap_err().to_string().contains("not a number"));
     assert!(trained.predict_proba(&texts, None).unwrap_err().to_string().contains("gives no probabilities"));
+}
+
+#[test]
+fn each_key_has_a_model_of_its_own() {
+    let (a, b, ..) = plant(400);
+    let key: Int64Array = (0..400).map(|row| row % 2).collect();
+    let y: Float64Array =
+        a.values().iter().zip(key.values()).map(|(a, &k)| if k == 0 { 2.0 * a } else { 5.0 - a }).collect();
+    let columns: [ArrayRef; 3] = [Arc::new(key), Arc::new(a), Arc::new(b)];
+    let table = table(vec![
+        ("a", Arc::clone(&columns[1])),
+        ("machine", Arc::clone(&columns[0])),
+        ("b", Arc::clone(&columns[2])),
+        ("y", Arc::new(y.clone())),
+    ]);
+    let training = training(&[("algorithm", "linear_regression"), ("target", "y")]);
+    let training = Training { per: Some("machine".into()), ..training };
+    let trained = train(&training, &table).unwrap();
+    assert_eq!(trained.features, ["a", "b"]);
+    assert_eq!((trained.rows, trained.test_rows), (320, 80));
+    assert!(metric(&trained, "rmse") < 1e-9, "metrics are of all keys");
+    let predicted = trained.predict(&columns).unwrap();
+    let predicted = predicted.as_primitive::<Float64Type>();
+    assert!(predicted.values().iter().zip(y.values()).all(|(p, y)| (p - y).abs() < 1e-9));
+    // A double is the same key as an integer; a key without a model has no prediction.
+    let keys: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), Some(7.0), None]));
+    let features = [1, 2].map(|place: usize| columns[place].slice(0, 3));
+    let [first, second] = features;
+    let some = trained.predict(&[keys, first, second]).unwrap();
+    assert_eq!((some.is_valid(0), some.is_null(1), some.is_null(2)), (true, true, true));
+    let failing = RecordBatch::try_from_iter([
+        ("a", Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef),
+        ("machine", Arc::new(StringArray::from(vec!["press", "press"]))),
+        ("y", Arc::new(Float64Array::from(vec![1.0, 1.0]))),
+    ]);
+    let error = train(&training, &failing.unwrap()).unwrap_err().to_string();
+    assert!(error.contains("key \"press\": the target is 1 in each"), "{error}");
+}
+
+#[test]
+fn groups_and_times_decide_the_split_and_are_no_features() {
+    let (a, b, y, _) = plant(400);
+    let unit: StringArray = (0..400).map(|row| Some(format!("u{}", row % 10))).collect();
+    let times = TimestampMicrosecondArray::from_iter_values((0..400).rev());
+    let table = table(vec![
+        ("a", Arc::new(a)),
+        ("unit", Arc::new(unit)),
+        ("b", Arc::new(b)),
+        ("ts", Arc::new(times)),
+        ("y", Arc::new(y)),
+    ]);
+    let features = |names: &[&str], batch: &RecordBatch| {
+        let places: Vec<usize> = names.iter().map(|name| batch.schema().index_of(name).unwrap()).collect();
+        batch.project(&places).unwrap()
+    };
+    let by_group =
+        training(&[("algorithm", "ridge"), ("target", "y"), ("group", "unit"), ("test_fraction", "0.3")]);
+    let trained = train(&by_group, &features(&["a", "unit", "b", "y"], &table)).unwrap();
+    assert_eq!((trained.rows, trained.test_rows), (280, 120));
+    let by_time = training(&[("algorithm", "ridge"), ("target", "y"), ("time", "ts")]);
+    let trained = train(&by_time, &features(&["a", "ts", "b", "y"], &table)).unwrap();
+    assert_eq!(
+        (trained.features.as_slice(), trained.test_rows),
+        (["a".to_owned(), "b".to_owned()].as_slice(), 80)
+    );
+}
+
+#[test]
+fn gaps_constants_and_rare_classes_are_treated_as_stated() {
+    let a: Float64Array = (0..100).map(|row| (row % 10 != 0).then(|| f64::from(row))).collect();
+    let dead = Float64Array::from(vec![7.0; 100]);
+    let failed: BooleanArray = (0..100).map(|row| Some(row % 9 == 0)).collect();
+    let table = table(vec![("a", Arc::new(a)), ("dead", Arc::new(dead)), ("failed", Arc::new(failed))]);
+    let with = |more: &[(&str, &str)]| {
+        let options = [
+            ("algorithm", "random_forest_classifier"),
+            ("target", "failed"),
+            ("trees", "3"),
+            ("test_fraction", "0"),
+        ];
+        train(&training(&[options.as_slice(), more].concat()), &table)
+    };
+    let plain = with(&[]).unwrap();
+    assert_eq!((plain.rows, plain.dropped_rows), (90, 10));
+    assert_eq!(plain.constant_features, ["dead"]);
+    // Ten rows of the 90 have failed: 9, 18, ... without 0 and 90.
+    assert_eq!(with(&[("balance", "oversample")]).unwrap().rows, 160);
+    assert_eq!(with(&[("balance", "undersample")]).unwrap().rows, 20);
+    let refused = |option| with(&[(option, "refuse")]).unwrap_err().to_string();
+    assert!(refused("missing").contains("10 of 100 rows have a NULL, NaN or infinite value (a)"));
+    assert!(refused("constant").contains("constant in all training rows: dead"));
+}
+
+#[test]
+fn a_monitor_of_normal_operation_flags_scores_and_explains() {
+    let (a, b, ..) = plant(400);
+    let columns: [ArrayRef; 2] = [Arc::new(a), Arc::new(b)];
+    let table = table(vec![("a", Arc::clone(&columns[0])), ("b", Arc::clone(&columns[1]))]);
+    let trained = train(&training(&[("algorithm", "pca_t2_spe"), ("components", "1")]), &table).unwrap();
+    assert_eq!(trained.output_type(), DataType::Boolean);
+    assert!(metric(&trained, "alarm_rate") < 0.1);
+    let rows: [ArrayRef; 2] = [
+        Arc::new(Float64Array::from(vec![Some(0.5), Some(90.0), None])),
+        Arc::new(Float64Array::from(vec![0.5, -90.0, 0.5])),
+    ];
+    let flags = trained.predict(&rows).unwrap();
+    assert_eq!(flags.as_boolean(), &BooleanArray::from(vec![Some(false), Some(true), None]));
+    let score = trained.value("score", &rows).unwrap();
+    assert!(score.as_primitive::<Float64Type>().value(1) > 1.0 && score.is_null(2));
+    let parts = trained.contributions("spe", &rows).unwrap();
+    assert_eq!((parts.as_list::<i32>().value(1).len(), parts.is_null(2)), (2, true));
+    let error = trained.value("t3", &rows).unwrap_err().to_string();
+    assert!(error.contains("pca_t2_spe has no figure \"t3\"; known are score, t2"), "{error}");
 }
