@@ -3,9 +3,13 @@
 use lineshaft_engine::declaration::OptionError;
 use serde::{Deserialize, Serialize};
 
+use super::hyper_parameters::{
+    BoostingOptions, ForestOptions, IsolationOptions, NearestOptions, PcaOptions, TreeOptions, alpha,
+    boosting, forest, isolation, kmeans, nearest, pca, tree,
+};
 use super::pca::PcaMonitor;
 use super::reader::{Reader, did_you_mean};
-use super::{Centroids, Task};
+use super::{Centroids, IsolationForest, Task};
 
 /// An algorithm with its options.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +20,14 @@ pub enum Algorithm {
     /// Bagged decision trees that are averaged. Defaults as above, leaves of 5 rows, `m` = a third of the features
     /// (Breiman, "Random forests", 2001).
     RandomForestRegressor(ForestOptions),
+    /// Trees with drawn thresholds, each over all rows, that are averaged. Defaults as above, `m` = all features.
+    ExtraTreesRegressor(ForestOptions),
+    /// Trees of which each corrects those before it.
+    GradientBoostingRegressor(BoostingOptions),
+    /// One tree whose leaves are classes. Defaults: depth 10, leaves of 1 row.
+    DecisionTreeClassifier(TreeOptions),
+    /// One tree whose leaves are means. Defaults: depth 10, leaves of 5 rows.
+    DecisionTreeRegressor(TreeOptions),
     /// Least squares by singular values.
     LinearRegression,
     /// Least squares with penalty `alpha |w|^2` on the weights of standardised features.
@@ -23,11 +35,29 @@ pub enum Algorithm {
         /// Weight of the penalty, at least 0; 1 if not given.
         alpha: f64,
     },
+    /// Least squares with penalty `alpha |w|_1`, which makes weights zero.
+    Lasso {
+        /// Weight of the penalty, at least 0; 1 if not given.
+        alpha: f64,
+    },
+    /// Least squares with both penalties.
+    ElasticNet {
+        /// Weight of the penalty, at least 0; 1 if not given.
+        alpha: f64,
+        /// Share of `|w|_1` in it, in `[0, 1]`; 0.5 if not given.
+        l1_ratio: f64,
+    },
     /// Maximum likelihood with penalty `alpha / 2 |w|^2` on the weights of standardised features.
     LogisticRegression {
         /// Weight of the penalty, at least 0; 1 if not given.
         alpha: f64,
     },
+    /// Normal distributions per class and feature.
+    NaiveBayes,
+    /// The vote of the nearest training rows.
+    KnnClassifier(NearestOptions),
+    /// The mean of the nearest training rows.
+    KnnRegressor(NearestOptions),
     /// Lloyd's algorithm from k-means++ starts.
     KMeans {
         /// Number of clusters, at least 2.
@@ -39,73 +69,30 @@ pub enum Algorithm {
     },
     /// Hotelling's T2 and the squared prediction error of a principal component model of normal operation.
     PcaT2Spe(PcaOptions),
-}
-
-/// Options of a random forest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForestOptions {
-    /// Number of trees.
-    pub trees: u16,
-    /// Most splits from root to leaf.
-    pub max_depth: u16,
-    /// Least training rows of a leaf.
-    pub min_samples_leaf: usize,
-    /// Features tried at a split.
-    pub m: Option<usize>,
-}
-
-/// Options of a monitor by principal components.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PcaOptions {
-    /// How many components are kept; 0.9 of the variance if not given.
-    pub components: Components,
-    /// Share of the rows of normal operation that each limit lets pass, in `(0, 1)`; 0.99 if not given.
-    pub confidence: f64,
-    /// How the limit of T2 is set.
-    pub t2_limit: T2Limit,
-    /// How the limit of SPE is set.
-    pub spe_limit: SpeLimit,
-}
-
-/// How many principal components are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Components {
-    /// So many.
-    Number(usize),
-    /// The fewest that explain more than this share of the variance, in `(0, 1)`.
-    Variance(f64),
-}
-
-/// How the limit of T2 is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum T2Limit {
-    /// By the F distribution: mean and covariance are those of the training rows. If not given.
-    F,
-    /// By the chi-squared distribution, the limit of F for many rows.
-    ChiSquared,
-    /// The quantile over the training rows.
-    Quantile,
-}
-
-/// How the limit of SPE is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SpeLimit {
-    /// By the variances of the components that are left out. If not given.
-    JacksonMudholkar,
-    /// The quantile over the training rows.
-    Quantile,
+    /// How few random cuts set a row apart from the others.
+    IsolationForest(IsolationOptions),
 }
 
 impl Algorithm {
     /// The names that `algorithm = '...'` takes.
-    pub const NAMES: [&str; 7] = [
+    pub const NAMES: [&str; 17] = [
         "random_forest_classifier",
         "random_forest_regressor",
+        "extra_trees_regressor",
+        "gradient_boosting_regressor",
+        "decision_tree_classifier",
+        "decision_tree_regressor",
         "linear_regression",
         "ridge",
+        "lasso",
+        "elastic_net",
         "logistic_regression",
+        "naive_bayes",
+        "knn_classifier",
+        "knn_regressor",
         "kmeans",
         "pca_t2_spe",
+        "isolation_forest",
     ];
 
     /// Its name in a query file.
@@ -113,21 +100,43 @@ impl Algorithm {
         match self {
             Self::RandomForestClassifier(_) => "random_forest_classifier",
             Self::RandomForestRegressor(_) => "random_forest_regressor",
+            Self::ExtraTreesRegressor(_) => "extra_trees_regressor",
+            Self::GradientBoostingRegressor(_) => "gradient_boosting_regressor",
+            Self::DecisionTreeClassifier(_) => "decision_tree_classifier",
+            Self::DecisionTreeRegressor(_) => "decision_tree_regressor",
             Self::LinearRegression => "linear_regression",
             Self::Ridge { .. } => "ridge",
+            Self::Lasso { .. } => "lasso",
+            Self::ElasticNet { .. } => "elastic_net",
             Self::LogisticRegression { .. } => "logistic_regression",
+            Self::NaiveBayes => "naive_bayes",
+            Self::KnnClassifier(_) => "knn_classifier",
+            Self::KnnRegressor(_) => "knn_regressor",
             Self::KMeans { .. } => "kmeans",
             Self::PcaT2Spe(_) => "pca_t2_spe",
+            Self::IsolationForest(_) => "isolation_forest",
         }
     }
 
     /// What its models give.
     pub fn task(&self) -> Task {
         match self {
-            Self::RandomForestClassifier(_) | Self::LogisticRegression { .. } => Task::Classification,
-            Self::RandomForestRegressor(_) | Self::LinearRegression | Self::Ridge { .. } => Task::Regression,
+            Self::RandomForestClassifier(_)
+            | Self::DecisionTreeClassifier(_)
+            | Self::LogisticRegression { .. }
+            | Self::NaiveBayes
+            | Self::KnnClassifier(_) => Task::Classification,
+            Self::RandomForestRegressor(_)
+            | Self::ExtraTreesRegressor(_)
+            | Self::GradientBoostingRegressor(_)
+            | Self::DecisionTreeRegressor(_)
+            | Self::LinearRegression
+            | Self::Ridge { .. }
+            | Self::Lasso { .. }
+            | Self::ElasticNet { .. }
+            | Self::KnnRegressor(_) => Task::Regression,
             Self::KMeans { .. } => Task::Clustering,
-            Self::PcaT2Spe(_) => Task::Anomaly,
+            Self::PcaT2Spe(_) | Self::IsolationForest(_) => Task::Anomaly,
         }
     }
 
@@ -135,6 +144,7 @@ impl Algorithm {
     pub fn values(&self) -> &'static [&'static str] {
         match self {
             Self::PcaT2Spe(_) => &PcaMonitor::VALUES,
+            Self::IsolationForest(_) => &IsolationForest::VALUES,
             Self::KMeans { .. } => &Centroids::VALUES,
             _ => &[],
         }
@@ -158,7 +168,20 @@ impl Algorithm {
         match name.as_str() {
             "random_forest_classifier" => Some(Self::RandomForestClassifier(forest(reader, 1))),
             "random_forest_regressor" => Some(Self::RandomForestRegressor(forest(reader, 5))),
+            "extra_trees_regressor" => Some(Self::ExtraTreesRegressor(forest(reader, 5))),
+            "gradient_boosting_regressor" => Some(Self::GradientBoostingRegressor(boosting(reader))),
+            "decision_tree_classifier" => Some(Self::DecisionTreeClassifier(tree(reader, 1))),
+            "decision_tree_regressor" => Some(Self::DecisionTreeRegressor(tree(reader, 5))),
             "linear_regression" => Some(Self::LinearRegression),
+            "lasso" => Some(Self::Lasso { alpha: alpha(reader) }),
+            "elastic_net" => Some(Self::ElasticNet {
+                alpha: alpha(reader),
+                l1_ratio: reader.number("l1_ratio", 0.5, |r| (0.0..=1.0).contains(r), "a number in [0, 1]"),
+            }),
+            "naive_bayes" => Some(Self::NaiveBayes),
+            "knn_classifier" => Some(Self::KnnClassifier(nearest(reader))),
+            "knn_regressor" => Some(Self::KnnRegressor(nearest(reader))),
+            "isolation_forest" => Some(Self::IsolationForest(isolation(reader))),
             "ridge" => Some(Self::Ridge { alpha: alpha(reader) }),
             "logistic_regression" => Some(Self::LogisticRegression { alpha: alpha(reader) }),
             "kmeans" => Some(kmeans(reader)),
@@ -170,61 +193,5 @@ impl Algorithm {
                 None
             }
         }
-    }
-}
-
-fn forest(reader: &mut Reader<'_>, min_samples_leaf: usize) -> ForestOptions {
-    ForestOptions {
-        trees: reader.number("trees", 100, |&n| (1..=10_000).contains(&n), "a whole number from 1 to 10000"),
-        max_depth: reader.number("max_depth", 10, |&n| (1..=64).contains(&n), "a whole number from 1 to 64"),
-        min_samples_leaf: reader.at_least_one("min_samples_leaf", min_samples_leaf),
-        m: reader.optional("m", |&n: &usize| n > 0, "a whole number of at least 1"),
-    }
-}
-
-fn alpha(reader: &mut Reader<'_>) -> f64 {
-    reader.number("alpha", 1.0, |&a: &f64| a >= 0.0 && a.is_finite(), "a number of at least 0")
-}
-
-fn kmeans(reader: &mut Reader<'_>) -> Algorithm {
-    if !reader.has("k") {
-        reader.errors.push(OptionError::general("kmeans needs the option `k`, the number of clusters"));
-    }
-    Algorithm::KMeans {
-        k: reader.number("k", 2, |&k| (2..=100_000).contains(&k), "a whole number of at least 2"),
-        max_iter: reader.at_least_one("max_iter", 100),
-        standardize: reader.number("standardize", true, |_| true, "true or false"),
-    }
-}
-
-fn pca(reader: &mut Reader<'_>) -> PcaOptions {
-    let components = reader.number(
-        "components",
-        0.9,
-        |&c: &f64| (c > 0.0 && c < 1.0) || (c >= 1.0 && c.fract() == 0.0 && c <= 1e6),
-        "a number of components, or a share of the variance between 0 and 1",
-    );
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
-    let components = if components < 1.0 {
-        Components::Variance(components)
-    } else {
-        Components::Number(components as usize)
-    };
-    PcaOptions {
-        components,
-        confidence: reader.number(
-            "confidence",
-            0.99,
-            |&c: &f64| c > 0.0 && c < 1.0,
-            "a number between 0 and 1",
-        ),
-        t2_limit: reader.choice(
-            "t2_limit",
-            &[("f", T2Limit::F), ("chi2", T2Limit::ChiSquared), ("quantile", T2Limit::Quantile)],
-        ),
-        spe_limit: reader.choice(
-            "spe_limit",
-            &[("jackson_mudholkar", SpeLimit::JacksonMudholkar), ("quantile", SpeLimit::Quantile)],
-        ),
     }
 }

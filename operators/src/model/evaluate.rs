@@ -69,8 +69,9 @@ impl Outcome {
         match self {
             Self::Numbers { truth, predicted } => metrics::regression(truth, predicted),
             Self::Classes { truth, predicted, probabilities } => {
-                let mut figures = metrics::classification(truth, predicted, labels.len());
+                let mut figures = metrics::classification(truth, predicted, labels);
                 figures.extend(metrics::log_loss(truth, probabilities));
+                figures.extend(metrics::ranking(truth, probabilities));
                 figures
             }
             Self::Clusters(squared_distances) => metrics::clustering(squared_distances),

@@ -1,7 +1,10 @@
 //! The fit of one model on complete rows.
 
 use super::target::Chosen;
-use super::{Algorithm, Fitted, Training, kmeans, linear, logistic_regression, pca, random_forest};
+use super::{
+    Algorithm, Fitted, Training, boosting, decision_tree, elastic_net, isolation_forest, kmeans, linear,
+    logistic_regression, naive_bayes, nearest, pca, random_forest,
+};
 
 /// Fits the algorithm of `training`; `classes` is the number of classes of the whole table.
 ///
@@ -18,6 +21,9 @@ pub(crate) fn fit(
             kmeans::fit(*k, *max_iter, *standardize, training.seed, columns).map(Fitted::Centroids)
         }
         (Algorithm::PcaT2Spe(options), _) => pca::fit(options, columns).map(Fitted::PcaMonitor),
+        (Algorithm::IsolationForest(options), _) => {
+            isolation_forest::fit(options, training.seed, columns).map(Fitted::IsolationForest)
+        }
         (algorithm, Chosen::Numbers(target)) => regression(algorithm, training.seed, columns, target),
         (algorithm, Chosen::Classes(target)) => {
             classification(algorithm, training.seed, columns, target, classes)
@@ -42,6 +48,22 @@ fn regression(
     match algorithm {
         Algorithm::RandomForestRegressor(options) => {
             random_forest::fit_regressor(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::ExtraTreesRegressor(options) => {
+            random_forest::fit_extra_trees(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::GradientBoostingRegressor(options) => {
+            boosting::fit(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::DecisionTreeRegressor(options) => {
+            decision_tree::fit_regressor(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::KnnRegressor(options) => {
+            nearest::fit(options.k, options.standardize, columns, target.to_vec(), 0).map(Fitted::Nearest)
+        }
+        Algorithm::Lasso { alpha } => elastic_net::fit(*alpha, 1.0, columns, target).map(Fitted::Affine),
+        Algorithm::ElasticNet { alpha, l1_ratio } => {
+            elastic_net::fit(*alpha, *l1_ratio, columns, target).map(Fitted::Affine)
         }
         Algorithm::Ridge { alpha } => linear::fit_ridge(*alpha, columns, target).map(Fitted::Affine),
         Algorithm::LinearRegression => linear::fit_linear(columns, target).map(Fitted::Affine),
@@ -69,6 +91,14 @@ fn classification(
         }
         Algorithm::LogisticRegression { alpha } => {
             logistic_regression::fit(*alpha, columns, target).map(Fitted::Logistic)
+        }
+        Algorithm::DecisionTreeClassifier(options) => {
+            decision_tree::fit_classifier(options, seed, columns, target, classes).map(Fitted::Forest)
+        }
+        Algorithm::NaiveBayes => naive_bayes::fit(columns, target, classes).map(Fitted::NaiveBayes),
+        Algorithm::KnnClassifier(options) => {
+            let target = target.iter().map(|&class| f64::from(class)).collect();
+            nearest::fit(options.k, options.standardize, columns, target, classes).map(Fitted::Nearest)
         }
         other => Err(format!("{} is not a classifier", other.name())),
     }

@@ -7,22 +7,31 @@
 //! ```
 //!
 //! A row with a NULL, NaN or infinite feature is left out of training (and counted), and scores to NULL.
-//! The fit comes from smartcore, one family a file; scoring is our own, over columns.
+//! Trees, linear models and k-means are fitted by smartcore, the others here, one family a file; scoring is our own, over
+//! columns.
 
 mod algorithm;
 pub mod artifact;
 mod balance;
+mod boosting;
 mod classes;
+mod decision_tree;
 mod distribution;
 mod eigen;
+mod elastic_net;
 mod evaluate;
 mod fit;
 pub mod forest;
+mod hyper_parameters;
+mod isolation_forest;
 mod kmeans;
 mod linear;
 mod logistic_regression;
 mod matrix;
 pub mod metrics;
+mod mirror;
+mod naive_bayes;
+mod nearest;
 mod options;
 mod pca;
 pub(crate) mod random;
@@ -42,11 +51,14 @@ pub use artifact::Artifact;
 pub use balance::Balance;
 pub use classes::Classes;
 pub use forest::Forest;
+pub use isolation_forest::IsolationForest;
 pub use kmeans::Centroids;
 pub use linear::Affine;
 pub use logistic_regression::Logistic;
 pub use matrix::Features;
 pub use metrics::Metric;
+pub use naive_bayes::NaiveBayes;
+pub use nearest::Nearest;
 pub use options::{Constant, Missing, Training};
 pub use pca::PcaMonitor;
 pub use split::Split;
@@ -94,7 +106,7 @@ pub trait Model: Send + Sync + Debug {
 /// The fitted models that an artefact can hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fitted {
-    /// Random forests.
+    /// Trees: forests, boosted trees and single ones.
     Forest(Forest),
     /// Linear and ridge regression.
     Affine(Affine),
@@ -104,6 +116,12 @@ pub enum Fitted {
     Centroids(Centroids),
     /// Principal components with T2 and SPE.
     PcaMonitor(PcaMonitor),
+    /// Random cuts.
+    IsolationForest(IsolationForest),
+    /// Gaussian naive Bayes.
+    NaiveBayes(NaiveBayes),
+    /// Nearest neighbours.
+    Nearest(Nearest),
 }
 
 impl Fitted {
@@ -114,6 +132,9 @@ impl Fitted {
             Self::Logistic(model) => model,
             Self::Centroids(model) => model,
             Self::PcaMonitor(model) => model,
+            Self::IsolationForest(model) => model,
+            Self::NaiveBayes(model) => model,
+            Self::Nearest(model) => model,
         }
     }
 }

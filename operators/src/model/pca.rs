@@ -16,8 +16,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::algorithm::{Components, PcaOptions, SpeLimit, T2Limit};
 use super::distribution::{chi_squared_quantile, f_quantile, normal_quantile, sample_quantile};
+use super::hyper_parameters::{Components, PcaOptions, SpeLimit, T2Limit};
 use super::linear::Scales;
 use super::matrix::slices;
 use super::{Features, Model, Task, eigen};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::algorithm::ForestOptions;
+use crate::model::hyper_parameters::ForestOptions;
 
 fn options(pairs: &[(&str, &str)]) -> Options {
     pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()

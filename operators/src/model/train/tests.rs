@@ -31,16 +31,22 @@ fn plant(rows: usize) -> (Float64Array, Float64Array, Float64Array, StringArray)
 }
 
 fn metric(trained: &Trained, name: &str) -> f64 {
-    trained.metrics.iter().find(|metric| metric.name == name).unwrap().value
+    trained.metrics.iter().find(|metric| metric.name == name && metric.class.is_none()).unwrap().value
 }
 
 #[test]
 fn each_regression_learns_a_plane_and_reports_it() {
     let (a, b, y, _) = plant(400);
     let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
-    for (algorithm, r2) in
-        [("linear_regression", 0.999_999), ("ridge", 0.999), ("random_forest_regressor", 0.9)]
-    {
+    for (algorithm, r2) in [
+        ("linear_regression", 0.999_999),
+        ("ridge", 0.999),
+        ("random_forest_regressor", 0.9),
+        ("extra_trees_regressor", 0.9),
+        ("gradient_boosting_regressor", 0.9),
+        ("decision_tree_regressor", 0.9),
+        ("knn_regressor", 0.9),
+    ] {
         let trained = train(&training(&[("algorithm", algorithm), ("target", "y")]), &table).unwrap();
         assert!(metric(&trained, "r2") > r2, "{algorithm}: {:?}", trained.metrics);
         assert_eq!(trained.features, ["a", "b"]);
@@ -59,7 +65,13 @@ fn each_classifier_gives_back_the_text_of_its_classes() {
         ("state", Arc::new(state)),
         ("b", Arc::clone(&columns[1])),
     ]);
-    for algorithm in ["random_forest_classifier", "logistic_regression"] {
+    for algorithm in [
+        "random_forest_classifier",
+        "logistic_regression",
+        "decision_tree_classifier",
+        "naive_bayes",
+        "knn_classifier",
+    ] {
         let trained = train(&training(&[("algorithm", algorithm), ("target", "state")]), &table).unwrap();
         assert!(metric(&trained, "accuracy") > 0.9, "{algorithm}: {:?}", trained.metrics);
         for name in ["f1", "precision", "recall", "log_loss"] {
