@@ -2,6 +2,7 @@
 
 mod city_sensors;
 mod fleet_rul;
+mod models;
 mod pump_guard;
 mod pump_monitor;
 mod tennessee_eastman;
