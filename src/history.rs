@@ -138,7 +138,7 @@ impl Default for Limits {
 }
 
 /// Runs SQL over the tables of a data directory: its Parquet sinks, materialised views, late and bad rows and logs of
-/// commands by their names, `lineshaft.models` and `lineshaft.metrics`. With the default [`Limits`].
+/// commands by their names, `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`. With the default [`Limits`].
 ///
 /// # Errors
 /// If the query is wrong, needs more than the limits, or a file cannot be read.

@@ -1,11 +1,13 @@
-//! What `lineshaft query` tells about the stored models: `lineshaft.models` and `lineshaft.metrics`.
+//! What `lineshaft query` tells about the stored models: `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use lineshaft_operators::model::Metric;
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use lineshaft_operators::model::artifact::{self, Artifact, StoredModel};
+use lineshaft_operators::model::{Metric, Run};
 
 use crate::error::Error;
 
@@ -17,7 +19,8 @@ pub(crate) fn all(data: &Path) -> Result<Vec<(String, RecordBatch)>, Error> {
             artifacts.push((stored, artifact));
         }
     }
-    let tables = [("models", models(&artifacts)?), ("metrics", metrics(&artifacts)?)];
+    let tables =
+        [("models", models(&artifacts)?), ("metrics", metrics(&artifacts)?), ("runs", runs(&artifacts)?)];
     Ok(tables.into_iter().map(|(name, rows)| (format!("lineshaft.{name}"), rows)).collect())
 }
 
@@ -30,10 +33,7 @@ fn models(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
         let counts = artifacts.iter().map(|(_, artifact)| i64::try_from(of(artifact)).ok());
         Arc::new(counts.collect::<Int64Array>())
     };
-    let metrics = |artifact: &Artifact| {
-        let metrics = artifact.trained.metrics.iter().filter(|metric| metric.class.is_none());
-        metrics.map(|metric| format!("{}={:.6}", metric.name, metric.value)).collect::<Vec<_>>().join(" ")
-    };
+    let metrics = |artifact: &Artifact| overall(&artifact.trained.metrics);
     let hashes: Vec<String> = artifacts.iter().map(|(_, a)| a.hash()).collect::<Result<_, _>>()?;
     let versions = artifacts.iter().map(|(stored, _)| Some(i64::from(stored.version)));
     let created = artifacts.iter().map(|(_, artifact)| Some(artifact.created_at));
@@ -49,6 +49,7 @@ fn models(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
         ("dropped_rows", count(&|artifact| artifact.trained.dropped_rows)),
         ("constant_features", text(&|artifact| artifact.trained.constant_features.join(", "))),
         ("metrics", text(&metrics)),
+        ("chosen", text(&|artifact| artifact.trained.chosen.clone())),
         ("created_at", Arc::new(created.collect::<TimestampMicrosecondArray>())),
         ("hash", Arc::new(hashes.into_iter().map(Some).collect::<StringArray>())),
     ];
@@ -76,4 +77,39 @@ fn metrics(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> 
         ("value", Arc::new(values), false),
     ];
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// `lineshaft.runs`: a row per fit of a cross-validation.
+fn runs(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
+    let rows: Vec<(&StoredModel, &Artifact, &Run)> = artifacts
+        .iter()
+        .flat_map(|(stored, artifact)| artifact.trained.runs.iter().map(move |run| (stored, artifact, run)))
+        .collect();
+    let count = |of: &dyn Fn(&Run) -> usize| -> ArrayRef {
+        Arc::new(rows.iter().map(|(_, _, run)| i64::try_from(of(run)).ok()).collect::<Int64Array>())
+    };
+    let names: StringArray = rows.iter().map(|(stored, ..)| Some(stored.name.clone())).collect();
+    let versions: Int64Array = rows.iter().map(|(stored, ..)| Some(i64::from(stored.version))).collect();
+    let options: StringArray = rows.iter().map(|(_, _, run)| Some(run.options.clone())).collect();
+    let is_chosen: BooleanArray =
+        rows.iter().map(|(_, artifact, run)| Some(run.options == artifact.trained.chosen)).collect();
+    let metrics: StringArray = rows.iter().map(|(_, _, run)| Some(overall(&run.metrics))).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("name", Arc::new(names)),
+        ("version", Arc::new(versions)),
+        ("trial", count(&|run| run.trial)),
+        ("fold", count(&|run| run.fold)),
+        ("options", Arc::new(options)),
+        ("is_chosen", Arc::new(is_chosen)),
+        ("rows", count(&|run| run.rows)),
+        ("test_rows", count(&|run| run.test_rows)),
+        ("metrics", Arc::new(metrics)),
+    ];
+    RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// The figures of all rows, on one line.
+fn overall(metrics: &[Metric]) -> String {
+    let metrics = metrics.iter().filter(|metric| metric.class.is_none());
+    metrics.map(|metric| format!("{}={:.6}", metric.name, metric.value)).collect::<Vec<_>>().join(" ")
 }

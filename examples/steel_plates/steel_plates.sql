@@ -28,7 +28,7 @@ FROM plates;
 
 -- The file is sorted by fault, and no plate has to do with the next: here single rows may be held back.
 CREATE MODEL fault WITH (algorithm = 'random_forest_classifier', target = 'fault', trees = 100, max_depth = 20, seed = 7,
-                         split = 'row', test_fraction = 0.2) AS
+                         split = 'row', test_fraction = 0.2, folds = 3) AS
 SELECT x_minimum, x_maximum, y_minimum, y_maximum, pixels_areas, x_perimeter, y_perimeter, sum_of_luminosity,
        minimum_of_luminosity, maximum_of_luminosity, length_of_conveyer, is_a300, steel_plate_thickness, edges_index,
        empty_index, square_index, outside_x_index, edges_x_index, edges_y_index, outside_global_index, log_of_areas,

@@ -54,6 +54,8 @@ fn faults_of_steel_plates_are_told_apart() {
         (number(rows, &out) - held_back).abs() < 0.5,
         "the confusion matrix has every row that was held back"
     );
+    let runs = "SELECT count(*) FROM lineshaft.runs WHERE metrics LIKE 'accuracy=0.7%'";
+    assert!((number(runs, &out) - 3.0).abs() < 0.5, "each fold of the cross-validation");
     let classes = "SELECT count(*) FROM lineshaft.metrics WHERE metric = 'f1' AND class IS NOT NULL";
     assert!((number(classes, &out) - 7.0).abs() < 0.5);
 }

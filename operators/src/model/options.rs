@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::balance::Balance;
+use super::candidates;
 use super::reader::Reader;
+use super::search::Trial;
 use super::split::Split;
 use super::{Algorithm, Task};
 
@@ -32,6 +34,10 @@ pub struct Training {
     pub constant: Constant,
     /// What is done about rare classes.
     pub balance: Balance,
+    /// Parts of the cross-validation; zero for none.
+    pub folds: usize,
+    /// The options among which the cross-validation chooses; none to choose from if there is no search.
+    pub trials: Vec<Trial>,
 }
 
 /// What is done about training rows with a value that is NULL, NaN or infinite.
@@ -53,11 +59,32 @@ pub enum Constant {
 }
 
 impl Training {
-    /// Reads the options of a model.
+    /// Reads the options of a model. With `search`, those of the algorithm may be lists.
     ///
     /// # Errors
     /// All that is wrong with them.
     pub fn from_options(name: &str, options: &Options) -> Result<Self, Vec<OptionError>> {
+        let lists = candidates::lists(options);
+        if lists.is_empty() {
+            return Self::of_one(name, options);
+        }
+        let combinations = candidates::combinations(options, &lists)?;
+        let mut training = Self::of_one(name, &combinations[0].1)?;
+        if training.target.is_none() {
+            let message = format!(
+                "{} has no target, so there is nothing to compare trials by",
+                training.algorithm.name()
+            );
+            return Err(vec![OptionError::of("search", message)]);
+        }
+        for (written, options) in combinations {
+            let algorithm = Self::of_one(name, &options)?.algorithm;
+            training.trials.push(Trial { options: written, algorithm });
+        }
+        Ok(training)
+    }
+
+    fn of_one(name: &str, options: &Options) -> Result<Self, Vec<OptionError>> {
         let mut reader = Reader::new(options);
         let algorithm = Algorithm::read(&mut reader);
         let seed = reader.number("seed", 0_u64, |_| true, "a whole number of at least 0");
@@ -71,13 +98,34 @@ impl Training {
         let missing = reader.choice("missing", &[("drop", Missing::Drop), ("refuse", Missing::Refuse)]);
         let constant = reader.choice("constant", &[("keep", Constant::Keep), ("refuse", Constant::Refuse)]);
         let balance = balance(&mut reader, &algorithm);
+        let folds = folds(&mut reader);
         reader.refuse_unknown(algorithm.name());
         if !reader.errors.is_empty() {
             return Err(reader.errors);
         }
-        let name = name.to_owned();
-        let per = None;
-        Ok(Self { name, algorithm, target, per, seed, test_fraction, split, missing, constant, balance })
+        let (name, per, trials) = (name.to_owned(), None, Vec::new());
+        Ok(Self {
+            name,
+            algorithm,
+            target,
+            per,
+            seed,
+            test_fraction,
+            split,
+            missing,
+            constant,
+            balance,
+            folds,
+            trials,
+        })
+    }
+
+    /// What the cross-validation fits: the trials, or else the algorithm as it is.
+    pub(crate) fn trials(&self) -> Vec<Trial> {
+        if self.trials.is_empty() {
+            return vec![Trial { options: String::new(), algorithm: self.algorithm.clone() }];
+        }
+        self.trials.clone()
     }
 
     /// True for the columns of the training query that a model reads.
@@ -132,6 +180,15 @@ fn split(reader: &mut Reader<'_>) -> Split {
             Split::Row
         }
     }
+}
+
+/// `folds`, and `search` with `trials`, of which only the names are of interest here.
+fn folds(reader: &mut Reader<'_>) -> usize {
+    let is_search = reader.choice("search", &[("none", false), ("grid", true), ("random", true)]);
+    reader.at_least_one("trials", candidates::TRIALS);
+    let default = if is_search { 3 } else { 0 };
+    let what = "a whole number from 2 to 100, or 0 for none";
+    reader.number("folds", default, |&n| n == 0 || (2..=100).contains(&n), what)
 }
 
 fn balance(reader: &mut Reader<'_>, algorithm: &Algorithm) -> Balance {

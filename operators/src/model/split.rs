@@ -64,6 +64,55 @@ pub(crate) fn divide(
     (pick(false), pick(true))
 }
 
+/// The rows that fold `fold` of `count` is trained on, and those it is tested on. By time, the rows are cut into
+/// `count + 1` blocks, and fold `k` tests block `k + 1` with a model of all blocks before it.
+pub(crate) fn folds(
+    split: &Split,
+    order: &Order,
+    rows: &[usize],
+    count: usize,
+    fold: usize,
+    seed: u64,
+) -> (Vec<usize>, Vec<usize>) {
+    let place = |rank: usize, of: usize, parts: usize| rank * parts / of.max(1);
+    // The block of each row.
+    let blocks: Vec<usize> = match (split, order) {
+        (Split::Row, _) => {
+            let ranks = ranks(rows, |row| chance(seed, row));
+            ranks.into_iter().map(|rank| place(rank, rows.len(), count)).collect()
+        }
+        (_, Order::Groups(groups)) => {
+            let ordered = by_chance(groups, rows, seed);
+            let rank =
+                |row: &usize| ordered.iter().position(|group| *group == groups[*row]).unwrap_or_default();
+            rows.iter().map(|row| rank(row) % count).collect()
+        }
+        (_, order) => {
+            let time = |row: usize| if let Order::Times(times) = order { times[row] } else { 0.0 };
+            ranks(rows, time).into_iter().map(|rank| place(rank, rows.len(), count + 1)).collect()
+        }
+    };
+    let is_time = matches!(split, Split::Time(_));
+    let pick = |wanted: &dyn Fn(usize) -> bool| {
+        let picked = rows.iter().zip(&blocks).filter(|(_, block)| wanted(**block));
+        picked.map(|(&row, _)| row).collect::<Vec<usize>>()
+    };
+    if is_time {
+        (pick(&|block| block <= fold), pick(&|block| block == fold + 1))
+    } else {
+        (pick(&|block| block != fold), pick(&|block| block == fold))
+    }
+}
+
+/// The rank of each row by a number, and by its own number where that is equal.
+fn ranks(rows: &[usize], of: impl Fn(usize) -> f64) -> Vec<usize> {
+    let mut ordered: Vec<usize> = (0..rows.len()).collect();
+    ordered.sort_by(|&a, &b| of(rows[a]).total_cmp(&of(rows[b])).then(rows[a].cmp(&rows[b])));
+    let mut ranks = vec![0; rows.len()];
+    ordered.into_iter().enumerate().for_each(|(rank, place)| ranks[place] = rank);
+    ranks
+}
+
 /// A hash of seed and number decides, so the choice for a row does not depend on how many rows there are.
 fn chance(seed: u64, number: usize) -> f64 {
     unit(mix(mix(seed) ^ number as u64))
@@ -71,24 +120,23 @@ fn chance(seed: u64, number: usize) -> f64 {
 
 /// The last rows by time, and by number where the time is equal.
 fn last(rows: &[usize], fraction: f64, time: impl Fn(usize) -> f64) -> Vec<bool> {
-    let mut ordered: Vec<usize> = (0..rows.len()).collect();
-    ordered.sort_by(|&a, &b| time(rows[a]).total_cmp(&time(rows[b])).then(rows[a].cmp(&rows[b])));
-    let mut held_back = vec![false; rows.len()];
-    let count = share(rows.len(), fraction);
-    for &place in &ordered[rows.len() - count..] {
-        held_back[place] = true;
-    }
-    held_back
+    let first_held_back = rows.len() - share(rows.len(), fraction);
+    ranks(rows, time).into_iter().map(|rank| rank >= first_held_back).collect()
 }
 
 /// The groups with the least hashes.
 fn chosen_groups(groups: &[usize], rows: &[usize], fraction: f64, seed: u64) -> Vec<usize> {
+    let mut present = by_chance(groups, rows, seed);
+    present.truncate(share(present.len(), fraction));
+    present
+}
+
+/// The groups of `rows`, in an order that the seed decides.
+fn by_chance(groups: &[usize], rows: &[usize], seed: u64) -> Vec<usize> {
     let mut present: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
     present.sort_unstable();
     present.dedup();
     present.sort_by(|&a, &b| chance(seed, a).total_cmp(&chance(seed, b)));
-    let count = share(present.len(), fraction);
-    present.truncate(count);
     present
 }
 
@@ -128,6 +176,34 @@ mod tests {
         assert!(train.iter().all(|&row| test.iter().all(|&other| groups[row] != groups[other])));
         let (_, other) = divide(&split, &Order::Groups(groups), &rows, 0.2, 8);
         assert_ne!(test, other, "the seed decides");
+    }
+
+    #[test]
+    fn each_fold_by_time_is_predicted_by_those_before_it() {
+        let rows: Vec<usize> = (0..8).collect();
+        let fold = |k| folds(&Split::Time(None), &Order::Rows, &rows, 3, k, 1);
+        assert_eq!(fold(0), (vec![0, 1], vec![2, 3]));
+        assert_eq!(fold(2), (vec![0, 1, 2, 3, 4, 5], vec![6, 7]));
+    }
+
+    #[test]
+    fn every_row_and_group_is_tested_in_one_fold() {
+        let rows: Vec<usize> = (0..100).collect();
+        let groups: Vec<usize> = (0..100).map(|row| row / 10).collect();
+        for (split, order) in
+            [(Split::Row, Order::Rows), (Split::Group("unit".into()), Order::Groups(groups.clone()))]
+        {
+            let mut tested = Vec::new();
+            for k in 0..5 {
+                let (train, test) = folds(&split, &order, &rows, 5, k, 3);
+                assert_eq!((train.len(), test.len()), (80, 20));
+                let is_apart = |&row: &usize| train.iter().all(|&other| groups[row] != groups[other]);
+                assert!(split == Split::Row || test.iter().all(is_apart));
+                tested.extend(test);
+            }
+            tested.sort_unstable();
+            assert_eq!(tested, rows);
+        }
     }
 
     #[test]

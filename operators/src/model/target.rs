@@ -80,6 +80,11 @@ impl Target {
         if let Self::Classes(classes, _) = self { classes.len() } else { 0 }
     }
 
+    /// The classes as text.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        if let Self::Classes(classes, _) = self { classes.labels() } else { Vec::new() }
+    }
+
     pub(crate) fn into_classes(self) -> Option<Classes> {
         if let Self::Classes(classes, _) = self { Some(classes) } else { None }
     }

@@ -11,6 +11,7 @@ use super::evaluate::Outcome;
 use super::fit::fit;
 use super::matrix::{gather, key_texts, numbers};
 use super::options::{Constant, Missing};
+use super::search::{Run, Trial, search};
 use super::split::{Order, Split, divide};
 use super::target::Target;
 use super::{Classes, Fitted, Metric, Training, balance};
@@ -34,6 +35,10 @@ pub struct Trained {
     pub constant_features: Vec<String>,
     /// Figures on the held-back rows of all keys; empty if there were none.
     pub metrics: Vec<Metric>,
+    /// The options that a search has chosen, as they are written; empty without one.
+    pub chosen: String,
+    /// The fits of the cross-validation.
+    pub runs: Vec<Run>,
     /// The model.
     pub model: Models,
 }
@@ -64,29 +69,37 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
     if dropped_rows > 0 && training.missing == Missing::Refuse {
         return Err(error(rows.missing_reason(dropped_rows, table.num_rows())));
     }
+    let classes = rows.target.classes();
+    let labels = rows.target.labels();
+    let parts = rows.parts(training).map_err(error)?;
+    let evaluate = |training: &Training, train: &[usize], test: &[usize]| {
+        let train = balance::resample(training, &rows.target, train.to_vec());
+        let model = fit(training, &gather(&rows.columns, &train), &rows.target.gather(&train), classes)?;
+        let outcome = Outcome::of(&model, &gather(&rows.columns, test), rows.target.gather(test), classes);
+        Ok((model, outcome, train))
+    };
+    let (mut chosen, mut runs) =
+        (Trial { options: String::new(), algorithm: training.algorithm.clone() }, Vec::new());
+    if training.folds > 0 {
+        let trained_on: Vec<Vec<usize>> = parts.iter().map(|part| part.train.clone()).collect();
+        let outcome = |training: &Training, train: &[usize], test: &[usize]| {
+            evaluate(training, train, test).map(|(_, outcome, _)| outcome)
+        };
+        (chosen, runs) = search(training, &rows.order, &trained_on, &labels, outcome).map_err(error)?;
+    }
+    let best = Training { algorithm: chosen.algorithm, ..training.clone() };
     let (mut fitted_rows, mut test_rows) = (Vec::new(), 0);
     let (mut models, mut outcome): (Vec<(String, Fitted)>, Option<Outcome>) = (Vec::new(), None);
-    for (key, of_key) in rows.by_key() {
-        let named = |reason: String| {
-            error(key.as_ref().map_or(reason.clone(), |key| format!("key {key:?}: {reason}")))
-        };
-        let (train, test) =
-            divide(&training.split, &rows.order, &of_key, training.test_fraction, training.seed);
-        if train.is_empty() {
-            return Err(named(all_held_back(test.len())));
-        }
-        let train = balance::resample(training, &rows.target, train);
-        let classes = rows.target.classes();
-        let model = fit(training, &gather(&rows.columns, &train), &rows.target.gather(&train), classes)
-            .map_err(named)?;
-        let found = Outcome::of(&model, &gather(&rows.columns, &test), rows.target.gather(&test), classes);
+    for part in parts {
+        let named = |reason| error(part.named(reason));
+        let (model, found, train) = evaluate(&best, &part.train, &part.test).map_err(named)?;
         match &mut outcome {
             Some(outcome) => outcome.extend(found),
             None => outcome = Some(found),
         }
         fitted_rows.extend(train);
-        test_rows += test.len();
-        models.push((key.unwrap_or_default(), model));
+        test_rows += part.test.len();
+        models.push((part.key.unwrap_or_default(), model));
     }
     let constant_features = rows.constant_features(&fitted_rows);
     if !constant_features.is_empty() && training.constant == Constant::Refuse {
@@ -96,8 +109,6 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         );
         return Err(error(reason));
     }
-    let classes = rows.target.into_classes();
-    let labels = classes.as_ref().map(Classes::labels).unwrap_or_default();
     let metrics =
         outcome.filter(|_| test_rows > 0).map(|outcome| outcome.metrics(&labels)).unwrap_or_default();
     let model = match training.per {
@@ -107,12 +118,14 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
     Ok(Trained {
         training: training.clone(),
         features: rows.features,
-        classes,
+        classes: rows.target.into_classes(),
         rows: fitted_rows.len(),
         test_rows,
         dropped_rows,
         constant_features,
         metrics,
+        chosen: chosen.options,
+        runs,
         model,
     })
 }
@@ -128,6 +141,20 @@ fn no_rows(found: usize) -> String {
 
 fn all_held_back(rows: usize) -> String {
     format!("all {rows} complete rows fell into the held-back part; lower test_fraction or give more rows")
+}
+
+/// The complete rows of a key, or all of them.
+struct Part {
+    key: Option<String>,
+    train: Vec<usize>,
+    test: Vec<usize>,
+}
+
+impl Part {
+    /// What is wrong, with the key.
+    fn named(&self, reason: String) -> String {
+        self.key.as_ref().map_or(reason.clone(), |key| format!("key {key:?}: {reason}"))
+    }
 }
 
 /// A training table, read and checked.
@@ -168,6 +195,17 @@ impl Rows {
             parts.entry(keys[row].clone()).or_default().push(row);
         }
         parts.into_iter().collect()
+    }
+
+    /// The rows that each key is trained and tested on.
+    fn parts(&self, training: &Training) -> Result<Vec<Part>, String> {
+        let part = |(key, rows): (Option<String>, Vec<usize>)| {
+            let (train, test) =
+                divide(&training.split, &self.order, &rows, training.test_fraction, training.seed);
+            let part = Part { key, train, test };
+            if part.train.is_empty() { Err(part.named(all_held_back(part.test.len()))) } else { Ok(part) }
+        };
+        self.by_key().into_iter().map(part).collect()
     }
 
     fn missing_reason(&self, dropped: usize, rows: usize) -> String {

@@ -73,3 +73,14 @@ fn the_split_is_told_by_its_column() {
     assert!(split(&[("split", "group")]).unwrap_err()[0].message.contains("needs the option `group`"));
     assert!(split(&[("split", "row"), ("group", "unit")]).is_err());
 }
+
+#[test]
+fn lists_are_for_a_search_of_models_with_a_target() {
+    let read = |pairs: &[(&str, &str)]| Training::from_options("m", &options(pairs)).unwrap_err();
+    let without = read(&[("algorithm", "ridge"), ("target", "y"), ("alpha", "1, 2")]);
+    assert!(without[0].message.contains("alpha = \"1, 2\" is not a number"), "{without:?}");
+    let wrong = read(&[("algorithm", "ridge"), ("target", "y"), ("alpha", "1, x"), ("search", "grid")]);
+    assert!(wrong[0].message.contains("alpha = \"x\" is not a number"), "{wrong:?}");
+    let clusters = read(&[("algorithm", "kmeans"), ("k", "2, 3"), ("search", "grid")]);
+    assert!(clusters[0].message.contains("kmeans has no target"), "{clusters:?}");
+}

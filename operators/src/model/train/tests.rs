@@ -315,3 +315,42 @@ fn a_monitor_of_normal_operation_flags_scores_and_explains() {
     let error = trained.value("t3", &rows).unwrap_err().to_string();
     assert!(error.contains("pca_t2_spe has no figure \"t3\"; known are score, t2"), "{error}");
 }
+
+#[test]
+fn a_search_keeps_every_run_and_trains_the_best() {
+    let (a, b, y, state) = plant(300);
+    let with = |target: ArrayRef, name: &str| {
+        table(vec![("a", Arc::new(a.clone()) as ArrayRef), ("b", Arc::new(b.clone())), (name, target)])
+    };
+    // The shallow trees cannot follow the plane.
+    let options = [
+        ("algorithm", "decision_tree_regressor"),
+        ("target", "y"),
+        ("max_depth", "2, 9"),
+        ("min_samples_leaf", "1,3"),
+        ("search", "grid"),
+        ("folds", "3"),
+    ];
+    let training = training(&options);
+    let trained = train(&training, &with(Arc::new(y), "y")).unwrap();
+    assert_eq!((training.trials.len(), trained.runs.len()), (4, 12));
+    assert!(trained.chosen.starts_with("max_depth = 9, min_samples_leaf = "), "{}", trained.chosen);
+    assert_eq!(trained.training, training, "a stored model is found again by its definition");
+    assert!(metric(&trained, "r2") > 0.9);
+    // By time: 240 rows in four blocks, of which the first is never tested.
+    let sizes: Vec<(usize, usize)> = trained.runs[..3].iter().map(|run| (run.rows, run.test_rows)).collect();
+    assert_eq!(sizes, [(60, 60), (120, 60), (180, 60)]);
+
+    let random = [
+        ("algorithm", "knn_classifier"),
+        ("target", "state"),
+        ("k", "1, 3, 5, 7, 9"),
+        ("search", "random"),
+        ("trials", "2"),
+        ("split", "row"),
+    ];
+    let random = self::training(&random);
+    let trained = train(&random, &with(Arc::new(state), "state")).unwrap();
+    assert_eq!((random.trials.len(), trained.runs.len()), (2, 6));
+    assert!(metric(&trained, "accuracy") > 0.9);
+}
