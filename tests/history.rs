@@ -277,3 +277,23 @@ fn what_is_past_goes_and_the_rest_is_read_as_history() {
     );
     assert_eq!(said.exits(0).out, format!("n,m\n{first},999\n"));
 }
+
+#[test]
+fn rows_of_a_stream_that_falls_silent_are_seen_while_the_program_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = "
+        CREATE SOURCE readings (ts TIMESTAMP NOT NULL, n BIGINT, WATERMARK FOR ts)
+            WITH (connector = 'file', path = 'in.csv', follow = true);
+        CREATE SINK history FROM readings WITH (connector = 'parquet', path = 'history', flush_interval = '1500 ms');";
+    fs::write(folder.path().join("p.sql"), program).unwrap();
+    fs::write(folder.path().join("in.csv"), "ts,n\n2026-03-01T00:00:00Z,0\n2026-03-01T00:00:01Z,1\n")
+        .unwrap();
+    let program = start(folder.path(), "data");
+    // Long before the first checkpoint; nothing more comes.
+    let is_seen = (0..1000).any(|_| {
+        sleep(Duration::from_millis(20));
+        look(&folder.path().join("data"), "history") == Some([2, 2, 1])
+    });
+    stop(program, folder.path());
+    assert!(is_seen);
+}

@@ -26,9 +26,9 @@ use crate::source::{Decoded, Payload};
 use crate::time::Epoch;
 
 /// Batches that a worker decodes before their turn, at most. A chunk of a Parquet file has 8.
-const AHEAD: usize = 12;
+const AHEAD: usize = 16;
 /// Batches that a worker sends before the operators behind it run, if there are other workers.
-const BURST: usize = 8;
+const BURST: usize = 2;
 
 /// The streams of a source; `late` and `quarantine` are empty unless somebody reads them.
 pub(super) struct SourceStreams<'scope> {
@@ -160,9 +160,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends what it may. With several workers that is a burst: the others wait for their turn, and what is behind the
-    /// source can go on in parallel. A single worker sends batch by batch, so that the operators
-    /// run while the rows are in the cache. True if there was something to do.
+    /// Sends what it may. With several workers that is a short burst: the others wait for their turn, and for rows. A single
+    /// worker sends batch by batch, so that the operators run while the rows are in the cache. True if there was something to do.
     fn send(&mut self, ports: &mut [Port; 3], capabilities: &[Capability<Epoch>]) -> Result<bool> {
         let worked = self.send_one(ports, capabilities)?;
         if worked && self.workers > 1 {

@@ -1,8 +1,8 @@
 //! `Feed`: the chunks of one source on their way to the workers.
 //!
-//! The workers claim chunks by turns and decode them, so decoding runs on all of them, and a chunk is on the same worker whenever it
-//! is worked on again: what is written of it is written there. What a worker decoded goes on
-//! only when its turn comes, in the order of the chunks: there the watermark is made and late rows are told apart, so
+//! Each chunk belongs to the worker that has had least so far, which decodes it. So decoding runs on all of them, and a chunk
+//! is on the same worker whenever it is worked on again: what is written of it is written there. What a worker decoded goes
+//! on only when its turn comes, in the order of the chunks: there the watermark is made and late rows are told apart, so
 //! that both are the same for any number of workers.
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use timely::scheduling::SyncActivator;
 
-use crate::checkpoint::{number, numbers};
+use crate::checkpoint::{column, number, numbers};
 use crate::control::lock;
 use crate::deduplicate::Deduplicator;
 use crate::error::Result;
@@ -24,6 +24,8 @@ use crate::watermark::{SourceClock, Stamped};
 
 /// The table of a snapshot with the number of chunks.
 const PUSHED: &str = "pushed";
+/// The table of a snapshot with what each worker has had.
+const LOADS: &str = "loads";
 /// Of the epochs of history, one in so many is the last before changes are given: about a million rows of Parquet.
 const SETTLE_EVERY: Epoch = 32;
 
@@ -62,8 +64,10 @@ pub(crate) struct Feed {
 struct State {
     clock: SourceClock,
     deduplicator: Option<Deduplicator>,
-    /// Not claimed yet, each with its number.
-    queue: VecDeque<(u64, Work)>,
+    /// Not claimed yet.
+    queue: VecDeque<Queued>,
+    /// What each worker has had, in rows or bytes, beyond the one that has had least.
+    loads: Vec<u64>,
     /// Chunks that were pushed, those before a checkpoint included.
     pushed: u64,
     /// Claimed or not: the next epoch and the end of each chunk that is not done, in order.
@@ -74,6 +78,14 @@ struct State {
     floor: Epoch,
     closed: bool,
     workers: Vec<SyncActivator>,
+}
+
+/// A chunk that waits for its worker.
+struct Queued {
+    number: u64,
+    work: Work,
+    /// `None` until a worker asks: only then it is known how many there are.
+    worker: Option<usize>,
 }
 
 /// A claimed chunk, without the raw input.
@@ -126,6 +138,7 @@ impl Feed {
             clock,
             deduplicator,
             queue: VecDeque::new(),
+            loads: Vec::new(),
             pushed: 0,
             open: VecDeque::new(),
             turn: 0,
@@ -162,7 +175,7 @@ impl Feed {
         state.open.push_back((work.epoch, work.end()));
         state.floor = work.end();
         let number = state.pushed;
-        state.queue.push_back((number, work));
+        state.queue.push_back(Queued { number, work, worker: None });
         state.pushed += 1;
         state.wake();
     }
@@ -184,6 +197,8 @@ impl Feed {
             }
         }
         snapshot.put(PUSHED, numbers([(PUSHED, vec![state.pushed.cast_signed()])])?);
+        let loads = state.loads.iter().map(|load| load.cast_signed()).collect();
+        snapshot.put(LOADS, numbers([(LOADS, loads)])?);
         Ok(snapshot)
     }
 
@@ -195,6 +210,9 @@ impl Feed {
         if let Some(pushed) = snapshot.take(PUSHED) {
             state.pushed = number(&pushed, PUSHED)?.cast_unsigned();
             state.turn = state.pushed;
+        }
+        if let Some(loads) = snapshot.take(LOADS) {
+            state.loads = column(&loads, LOADS)?.iter().map(|load| load.cast_unsigned()).collect();
         }
         let Some(deduplicator) = &mut state.deduplicator else { return Ok(()) };
         snapshot.take_parts("passed").iter().try_for_each(|part| deduplicator.restore(part))
@@ -212,9 +230,9 @@ impl Feed {
     /// The next chunk of this worker, one of so many.
     pub(crate) fn claim(&self, worker: usize, workers: usize) -> Option<(Ticket, Chunk)> {
         let mut state = lock(&self.state);
-        let is_ours = |(number, _): &(u64, Work)| number % workers as u64 == worker as u64;
-        let at = state.queue.iter().position(is_ours)?;
-        let (number, work) = state.queue.remove(at)?;
+        state.share_out(workers);
+        let at = state.queue.iter().position(|queued| queued.worker == Some(worker))?;
+        let Queued { number, work, .. } = state.queue.remove(at)?;
         let is_end = work.chunk.last || work.ends_source;
         let is_tick = matches!(work.chunk.payload, Payload::Empty) && !is_end;
         let ticket = Ticket {
@@ -303,7 +321,29 @@ impl Feed {
     }
 }
 
+/// What a chunk costs a worker, about: the same number whenever it is worked on.
+fn weight(chunk: &Chunk) -> u64 {
+    let weight = match &chunk.payload {
+        Payload::Rows(_) | Payload::Decoded(_) => chunk.payload.records() as u64,
+        other => other.estimated_bytes(1),
+    };
+    weight.max(1)
+}
+
 impl State {
+    /// Gives each chunk to the worker that has had least.
+    fn share_out(&mut self, workers: usize) {
+        self.loads.resize(workers, 0);
+        for queued in self.queue.iter_mut().filter(|queued| queued.worker.is_none()) {
+            let least = self.loads.iter().enumerate().min_by_key(|(_, load)| **load);
+            let Some((worker, _)) = least else { return };
+            queued.worker = Some(worker);
+            self.loads[worker] += weight(&queued.work.chunk);
+            let least = self.loads.iter().copied().min().unwrap_or(0);
+            self.loads.iter_mut().for_each(|load| *load -= least);
+        }
+    }
+
     fn wake(&self) {
         for worker in &self.workers {
             // A worker that is gone already needs no waking.

@@ -20,6 +20,7 @@ mod keys;
 mod packets;
 mod record;
 mod shed;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -39,11 +40,13 @@ pub(crate) use packets::Packets;
 pub(crate) use shed::Shedding;
 
 use credit::Credit;
+use silence::Silence;
 use waiting::Waiting;
 use wall_clock::WallClock;
 
 use crate::background::sleep_until;
 use crate::checkpoint::Checkpoints;
+use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::Result;
 use crate::metrics::Metrics;
@@ -56,6 +59,8 @@ use crate::time::Epoch;
 const MAX_RECORDS: usize = 4096;
 /// Bytes of messages that are gathered in one chunk, about.
 const MAX_BYTES: usize = 1 << 20;
+/// How long more messages are gathered while the workers are behind, microseconds: in fewer epochs they catch up faster.
+const BEHIND_US: i64 = 5_000;
 /// How often the engine looks whether a source or key has become idle.
 const TICK_US: i64 = 500_000;
 
@@ -113,8 +118,9 @@ pub(crate) struct Intake {
     /// The first epoch that the workers are given in this run.
     first_epoch: Epoch,
     ticked_at: i64,
-    /// When the last chunk came.
+    /// When the last chunk came, or time passed for those that may become idle.
     came_at: i64,
+    silence: Silence,
     /// Nothing more is given to the workers until a checkpoint is taken.
     holds: bool,
     checkpoints: Option<Arc<Checkpoints>>,
@@ -139,6 +145,16 @@ impl Line {
     /// It is read in step with the others that end.
     fn is_in_step(&self) -> bool {
         self.is_bounded && !self.is_loaded
+    }
+
+    /// The next chunk, if there is one or it comes until then.
+    async fn next_within(&mut self, clock: &Clock, until: Option<i64>) -> Option<Chunk> {
+        let Some(until) = until else { return self.chunks.try_recv().ok() };
+        tokio::select! {
+            biased;
+            chunk = self.chunks.recv() => chunk,
+            () = sleep_until(clock, until) => None,
+        }
     }
 
     /// A table that has been read, and is read again when it changes: nobody waits for that.
@@ -186,6 +202,7 @@ impl Intake {
             first_epoch: 0,
             ticked_at: i64::MIN,
             came_at: clock.steady(),
+            silence: Silence::new(clock.steady()),
             holds: false,
             checkpoints,
             workers,
@@ -234,6 +251,7 @@ impl Intake {
                 Event::Chunk(line) => {
                     self.give_head(line).await;
                     self.came_at = self.wall_clock.clock().steady();
+                    self.silence.end(self.came_at);
                     if self.wall_clock.at().saturating_sub(self.ticked_at) >= TICK_US {
                         self.tick().await;
                     }
@@ -257,8 +275,10 @@ impl Intake {
         self.note_completed();
         let can_idle = lines.iter().any(|line| self.lines[*line].can_idle && !self.lines[*line].has_ended);
         // A source that is not read is not silent.
-        let (clock, tick_at) = (self.wall_clock.clock().clone(), self.came_at.saturating_add(TICK_US));
-        let can_tick = can_idle && (self.input.is_some() || self.credit.has_room());
+        let idle_at = can_idle.then(|| self.came_at.saturating_add(TICK_US));
+        let tick_at = idle_at.into_iter().chain(self.silence.tick_at()).min();
+        let can_tick = tick_at.is_some() && (self.input.is_some() || self.credit.has_room());
+        let (clock, tick_at) = (self.wall_clock.clock().clone(), tick_at.unwrap_or(i64::MAX));
         let can_give = self.can_give_waiting();
         let chunk = poll_fn(|context| self.poll_heads(lines, is_done, context));
         tokio::select! {
@@ -318,10 +338,12 @@ impl Intake {
         let Some(mut chunk) = self.lines[line].head.take() else {
             return;
         };
-        let state = &mut self.lines[line];
         if let Payload::Messages(_) = chunk.payload {
-            gather(&mut chunk, state);
+            let clock = self.wall_clock.clock().clone();
+            let until = self.is_behind().then(|| clock.steady().saturating_add(BEHIND_US));
+            gather(&mut chunk, &mut self.lines[line], &clock, until).await;
         }
+        let state = &mut self.lines[line];
         let ends_source = state.has_ended;
         state.is_loaded |= chunk.is_loaded;
         // The end itself was no chunk of the connector.
@@ -428,9 +450,11 @@ impl Intake {
 
     /// Lets time pass for the sources of which nothing waits to be read.
     async fn tick(&mut self) {
+        let is_silent = self.silence.is_time(self.wall_clock.clock().steady());
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            if line.can_idle && !line.has_ended && line.head.is_none() && line.chunks.is_empty() {
+            let waits = line.can_idle || is_silent && !line.is_bounded;
+            if waits && !line.has_ended && line.head.is_none() && line.chunks.is_empty() {
                 self.give(index, Chunk::new(Payload::Empty), Given::Tick).await;
             }
         }
@@ -480,25 +504,25 @@ impl Intake {
     }
 }
 
-/// Adds the messages that have come meanwhile.
-fn gather(chunk: &mut Chunk, line: &mut Line) {
+/// Adds the messages that have come meanwhile, and those that come until then.
+async fn gather(chunk: &mut Chunk, line: &mut Line, clock: &Clock, until: Option<i64>) {
     let Payload::Messages(messages) = &mut chunk.payload else {
         return;
     };
     let mut bytes = messages.iter().map(|message| message.payload.len()).sum::<usize>();
     while messages.len() < MAX_RECORDS && bytes < MAX_BYTES {
-        match line.chunks.try_recv() {
-            Ok(Chunk { payload: Payload::Messages(more), receipts, .. }) => {
+        match line.next_within(clock, until).await {
+            Some(Chunk { payload: Payload::Messages(more), receipts, .. }) => {
                 chunk.receipts.extend(receipts);
                 bytes +=
                     more.iter().map(|message| message.payload.len() + message.topic.len()).sum::<usize>();
                 messages.extend(more);
             }
-            Ok(other) => {
+            Some(other) => {
                 line.head = Some(other);
                 return;
             }
-            Err(_) => return,
+            None => return,
         }
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct PairKeys {
     first: Box<KeyInterner>,
     rest: Box<KeyInterner>,
     pairs: WordKeys,
+    /// The same slots without hashing, while there are few keys on both sides.
+    grid: Grid,
     /// Slots of the last rows in `first` and in `rest`.
     slots: [Vec<u32>; 2],
 }
@@ -23,6 +25,7 @@ impl PairKeys {
             first: of(std::slice::from_ref(first))?,
             rest: of(rest)?,
             pairs: WordKeys::default(),
+            grid: Grid::default(),
             slots: Default::default(),
         })
     }
@@ -36,8 +39,18 @@ impl PairKeys {
         self.first.intern(&columns[..1], rows, first)?;
         self.rest.intern(&columns[1..], rows, rest)?;
         slots.reserve(rows);
+        if !self.grid.fits(self.first.len(), self.rest.len(), &self.pairs) {
+            for (first, rest) in first.iter().zip(rest) {
+                slots.push(self.pairs.slot(Some(pair(*first, *rest)))?);
+            }
+            return Ok(());
+        }
         for (first, rest) in first.iter().zip(rest) {
-            slots.push(self.pairs.slot(Some(pair(*first, *rest)))?);
+            let cell = self.grid.cell(*first, *rest);
+            if *cell == ABSENT {
+                *cell = self.pairs.slot(Some(pair(*first, *rest)))?;
+            }
+            slots.push(*cell);
         }
         Ok(())
     }
@@ -77,11 +90,49 @@ impl PairKeys {
             pair(new(&first, in_first), new(&rest, in_rest))
         };
         let words: Vec<i64> = self.pairs.values().map(halves).map(moved).collect();
-        self.pairs = WordKeys::default();
+        (self.pairs, self.grid) = (WordKeys::default(), Grid::default());
         for word in words {
             self.pairs.slot(Some(word))?;
         }
         Ok(slots)
+    }
+}
+
+/// The slot of each pair in a table with a row for each first half.
+#[derive(Debug, Default)]
+struct Grid {
+    /// Second halves are below two to this power.
+    bits: u32,
+    slots: Vec<u32>,
+}
+
+impl Grid {
+    /// The most cells: 1 MiB.
+    const MOST: usize = 1 << 18;
+
+    /// Makes room for so many halves, with the pairs that are known; false if they are too many.
+    fn fits(&mut self, first: usize, rest: usize, pairs: &WordKeys) -> bool {
+        let bits = rest.next_power_of_two().ilog2();
+        let cells = first.saturating_mul(1 << bits);
+        if cells > Self::MOST {
+            self.slots = Vec::new();
+            return false;
+        }
+        if bits != self.bits || self.slots.is_empty() {
+            (self.bits, self.slots) = (bits, vec![ABSENT; cells]);
+            for (slot, word) in (0..).zip(pairs.values()) {
+                let (first, rest) = halves(word);
+                *self.cell(first, rest) = slot;
+            }
+        } else if self.slots.len() < cells {
+            self.slots.resize(cells, ABSENT);
+        }
+        true
+    }
+
+    #[inline]
+    fn cell(&mut self, first: u32, rest: u32) -> &mut u32 {
+        &mut self.slots[(first as usize) << self.bits | rest as usize]
     }
 }
 

@@ -137,3 +137,27 @@ fn texts_of_any_length_are_told_apart() {
         assert_eq!(slots, all);
     }
 }
+
+#[test]
+fn pairs_are_numbered_alike_while_they_are_few_and_when_they_are_many() {
+    let types = [DataType::Int64, DataType::Int64];
+    let mut interner = KeyInterner::new(&types).unwrap();
+    let mut expected = std::collections::HashMap::new();
+    // More values on both sides from batch to batch: 2, 8, 32, ... of which the last do not fit into a table of pairs.
+    for round in 1..=6_u32 {
+        let values = 2_i64 * 4_i64.pow(round - 1);
+        let first: Vec<i64> = (0..3000).map(|row| row * 31 % values).collect();
+        let second: Vec<i64> = (0..3000).map(|row| row * row % values).collect();
+        let columns: [ArrayRef; 2] =
+            [Arc::new(Int64Array::from(first.clone())), Arc::new(Int64Array::from(second.clone()))];
+        let mut slots = Vec::new();
+        interner.intern(&columns, 3000, &mut slots).unwrap();
+        for (row, key) in first.into_iter().zip(second).enumerate() {
+            let next = u32::try_from(expected.len()).unwrap();
+            assert_eq!(slots[row], *expected.entry(key).or_insert(next), "round {round}, row {row}");
+        }
+        let mut found = Vec::new();
+        interner.find(&columns, 3000, &mut found).unwrap();
+        assert_eq!(found, slots);
+    }
+}
