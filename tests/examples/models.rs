@@ -27,7 +27,7 @@ fn the_power_plant_knows_its_output_and_its_best_points() {
     lineshaft(&["run".as_ref(), &program, "--data".as_ref(), &out], &[("CCPP", data.to_str().unwrap())]);
     // The best method of the paper of the data has 3.787, a linear model 4.56.
     let rmse = metric("output", "rmse", &out);
-    println!("RMSE {rmse:.3} MW");
+    eprintln!("RMSE {rmse:.3} MW");
     assert!(rmse < 3.4, "{rmse}");
     let best = query("SELECT output_mw FROM best ORDER BY output_mw", &out);
     let best = super::numbers(&best, "output_mw");

@@ -21,7 +21,7 @@ fn pump_monitor_flags_what_numpy_flags() {
     );
     let f1 = 2.0 * hits / (2.0 * hits + false_alarms + misses);
     let (false_alarm_rate, missed) = (false_alarms / (false_alarms + rest), misses / (misses + hits));
-    println!("F1 {f1:.4}, false alarms {false_alarm_rate:.4}, missed {missed:.4}");
+    eprintln!("F1 {f1:.4}, false alarms {false_alarm_rate:.4}, missed {missed:.4}");
     // numpy with the limits of scipy: 0.7510, 0.3607, 0.2113.
     assert!((f1 - 0.7510).abs() < 0.005, "{f1}");
     assert!((false_alarm_rate - 0.3607).abs() < 0.005, "{false_alarm_rate}");

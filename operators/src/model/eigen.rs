@@ -72,19 +72,15 @@ mod tests {
     #[test]
     fn a_matrix_is_the_sum_of_its_parts_and_vectors_are_orthogonal() {
         let (mut random, n) = (Random::new(4), 20);
-        let mut matrix = vec![vec![0.0; n]; n];
-        for i in 0..n {
-            for j in 0..=i {
-                matrix[i][j] = random.unit() - 0.5;
-                matrix[j][i] = matrix[i][j];
-            }
-        }
-        let pairs = symmetric(matrix.clone());
+        let half: Vec<Vec<f64>> = (0..n).map(|i| (0..=i).map(|_| random.unit() - 0.5).collect()).collect();
+        let entry = |i: usize, j: usize| half[i.max(j)][i.min(j)];
+        let matrix: Vec<Vec<f64>> = (0..n).map(|i| (0..n).map(|j| entry(i, j)).collect()).collect();
+        let pairs = symmetric(matrix);
         assert!(pairs.windows(2).all(|pair| pair[0].0 >= pair[1].0));
         for i in 0..n {
             for j in 0..n {
                 let sum: f64 = pairs.iter().map(|(value, vector)| value * vector[i] * vector[j]).sum();
-                assert!((sum - matrix[i][j]).abs() < 1e-12);
+                assert!((sum - entry(i, j)).abs() < 1e-12);
                 let product: f64 = pairs[i].1.iter().zip(&pairs[j].1).map(|(a, b)| a * b).sum();
                 assert!((product - if i == j { 1.0 } else { 0.0 }).abs() < 1e-12);
             }
