@@ -40,7 +40,7 @@ pub const OPTIONS: &[OptionDoc] = &[
         "flush_interval",
         "duration",
         "1 min",
-        "In a live program: time after which the rows so far can be read. A checkpoint makes them readable, too.",
+        "In a live program: time after which the rows so far can be read, within twice of it when nothing more comes. A checkpoint makes them readable, too.",
     ),
     OptionDoc::optional(
         "compact_files",
