@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use lineshaft_connectors::history::listing;
 use lineshaft_engine::declaration::SinkDeclaration;
-use lineshaft_operators::model::{Artifact, artifact};
 use lineshaft_queries::batch::{self, History, Recorded};
 use lineshaft_queries::plan::CHANGES;
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::Error;
 use crate::memory::Memory;
+use crate::model_tables;
 use crate::train::block_on;
 
 /// In the data directory: folder and columns of each table by its name.
@@ -138,7 +138,7 @@ impl Default for Limits {
 }
 
 /// Runs SQL over the tables of a data directory: its Parquet sinks, materialised views, late and bad rows and logs of
-/// commands by their names, and `lineshaft.models`. With the default [`Limits`].
+/// commands by their names, `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`. With the default [`Limits`].
 ///
 /// # Errors
 /// If the query is wrong, needs more than the limits, or a file cannot be read.
@@ -170,7 +170,7 @@ pub fn query_each(
     let (mut history, mut empty) = (History::new(), Vec::new());
     // As long as they are held, no file of the history is deleted.
     let (mut listings, mut unreadable) = (Vec::new(), Vec::new());
-    let mut in_memory = vec![("lineshaft.models".to_owned(), models(data)?)];
+    let mut in_memory = model_tables::all(data)?;
     for (name, table) in catalog(data)? {
         let folder = data.join(table.path());
         let files = match listing(&folder) {
@@ -292,44 +292,6 @@ fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     files.sort();
     Ok(files)
-}
-
-/// `lineshaft.models`: a row per version.
-fn models(data: &Path) -> Result<RecordBatch, Error> {
-    let mut artifacts = Vec::new();
-    for stored in artifact::list(data)? {
-        let artifact = Artifact::load(&stored.path)?;
-        artifacts.push((stored, artifact));
-    }
-    let text = |of: &dyn Fn(&Artifact) -> String| -> ArrayRef {
-        Arc::new(artifacts.iter().map(|(_, artifact)| Some(of(artifact))).collect::<StringArray>())
-    };
-    let count = |of: &dyn Fn(&Artifact) -> usize| -> ArrayRef {
-        let counts = artifacts.iter().map(|(_, artifact)| i64::try_from(of(artifact)).ok());
-        Arc::new(counts.collect::<Int64Array>())
-    };
-    let metrics = |artifact: &Artifact| {
-        let metrics =
-            artifact.trained.metrics.iter().map(|metric| format!("{}={:.6}", metric.name, metric.value));
-        metrics.collect::<Vec<_>>().join(" ")
-    };
-    let hashes: Vec<String> = artifacts.iter().map(|(_, a)| a.hash()).collect::<Result<_, _>>()?;
-    let versions = artifacts.iter().map(|(stored, _)| Some(i64::from(stored.version)));
-    let created = artifacts.iter().map(|(_, artifact)| Some(artifact.created_at));
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("name", text(&|artifact| artifact.trained.training.name.clone())),
-        ("version", Arc::new(versions.collect::<Int64Array>())),
-        ("algorithm", text(&|artifact| artifact.trained.training.algorithm.name().to_owned())),
-        ("target", text(&|artifact| artifact.trained.training.target.clone().unwrap_or_default())),
-        ("features", text(&|artifact| artifact.trained.features.join(", "))),
-        ("rows", count(&|artifact| artifact.trained.rows)),
-        ("test_rows", count(&|artifact| artifact.trained.test_rows)),
-        ("dropped_rows", count(&|artifact| artifact.trained.dropped_rows)),
-        ("metrics", text(&metrics)),
-        ("created_at", Arc::new(created.collect::<TimestampMicrosecondArray>())),
-        ("hash", Arc::new(hashes.into_iter().map(Some).collect::<StringArray>())),
-    ];
-    RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
 }
 
 #[cfg(test)]

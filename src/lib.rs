@@ -37,6 +37,7 @@ mod embed;
 mod error;
 pub mod history;
 mod memory;
+mod model_tables;
 pub mod report;
 mod train;
 mod view;

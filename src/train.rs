@@ -72,8 +72,13 @@ fn train_one(
     })?;
     let artifact = Artifact::new(trained, definition, Clock::system().now());
     let version = artifact.save(data)?;
-    let metrics: Vec<String> =
-        artifact.trained.metrics.iter().map(|m| format!("{} {:.6}", m.name, m.value)).collect();
+    let metrics: Vec<String> = artifact
+        .trained
+        .metrics
+        .iter()
+        .filter(|m| m.class.is_none())
+        .map(|m| format!("{} {:.6}", m.name, m.value))
+        .collect();
     tracing::info!(
         "model {name:?}: version {version}, {} rows, {} held back, {} left out; {}",
         artifact.trained.rows,

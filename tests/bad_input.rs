@@ -485,6 +485,47 @@ CREATE SINK s WITH (connector = 'stdout') AS SELECT predict('wear', x) AS p FROM
 }
 
 #[test]
+fn what_is_wrong_with_a_model_is_told_by_check() {
+    let check = |model: &str, expression: &str| {
+        let sql = format!(
+            "CREATE SOURCE r (machine TEXT, x DOUBLE, y DOUBLE, z DOUBLE)
+                 WITH (connector = 'file', path = 'r.csv', format = 'csv');
+             CREATE MODEL m {model};
+             CREATE SINK s WITH (connector = 'stdout') AS SELECT {expression} AS p FROM r;"
+        );
+        let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", b"machine,x,y,z\na,1,2,3\n")]);
+        lineshaft(folder.path(), &["check", "p.sql"])
+    };
+    let pca = "PER machine WITH (algorithm = 'pca_t2_spe') AS SELECT machine, x, y FROM r";
+    check(pca, "predict('m', machine, x, y)").exits(0);
+    check(pca, "contributions('m', 'spe', machine, x, y)[2]").exits(0);
+    check(pca, "predict('m', x, y)")
+        .exits(1)
+        .tells("takes its key \"machine\" and 2 features, found 2 arguments");
+    check(pca, "predict('m', machine, x, machine)").exits(1).tells("must be a number or BOOLEAN");
+    check(pca, "model_value('m', 't3', machine, x, y)")
+        .exits(1)
+        .tells("the second argument names a figure of model m, found \"t3\"")
+        .tells("it has score, t2, spe, t2_limit, spe_limit, residual_variance");
+    check(pca, "contributions('m', 'score', machine, x, y)").exits(1).tells("it has t2, spe");
+    check(pca, "predict_proba('m', machine, x, y)").exits(1).tells("is no classifier");
+    let ridge = "WITH (algorithm = 'ridge', target = 'z'";
+    check(&format!("{ridge}) AS SELECT x, z FROM r"), "model_value('m', 'score', x)")
+        .exits(1)
+        .tells("its algorithm has none");
+    check(&format!("{ridge}) AS SELECT x, z FROM r"), "predict('m', machine)")
+        .exits(1)
+        .tells("a number or BOOLEAN");
+    check(&format!("{ridge}, group = 'machin') AS SELECT machine, x, z FROM r"), "predict('m', x)")
+        .exits(1)
+        .tells("did you mean \"machine\"?");
+    check(&format!("PER line {ridge}) AS SELECT machine, x, z FROM r"), "1").exits(1).tells("\"line\"");
+    check(&format!("{ridge}, splt = 'row') AS SELECT x, z FROM r"), "predict('m', x)")
+        .exits(1)
+        .tells("did you mean \"split\"?");
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_told_and_tried_again_until_the_program_is_stopped() {
     let sql = "CREATE SOURCE r (ts TIMESTAMP NOT NULL, x DOUBLE, WATERMARK FOR ts)
         WITH (connector = 'mqtt', url = 'mqtt://127.0.0.1:1', topic = 'a', format = 'json');

@@ -2,7 +2,10 @@
 
 mod city_sensors;
 mod fleet_rul;
+mod models;
 mod pump_guard;
+mod pump_monitor;
+mod tennessee_eastman;
 
 #[expect(dead_code, reason = "main() is for those who run the example by itself")]
 #[path = "../examples/backfill.rs"]

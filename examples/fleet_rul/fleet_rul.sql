@@ -34,8 +34,9 @@ FROM COUNT_WINDOW(engines, cycle, 1, 30, has_failed, unit)
 GROUP BY window_start, window_end, has_failed, unit;
 
 -- Wear cannot be seen in the first flights: whatever is far away counts as 125.
-CREATE MODEL remaining_life WITH (algorithm = 'random_forest_regressor', target = 'remaining', trees = 50, seed = 7) AS
-SELECT mean_s2, mean_s3, mean_s4, mean_s7, mean_s8, mean_s9, mean_s11, mean_s12, mean_s13, mean_s14, mean_s15,
+CREATE MODEL remaining_life WITH (algorithm = 'random_forest_regressor', target = 'remaining', trees = 50, seed = 7,
+                                  group = 'unit') AS
+SELECT unit, mean_s2, mean_s3, mean_s4, mean_s7, mean_s8, mean_s9, mean_s11, mean_s12, mean_s13, mean_s14, mean_s15,
        mean_s17, mean_s20, mean_s21, dev_s2, dev_s3, dev_s4, dev_s7, dev_s8, dev_s9, dev_s11, dev_s12, dev_s13,
        dev_s14, dev_s15, dev_s17, dev_s20, dev_s21, slope_s2, slope_s3, slope_s4, slope_s7, slope_s8, slope_s9,
        slope_s11, slope_s12, slope_s13, slope_s14, slope_s15, slope_s17, slope_s20, slope_s21,

@@ -41,8 +41,9 @@ GROUP BY window_start, window_end, experiment;
 
 CREATE SINK history WITH (connector = 'parquet', path = 'history', partition_by = 'day') AS SELECT * FROM features;
 
-CREATE MODEL valve WITH (algorithm = 'random_forest_classifier', target = 'is_faulty', trees = 100, seed = 7) AS
-SELECT vibration_1, vibration_1_stddev, vibration_1_kurtosis, vibration_2, vibration_2_stddev, vibration_2_kurtosis,
+CREATE MODEL valve WITH (algorithm = 'random_forest_classifier', target = 'is_faulty', trees = 100, seed = 7,
+                         group = 'experiment') AS
+SELECT experiment, vibration_1, vibration_1_stddev, vibration_1_kurtosis, vibration_2, vibration_2_stddev, vibration_2_kurtosis,
        current_stddev, current_span, pressure, pressure_stddev, pressure_span, motor_temperature_slope,
        fluid_temperature_slope, voltage_stddev, flow, flow_stddev, is_faulty
 FROM features WHERE experiment < 10;

@@ -16,7 +16,7 @@ use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use lineshaft_engine::declaration::SinkDeclaration;
 use lineshaft_operators::changelog::operations::with_operation;
-use lineshaft_operators::model::{Algorithm, Task, Training};
+use lineshaft_operators::model::{Task, Training};
 
 use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
 use crate::context::{Context, Functions, RelationSource, Relations, parser_options};
@@ -26,7 +26,7 @@ use crate::functions::mark_calls;
 use crate::now::{is_now, not_here, plan_has_now};
 use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
-use crate::predict::Predict;
+use crate::predict::{Predict, Slot, is_key};
 use crate::program::{
     Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times, relations_of,
 };
@@ -419,7 +419,9 @@ impl Binder<'_> {
         let mut options = statement.options.to_map();
         options.remove("connector");
         let training = match Training::from_options(&statement.name.value, &options) {
-            Ok(training) => training,
+            Ok(training) => {
+                Training { per: statement.per.as_ref().map(|column| column.value.clone()), ..training }
+            }
             Err(errors) => {
                 self.errors
                     .borrow_mut()
@@ -439,21 +441,28 @@ impl Binder<'_> {
     }
 
     fn declare(&self, statement: &CreateModel, training: &Training, schema: &SchemaRef) -> Option<()> {
+        let option = |name: &str| statement.options.get(name).map(|entry| entry.value.span);
         let target = match &training.target {
             None => None,
-            Some(target) => match schema.field_with_name(target) {
-                Ok(field) => Some(field.data_type().clone()),
-                Err(_) => {
-                    let columns = schema.fields().iter().map(|field| field.name().as_str());
-                    let span = statement.options.get("target").map(|entry| entry.value.span);
-                    let error = QueryError::unknown(NameKind::Column, target, span, columns);
-                    self.errors.borrow_mut().push(error);
-                    return None;
-                }
-            },
+            Some(target) => Some(self.training_column(schema, target, option("target"))?),
         };
+        if let Some(name) = training.split.column() {
+            self.training_column(schema, name, option("group").or(option("time")))?;
+        }
+        if let Some(per) = &statement.per {
+            let key = self.training_column(schema, &per.value, Some(per.span))?;
+            if !is_key(&key) {
+                self.errors.borrow_mut().push(QueryError::TypeMismatch {
+                    what: format!("PER {:?} of model {:?}", per.value, statement.name.value),
+                    expected: "text, a number or BOOLEAN".into(),
+                    found: key.to_string(),
+                    span: Some(per.span),
+                });
+                return None;
+            }
+        }
         let features: Vec<_> =
-            schema.fields().iter().filter(|field| Some(field.name()) != training.target.as_ref()).collect();
+            schema.fields().iter().filter(|field| training.is_feature(field.name())).collect();
         for field in &features {
             if !(field.data_type().is_numeric() || *field.data_type() == DataType::Boolean) {
                 self.errors.borrow_mut().push(QueryError::TypeMismatch {
@@ -464,11 +473,21 @@ impl Binder<'_> {
                 });
             }
         }
-        let task = Algorithm::task(&training.algorithm);
-        let output = output_type(task, target);
-        let names = features.iter().map(|field| field.name().clone()).collect();
-        self.predict.declare(&statement.name.value, output, names, task == Task::Classification);
+        let output = output_type(training.algorithm.task(), target);
+        let features = features.iter().map(|field| field.name().clone()).collect();
+        let slot = Slot::new(training.algorithm.clone(), output, training.per.clone(), features);
+        self.predict.declare(&statement.name.value, slot);
         Some(())
+    }
+
+    /// The type of a column of the training query that an option names.
+    fn training_column(&self, schema: &SchemaRef, name: &str, span: Option<Span>) -> Option<DataType> {
+        if let Ok(field) = schema.field_with_name(name) {
+            return Some(field.data_type().clone());
+        }
+        let columns = schema.fields().iter().map(|field| field.name().as_str());
+        self.errors.borrow_mut().push(QueryError::unknown(NameKind::Column, name, span, columns));
+        None
     }
 
     /// A model is trained on data that ends.
@@ -664,6 +683,7 @@ fn output_type(task: Task, target: Option<DataType>) -> DataType {
         }
         (Task::Classification, Some(target)) if target.is_floating() => DataType::Float64,
         (Task::Classification, Some(_)) | (Task::Clustering, _) => DataType::Int64,
+        (Task::Anomaly, _) => DataType::Boolean,
         _ => DataType::Float64,
     }
 }

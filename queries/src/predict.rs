@@ -1,4 +1,5 @@
-//! `predict('model', features...)` and `predict_proba('model', features...)`: models in SQL.
+//! Models in SQL: `predict('model', features...)`, `predict_proba(...)`, `model_value('model', 'figure', features...)` and
+//! `contributions('model', 'figure', features...)`. Of a model `PER key` the key stands before the features.
 //!
 //! A model has a slot from the time it is declared; its type is known then, so that queries can be planned. The
 //! trained model is put into the slot before the program starts. Scoring is by batch.
@@ -15,7 +16,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use lineshaft_operators::model::Trained;
+use lineshaft_operators::model::{Algorithm, Task, Trained};
 
 use crate::error::{NameKind, QueryError};
 use crate::window_function::external;
@@ -29,19 +30,26 @@ pub struct Predict {
 /// A declared model.
 #[derive(Debug)]
 pub struct Slot {
+    algorithm: Algorithm,
     /// What `predict` gives.
-    pub output: DataType,
+    output: DataType,
+    /// The column of its key, if there is a model for each value of it.
+    key: Option<String>,
     /// The names of its features, in order.
-    pub features: Vec<String>,
-    /// `predict_proba` makes sense.
-    pub is_classifier: bool,
+    features: Vec<String>,
     trained: OnceLock<Arc<Trained>>,
 }
 
+impl Slot {
+    /// A model that is not trained yet. `output` is the type of `predict`.
+    pub fn new(algorithm: Algorithm, output: DataType, key: Option<String>, features: Vec<String>) -> Self {
+        Self { algorithm, output, key, features, trained: OnceLock::new() }
+    }
+}
+
 impl Predict {
-    /// Declares a model; its training query has these feature columns.
-    pub fn declare(&self, name: &str, output: DataType, features: Vec<String>, is_classifier: bool) {
-        let slot = Slot { output, features, is_classifier, trained: OnceLock::new() };
+    /// Declares a model.
+    pub fn declare(&self, name: &str, slot: Slot) {
         self.lock().insert(name.to_owned(), Arc::new(slot));
     }
 
@@ -66,14 +74,36 @@ impl Predict {
             let signature = Signature::user_defined(Volatility::Immutable);
             Arc::new(ScalarUDF::new_from_impl(PredictFunction { kind, models: self.clone(), signature }))
         };
-        vec![function(Kind::Predict), function(Kind::Probability)]
+        [Kind::Predict, Kind::Probability, Kind::Value, Kind::Contributions].map(function).into()
     }
+}
+
+/// True if the values of a column can be keys of models.
+pub(crate) fn is_key(data_type: &DataType) -> bool {
+    let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    is_text || is_number(data_type)
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    data_type.is_numeric() || matches!(data_type, DataType::Boolean | DataType::Null)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Predict,
     Probability,
+    Value,
+    Contributions,
+}
+
+impl Kind {
+    /// Arguments before key and features: the names of the model and of the figure.
+    fn names(self) -> usize {
+        match self {
+            Self::Predict | Self::Probability => 1,
+            Self::Value | Self::Contributions => 2,
+        }
+    }
 }
 
 struct PredictFunction {
@@ -113,6 +143,52 @@ impl PredictFunction {
             external(QueryError::unknown(NameKind::Model, name, None, names.iter().map(String::as_str)))
         })
     }
+
+    /// Key and features must be as many as the model takes, and the features numbers.
+    fn check_inputs(&self, slot: &Slot, shown: &str, fields: &[FieldRef]) -> Result<()> {
+        let inputs = fields.get(self.kind.names()..).unwrap_or_default();
+        let (wanted, keys) = (slot.features.len(), usize::from(slot.key.is_some()));
+        if inputs.len() != wanted + keys {
+            let found = inputs.len().saturating_sub(keys);
+            let message = match &slot.key {
+                Some(key) => format!(
+                    "model {shown:?} takes its key {key:?} and {wanted} features, found {} arguments",
+                    inputs.len()
+                ),
+                None => format!("model {shown:?} takes {wanted} features, found {found}"),
+            };
+            let help = format!("its features are {}", slot.features.join(", "));
+            return Err(external(QueryError::invalid(message, None).with_help(help)));
+        }
+        match inputs[keys..].iter().find(|field| !is_number(field.data_type())) {
+            Some(text) => Err(self.not_a_number(text.data_type())),
+            None => Ok(()),
+        }
+    }
+
+    fn check_figure(&self, shown: &str, figure: Option<&ScalarValue>, known: &[&str]) -> Result<()> {
+        let figure = figure.and_then(|figure| figure.try_as_str().flatten());
+        if figure.is_some_and(|figure| known.contains(&figure)) {
+            return Ok(());
+        }
+        let found = figure.map_or("found no text".to_owned(), |figure| format!("found {figure:?}"));
+        let message =
+            format!("{}: the second argument names a figure of model {shown}, {found}", self.name());
+        let help = match known {
+            [] => "its algorithm has none".to_owned(),
+            known => format!("it has {}", known.join(", ")),
+        };
+        Err(external(QueryError::invalid(message, None).with_help(help)))
+    }
+
+    fn not_a_number(&self, found: &DataType) -> DataFusionError {
+        external(QueryError::TypeMismatch {
+            what: format!("a feature of {}", self.name()),
+            expected: "a number or BOOLEAN".into(),
+            found: found.to_string(),
+            span: None,
+        })
+    }
 }
 
 impl ScalarUDFImpl for PredictFunction {
@@ -120,6 +196,8 @@ impl ScalarUDFImpl for PredictFunction {
         match self.kind {
             Kind::Predict => "predict",
             Kind::Probability => "predict_proba",
+            Kind::Value => "model_value",
+            Kind::Contributions => "contributions",
         }
     }
 
@@ -135,56 +213,59 @@ impl ScalarUDFImpl for PredictFunction {
         let name = arguments.scalar_arguments.first().copied().flatten();
         let slot = self.slot_of(name)?;
         let shown = name.map(ToString::to_string).unwrap_or_default();
-        let (wanted, found) = (slot.features.len(), arguments.arg_fields.len() - 1);
-        if wanted != found {
-            let message = format!("model {shown:?} takes {wanted} features, found {found}");
-            let help = format!("its features are {}", slot.features.join(", "));
-            return Err(external(QueryError::invalid(message, None).with_help(help)));
-        }
+        self.check_inputs(&slot, &shown, arguments.arg_fields)?;
+        let figure = arguments.scalar_arguments.get(1).copied().flatten();
         let data_type = match self.kind {
             Kind::Predict => slot.output.clone(),
-            Kind::Probability if slot.is_classifier => DataType::Float64,
+            Kind::Probability if slot.algorithm.task() == Task::Classification => DataType::Float64,
             Kind::Probability => {
                 let message = format!("model {shown:?} is no classifier: it has no probabilities");
                 return Err(external(QueryError::invalid(message, None).with_help("use predict")));
+            }
+            Kind::Value => {
+                self.check_figure(&shown, figure, slot.algorithm.values())?;
+                DataType::Float64
+            }
+            Kind::Contributions => {
+                self.check_figure(&shown, figure, slot.algorithm.contributions())?;
+                Algorithm::contribution_type()
             }
         };
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let number = |data_type: &DataType| {
-            let fits = data_type.is_numeric() || matches!(data_type, DataType::Boolean | DataType::Null);
-            if fits {
-                return Ok(DataType::Float64);
-            }
-            Err(external(QueryError::TypeMismatch {
-                what: format!("a feature of {}", self.name()),
-                expected: "a number or BOOLEAN".into(),
-                found: data_type.to_string(),
-                span: None,
-            }))
+        let names = self.kind.names();
+        let input = |(place, data_type): (usize, &DataType)| match data_type {
+            _ if place < names => Ok(DataType::Utf8),
+            data_type if is_number(data_type) => Ok(DataType::Float64),
+            // Perhaps a key: the model is not known here.
+            data_type if place == names && is_key(data_type) => Ok(DataType::Utf8),
+            data_type => Err(self.not_a_number(data_type)),
         };
-        let features = arguments.iter().skip(1).map(number);
-        std::iter::once(Ok(DataType::Utf8)).chain(features).collect()
+        arguments.iter().enumerate().map(input).collect()
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let name = match arguments.args.first() {
-            Some(ColumnarValue::Scalar(name)) => Some(name),
+        let text = |place: usize| match arguments.args.get(place) {
+            Some(ColumnarValue::Scalar(text)) => Some(text),
             _ => None,
         };
+        let name = text(0);
         let slot = self.slot_of(name)?;
         let Some(trained) = slot.trained.get() else {
             return Err(DataFusionError::Execution(format!("model {name:?} is not trained")));
         };
-        let columns: Vec<ArrayRef> = arguments.args[1..]
+        let columns: Vec<ArrayRef> = arguments.args[self.kind.names()..]
             .iter()
             .map(|argument| argument.to_array(arguments.number_rows))
             .collect::<Result<_>>()?;
+        let figure = text(1).and_then(|figure| figure.try_as_str().flatten()).unwrap_or_default();
         let scored = match self.kind {
             Kind::Predict => trained.predict(&columns),
             Kind::Probability => trained.predict_proba(&columns, None),
+            Kind::Value => trained.value(figure, &columns),
+            Kind::Contributions => trained.contributions(figure, &columns),
         };
         Ok(ColumnarValue::Array(scored.map_err(|error| DataFusionError::External(Box::new(error)))?))
     }

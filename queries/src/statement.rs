@@ -174,11 +174,13 @@ pub struct ExpressionText {
     pub span: Span,
 }
 
-/// `CREATE MODEL name WITH (...) [AS query]`.
+/// `CREATE MODEL name [PER column] WITH (...) [AS query]`.
 #[derive(Clone, Debug)]
 pub struct CreateModel {
     /// Its name.
     pub name: Name,
+    /// The column of which each value has a model of its own.
+    pub per: Option<Name>,
     /// `WITH (...)`.
     pub options: Options,
     /// The rows it is trained on; `None` for a model that is loaded.

@@ -20,7 +20,7 @@ use super::{Trained, Training};
 
 const MAGIC: &[u8; 8] = b"LSMODEL\0";
 /// Raised when the body changes: an older file is then trained again.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const HASH: usize = 32;
 
 /// A trained model with where it comes from.
@@ -76,6 +76,19 @@ impl Artifact {
         let bytes = fs::read(path).map_err(|source| Error::file("read", path, source))?;
         Self::decode(&bytes)
             .map_err(|reason| Error::file("read", path, io::Error::new(io::ErrorKind::InvalidData, reason)))
+    }
+
+    /// Reads an artefact; `None` if it is of another format, which another version of the program has written.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged.
+    pub fn load_if_current(path: &Path) -> Result<Option<Self>> {
+        let bytes = fs::read(path).map_err(|source| Error::file("read", path, source))?;
+        let format = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk::<4>());
+        if format.is_some_and(|format| u32::from_le_bytes(*format) != FORMAT) {
+            return Ok(None);
+        }
+        Self::load(path).map(Some)
     }
 
     /// The SHA-256 of the stored body, in hexadecimal digits: the identity of the model.
@@ -141,14 +154,15 @@ pub fn list(folder: &Path) -> Result<Vec<StoredModel>> {
     Ok(stored)
 }
 
-/// The newest version of a model that was trained by this definition, if there is one.
+/// The newest version of a model that was trained by this definition, if there is one. Files of another format are
+/// passed over: the model is then trained again.
 ///
 /// # Errors
 /// If a file cannot be read or is damaged.
 pub fn newest(folder: &Path, training: &Training, query: &str) -> Result<Option<(StoredModel, Artifact)>> {
     let hash = training.definition_hash(query);
     for stored in versions(&folder_of(folder, &training.name)?, &training.name)?.into_iter().rev() {
-        let artifact = Artifact::load(&stored.path)?;
+        let Some(artifact) = Artifact::load_if_current(&stored.path)? else { continue };
         if artifact.definition_hash == hash {
             return Ok(Some((stored, artifact)));
         }

@@ -5,6 +5,8 @@
 //! tree stays in the cache and the descents of different rows overlap in the processor.
 //!
 //! Sums run over the trees in order, so predictions equal smartcore's bit for bit.
+//!
+//! The same layout serves single trees, boosted trees and isolation trees: they differ in what is made of the leaves.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +38,23 @@ pub struct Forest {
     nodes: Vec<Node>,
     /// The value of each node; read at leaves.
     values: Vec<f64>,
-    /// Number of classes; zero for a regression.
-    classes: usize,
+    combination: Combination,
+}
+
+/// What is made of the leaves that a row ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Combination {
+    /// Their mean.
+    Mean,
+    /// The class with most votes, of so many.
+    Votes(usize),
+    /// `base + rate * (their sum)`, added up in order.
+    Sum {
+        /// Where the sum begins.
+        base: f64,
+        /// What each leaf is multiplied by.
+        rate: f64,
+    },
 }
 
 /// A tree as it was grown: nodes with links, the root first.
@@ -49,10 +66,10 @@ pub(crate) struct GrownNode {
 }
 
 impl Forest {
-    /// Lays trees out breadth first. `classes` is zero for a regression. `None` if a link leads out of its tree or
+    /// Lays trees out breadth first. `None` if a link leads out of its tree or
     /// there are too many nodes for 32 bits.
-    pub(crate) fn new(trees: &[Vec<GrownNode>], classes: usize) -> Option<Self> {
-        let mut forest = Self { trees: Vec::new(), nodes: Vec::new(), values: Vec::new(), classes };
+    pub(crate) fn new(trees: &[Vec<GrownNode>], combination: Combination) -> Option<Self> {
+        let mut forest = Self { trees: Vec::new(), nodes: Vec::new(), values: Vec::new(), combination };
         for tree in trees {
             forest.push_tree(tree)?;
         }
@@ -121,9 +138,9 @@ impl Forest {
     }
 
     /// Votes of the trees: `classes` numbers a row.
-    fn votes(&self, features: &Features<'_>) -> Vec<u32> {
-        let mut votes = vec![0_u32; features.rows() * self.classes];
-        self.for_each_leaf(features, |row, class| votes[row * self.classes + index(class)] += 1);
+    fn votes(&self, features: &Features<'_>, classes: usize) -> Vec<u32> {
+        let mut votes = vec![0_u32; features.rows() * classes];
+        self.for_each_leaf(features, |row, class| votes[row * classes + index(class)] += 1);
         votes
     }
 }
@@ -161,30 +178,40 @@ fn largest(votes: &[u32]) -> f64 {
 
 impl Model for Forest {
     fn task(&self) -> Task {
-        if self.classes == 0 { Task::Regression } else { Task::Classification }
+        match self.combination {
+            Combination::Votes(_) => Task::Classification,
+            Combination::Mean | Combination::Sum { .. } => Task::Regression,
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "few trees")]
     fn predict(&self, features: &Features<'_>) -> Vec<f64> {
-        if self.classes > 0 {
-            return self.votes(features).chunks_exact(self.classes).map(largest).collect();
+        let (base, rate) = match self.combination {
+            Combination::Votes(classes) => {
+                return self.votes(features, classes).chunks_exact(classes).map(largest).collect();
+            }
+            Combination::Mean => (0.0, 1.0),
+            Combination::Sum { base, rate } => (base, rate),
+        };
+        let mut sums = vec![base; features.rows()];
+        self.for_each_leaf(features, |row, value| sums[row] += rate * value);
+        if self.combination == Combination::Mean {
+            let trees = self.trees.len() as f64;
+            sums.iter_mut().for_each(|sum| *sum /= trees);
         }
-        let mut sums = vec![0.0; features.rows()];
-        self.for_each_leaf(features, |row, value| sums[row] += value);
-        let trees = self.trees.len() as f64;
-        sums.iter_mut().for_each(|sum| *sum /= trees);
         sums
     }
 
     /// The share of the trees that vote for the class.
     #[expect(clippy::cast_precision_loss, reason = "few trees")]
     fn predict_proba(&self, features: &Features<'_>, class: usize) -> Option<Vec<f64>> {
-        if class >= self.classes {
+        let Combination::Votes(classes) = self.combination else { return None };
+        if class >= classes {
             return None;
         }
         let trees = self.trees.len() as f64;
-        let votes = self.votes(features);
-        Some(votes.chunks_exact(self.classes).map(|row| f64::from(row[class]) / trees).collect())
+        let votes = self.votes(features, classes);
+        Some(votes.chunks_exact(classes).map(|row| f64::from(row[class]) / trees).collect())
     }
 }
 
@@ -207,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_row_ends_in_its_leaf_however_deep_it_is() {
-        let forest = Forest::new(&[lopsided(), vec![leaf(0.0)]], 0).unwrap();
+        let forest = Forest::new(&[lopsided(), vec![leaf(0.0)]], Combination::Mean).unwrap();
         let (a, b) = (vec![1.0, 1.5, 1.5, -1e300, 1e300], vec![9.0, 5.0, 5.1, 0.0, 1e300]);
         let predicted = forest.predict(&Features::new(&[&a, &b]));
         assert_eq!(predicted, [5.0, 10.0, 15.0, 5.0, 15.0]);
@@ -216,7 +243,8 @@ mod tests {
     #[test]
     fn a_tie_goes_to_the_first_class() {
         let vote = |class: f64| vec![leaf(class)];
-        let forest = Forest::new(&[vote(2.0), vote(1.0), vote(2.0), vote(1.0)], 3).unwrap();
+        let forest =
+            Forest::new(&[vote(2.0), vote(1.0), vote(2.0), vote(1.0)], Combination::Votes(3)).unwrap();
         let column = vec![0.0; 3];
         let columns = [column.as_slice()];
         let features = Features::new(&columns);
@@ -226,8 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn boosted_trees_are_added_to_the_base() {
+        let combination = Combination::Sum { base: 7.0, rate: 0.5 };
+        let forest = Forest::new(&[lopsided(), vec![leaf(-2.0)]], combination).unwrap();
+        assert_eq!(forest.predict(&Features::new(&[&[0.0], &[0.0]])), [11.0]);
+    }
+
+    #[test]
     fn blocks_do_not_disturb_each_other() {
-        let forest = Forest::new(&[lopsided()], 0).unwrap();
+        let forest = Forest::new(&[lopsided()], Combination::Mean).unwrap();
         let a: Vec<f64> = (0..1_000).map(|row| f64::from(row % 3)).collect();
         let b: Vec<f64> = (0..1_000).map(|row| f64::from(row % 11)).collect();
         let whole = forest.predict(&Features::new(&[&a, &b]));

@@ -94,6 +94,9 @@ fn distinct_rows(columns: &[Vec<f64>], enough: usize) -> usize {
 }
 
 impl Centroids {
+    /// The names that [`Model::value`] takes.
+    pub const VALUES: [&'static str; 1] = ["distance"];
+
     fn scale_columns(&self, columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let scaled = |(feature, column): (usize, &Vec<f64>)| {
             column.iter().map(|x| (x - self.means[feature]) * self.factors[feature]).collect()
@@ -140,6 +143,12 @@ impl Model for Centroids {
             clusters.push(if distance.is_finite() { cluster as f64 } else { f64::NAN });
         });
         clusters
+    }
+
+    /// `distance`: to the centre of the cluster, in the units of the scaled features.
+    fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
+        let squared = (name == "distance").then(|| self.squared_distances(features))?;
+        Some(squared.into_iter().map(f64::sqrt).collect())
     }
 }
 

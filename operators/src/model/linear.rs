@@ -156,7 +156,7 @@ fn enough_rows(rows: usize, features: usize) -> Result<(), String> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
-fn centre(target: &[f64]) -> Result<(Vec<f64>, f64), String> {
+pub(crate) fn centre(target: &[f64]) -> Result<(Vec<f64>, f64), String> {
     let mean = target.iter().sum::<f64>() / target.len() as f64;
     if !mean.is_finite() {
         return Err("the target is so large that its mean is not a number; scale it".to_owned());

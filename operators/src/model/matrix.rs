@@ -1,5 +1,7 @@
 //! Feature columns: what a model reads.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
@@ -42,6 +44,17 @@ pub(crate) fn gather(columns: &[Vec<f64>], rows: &[usize]) -> Vec<Vec<f64>> {
 /// The columns as slices, for [`Features::new`].
 pub(crate) fn slices(columns: &[Vec<f64>]) -> Vec<&[f64]> {
     columns.iter().map(Vec::as_slice).collect()
+}
+
+/// The text of each key. A number is first made a double, so that 7 is the same key as an integer and as a double.
+///
+/// # Errors
+/// If the type has no text.
+pub(crate) fn key_texts(array: &ArrayRef) -> Result<Vec<Option<String>>> {
+    let is_number = array.data_type().is_numeric() || *array.data_type() == DataType::Boolean;
+    let keys = if is_number { cast(array, &DataType::Float64)? } else { Arc::clone(array) };
+    let texts = cast(&keys, &DataType::Utf8)?;
+    Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
 }
 
 /// Numbers and booleans as `f64`; NULL becomes NaN.

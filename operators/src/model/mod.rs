@@ -3,40 +3,69 @@
 //! ```text
 //! WITH (...) -> Training --train(table)--> Trained --Artifact::save--> models/<name>/v<N>.model
 //!                                             |
-//!                         feature columns --predict / predict_proba--> one column
+//!        key, feature columns --predict / predict_proba / value / contributions--> one column
 //! ```
 //!
 //! A row with a NULL, NaN or infinite feature is left out of training (and counted), and scores to NULL.
-//! The fit comes from smartcore, one family a file; scoring is our own, over columns.
+//! Trees, linear models and k-means are fitted by smartcore, the others here, one family a file; scoring is our own, over
+//! columns.
 
+mod algorithm;
 pub mod artifact;
+mod balance;
+mod boosting;
+mod candidates;
 mod classes;
+mod decision_tree;
+mod distribution;
+mod eigen;
+mod elastic_net;
+mod evaluate;
+mod fit;
 pub mod forest;
+mod hyper_parameters;
+mod isolation_forest;
 mod kmeans;
 mod linear;
 mod logistic_regression;
 mod matrix;
 pub mod metrics;
+mod mirror;
+mod naive_bayes;
+mod nearest;
 mod options;
+mod pca;
 pub(crate) mod random;
 mod random_forest;
+mod reader;
 mod score;
+mod search;
+mod split;
+mod target;
 mod train;
 
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
+pub use algorithm::Algorithm;
 pub use artifact::Artifact;
+pub use balance::Balance;
 pub use classes::Classes;
 pub use forest::Forest;
+pub use isolation_forest::IsolationForest;
 pub use kmeans::Centroids;
 pub use linear::Affine;
 pub use logistic_regression::Logistic;
 pub use matrix::Features;
 pub use metrics::Metric;
-pub use options::{Algorithm, Training};
-pub use train::{Trained, train};
+pub use naive_bayes::NaiveBayes;
+pub use nearest::Nearest;
+pub use options::{Constant, Missing, Training};
+pub use pca::PcaMonitor;
+pub use search::{Run, Trial};
+pub use split::Split;
+pub use train::{Models, Trained, train};
 
 /// What a model gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +76,8 @@ pub enum Task {
     Regression,
     /// The number of a cluster.
     Clustering,
+    /// Whether a row is unlike normal operation, which is what the model was trained on.
+    Anomaly,
 }
 
 /// A fitted model over complete rows: no feature is NULL, NaN or infinite.
@@ -54,11 +85,23 @@ pub trait Model: Send + Sync + Debug {
     /// What [`Model::predict`] gives.
     fn task(&self) -> Task;
 
-    /// One value a row: the number of a regression, the index of the class, the index of the cluster.
+    /// One value a row: the number of a regression, the index of the class, the index of the cluster,
+    /// one for an anomaly and else zero.
     fn predict(&self, features: &Features<'_>) -> Vec<f64>;
 
     /// The probability of the class with this index for each row; `None` if the model has no probabilities.
     fn predict_proba(&self, _features: &Features<'_>, _class: usize) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// A further figure of each row, such as its distance to the centre; `None` if the model has none of this name.
+    fn value(&self, _name: &str, _features: &Features<'_>) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// How much each feature adds to a figure: for each row a number per feature, in their order. `None` if the model
+    /// does not explain a figure of this name.
+    fn contributions(&self, _name: &str, _features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
         None
     }
 }
@@ -66,7 +109,7 @@ pub trait Model: Send + Sync + Debug {
 /// The fitted models that an artefact can hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fitted {
-    /// Random forests.
+    /// Trees: forests, boosted trees and single ones.
     Forest(Forest),
     /// Linear and ridge regression.
     Affine(Affine),
@@ -74,6 +117,14 @@ pub enum Fitted {
     Logistic(Logistic),
     /// k-means.
     Centroids(Centroids),
+    /// Principal components with T2 and SPE.
+    PcaMonitor(PcaMonitor),
+    /// Random cuts.
+    IsolationForest(IsolationForest),
+    /// Gaussian naive Bayes.
+    NaiveBayes(NaiveBayes),
+    /// Nearest neighbours.
+    Nearest(Nearest),
 }
 
 impl Fitted {
@@ -83,6 +134,10 @@ impl Fitted {
             Self::Affine(model) => model,
             Self::Logistic(model) => model,
             Self::Centroids(model) => model,
+            Self::PcaMonitor(model) => model,
+            Self::IsolationForest(model) => model,
+            Self::NaiveBayes(model) => model,
+            Self::Nearest(model) => model,
         }
     }
 }
@@ -98,5 +153,13 @@ impl Model for Fitted {
 
     fn predict_proba(&self, features: &Features<'_>, class: usize) -> Option<Vec<f64>> {
         self.model().predict_proba(features, class)
+    }
+
+    fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
+        self.model().value(name, features)
+    }
+
+    fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        self.model().contributions(name, features)
     }
 }

@@ -1,90 +1,15 @@
 //! What `CREATE MODEL ... WITH (...)` says, typed and checked.
 
-use std::str::FromStr;
-
 use lineshaft_engine::declaration::{OptionError, Options};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Task;
-
-/// An algorithm with its options.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Algorithm {
-    /// Bagged decision trees that vote. Defaults: 100 trees, depth 10, leaves of 1 row, `m` = square root of the
-    /// number of features.
-    RandomForestClassifier(ForestOptions),
-    /// Bagged decision trees that are averaged. Defaults as above, leaves of 5 rows, `m` = a third of the features
-    /// (Breiman, "Random forests", 2001).
-    RandomForestRegressor(ForestOptions),
-    /// Least squares by singular values.
-    LinearRegression,
-    /// Least squares with penalty `alpha |w|^2` on the weights of standardised features.
-    Ridge {
-        /// Weight of the penalty, at least 0; 1 if not given.
-        alpha: f64,
-    },
-    /// Maximum likelihood with penalty `alpha / 2 |w|^2` on the weights of standardised features.
-    LogisticRegression {
-        /// Weight of the penalty, at least 0; 1 if not given.
-        alpha: f64,
-    },
-    /// Lloyd's algorithm from k-means++ starts.
-    KMeans {
-        /// Number of clusters, at least 2.
-        k: usize,
-        /// Most iterations, 100 if not given.
-        max_iter: usize,
-        /// Whether distances are measured in standard deviations of each feature; true if not given.
-        standardize: bool,
-    },
-}
-
-/// Options of a random forest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForestOptions {
-    /// Number of trees.
-    pub trees: u16,
-    /// Most splits from root to leaf.
-    pub max_depth: u16,
-    /// Least training rows of a leaf.
-    pub min_samples_leaf: usize,
-    /// Features tried at a split.
-    pub m: Option<usize>,
-}
-
-impl Algorithm {
-    /// The names that `algorithm = '...'` takes.
-    pub const NAMES: [&str; 6] = [
-        "random_forest_classifier",
-        "random_forest_regressor",
-        "linear_regression",
-        "ridge",
-        "logistic_regression",
-        "kmeans",
-    ];
-
-    /// Its name in a query file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::RandomForestClassifier(_) => "random_forest_classifier",
-            Self::RandomForestRegressor(_) => "random_forest_regressor",
-            Self::LinearRegression => "linear_regression",
-            Self::Ridge { .. } => "ridge",
-            Self::LogisticRegression { .. } => "logistic_regression",
-            Self::KMeans { .. } => "kmeans",
-        }
-    }
-
-    /// What its models give.
-    pub fn task(&self) -> Task {
-        match self {
-            Self::RandomForestClassifier(_) | Self::LogisticRegression { .. } => Task::Classification,
-            Self::RandomForestRegressor(_) | Self::LinearRegression | Self::Ridge { .. } => Task::Regression,
-            Self::KMeans { .. } => Task::Clustering,
-        }
-    }
-}
+use super::balance::Balance;
+use super::candidates;
+use super::reader::Reader;
+use super::search::Trial;
+use super::split::Split;
+use super::{Algorithm, Task};
 
 /// How to train a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,35 +18,120 @@ pub struct Training {
     pub name: String,
     /// The algorithm with its options.
     pub algorithm: Algorithm,
-    /// The column to predict; `None` for clustering. All other columns are features.
+    /// The column to predict; `None` for clustering and for models of normal operation.
     pub target: Option<String>,
+    /// `PER column`: a model for each value of this column, which is no feature.
+    pub per: Option<String>,
     /// Decides the held-back part and everything random in the algorithm.
     pub seed: u64,
     /// Share of the rows that is held back for the metrics, in `[0, 1)`.
     pub test_fraction: f64,
+    /// How the held-back rows are chosen.
+    pub split: Split,
+    /// What is done about rows with a missing value.
+    pub missing: Missing,
+    /// What is done about features that never change.
+    pub constant: Constant,
+    /// What is done about rare classes.
+    pub balance: Balance,
+    /// Parts of the cross-validation; zero for none.
+    pub folds: usize,
+    /// The options among which the cross-validation chooses; none to choose from if there is no search.
+    pub trials: Vec<Trial>,
+}
+
+/// What is done about training rows with a value that is NULL, NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Missing {
+    /// They are left out, and counted. If not given.
+    Drop,
+    /// The model is not trained.
+    Refuse,
+}
+
+/// What is done about features that are constant in all training rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Constant {
+    /// They stay, and are named with the model; no algorithm learns from them. If not given.
+    Keep,
+    /// The model is not trained.
+    Refuse,
 }
 
 impl Training {
-    /// Reads the options of a model.
+    /// Reads the options of a model. With `search`, those of the algorithm may be lists.
     ///
     /// # Errors
     /// All that is wrong with them.
     pub fn from_options(name: &str, options: &Options) -> Result<Self, Vec<OptionError>> {
-        let mut reader =
-            Reader { options, known: vec!["algorithm", "seed", "test_fraction"], errors: Vec::new() };
-        let algorithm = reader.algorithm();
+        let lists = candidates::lists(options);
+        if lists.is_empty() {
+            return Self::of_one(name, options);
+        }
+        let combinations = candidates::combinations(options, &lists)?;
+        let mut training = Self::of_one(name, &combinations[0].1)?;
+        if training.target.is_none() {
+            let message = format!(
+                "{} has no target, so there is nothing to compare trials by",
+                training.algorithm.name()
+            );
+            return Err(vec![OptionError::of("search", message)]);
+        }
+        for (written, options) in combinations {
+            let algorithm = Self::of_one(name, &options)?.algorithm;
+            training.trials.push(Trial { options: written, algorithm });
+        }
+        Ok(training)
+    }
+
+    fn of_one(name: &str, options: &Options) -> Result<Self, Vec<OptionError>> {
+        let mut reader = Reader::new(options);
+        let algorithm = Algorithm::read(&mut reader);
         let seed = reader.number("seed", 0_u64, |_| true, "a whole number of at least 0");
         let test_fraction =
             reader.number("test_fraction", 0.2, |f| (0.0..1.0).contains(f), "a number in [0, 1)");
         let Some(algorithm) = algorithm else {
             return Err(reader.errors);
         };
-        let target = reader.target(&algorithm);
+        let target = target(&mut reader, &algorithm);
+        let split = split(&mut reader);
+        let missing = reader.choice("missing", &[("drop", Missing::Drop), ("refuse", Missing::Refuse)]);
+        let constant = reader.choice("constant", &[("keep", Constant::Keep), ("refuse", Constant::Refuse)]);
+        let balance = balance(&mut reader, &algorithm);
+        let folds = folds(&mut reader);
         reader.refuse_unknown(algorithm.name());
         if !reader.errors.is_empty() {
             return Err(reader.errors);
         }
-        Ok(Self { name: name.to_owned(), algorithm, target, seed, test_fraction })
+        let (name, per, trials) = (name.to_owned(), None, Vec::new());
+        Ok(Self {
+            name,
+            algorithm,
+            target,
+            per,
+            seed,
+            test_fraction,
+            split,
+            missing,
+            constant,
+            balance,
+            folds,
+            trials,
+        })
+    }
+
+    /// What the cross-validation fits: the trials, or else the algorithm as it is.
+    pub(crate) fn trials(&self) -> Vec<Trial> {
+        if self.trials.is_empty() {
+            return vec![Trial { options: String::new(), algorithm: self.algorithm.clone() }];
+        }
+        self.trials.clone()
+    }
+
+    /// True for the columns of the training query that a model reads.
+    pub fn is_feature(&self, column: &str) -> bool {
+        let others = [self.target.as_deref(), self.per.as_deref(), self.split.column()];
+        !others.contains(&Some(column))
     }
 
     /// A hash of everything that decides what is trained, the text of the query included: a stored model with the
@@ -133,122 +143,65 @@ impl Training {
     }
 }
 
+fn target(reader: &mut Reader<'_>, algorithm: &Algorithm) -> Option<String> {
+    if !matches!(algorithm.task(), Task::Classification | Task::Regression) {
+        return None;
+    }
+    let target = reader.text("target");
+    if target.is_none() {
+        let message = format!("{} needs the option `target`, the column to predict", algorithm.name());
+        reader.errors.push(OptionError::general(message));
+    }
+    target
+}
+
+/// `split`, with `group` or `time`; either of them alone says which split is meant.
+fn split(reader: &mut Reader<'_>) -> Split {
+    let (group, time) = (reader.text("group"), reader.text("time"));
+    let default = if group.is_some() { "group" } else { "time" };
+    let choices = [("time", "time"), ("group", "group"), ("row", "row")];
+    let split =
+        if reader.has("split") { reader.choice("split", &choices) } else { reader.known("split", default) };
+    let mut refuse = |message: &str| reader.errors.push(OptionError::of("split", message));
+    match (split, group, time) {
+        ("group", Some(group), None) => Split::Group(group),
+        ("time", None, time) => Split::Time(time),
+        ("row", None, None) => Split::Row,
+        ("group", None, _) => {
+            refuse("split = 'group' needs the option `group`, the column whose values are kept together");
+            Split::Row
+        }
+        (_, Some(_), _) => {
+            refuse("the option `group` goes with split = 'group' only");
+            Split::Row
+        }
+        (_, None, _) => {
+            refuse("the option `time` goes with split = 'time' only");
+            Split::Row
+        }
+    }
+}
+
+/// `folds`, and `search` with `trials`, of which only the names are of interest here.
+fn folds(reader: &mut Reader<'_>) -> usize {
+    let is_search = reader.choice("search", &[("none", false), ("grid", true), ("random", true)]);
+    reader.at_least_one("trials", candidates::TRIALS);
+    let default = if is_search { 3 } else { 0 };
+    let what = "a whole number from 2 to 100, or 0 for none";
+    reader.number("folds", default, |&n| n == 0 || (2..=100).contains(&n), what)
+}
+
+fn balance(reader: &mut Reader<'_>, algorithm: &Algorithm) -> Balance {
+    if algorithm.task() != Task::Classification {
+        return Balance::None;
+    }
+    let choices =
+        [("none", Balance::None), ("oversample", Balance::Oversample), ("undersample", Balance::Undersample)];
+    reader.choice("balance", &choices)
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Takes options out one by one and notes what is wrong.
-struct Reader<'a> {
-    options: &'a Options,
-    known: Vec<&'static str>,
-    errors: Vec<OptionError>,
-}
-
-impl Reader<'_> {
-    fn algorithm(&mut self) -> Option<Algorithm> {
-        let Some(name) = self.options.get("algorithm") else {
-            let help = format!("give one of {}", Algorithm::NAMES.join(", "));
-            self.errors.push(OptionError::general("a model needs the option `algorithm`").help(help));
-            return None;
-        };
-        match name.as_str() {
-            "random_forest_classifier" => Some(Algorithm::RandomForestClassifier(self.forest(1))),
-            "random_forest_regressor" => Some(Algorithm::RandomForestRegressor(self.forest(5))),
-            "linear_regression" => Some(Algorithm::LinearRegression),
-            "ridge" => Some(Algorithm::Ridge { alpha: self.alpha() }),
-            "logistic_regression" => Some(Algorithm::LogisticRegression { alpha: self.alpha() }),
-            "kmeans" => Some(self.kmeans()),
-            _ => {
-                let message = format!("there is no algorithm {name:?}");
-                let help = did_you_mean(name, &Algorithm::NAMES);
-                self.errors.push(OptionError::of("algorithm", message).help(help));
-                None
-            }
-        }
-    }
-
-    fn forest(&mut self, min_samples_leaf: usize) -> ForestOptions {
-        ForestOptions {
-            trees: self.number(
-                "trees",
-                100,
-                |&n| (1..=10_000).contains(&n),
-                "a whole number from 1 to 10000",
-            ),
-            max_depth: self.number(
-                "max_depth",
-                10,
-                |&n| (1..=64).contains(&n),
-                "a whole number from 1 to 64",
-            ),
-            min_samples_leaf: self.number(
-                "min_samples_leaf",
-                min_samples_leaf,
-                |&n| n > 0,
-                "a whole number of at least 1",
-            ),
-            m: self.optional("m", |&n: &usize| n > 0, "a whole number of at least 1"),
-        }
-    }
-
-    fn alpha(&mut self) -> f64 {
-        self.number("alpha", 1.0, |&a: &f64| a >= 0.0 && a.is_finite(), "a number of at least 0")
-    }
-
-    fn kmeans(&mut self) -> Algorithm {
-        if !self.options.contains_key("k") {
-            self.errors.push(OptionError::general("kmeans needs the option `k`, the number of clusters"));
-        }
-        Algorithm::KMeans {
-            k: self.number("k", 2, |&k| (2..=100_000).contains(&k), "a whole number of at least 2"),
-            max_iter: self.number("max_iter", 100, |&n| n > 0, "a whole number of at least 1"),
-            standardize: self.number("standardize", true, |_| true, "true or false"),
-        }
-    }
-
-    fn target(&mut self, algorithm: &Algorithm) -> Option<String> {
-        if algorithm.task() == Task::Clustering {
-            return None;
-        }
-        self.known.push("target");
-        let target = self.options.get("target").cloned();
-        if target.is_none() {
-            let message = format!("{} needs the option `target`, the column to predict", algorithm.name());
-            self.errors.push(OptionError::general(message));
-        }
-        target
-    }
-
-    fn number<T: FromStr>(&mut self, name: &'static str, default: T, valid: fn(&T) -> bool, what: &str) -> T {
-        self.optional(name, valid, what).unwrap_or(default)
-    }
-
-    fn optional<T: FromStr>(&mut self, name: &'static str, valid: fn(&T) -> bool, what: &str) -> Option<T> {
-        self.known.push(name);
-        let text = self.options.get(name)?;
-        let value = text.trim().parse().ok().filter(valid);
-        if value.is_none() {
-            self.errors.push(OptionError::of(name, format!("{name} = {text:?} is not {what}")));
-        }
-        value
-    }
-
-    fn refuse_unknown(&mut self, algorithm: &str) {
-        for name in self.options.keys().filter(|name| !self.known.contains(&name.as_str())) {
-            let message = format!("{algorithm} has no option {name:?}");
-            self.errors.push(OptionError::of(name, message).help(did_you_mean(name, &self.known)));
-        }
-    }
-}
-
-/// The nearest of the known names, or all of them.
-fn did_you_mean(name: &str, known: &[&str]) -> String {
-    let nearest =
-        known.iter().max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
-    match nearest {
-        Some(near) if strsim::jaro_winkler(name, near) > 0.8 => format!("did you mean {near:?}?"),
-        _ => format!("known are {}", known.join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! Random forests: grown by smartcore, scored by [`Forest`].
 //!
-//! smartcore keeps its nodes private, so the trees are read through serde: postcard writes the fields in the order
-//! of their declaration, and the structs below mirror that order. A prediction of the grown forest on training rows
-//! is compared with ours after every training, so a change of layout in smartcore is an error, never a wrong model.
+//! A prediction of the grown forest on training rows is compared with ours after every training, so a change of layout in
+//! smartcore is an error, never a wrong model.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use smartcore::ensemble::extra_trees_regressor::{ExtraTreesRegressor, ExtraTreesRegressorParameters};
 use smartcore::ensemble::random_forest_classifier::{
     RandomForestClassifier, RandomForestClassifierParameters,
 };
@@ -13,12 +11,13 @@ use smartcore::ensemble::random_forest_regressor::{RandomForestRegressor, Random
 use smartcore::error::Failed;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 
-use super::forest::GrownNode;
+use super::forest::Combination;
+use super::hyper_parameters::ForestOptions;
 use super::matrix::{gather, slices};
-use super::options::ForestOptions;
+use super::mirror::{ClassifierMirror, RegressionTree, RegressorMirror, reread, unreadable};
 use super::{Features, Forest, Model};
 
-type Matrix = DenseMatrix<f64>;
+pub(crate) type Matrix = DenseMatrix<f64>;
 type Classifier = RandomForestClassifier<f64, u32, Matrix, Vec<u32>>;
 type Regressor = RandomForestRegressor<f64, f64, Matrix, Vec<f64>>;
 
@@ -39,11 +38,9 @@ pub(crate) fn fit_classifier(
     let value = |output: usize| known.get(output).map(|&class| f64::from(class));
     let trees = mirror.trees.ok_or_else(unreadable)?;
     let trees: Option<Vec<_>> = trees.iter().map(|tree| tree.grown(value)).collect();
-    let forest = trees.and_then(|trees| Forest::new(&trees, classes)).ok_or_else(unreadable)?;
-    let sample = sample(columns);
-    let expected = grown.predict(&matrix(&sample)?).map_err(|error| error.to_string())?;
-    check(&forest, &sample, expected.iter().map(|&class| f64::from(class)))?;
-    Ok(forest)
+    let forest =
+        trees.and_then(|trees| Forest::new(&trees, Combination::Votes(classes))).ok_or_else(unreadable)?;
+    compared(forest, columns, |sample| Ok(grown.predict(sample)?.into_iter().map(f64::from).collect()))
 }
 
 /// Grows a forest whose trees are averaged.
@@ -54,14 +51,51 @@ pub(crate) fn fit_regressor(
     target: &[f64],
 ) -> Result<Forest, String> {
     let grown = grow_regressor(options, seed, columns, target).map_err(|error| error.to_string())?;
-    let mirror: RegressorMirror = reread(&grown)?;
-    let trees = mirror.forest.and_then(|forest| forest.trees).ok_or_else(unreadable)?;
+    averaged(&reread(&grown)?, columns, |sample| grown.predict(sample))
+}
+
+/// Grows a forest of extremely randomised trees: thresholds are drawn, not searched, and each tree sees all rows
+/// (Geurts, Ernst and Wehenkel, "Extremely randomized trees", Machine Learning 63, 2006).
+pub(crate) fn fit_extra_trees(
+    options: &ForestOptions,
+    seed: u64,
+    columns: &[Vec<f64>],
+    target: &[f64],
+) -> Result<Forest, String> {
+    let mut parameters = ExtraTreesRegressorParameters::default()
+        .with_n_trees(usize::from(options.trees))
+        .with_max_depth(options.max_depth)
+        .with_min_samples_leaf(options.min_samples_leaf)
+        .with_seed(seed);
+    parameters.m = Some(options.m.unwrap_or(columns.len()).clamp(1, columns.len()));
+    let grown: ExtraTreesRegressor<f64, f64, Matrix, Vec<f64>> =
+        ExtraTreesRegressor::fit(&matrix(columns)?, &target.to_vec(), parameters)
+            .map_err(|e| e.to_string())?;
+    averaged(&reread(&grown)?, columns, |sample| grown.predict(sample))
+}
+
+fn averaged(
+    mirror: &RegressorMirror,
+    columns: &[Vec<f64>],
+    predict: impl Fn(&Matrix) -> Result<Vec<f64>, Failed>,
+) -> Result<Forest, String> {
+    let trees = mirror.forest.as_ref().and_then(|forest| forest.trees.as_ref()).ok_or_else(unreadable)?;
     let trees: Option<Vec<_>> = trees.iter().map(RegressionTree::grown).collect();
-    let forest = trees.and_then(|trees| Forest::new(&trees, 0)).ok_or_else(unreadable)?;
+    let forest = trees.and_then(|trees| Forest::new(&trees, Combination::Mean)).ok_or_else(unreadable)?;
+    compared(forest, columns, predict)
+}
+
+/// The forest, if it predicts some of the rows as smartcore does.
+pub(crate) fn compared(
+    forest: Forest,
+    columns: &[Vec<f64>],
+    predict: impl Fn(&Matrix) -> Result<Vec<f64>, Failed>,
+) -> Result<Forest, String> {
     let sample = sample(columns);
-    let expected = grown.predict(&matrix(&sample)?).map_err(|error| error.to_string())?;
-    check(&forest, &sample, expected.into_iter())?;
-    Ok(forest)
+    let expected = predict(&matrix(&sample)?).map_err(|error| error.to_string())?;
+    let predicted = forest.predict(&Features::new(&slices(&sample)));
+    let same = predicted.iter().map(|value| value.to_bits()).eq(expected.into_iter().map(f64::to_bits));
+    if same { Ok(forest) } else { Err(unreadable()) }
 }
 
 fn grow_classifier(
@@ -94,7 +128,7 @@ fn grow_regressor(
     Regressor::fit(&column_matrix(columns)?, &target.to_vec(), parameters)
 }
 
-fn matrix(columns: &[Vec<f64>]) -> Result<Matrix, String> {
+pub(crate) fn matrix(columns: &[Vec<f64>]) -> Result<Matrix, String> {
     column_matrix(columns).map_err(|error| error.to_string())
 }
 
@@ -108,149 +142,6 @@ fn sample(columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let rows = columns.first().map_or(0, Vec::len);
     let step = (rows / COMPARED).max(1);
     gather(columns, &(0..rows).step_by(step).collect::<Vec<_>>())
-}
-
-fn check(forest: &Forest, sample: &[Vec<f64>], expected: impl Iterator<Item = f64>) -> Result<(), String> {
-    let predicted = forest.predict(&Features::new(&slices(sample)));
-    let same = predicted.iter().map(|value| value.to_bits()).eq(expected.map(f64::to_bits));
-    if same { Ok(()) } else { Err(unreadable()) }
-}
-
-fn unreadable() -> String {
-    "the trees that smartcore grew could not be read: a bug, please report it".to_owned()
-}
-
-fn reread<T: DeserializeOwned>(grown: &impl Serialize) -> Result<T, String> {
-    let bytes = postcard::to_allocvec(grown).map_err(|error| error.to_string())?;
-    postcard::from_bytes(&bytes).map_err(|error| format!("{}: {error}", unreadable()))
-}
-
-/// `smartcore::ensemble::random_forest_classifier::RandomForestClassifier`.
-#[derive(Deserialize)]
-struct ClassifierMirror {
-    trees: Option<Vec<ClassificationTree>>,
-    classes: Option<Vec<u32>>,
-    _samples: Option<Vec<Vec<bool>>>,
-}
-
-/// `smartcore::tree::decision_tree_classifier::DecisionTreeClassifier`.
-#[derive(Deserialize)]
-struct ClassificationTree {
-    nodes: Vec<ClassificationNode>,
-    _parameters: Option<ClassificationParameters>,
-    _num_classes: usize,
-    _classes: Vec<u32>,
-    _depth: u16,
-    _num_features: usize,
-}
-
-#[derive(Deserialize)]
-struct ClassificationParameters {
-    _criterion: Criterion,
-    _max_depth: Option<u16>,
-    _min_samples_leaf: usize,
-    _min_samples_split: usize,
-    _seed: Option<u64>,
-}
-
-#[derive(Deserialize)]
-enum Criterion {
-    Gini,
-    Entropy,
-    ClassificationError,
-}
-
-#[derive(Deserialize)]
-struct ClassificationNode {
-    output: usize,
-    _n_node_samples: usize,
-    split_feature: usize,
-    split_value: Option<f64>,
-    _split_score: Option<f64>,
-    true_child: Option<usize>,
-    false_child: Option<usize>,
-    _impurity: Option<f64>,
-}
-
-impl ClassificationTree {
-    fn grown(&self, value: impl Fn(usize) -> Option<f64>) -> Option<Vec<GrownNode>> {
-        let node = |node: &ClassificationNode| {
-            let links = (node.true_child, node.false_child);
-            Some(GrownNode {
-                value: value(node.output)?,
-                split: split(node.split_feature, node.split_value, links)?,
-            })
-        };
-        self.nodes.iter().map(node).collect()
-    }
-}
-
-/// `smartcore::ensemble::random_forest_regressor::RandomForestRegressor`.
-#[derive(Deserialize)]
-struct RegressorMirror {
-    forest: Option<BaseForest>,
-}
-
-#[derive(Deserialize)]
-struct BaseForest {
-    trees: Option<Vec<RegressionTree>>,
-    _num_features: Option<usize>,
-    _samples: Option<Vec<Vec<bool>>>,
-}
-
-/// `smartcore::tree::base_tree::BaseTree`.
-#[derive(Deserialize)]
-struct RegressionTree {
-    nodes: Vec<RegressionNode>,
-    _parameters: Option<RegressionParameters>,
-    _depth: u16,
-    _root_mass: f64,
-}
-
-#[derive(Deserialize)]
-struct RegressionParameters {
-    _max_depth: Option<u16>,
-    _min_samples_leaf: usize,
-    _min_samples_split: usize,
-    _seed: Option<u64>,
-    _splitter: Splitter,
-}
-
-#[derive(Deserialize)]
-enum Splitter {
-    Random,
-    Best,
-}
-
-#[derive(Deserialize)]
-struct RegressionNode {
-    output: f64,
-    split_feature: usize,
-    split_value: Option<f64>,
-    _split_score: Option<f64>,
-    true_child: Option<usize>,
-    false_child: Option<usize>,
-}
-
-impl RegressionTree {
-    fn grown(&self) -> Option<Vec<GrownNode>> {
-        let node = |node: &RegressionNode| {
-            let links = (node.true_child, node.false_child);
-            Some(GrownNode { value: node.output, split: split(node.split_feature, node.split_value, links)? })
-        };
-        self.nodes.iter().map(node).collect()
-    }
-}
-
-type Split = (usize, f64, usize, usize);
-
-/// `Some(None)` for a leaf, `None` if the node is neither leaf nor split.
-fn split(feature: usize, value: Option<f64>, links: (Option<usize>, Option<usize>)) -> Option<Option<Split>> {
-    match (links, value) {
-        ((Some(low), Some(high)), Some(threshold)) => Some(Some((feature, threshold, low, high))),
-        ((None, None), _) => Some(None),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,39 +1,43 @@
-//! Scoring: feature columns in, one column out.
+//! Scoring: key and feature columns in, one column out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use lineshaft_engine::error::{Error, Result};
 
-use super::matrix::float_array;
-use super::{Features, Model, Task, Trained};
+use super::algorithm::Algorithm;
+use super::matrix::{float_array, key_texts};
+use super::{Features, Model, Models, Task, Trained};
 
 impl Trained {
-    /// The type of [`Trained::predict`]: `DOUBLE` for a regression, `BIGINT` for a cluster, that of the target for a
-    /// class (integers as `BIGINT`).
+    /// The type of [`Trained::predict`]: `DOUBLE` for a regression, `BIGINT` for a cluster, `BOOLEAN` for an anomaly, that
+    /// of the target for a class (integers as `BIGINT`).
     pub fn output_type(&self) -> DataType {
-        match (self.model.task(), &self.classes) {
+        match (self.training.algorithm.task(), &self.classes) {
             (Task::Classification, Some(classes)) => classes.data_type(),
             (Task::Clustering, _) => DataType::Int64,
+            (Task::Anomaly, _) => DataType::Boolean,
             _ => DataType::Float64,
         }
     }
 
-    /// A prediction for each row. NULL where a feature is NULL, NaN or infinite, or the result is not a number.
+    /// A prediction for each row. NULL where a feature is NULL, NaN or infinite, the key has no model, or the result is
+    /// not a number. The first column is the key if there is a model for each, then the features follow.
     ///
     /// # Errors
     /// If the columns are not those of [`Trained::features`] in number, or not numbers.
     pub fn predict(&self, columns: &[ArrayRef]) -> Result<ArrayRef> {
         let scored = self.score(columns, |model, features| Some(model.predict(features)))?;
-        Ok(match (self.model.task(), &self.classes) {
+        let scored = scored.into_iter();
+        Ok(match (self.training.algorithm.task(), &self.classes) {
             (Task::Classification, Some(classes)) => {
-                classes.values(scored.into_iter().map(|value| value.map(class_index)))
+                classes.values(scored.map(|value| value.map(class_index)))
             }
-            (Task::Clustering, _) => {
-                Arc::new(scored.into_iter().map(|v| v.map(whole)).collect::<Int64Array>())
-            }
-            _ => Arc::new(Float64Array::from(scored)),
+            (Task::Clustering, _) => Arc::new(scored.map(|v| v.map(whole)).collect::<Int64Array>()),
+            (Task::Anomaly, _) => Arc::new(scored.map(|v| v.map(|v| v > 0.5)).collect::<BooleanArray>()),
+            _ => Arc::new(scored.collect::<Float64Array>()),
         })
     }
 
@@ -46,6 +50,38 @@ impl Trained {
         let class = self.class(class)?;
         let scored = self.score(columns, |model, features| model.predict_proba(features, class))?;
         Ok(Arc::new(Float64Array::from(scored)))
+    }
+
+    /// A further figure of each row, one of [`Algorithm::values`]. NULL as in [`Trained::predict`].
+    ///
+    /// # Errors
+    /// If the model has no figure of this name.
+    pub fn value(&self, name: &str, columns: &[ArrayRef]) -> Result<ArrayRef> {
+        self.check_name(name, self.training.algorithm.values())?;
+        let scored = self.score(columns, |model, features| model.value(name, features))?;
+        Ok(Arc::new(Float64Array::from(scored)))
+    }
+
+    /// How much each feature adds to a figure, one of [`Algorithm::contributions`]: a list with a number per feature, in
+    /// their order. NULL as in [`Trained::predict`].
+    ///
+    /// # Errors
+    /// If the model does not explain a figure of this name.
+    pub fn contributions(&self, name: &str, columns: &[ArrayRef]) -> Result<ArrayRef> {
+        self.check_name(name, self.training.algorithm.contributions())?;
+        let rows = self.score_rows(columns, |model, features| model.contributions(name, features))?;
+        let lists = rows.into_iter().map(|row| row.map(|parts| parts.into_iter().map(Some)));
+        let built = ListArray::from_iter_primitive::<Float64Type, _, _>(lists);
+        let (_, offsets, values, nulls) = built.into_parts();
+        Ok(Arc::new(ListArray::new(contribution_field(), offsets, values, nulls)))
+    }
+
+    fn check_name(&self, name: &str, known: &[&str]) -> Result<()> {
+        if known.contains(&name) {
+            return Ok(());
+        }
+        let algorithm = self.training.algorithm.name();
+        Err(self.error(format!("{algorithm} has no figure {name:?}; known are {}", known.join(", "))))
     }
 
     /// The index of a class of [`Trained::predict_proba`], so that a query can be checked before it runs.
@@ -78,26 +114,79 @@ impl Trained {
         columns: &[ArrayRef],
         score: impl Fn(&dyn Model, &Features<'_>) -> Option<Vec<f64>>,
     ) -> Result<Vec<Option<f64>>> {
-        if columns.len() != self.features.len() {
-            let (wanted, found) = (self.features.len(), columns.len());
+        let scores = self.score_rows(columns, score)?;
+        Ok(scores.into_iter().map(|score| score.filter(|score| score.is_finite())).collect())
+    }
+
+    /// What `score` gives for each complete row, by the model of its key.
+    fn score_rows<T>(
+        &self,
+        columns: &[ArrayRef],
+        score: impl Fn(&dyn Model, &Features<'_>) -> Option<Vec<T>>,
+    ) -> Result<Vec<Option<T>>> {
+        let keys = usize::from(self.training.per.is_some());
+        if columns.len() != self.features.len() + keys {
+            let (wanted, found) = (self.features.len(), columns.len().saturating_sub(keys));
             let reason = format!("it takes {wanted} features ({}), not {found}", self.features.join(", "));
             return Err(self.error(reason));
         }
-        let names = self.features.iter().zip(columns);
+        let names = self.features.iter().zip(&columns[keys..]);
         let arrays: Result<Vec<Float64Array>> =
             names.map(|(name, column)| float_array(&self.training.name, name, column)).collect();
         let arrays = arrays?;
         // Every model survives whatever stands in an incomplete row; its result is not read.
         let values: Vec<&[f64]> = arrays.iter().map(|array| array.values().as_ref()).collect();
-        let scores = score(&self.model, &Features::new(&values)).unwrap_or_default();
         let complete = complete(&arrays);
-        let known = |(score, complete): (f64, bool)| (complete && score.is_finite()).then_some(score);
-        Ok(scores.into_iter().zip(complete).map(known).collect())
+        let scores = match &self.model {
+            Models::One(model) => whole_batch(score(model, &Features::new(&values)), complete.len()),
+            Models::PerKey(models) => {
+                let mut scores: Vec<Option<T>> = (0..complete.len()).map(|_| None).collect();
+                for (key, rows) in rows_by_key(&columns[0])? {
+                    let Some(model) = models.get(&key) else { continue };
+                    let picked: Vec<Vec<f64>> =
+                        values.iter().map(|column| rows.iter().map(|&row| column[row]).collect()).collect();
+                    let picked: Vec<&[f64]> = picked.iter().map(Vec::as_slice).collect();
+                    let found = whole_batch(score(model, &Features::new(&picked)), rows.len());
+                    rows.into_iter().zip(found).for_each(|(row, value)| scores[row] = value);
+                }
+                scores
+            }
+        };
+        Ok(scores.into_iter().zip(complete).map(|(score, complete)| score.filter(|_| complete)).collect())
     }
 
     fn error(&self, reason: String) -> Error {
         Error::operator(format!("model {:?}", self.training.name), reason)
     }
+}
+
+impl Algorithm {
+    /// The type of the elements of [`Trained::contributions`].
+    pub fn contribution_type() -> DataType {
+        DataType::List(contribution_field())
+    }
+}
+
+fn contribution_field() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Float64, true))
+}
+
+/// A result for each of `rows`; a model without one gives none.
+fn whole_batch<T>(scores: Option<Vec<T>>, rows: usize) -> Vec<Option<T>> {
+    match scores {
+        Some(scores) => scores.into_iter().map(Some).collect(),
+        None => (0..rows).map(|_| None).collect(),
+    }
+}
+
+fn rows_by_key(keys: &ArrayRef) -> Result<BTreeMap<String, Vec<usize>>> {
+    let mut rows: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (row, key) in key_texts(keys)?.into_iter().enumerate() {
+        if let Some(key) = key {
+            rows.entry(key).or_default().push(row);
+        }
+    }
+    Ok(rows)
 }
 
 /// For each row whether all features are numbers.

@@ -1,14 +1,20 @@
 //! From a table to a model with its figures.
 
-use arrow::array::{ArrayRef, RecordBatch};
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
 use lineshaft_engine::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::matrix::{gather, numbers, slices};
-use super::{
-    Algorithm, Classes, Features, Fitted, Metric, Model, Task, Training, kmeans, linear, logistic_regression,
-    metrics, random, random_forest,
-};
+use super::evaluate::Outcome;
+use super::fit::fit;
+use super::matrix::{gather, key_texts, numbers};
+use super::options::{Constant, Missing};
+use super::search::{Run, Trial, search};
+use super::split::{Order, Split, divide};
+use super::target::Target;
+use super::{Classes, Fitted, Metric, Training, balance};
 
 /// A fitted model with what was learned about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,52 +25,107 @@ pub struct Trained {
     pub features: Vec<String>,
     /// The classes of a classifier.
     pub classes: Option<Classes>,
-    /// Rows that it was fitted on.
+    /// Rows that it was fitted on, as often as `balance` took them.
     pub rows: usize,
     /// Rows that were held back for the metrics.
     pub test_rows: usize,
-    /// Rows left out because a feature or the target was NULL, NaN or infinite.
+    /// Rows left out because a feature, the target, or the column of key, group or time was NULL, NaN or infinite.
     pub dropped_rows: usize,
-    /// Figures on the held-back rows; empty if there were none.
+    /// Features that were constant in all training rows.
+    pub constant_features: Vec<String>,
+    /// Figures on the held-back rows of all keys; empty if there were none.
     pub metrics: Vec<Metric>,
+    /// The options that a search has chosen, as they are written; empty without one.
+    pub chosen: String,
+    /// The fits of the cross-validation.
+    pub runs: Vec<Run>,
     /// The model.
-    pub model: Fitted,
+    pub model: Models,
 }
 
-/// Fits a model on all columns of `table` except the target.
+/// One model, or one for each value of the column `PER`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Models {
+    /// For all rows.
+    One(Fitted),
+    /// By the text of the key.
+    PerKey(BTreeMap<String, Fitted>),
+}
+
+/// Fits a model on all feature columns of `table`, or one for each key.
 ///
-/// Which rows are held back depends on the seed and the number of the row only, so `table` must come in an order
-/// that is the same each time.
+/// Which rows are held back depends on the seed and the order of the rows, so `table` must come in an order that is the
+/// same each time.
 ///
 /// # Errors
 /// If a column is not a number, the target is missing, or the rows do not determine a model.
 pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
-    let name = &training.name;
-    let error = |reason: String| Error::operator(format!("model {name:?}"), reason);
-    let (features, columns) = feature_columns(training, table)?;
-    let target = target(training, table)?;
-    let (kept, dropped_rows) = complete_rows(&columns, &target, table.num_rows());
-    if kept.is_empty() {
+    let error = |reason: String| Error::operator(format!("model {:?}", training.name), reason);
+    let rows = Rows::of(training, table)?;
+    let dropped_rows = table.num_rows() - rows.complete.len();
+    if rows.complete.is_empty() {
         return Err(error(no_rows(table.num_rows())));
     }
-    let (test, train): (Vec<usize>, Vec<usize>) = kept.iter().partition(|&&row| held_back(training, row));
-    if train.is_empty() {
+    if dropped_rows > 0 && training.missing == Missing::Refuse {
+        return Err(error(rows.missing_reason(dropped_rows, table.num_rows())));
+    }
+    let classes = rows.target.classes();
+    let labels = rows.target.labels();
+    let parts = rows.parts(training).map_err(error)?;
+    let evaluate = |training: &Training, train: &[usize], test: &[usize]| {
+        let train = balance::resample(training, &rows.target, train.to_vec());
+        let model = fit(training, &gather(&rows.columns, &train), &rows.target.gather(&train), classes)?;
+        let outcome = Outcome::of(&model, &gather(&rows.columns, test), rows.target.gather(test), classes);
+        Ok((model, outcome, train))
+    };
+    let (mut chosen, mut runs) =
+        (Trial { options: String::new(), algorithm: training.algorithm.clone() }, Vec::new());
+    if training.folds > 0 {
+        let trained_on: Vec<Vec<usize>> = parts.iter().map(|part| part.train.clone()).collect();
+        let outcome = |training: &Training, train: &[usize], test: &[usize]| {
+            evaluate(training, train, test).map(|(_, outcome, _)| outcome)
+        };
+        (chosen, runs) = search(training, &rows.order, &trained_on, &labels, outcome).map_err(error)?;
+    }
+    let best = Training { algorithm: chosen.algorithm, ..training.clone() };
+    let (mut fitted_rows, mut test_rows) = (Vec::new(), 0);
+    let (mut models, mut outcome): (Vec<(String, Fitted)>, Option<Outcome>) = (Vec::new(), None);
+    for part in parts {
+        let named = |reason| error(part.named(reason));
+        let (model, found, train) = evaluate(&best, &part.train, &part.test).map_err(named)?;
+        match &mut outcome {
+            Some(outcome) => outcome.extend(found),
+            None => outcome = Some(found),
+        }
+        fitted_rows.extend(train);
+        test_rows += part.test.len();
+        models.push((part.key.unwrap_or_default(), model));
+    }
+    let constant_features = rows.constant_features(&fitted_rows);
+    if !constant_features.is_empty() && training.constant == Constant::Refuse {
         let reason = format!(
-            "all {} complete rows fell into the held-back part; lower test_fraction or give more rows",
-            test.len()
+            "constant in all training rows: {}; leave them out of the query",
+            constant_features.join(", ")
         );
         return Err(error(reason));
     }
-    let model = fit(training, &gather(&columns, &train), &target.gather(&train)).map_err(error)?;
-    let metrics = measure(&model, &gather(&columns, &test), &target.gather(&test), target.classes());
+    let metrics =
+        outcome.filter(|_| test_rows > 0).map(|outcome| outcome.metrics(&labels)).unwrap_or_default();
+    let model = match training.per {
+        Some(_) => Models::PerKey(models.into_iter().collect()),
+        None => Models::One(models.remove(0).1),
+    };
     Ok(Trained {
         training: training.clone(),
-        features,
-        classes: target.into_classes(),
-        rows: train.len(),
-        test_rows: test.len(),
+        features: rows.features,
+        classes: rows.target.into_classes(),
+        rows: fitted_rows.len(),
+        test_rows,
         dropped_rows,
+        constant_features,
         metrics,
+        chosen: chosen.options,
+        runs,
         model,
     })
 }
@@ -78,193 +139,148 @@ fn no_rows(found: usize) -> String {
     )
 }
 
-/// A hash of seed and row number decides, so the choice for a row does not depend on how many rows there are.
-fn held_back(training: &Training, row: usize) -> bool {
-    let bits = random::mix(random::mix(training.seed) ^ row as u64);
-    random::unit(bits) < training.test_fraction
+fn all_held_back(rows: usize) -> String {
+    format!("all {rows} complete rows fell into the held-back part; lower test_fraction or give more rows")
+}
+
+/// The complete rows of a key, or all of them.
+struct Part {
+    key: Option<String>,
+    train: Vec<usize>,
+    test: Vec<usize>,
+}
+
+impl Part {
+    /// What is wrong, with the key.
+    fn named(&self, reason: String) -> String {
+        self.key.as_ref().map_or(reason.clone(), |key| format!("key {key:?}: {reason}"))
+    }
+}
+
+/// A training table, read and checked.
+struct Rows {
+    features: Vec<String>,
+    columns: Vec<Vec<f64>>,
+    target: Target,
+    order: Order,
+    keys: Option<Vec<Option<String>>>,
+    /// The rows that have all of it.
+    complete: Vec<usize>,
+}
+
+impl Rows {
+    fn of(training: &Training, table: &RecordBatch) -> Result<Self> {
+        let (features, columns) = feature_columns(training, table)?;
+        let target = Target::of(training, table)?;
+        let keys =
+            training.per.as_ref().map(|key| key_texts(column(training, table, "PER", key)?)).transpose()?;
+        let (order, has_place) = order(training, table)?;
+        let complete = |&row: &usize| {
+            target.is_known(row)
+                && has_place[row]
+                && keys.as_ref().is_none_or(|keys| keys[row].is_some())
+                && columns.iter().all(|column| column[row].is_finite())
+        };
+        let complete = (0..table.num_rows()).filter(complete).collect();
+        Ok(Self { features, columns, target, order, keys, complete })
+    }
+
+    /// The complete rows of each key, ascending; all of them if there is no key.
+    fn by_key(&self) -> Vec<(Option<String>, Vec<usize>)> {
+        let Some(keys) = &self.keys else {
+            return vec![(None, self.complete.clone())];
+        };
+        let mut parts: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
+        for &row in &self.complete {
+            parts.entry(keys[row].clone()).or_default().push(row);
+        }
+        parts.into_iter().collect()
+    }
+
+    /// The rows that each key is trained and tested on.
+    fn parts(&self, training: &Training) -> Result<Vec<Part>, String> {
+        let part = |(key, rows): (Option<String>, Vec<usize>)| {
+            let (train, test) =
+                divide(&training.split, &self.order, &rows, training.test_fraction, training.seed);
+            let part = Part { key, train, test };
+            if part.train.is_empty() { Err(part.named(all_held_back(part.test.len()))) } else { Ok(part) }
+        };
+        self.by_key().into_iter().map(part).collect()
+    }
+
+    fn missing_reason(&self, dropped: usize, rows: usize) -> String {
+        let has_gap = |column: &&(&String, &Vec<f64>)| column.1.iter().any(|value| !value.is_finite());
+        let with_gaps: Vec<_> = self.features.iter().zip(&self.columns).collect();
+        let names: Vec<&str> = with_gaps.iter().filter(has_gap).map(|(name, _)| name.as_str()).collect();
+        let what = if names.is_empty() { "target".to_owned() } else { names.join(", ") };
+        format!(
+            "{dropped} of {rows} rows have a NULL, NaN or infinite value ({what}), and missing = 'refuse'"
+        )
+    }
+
+    fn constant_features(&self, rows: &[usize]) -> Vec<String> {
+        let is_constant = |column: &Vec<f64>| {
+            rows.windows(2).all(|pair| column[pair[0]].to_bits() == column[pair[1]].to_bits())
+        };
+        let named = self.features.iter().zip(&self.columns);
+        named.filter(|(_, column)| is_constant(column)).map(|(name, _)| name.clone()).collect()
+    }
 }
 
 fn feature_columns(training: &Training, table: &RecordBatch) -> Result<(Vec<String>, Vec<Vec<f64>>)> {
     let schema = table.schema();
-    let is_feature = |name: &String| Some(name) != training.target.as_ref();
-    let names: Vec<String> =
-        schema.fields().iter().map(|field| field.name().clone()).filter(is_feature).collect();
-    if names.is_empty() {
+    let features = schema.fields().iter().zip(table.columns());
+    let features: Vec<_> = features.filter(|(field, _)| training.is_feature(field.name())).collect();
+    if features.is_empty() {
         let reason = "its training query has no feature column beside the target";
         return Err(Error::operator(format!("model {:?}", training.name), reason));
     }
-    let column = |(field, array): (&std::sync::Arc<arrow::datatypes::Field>, &ArrayRef)| {
-        is_feature(field.name()).then(|| numbers(&training.name, field.name(), array))
-    };
-    let columns: Result<_> = schema.fields().iter().zip(table.columns()).filter_map(column).collect();
+    let names = features.iter().map(|(field, _)| field.name().clone()).collect();
+    let columns: Result<_> =
+        features.iter().map(|(field, array)| numbers(&training.name, field.name(), array)).collect();
     Ok((names, columns?))
 }
 
-/// The target of each row.
-enum Target {
-    None,
-    Numbers(Vec<f64>),
-    Classes(Classes, Vec<Option<u32>>),
+/// A column that an option names.
+fn column<'a>(training: &Training, table: &'a RecordBatch, option: &str, name: &str) -> Result<&'a ArrayRef> {
+    table.column_by_name(name).ok_or_else(|| {
+        let reason = format!("{option} {name:?} is not a column of its training query");
+        Error::operator(format!("model {:?}", training.name), reason)
+    })
 }
 
-/// The target of chosen rows, complete.
-enum Chosen {
-    None,
-    Numbers(Vec<f64>),
-    Classes(Vec<u32>),
-}
-
-impl Target {
-    fn is_known(&self, row: usize) -> bool {
-        match self {
-            Self::None => true,
-            Self::Numbers(numbers) => numbers[row].is_finite(),
-            Self::Classes(_, indices) => indices[row].is_some(),
+/// What decides the split, and for each row whether it is known.
+fn order(training: &Training, table: &RecordBatch) -> Result<(Order, Vec<bool>)> {
+    match &training.split {
+        Split::Row | Split::Time(None) => Ok((Order::Rows, vec![true; table.num_rows()])),
+        Split::Time(Some(name)) => {
+            let times = times(training, name, column(training, table, "time", name)?)?;
+            let known = times.iter().map(|time| time.is_finite()).collect();
+            Ok((Order::Times(times), known))
+        }
+        Split::Group(name) => {
+            let texts = key_texts(column(training, table, "group", name)?)?;
+            let known = texts.iter().map(Option::is_some).collect();
+            let mut distinct: Vec<&Option<String>> = texts.iter().collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            let place = |text: &Option<String>| distinct.binary_search(&text).unwrap_or_default();
+            Ok((Order::Groups(texts.iter().map(place).collect()), known))
         }
     }
-
-    fn gather(&self, rows: &[usize]) -> Chosen {
-        match self {
-            Self::None => Chosen::None,
-            Self::Numbers(numbers) => Chosen::Numbers(rows.iter().map(|&row| numbers[row]).collect()),
-            Self::Classes(_, indices) => {
-                Chosen::Classes(rows.iter().filter_map(|&row| indices[row]).collect())
-            }
-        }
-    }
-
-    fn classes(&self) -> usize {
-        if let Self::Classes(classes, _) = self { classes.len() } else { 0 }
-    }
-
-    fn into_classes(self) -> Option<Classes> {
-        if let Self::Classes(classes, _) = self { Some(classes) } else { None }
-    }
 }
 
-fn target(training: &Training, table: &RecordBatch) -> Result<Target> {
-    let Some(name) = &training.target else {
-        return Ok(Target::None);
+/// Times and dates as numbers, so that they can be ordered.
+fn times(training: &Training, name: &str, array: &ArrayRef) -> Result<Vec<f64>> {
+    if !array.data_type().is_temporal() {
+        return numbers(&training.name, name, array);
+    }
+    let whole = match array.data_type() {
+        DataType::Date32 | DataType::Time32(_) => arrow::compute::cast(array, &DataType::Int32)?,
+        _ => arrow::compute::cast(array, &DataType::Int64)?,
     };
-    let model = &training.name;
-    let Some(column) = table.column_by_name(name) else {
-        let schema = table.schema();
-        let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let reason =
-            format!("target {name:?} is not a column of its training query, which has {}", known.join(", "));
-        return Err(Error::operator(format!("model {model:?}"), reason));
-    };
-    if training.algorithm.task() == Task::Classification {
-        let (classes, indices) = Classes::of(model, name, column)?;
-        return Ok(Target::Classes(classes, indices));
-    }
-    if !column.data_type().is_numeric() {
-        let reason = format!(
-            "target {name:?} is {}, but {} predicts a number; use a classifier or another target",
-            column.data_type(),
-            training.algorithm.name()
-        );
-        return Err(Error::operator(format!("model {model:?}"), reason));
-    }
-    Ok(Target::Numbers(numbers(model, name, column)?))
-}
-
-fn complete_rows(columns: &[Vec<f64>], target: &Target, rows: usize) -> (Vec<usize>, usize) {
-    let complete =
-        |&row: &usize| target.is_known(row) && columns.iter().all(|column| column[row].is_finite());
-    let kept: Vec<usize> = (0..rows).filter(complete).collect();
-    let dropped = rows - kept.len();
-    (kept, dropped)
-}
-
-fn fit(training: &Training, columns: &[Vec<f64>], target: &Chosen) -> Result<Fitted, String> {
-    match (&training.algorithm, target) {
-        (Algorithm::KMeans { k, max_iter, standardize }, _) => {
-            kmeans::fit(*k, *max_iter, *standardize, training.seed, columns).map(Fitted::Centroids)
-        }
-        (algorithm, Chosen::Numbers(target)) => fit_regression(algorithm, training, columns, target),
-        (algorithm, Chosen::Classes(target)) => fit_classification(algorithm, training, columns, target),
-        (algorithm, Chosen::None) => Err(format!("{} needs a target", algorithm.name())),
-    }
-}
-
-fn fit_regression(
-    algorithm: &Algorithm,
-    training: &Training,
-    columns: &[Vec<f64>],
-    target: &[f64],
-) -> Result<Fitted, String> {
-    if target.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits()) {
-        return Err(format!(
-            "the target is {} in each of the {} training rows, so there is nothing to learn; give rows that differ",
-            target[0],
-            target.len()
-        ));
-    }
-    match algorithm {
-        Algorithm::RandomForestRegressor(options) => {
-            random_forest::fit_regressor(options, training.seed, columns, target).map(Fitted::Forest)
-        }
-        Algorithm::Ridge { alpha } => linear::fit_ridge(*alpha, columns, target).map(Fitted::Affine),
-        Algorithm::LinearRegression => linear::fit_linear(columns, target).map(Fitted::Affine),
-        other => Err(format!("{} is not a regression", other.name())),
-    }
-}
-
-fn fit_classification(
-    algorithm: &Algorithm,
-    training: &Training,
-    columns: &[Vec<f64>],
-    target: &[u32],
-) -> Result<Fitted, String> {
-    if target.windows(2).all(|pair| pair[0] == pair[1]) {
-        return Err(format!(
-            "the target has one class only in the {} training rows, so there is nothing to learn; give rows of at \
-             least two classes",
-            target.len()
-        ));
-    }
-    // The number of classes counts those of the held-back part as well.
-    let classes = training_classes(target);
-    match algorithm {
-        Algorithm::RandomForestClassifier(options) => {
-            random_forest::fit_classifier(options, training.seed, columns, target, classes)
-                .map(Fitted::Forest)
-        }
-        Algorithm::LogisticRegression { alpha } => {
-            logistic_regression::fit(*alpha, columns, target).map(Fitted::Logistic)
-        }
-        other => Err(format!("{} is not a classifier", other.name())),
-    }
-}
-
-fn training_classes(target: &[u32]) -> usize {
-    target.iter().max().map_or(0, |&class| class as usize + 1)
-}
-
-fn measure(model: &Fitted, columns: &[Vec<f64>], truth: &Chosen, classes: usize) -> Vec<Metric> {
-    let slices = slices(columns);
-    let features = Features::new(&slices);
-    if features.rows() == 0 {
-        return Vec::new();
-    }
-    match (truth, model) {
-        (Chosen::None, Fitted::Centroids(model)) => metrics::clustering(&model.squared_distances(&features)),
-        (Chosen::None, _) => Vec::new(),
-        (Chosen::Numbers(truth), _) => metrics::regression(truth, &model.predict(&features)),
-        (Chosen::Classes(truth), _) => measure_classes(model, &features, truth, classes),
-    }
-}
-
-fn measure_classes(model: &Fitted, features: &Features<'_>, truth: &[u32], classes: usize) -> Vec<Metric> {
-    let truth: Vec<usize> = truth.iter().map(|&class| class as usize).collect();
-    let predicted: Vec<usize> = model.predict(features).into_iter().map(super::score::class_index).collect();
-    let mut figures = metrics::classification(&truth, &predicted, classes);
-    let none = || vec![0.0; features.rows()];
-    let probabilities: Vec<Vec<f64>> =
-        (0..classes).map(|class| model.predict_proba(features, class).unwrap_or_else(none)).collect();
-    figures.extend(metrics::log_loss(&truth, &probabilities));
-    figures
+    debug_assert_eq!(whole.len(), array.len());
+    numbers(&training.name, name, &whole)
 }
 
 #[cfg(test)]

@@ -56,9 +56,13 @@ fn is_options(tokens: &Tokens<'_>) -> bool {
     tokens.is(&["WITH"]) && matches!((tokens.nth(1), tokens.nth(3)), (Some(Token::LParen), Some(Token::Eq)))
 }
 
-/// `name WITH (...) [AS query]`.
+/// `name [PER column] WITH (...) [AS query]`.
 pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>) -> Result<CreateModel> {
     let span = tokens.span();
+    let per = match tokens.eat(&["PER"]) {
+        true => Some(tokens.name("the name of a column")?),
+        false => None,
+    };
     let options = options(&mut tokens, &name, context)?;
     let training = match tokens.eat(&["AS"]) {
         true => Some(select_without_emit(tokens)?),
@@ -67,7 +71,7 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
             None
         }
     };
-    Ok(CreateModel { name, options, training, span })
+    Ok(CreateModel { name, per, options, training, span })
 }
 
 /// `INSERT INTO actuator [(a, b)] query`.

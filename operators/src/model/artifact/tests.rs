@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
-use arrow::datatypes::Float64Type;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
 
 use super::*;
 use crate::model::random::Random;
-use crate::model::train;
+use crate::model::{Algorithm, Task, train};
 
 fn column(seed: u64) -> ArrayRef {
     let mut random = Random::new(seed);
@@ -13,35 +14,57 @@ fn column(seed: u64) -> ArrayRef {
 }
 
 fn training(algorithm: &str) -> Training {
-    let options = [("algorithm", algorithm), ("target", "y"), ("k", "3"), ("trees", "10")];
-    let used = |name: &str| match algorithm {
-        "kmeans" => matches!(name, "algorithm" | "k"),
-        "random_forest_regressor" => name != "k",
-        _ => matches!(name, "algorithm" | "target"),
-    };
-    let options = options.iter().filter(|(name, _)| used(name)).map(|&(n, v)| (n.to_owned(), v.to_owned()));
+    let mut options = vec![("algorithm", algorithm)];
+    match algorithm {
+        "kmeans" => options.push(("k", "3")),
+        "pca_t2_spe" | "isolation_forest" => {}
+        _ if classifies(algorithm) => options.push(("target", "state")),
+        _ => options.push(("target", "y")),
+    }
+    if algorithm.contains("forest") || algorithm.contains("trees") || algorithm.contains("boosting") {
+        options.push(("trees", "10"));
+    }
+    let options = options.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned()));
     Training::from_options("wear", &options.collect()).unwrap()
 }
 
+fn classifies(algorithm: &str) -> bool {
+    algorithm.contains("classifier") || algorithm.contains("logistic") || algorithm.contains("bayes")
+}
+
 fn artifact(algorithm: &str) -> Artifact {
-    let table = RecordBatch::try_from_iter([("a", column(1)), ("b", column(2)), ("y", column(3))]).unwrap();
+    let target = match classifies(algorithm) {
+        true => {
+            let a = column(1);
+            let states = a.as_primitive::<Float64Type>().values().iter().map(|&a| Some(a > 400.0));
+            ("state", Arc::new(states.collect::<BooleanArray>()) as ArrayRef)
+        }
+        false => ("y", column(3)),
+    };
+    let table = RecordBatch::try_from_iter([("a", column(1)), ("b", column(2)), target]).unwrap();
     Artifact::new(train(&training(algorithm), &table).unwrap(), "SELECT 1", 1_000_000)
 }
 
 #[test]
 fn predictions_after_reload_are_the_same_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
-    for algorithm in ["random_forest_regressor", "ridge"] {
+    for algorithm in Algorithm::NAMES {
         let before = artifact(algorithm);
         let version = before.save(folder.path()).unwrap();
         let path = folder.path().join(format!("models/wear/v{version}.model"));
         let after = Artifact::load(&path).unwrap();
-        let unseen = [column(8), column(9)];
+        let unseen = vec![column(8); before.trained.features.len()];
         let bits = |artifact: &Artifact| -> Vec<u64> {
-            let predicted = artifact.trained.predict(&unseen).unwrap();
-            predicted.as_primitive::<Float64Type>().values().iter().map(|value| value.to_bits()).collect()
+            let scored = match artifact.trained.training.algorithm.task() {
+                Task::Classification => artifact.trained.predict_proba(&unseen, None).unwrap(),
+                Task::Anomaly => artifact.trained.value("score", &unseen).unwrap(),
+                Task::Regression | Task::Clustering => artifact.trained.predict(&unseen).unwrap(),
+            };
+            let scored = cast(&scored, &DataType::Float64).unwrap();
+            scored.as_primitive::<Float64Type>().values().iter().map(|value| value.to_bits()).collect()
         };
-        assert_eq!(bits(&before), bits(&after));
+        assert_eq!(bits(&before), bits(&after), "{algorithm}");
+        assert!(bits(&before).iter().any(|&bits| bits != 0), "{algorithm}");
         assert_eq!(before, after);
     }
 }

@@ -31,16 +31,22 @@ fn plant(rows: usize) -> (Float64Array, Float64Array, Float64Array, StringArray)
 }
 
 fn metric(trained: &Trained, name: &str) -> f64 {
-    trained.metrics.iter().find(|metric| metric.name == name).unwrap().value
+    trained.metrics.iter().find(|metric| metric.name == name && metric.class.is_none()).unwrap().value
 }
 
 #[test]
 fn each_regression_learns_a_plane_and_reports_it() {
     let (a, b, y, _) = plant(400);
     let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
-    for (algorithm, r2) in
-        [("linear_regression", 0.999_999), ("ridge", 0.999), ("random_forest_regressor", 0.9)]
-    {
+    for (algorithm, r2) in [
+        ("linear_regression", 0.999_999),
+        ("ridge", 0.999),
+        ("random_forest_regressor", 0.9),
+        ("extra_trees_regressor", 0.9),
+        ("gradient_boosting_regressor", 0.9),
+        ("decision_tree_regressor", 0.9),
+        ("knn_regressor", 0.9),
+    ] {
         let trained = train(&training(&[("algorithm", algorithm), ("target", "y")]), &table).unwrap();
         assert!(metric(&trained, "r2") > r2, "{algorithm}: {:?}", trained.metrics);
         assert_eq!(trained.features, ["a", "b"]);
@@ -59,7 +65,13 @@ fn each_classifier_gives_back_the_text_of_its_classes() {
         ("state", Arc::new(state)),
         ("b", Arc::clone(&columns[1])),
     ]);
-    for algorithm in ["random_forest_classifier", "logistic_regression"] {
+    for algorithm in [
+        "random_forest_classifier",
+        "logistic_regression",
+        "decision_tree_classifier",
+        "naive_bayes",
+        "knn_classifier",
+    ] {
         let trained = train(&training(&[("algorithm", algorithm), ("target", "state")]), &table).unwrap();
         assert!(metric(&trained, "accuracy") > 0.9, "{algorithm}: {:?}", trained.metrics);
         for name in ["f1", "precision", "recall", "log_loss"] {
@@ -126,11 +138,11 @@ fn incomplete_rows_are_left_out_and_score_to_null() {
 
 #[test]
 fn the_seed_decides_the_held_back_part() {
-    let (a, b, y, _) = plant(300);
+    let (a, b, ..) = plant(300);
+    let y: Float64Array = a.values().iter().map(|a| a * a).collect();
     let table = table(vec![("a", Arc::new(a)), ("b", Arc::new(b)), ("y", Arc::new(y))]);
     let with = |seed| {
-        let options =
-            [("algorithm", "random_forest_regressor"), ("target", "y"), ("trees", "5"), ("seed", seed)];
+        let options = [("algorithm", "linear_regression"), ("target", "y"), ("split", "row"), ("seed", seed)];
         train(&training(&options), &table).unwrap()
     };
     assert_eq!(with("1"), with("1"));
@@ -189,4 +201,156 @@ fn a_wrong_number_of_features_names_them() {
     let texts: [ArrayRef; 2] = [Arc::new(state.clone()), Arc::new(state)];
     assert!(trained.predict(&texts).unwrap_err().to_string().contains("not a number"));
     assert!(trained.predict_proba(&texts, None).unwrap_err().to_string().contains("gives no probabilities"));
+}
+
+#[test]
+fn each_key_has_a_model_of_its_own() {
+    let (a, b, ..) = plant(400);
+    let key: Int64Array = (0..400).map(|row| row % 2).collect();
+    let y: Float64Array =
+        a.values().iter().zip(key.values()).map(|(a, &k)| if k == 0 { 2.0 * a } else { 5.0 - a }).collect();
+    let columns: [ArrayRef; 3] = [Arc::new(key), Arc::new(a), Arc::new(b)];
+    let table = table(vec![
+        ("a", Arc::clone(&columns[1])),
+        ("machine", Arc::clone(&columns[0])),
+        ("b", Arc::clone(&columns[2])),
+        ("y", Arc::new(y.clone())),
+    ]);
+    let training = training(&[("algorithm", "linear_regression"), ("target", "y")]);
+    let training = Training { per: Some("machine".into()), ..training };
+    let trained = train(&training, &table).unwrap();
+    assert_eq!(trained.features, ["a", "b"]);
+    assert_eq!((trained.rows, trained.test_rows), (320, 80));
+    assert!(metric(&trained, "rmse") < 1e-9, "metrics are of all keys");
+    let predicted = trained.predict(&columns).unwrap();
+    let predicted = predicted.as_primitive::<Float64Type>();
+    assert!(predicted.values().iter().zip(y.values()).all(|(p, y)| (p - y).abs() < 1e-9));
+    // A double is the same key as an integer; a key without a model has no prediction.
+    let keys: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), Some(7.0), None]));
+    let features = [1, 2].map(|place: usize| columns[place].slice(0, 3));
+    let [first, second] = features;
+    let some = trained.predict(&[keys, first, second]).unwrap();
+    assert_eq!((some.is_valid(0), some.is_null(1), some.is_null(2)), (true, true, true));
+    let failing = RecordBatch::try_from_iter([
+        ("a", Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef),
+        ("machine", Arc::new(StringArray::from(vec!["press", "press"]))),
+        ("y", Arc::new(Float64Array::from(vec![1.0, 1.0]))),
+    ]);
+    let error = train(&training, &failing.unwrap()).unwrap_err().to_string();
+    assert!(error.contains("key \"press\": the target is 1 in each"), "{error}");
+}
+
+#[test]
+fn groups_and_times_decide_the_split_and_are_no_features() {
+    let (a, b, y, _) = plant(400);
+    let unit: StringArray = (0..400).map(|row| Some(format!("u{}", row % 10))).collect();
+    let times = TimestampMicrosecondArray::from_iter_values((0..400).rev());
+    let table = table(vec![
+        ("a", Arc::new(a)),
+        ("unit", Arc::new(unit)),
+        ("b", Arc::new(b)),
+        ("ts", Arc::new(times)),
+        ("y", Arc::new(y)),
+    ]);
+    let features = |names: &[&str], batch: &RecordBatch| {
+        let places: Vec<usize> = names.iter().map(|name| batch.schema().index_of(name).unwrap()).collect();
+        batch.project(&places).unwrap()
+    };
+    let by_group =
+        training(&[("algorithm", "ridge"), ("target", "y"), ("group", "unit"), ("test_fraction", "0.3")]);
+    let trained = train(&by_group, &features(&["a", "unit", "b", "y"], &table)).unwrap();
+    assert_eq!((trained.rows, trained.test_rows), (280, 120));
+    let by_time = training(&[("algorithm", "ridge"), ("target", "y"), ("time", "ts")]);
+    let trained = train(&by_time, &features(&["a", "ts", "b", "y"], &table)).unwrap();
+    assert_eq!(
+        (trained.features.as_slice(), trained.test_rows),
+        (["a".to_owned(), "b".to_owned()].as_slice(), 80)
+    );
+}
+
+#[test]
+fn gaps_constants_and_rare_classes_are_treated_as_stated() {
+    let a: Float64Array = (0..100).map(|row| (row % 10 != 0).then(|| f64::from(row))).collect();
+    let dead = Float64Array::from(vec![7.0; 100]);
+    let failed: BooleanArray = (0..100).map(|row| Some(row % 9 == 0)).collect();
+    let table = table(vec![("a", Arc::new(a)), ("dead", Arc::new(dead)), ("failed", Arc::new(failed))]);
+    let with = |more: &[(&str, &str)]| {
+        let options = [
+            ("algorithm", "random_forest_classifier"),
+            ("target", "failed"),
+            ("trees", "3"),
+            ("test_fraction", "0"),
+        ];
+        train(&training(&[options.as_slice(), more].concat()), &table)
+    };
+    let plain = with(&[]).unwrap();
+    assert_eq!((plain.rows, plain.dropped_rows), (90, 10));
+    assert_eq!(plain.constant_features, ["dead"]);
+    // Ten rows of the 90 have failed: 9, 18, ... without 0 and 90.
+    assert_eq!(with(&[("balance", "oversample")]).unwrap().rows, 160);
+    assert_eq!(with(&[("balance", "undersample")]).unwrap().rows, 20);
+    let refused = |option| with(&[(option, "refuse")]).unwrap_err().to_string();
+    assert!(refused("missing").contains("10 of 100 rows have a NULL, NaN or infinite value (a)"));
+    assert!(refused("constant").contains("constant in all training rows: dead"));
+}
+
+#[test]
+fn a_monitor_of_normal_operation_flags_scores_and_explains() {
+    let (a, b, ..) = plant(400);
+    let columns: [ArrayRef; 2] = [Arc::new(a), Arc::new(b)];
+    let table = table(vec![("a", Arc::clone(&columns[0])), ("b", Arc::clone(&columns[1]))]);
+    let trained = train(&training(&[("algorithm", "pca_t2_spe"), ("components", "1")]), &table).unwrap();
+    assert_eq!(trained.output_type(), DataType::Boolean);
+    assert!(metric(&trained, "alarm_rate") < 0.1);
+    let rows: [ArrayRef; 2] = [
+        Arc::new(Float64Array::from(vec![Some(0.5), Some(90.0), None])),
+        Arc::new(Float64Array::from(vec![0.5, -90.0, 0.5])),
+    ];
+    let flags = trained.predict(&rows).unwrap();
+    assert_eq!(flags.as_boolean(), &BooleanArray::from(vec![Some(false), Some(true), None]));
+    let score = trained.value("score", &rows).unwrap();
+    assert!(score.as_primitive::<Float64Type>().value(1) > 1.0 && score.is_null(2));
+    let parts = trained.contributions("spe", &rows).unwrap();
+    assert_eq!((parts.as_list::<i32>().value(1).len(), parts.is_null(2)), (2, true));
+    let error = trained.value("t3", &rows).unwrap_err().to_string();
+    assert!(error.contains("pca_t2_spe has no figure \"t3\"; known are score, t2"), "{error}");
+}
+
+#[test]
+fn a_search_keeps_every_run_and_trains_the_best() {
+    let (a, b, y, state) = plant(300);
+    let with = |target: ArrayRef, name: &str| {
+        table(vec![("a", Arc::new(a.clone()) as ArrayRef), ("b", Arc::new(b.clone())), (name, target)])
+    };
+    // The shallow trees cannot follow the plane.
+    let options = [
+        ("algorithm", "decision_tree_regressor"),
+        ("target", "y"),
+        ("max_depth", "2, 9"),
+        ("min_samples_leaf", "1,3"),
+        ("search", "grid"),
+        ("folds", "3"),
+    ];
+    let training = training(&options);
+    let trained = train(&training, &with(Arc::new(y), "y")).unwrap();
+    assert_eq!((training.trials.len(), trained.runs.len()), (4, 12));
+    assert!(trained.chosen.starts_with("max_depth = 9, min_samples_leaf = "), "{}", trained.chosen);
+    assert_eq!(trained.training, training, "a stored model is found again by its definition");
+    assert!(metric(&trained, "r2") > 0.9);
+    // By time: 240 rows in four blocks, of which the first is never tested.
+    let sizes: Vec<(usize, usize)> = trained.runs[..3].iter().map(|run| (run.rows, run.test_rows)).collect();
+    assert_eq!(sizes, [(60, 60), (120, 60), (180, 60)]);
+
+    let random = [
+        ("algorithm", "knn_classifier"),
+        ("target", "state"),
+        ("k", "1, 3, 5, 7, 9"),
+        ("search", "random"),
+        ("trials", "2"),
+        ("split", "row"),
+    ];
+    let random = self::training(&random);
+    let trained = train(&random, &with(Arc::new(state), "state")).unwrap();
+    assert_eq!((random.trials.len(), trained.runs.len()), (2, 6));
+    assert!(metric(&trained, "accuracy") > 0.9);
 }

@@ -1,0 +1,105 @@
+//! The fit of one model on complete rows.
+
+use super::target::Chosen;
+use super::{
+    Algorithm, Fitted, Training, boosting, decision_tree, elastic_net, isolation_forest, kmeans, linear,
+    logistic_regression, naive_bayes, nearest, pca, random_forest,
+};
+
+/// Fits the algorithm of `training`; `classes` is the number of classes of the whole table.
+///
+/// # Errors
+/// If the rows do not determine a model.
+pub(crate) fn fit(
+    training: &Training,
+    columns: &[Vec<f64>],
+    target: &Chosen,
+    classes: usize,
+) -> Result<Fitted, String> {
+    match (&training.algorithm, target) {
+        (Algorithm::KMeans { k, max_iter, standardize }, _) => {
+            kmeans::fit(*k, *max_iter, *standardize, training.seed, columns).map(Fitted::Centroids)
+        }
+        (Algorithm::PcaT2Spe(options), _) => pca::fit(options, columns).map(Fitted::PcaMonitor),
+        (Algorithm::IsolationForest(options), _) => {
+            isolation_forest::fit(options, training.seed, columns).map(Fitted::IsolationForest)
+        }
+        (algorithm, Chosen::Numbers(target)) => regression(algorithm, training.seed, columns, target),
+        (algorithm, Chosen::Classes(target)) => {
+            classification(algorithm, training.seed, columns, target, classes)
+        }
+        (algorithm, Chosen::None) => Err(format!("{} needs a target", algorithm.name())),
+    }
+}
+
+fn regression(
+    algorithm: &Algorithm,
+    seed: u64,
+    columns: &[Vec<f64>],
+    target: &[f64],
+) -> Result<Fitted, String> {
+    if target.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits()) {
+        return Err(format!(
+            "the target is {} in each of the {} training rows, so there is nothing to learn; give rows that differ",
+            target[0],
+            target.len()
+        ));
+    }
+    match algorithm {
+        Algorithm::RandomForestRegressor(options) => {
+            random_forest::fit_regressor(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::ExtraTreesRegressor(options) => {
+            random_forest::fit_extra_trees(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::GradientBoostingRegressor(options) => {
+            boosting::fit(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::DecisionTreeRegressor(options) => {
+            decision_tree::fit_regressor(options, seed, columns, target).map(Fitted::Forest)
+        }
+        Algorithm::KnnRegressor(options) => {
+            nearest::fit(options.k, options.standardize, columns, target.to_vec(), 0).map(Fitted::Nearest)
+        }
+        Algorithm::Lasso { alpha } => elastic_net::fit(*alpha, 1.0, columns, target).map(Fitted::Affine),
+        Algorithm::ElasticNet { alpha, l1_ratio } => {
+            elastic_net::fit(*alpha, *l1_ratio, columns, target).map(Fitted::Affine)
+        }
+        Algorithm::Ridge { alpha } => linear::fit_ridge(*alpha, columns, target).map(Fitted::Affine),
+        Algorithm::LinearRegression => linear::fit_linear(columns, target).map(Fitted::Affine),
+        other => Err(format!("{} is not a regression", other.name())),
+    }
+}
+
+fn classification(
+    algorithm: &Algorithm,
+    seed: u64,
+    columns: &[Vec<f64>],
+    target: &[u32],
+    classes: usize,
+) -> Result<Fitted, String> {
+    if target.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Err(format!(
+            "the target has one class only in the {} training rows, so there is nothing to learn; give rows of at \
+             least two classes",
+            target.len()
+        ));
+    }
+    match algorithm {
+        Algorithm::RandomForestClassifier(options) => {
+            random_forest::fit_classifier(options, seed, columns, target, classes).map(Fitted::Forest)
+        }
+        Algorithm::LogisticRegression { alpha } => {
+            logistic_regression::fit(*alpha, columns, target).map(Fitted::Logistic)
+        }
+        Algorithm::DecisionTreeClassifier(options) => {
+            decision_tree::fit_classifier(options, seed, columns, target, classes).map(Fitted::Forest)
+        }
+        Algorithm::NaiveBayes => naive_bayes::fit(columns, target, classes).map(Fitted::NaiveBayes),
+        Algorithm::KnnClassifier(options) => {
+            let target = target.iter().map(|&class| f64::from(class)).collect();
+            nearest::fit(options.k, options.standardize, columns, target, classes).map(Fitted::Nearest)
+        }
+        other => Err(format!("{} is not a classifier", other.name())),
+    }
+}

@@ -1,0 +1,149 @@
+//! Gaussian naive Bayes: each feature is normally distributed in each class, whatever the others are.
+//!
+//! The class with the greatest `ln prior + sum ln N(x; mean, variance)`. To each variance `1e-9` of the greatest variance of
+//! a feature is added, as scikit-learn does, so that a feature that is constant in a class can be scored.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Features, Model, Task};
+
+const SMOOTHING: f64 = 1e-9;
+
+/// A fitted classifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NaiveBayes {
+    classes: Vec<Gaussian>,
+}
+
+/// The rows of a class; a class without training rows has none of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Gaussian {
+    /// The logarithm of its share of the training rows; minus infinity without rows.
+    log_prior: f64,
+    means: Vec<f64>,
+    variances: Vec<f64>,
+}
+
+/// Fits; `target` holds the index of the class of each row.
+pub(crate) fn fit(columns: &[Vec<f64>], target: &[u32], classes: usize) -> Result<NaiveBayes, String> {
+    let all: Vec<usize> = (0..target.len()).collect();
+    let greatest = columns.iter().map(|column| moments(column, &all).1).fold(0.0, f64::max);
+    if greatest <= 0.0 || !greatest.is_finite() {
+        return Err("no feature has a finite variance; give features that vary".to_owned());
+    }
+    let class = |class: usize| {
+        let rows: Vec<usize> = all.iter().copied().filter(|&row| target[row] as usize == class).collect();
+        Gaussian::of(columns, &rows, target.len(), SMOOTHING * greatest)
+    };
+    Ok(NaiveBayes { classes: (0..classes).map(class).collect() })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of rows")]
+fn moments(column: &[f64], rows: &[usize]) -> (f64, f64) {
+    let n = rows.len() as f64;
+    let mean = rows.iter().map(|&row| column[row]).sum::<f64>() / n;
+    (mean, rows.iter().map(|&row| (column[row] - mean).powi(2)).sum::<f64>() / n)
+}
+
+impl Gaussian {
+    #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
+    fn of(columns: &[Vec<f64>], rows: &[usize], total: usize, smoothing: f64) -> Self {
+        if rows.is_empty() {
+            let width = columns.len();
+            return Self {
+                log_prior: f64::NEG_INFINITY,
+                means: vec![0.0; width],
+                variances: vec![1.0; width],
+            };
+        }
+        let (means, variances) =
+            columns.iter().map(|column| moments(column, rows)).map(|(m, v)| (m, v + smoothing)).unzip();
+        Self { log_prior: (rows.len() as f64 / total as f64).ln(), means, variances }
+    }
+
+    fn log_likelihoods(&self, features: &Features<'_>) -> Vec<f64> {
+        let mut sums = vec![self.log_prior; features.rows()];
+        for ((column, mean), variance) in features.columns().iter().zip(&self.means).zip(&self.variances) {
+            let constant = 0.5 * (std::f64::consts::TAU * variance).ln();
+            for (sum, x) in sums.iter_mut().zip(*column) {
+                *sum -= constant + (x - mean).powi(2) / (2.0 * variance);
+            }
+        }
+        sums
+    }
+}
+
+impl NaiveBayes {
+    fn all(&self, features: &Features<'_>) -> Vec<Vec<f64>> {
+        self.classes.iter().map(|class| class.log_likelihoods(features)).collect()
+    }
+}
+
+impl Model for NaiveBayes {
+    fn task(&self) -> Task {
+        Task::Classification
+    }
+
+    /// A tie goes to the first class.
+    #[expect(clippy::cast_precision_loss, reason = "few classes")]
+    fn predict(&self, features: &Features<'_>) -> Vec<f64> {
+        let all = self.all(features);
+        let best = |row: usize| {
+            (1..all.len()).fold(0, |best, class| if all[class][row] > all[best][row] { class } else { best })
+        };
+        (0..features.rows()).map(|row| best(row) as f64).collect()
+    }
+
+    fn predict_proba(&self, features: &Features<'_>, class: usize) -> Option<Vec<f64>> {
+        let all = self.all(features);
+        let own = all.get(class)?;
+        if self.classes[class].log_prior == f64::NEG_INFINITY {
+            return Some(vec![0.0; features.rows()]);
+        }
+        let share = |row: usize| 1.0 / all.iter().map(|class| (class[row] - own[row]).exp()).sum::<f64>();
+        Some((0..features.rows()).map(share).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matrix::slices;
+    use super::*;
+
+    /// Three classes; the same in `tests/fixtures/models_expected.py`.
+    fn plant() -> (Vec<Vec<f64>>, Vec<u32>) {
+        let class: Vec<u32> = (0..20).map(|i| i % 3).collect();
+        let a = (0..20_u32).map(|i| f64::from(i + 5 * (i % 3))).collect();
+        let b = (0..20_u32).map(|i| f64::from((i * 7) % 5)).collect();
+        (vec![a, b], class)
+    }
+
+    fn unseen() -> Vec<Vec<f64>> {
+        vec![vec![4.0, 15.0, 30.0], vec![2.0, 1.0, 3.0]]
+    }
+
+    #[test]
+    fn classes_and_probabilities_equal_those_of_scikit_learn() {
+        let (x, class) = plant();
+        let model = fit(&x, &class, 4).unwrap();
+        let unseen = unseen();
+        let slices = slices(&unseen);
+        let features = Features::new(&slices);
+        assert_eq!(model.predict(&features), [0.0, 1.0, 2.0]);
+        let expected = [
+            [0.756_159_151_741_574_3, 0.323_441_777_986_445_63, 0.008_980_184_130_708_587],
+            [0.233_229_282_445_130_7, 0.427_565_399_236_247_8, 0.269_298_122_173_802_45],
+            [0.010_611_565_813_294_942, 0.248_992_822_777_306_72, 0.721_721_693_695_489_1],
+            [0.0; 3],
+        ];
+        for (class, expected) in expected.iter().enumerate() {
+            let found = model.predict_proba(&features, class).unwrap();
+            assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-9), "{class}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn features_that_never_change_are_refused() {
+        assert!(fit(&[vec![1.0, 1.0]], &[0, 1], 2).is_err());
+    }
+}

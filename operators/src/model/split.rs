@@ -1,0 +1,216 @@
+//! Which rows are held back for the metrics.
+//!
+//! Neighbours in time, and rows of one machine, resemble each other: a model that has seen one knows the other, and the
+//! metrics of rows that were held back at random are too good to be true. So the last rows are held back, or whole
+//! groups; single rows only if the statement asks for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::random::{mix, unit};
+
+/// How rows are held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Split {
+    /// The last rows, by this column or, without one, by the order of the training query.
+    Time(Option<String>),
+    /// All rows of some values of this column; the seed decides which.
+    Group(String),
+    /// Single rows, as the seed and the number of the row decide.
+    Row,
+}
+
+impl Split {
+    /// The column that only decides the split; it is no feature.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Time(column) => column.as_deref(),
+            Self::Group(column) => Some(column),
+            Self::Row => None,
+        }
+    }
+}
+
+/// What the split of a row depends on.
+pub(crate) enum Order {
+    /// The number of the row: the order of the query.
+    Rows,
+    /// A time or number of each row.
+    Times(Vec<f64>),
+    /// The group of each row, from zero.
+    Groups(Vec<usize>),
+}
+
+/// Divides `rows` into those that are trained on and those that are held back, both in the order of `rows`.
+pub(crate) fn divide(
+    split: &Split,
+    order: &Order,
+    rows: &[usize],
+    fraction: f64,
+    seed: u64,
+) -> (Vec<usize>, Vec<usize>) {
+    let held_back: Vec<bool> = match (split, order) {
+        (Split::Row, _) => rows.iter().map(|&row| chance(seed, row) < fraction).collect(),
+        (_, Order::Groups(groups)) => {
+            let chosen = chosen_groups(groups, rows, fraction, seed);
+            rows.iter().map(|&row| chosen.contains(&groups[row])).collect()
+        }
+        (_, Order::Times(times)) => last(rows, fraction, |row| times[row]),
+        (_, Order::Rows) => last(rows, fraction, |_| 0.0),
+    };
+    let pick = |wanted: bool| {
+        let picked = rows.iter().zip(&held_back).filter(|(_, held)| **held == wanted);
+        picked.map(|(&row, _)| row).collect::<Vec<usize>>()
+    };
+    (pick(false), pick(true))
+}
+
+/// The rows that fold `fold` of `count` is trained on, and those it is tested on. By time, the rows are cut into
+/// `count + 1` blocks, and fold `k` tests block `k + 1` with a model of all blocks before it.
+pub(crate) fn folds(
+    split: &Split,
+    order: &Order,
+    rows: &[usize],
+    count: usize,
+    fold: usize,
+    seed: u64,
+) -> (Vec<usize>, Vec<usize>) {
+    let place = |rank: usize, of: usize, parts: usize| rank * parts / of.max(1);
+    // The block of each row.
+    let blocks: Vec<usize> = match (split, order) {
+        (Split::Row, _) => {
+            let ranks = ranks(rows, |row| chance(seed, row));
+            ranks.into_iter().map(|rank| place(rank, rows.len(), count)).collect()
+        }
+        (_, Order::Groups(groups)) => {
+            let ordered = by_chance(groups, rows, seed);
+            let rank =
+                |row: &usize| ordered.iter().position(|group| *group == groups[*row]).unwrap_or_default();
+            rows.iter().map(|row| rank(row) % count).collect()
+        }
+        (_, order) => {
+            let time = |row: usize| if let Order::Times(times) = order { times[row] } else { 0.0 };
+            ranks(rows, time).into_iter().map(|rank| place(rank, rows.len(), count + 1)).collect()
+        }
+    };
+    let is_time = matches!(split, Split::Time(_));
+    let pick = |wanted: &dyn Fn(usize) -> bool| {
+        let picked = rows.iter().zip(&blocks).filter(|(_, block)| wanted(**block));
+        picked.map(|(&row, _)| row).collect::<Vec<usize>>()
+    };
+    if is_time {
+        (pick(&|block| block <= fold), pick(&|block| block == fold + 1))
+    } else {
+        (pick(&|block| block != fold), pick(&|block| block == fold))
+    }
+}
+
+/// The rank of each row by a number, and by its own number where that is equal.
+fn ranks(rows: &[usize], of: impl Fn(usize) -> f64) -> Vec<usize> {
+    let mut ordered: Vec<usize> = (0..rows.len()).collect();
+    ordered.sort_by(|&a, &b| of(rows[a]).total_cmp(&of(rows[b])).then(rows[a].cmp(&rows[b])));
+    let mut ranks = vec![0; rows.len()];
+    ordered.into_iter().enumerate().for_each(|(rank, place)| ranks[place] = rank);
+    ranks
+}
+
+/// A hash of seed and number decides, so the choice for a row does not depend on how many rows there are.
+fn chance(seed: u64, number: usize) -> f64 {
+    unit(mix(mix(seed) ^ number as u64))
+}
+
+/// The last rows by time, and by number where the time is equal.
+fn last(rows: &[usize], fraction: f64, time: impl Fn(usize) -> f64) -> Vec<bool> {
+    let first_held_back = rows.len() - share(rows.len(), fraction);
+    ranks(rows, time).into_iter().map(|rank| rank >= first_held_back).collect()
+}
+
+/// The groups with the least hashes.
+fn chosen_groups(groups: &[usize], rows: &[usize], fraction: f64, seed: u64) -> Vec<usize> {
+    let mut present = by_chance(groups, rows, seed);
+    present.truncate(share(present.len(), fraction));
+    present
+}
+
+/// The groups of `rows`, in an order that the seed decides.
+fn by_chance(groups: &[usize], rows: &[usize], seed: u64) -> Vec<usize> {
+    let mut present: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
+    present.sort_unstable();
+    present.dedup();
+    present.sort_by(|&a, &b| chance(seed, a).total_cmp(&chance(seed, b)));
+    present
+}
+
+/// `fraction` of `n`, rounded; at least one of two if any is wanted.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a number of rows"
+)]
+fn share(n: usize, fraction: f64) -> usize {
+    let share = (n as f64 * fraction).round() as usize;
+    if fraction > 0.0 && n > 1 { share.clamp(1, n - 1) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_rows_are_held_back() {
+        let rows = [0, 2, 3, 5, 9];
+        let (train, test) = divide(&Split::Time(None), &Order::Rows, &rows, 0.4, 1);
+        assert_eq!((train, test), (vec![0, 2, 3], vec![5, 9]));
+        let times = Order::Times(vec![9.0, 0.0, 1.0, 2.0, 0.0, 8.0, 0.0, 0.0, 0.0, 3.0]);
+        let (train, test) = divide(&Split::Time(Some("ts".into())), &times, &rows, 0.4, 1);
+        assert_eq!((train, test), (vec![2, 3, 9], vec![0, 5]));
+    }
+
+    #[test]
+    fn a_group_is_on_one_side_only() {
+        let groups: Vec<usize> = (0..1_000).map(|row| row % 10).collect();
+        let rows: Vec<usize> = (0..1_000).collect();
+        let split = Split::Group("unit".into());
+        let (train, test) = divide(&split, &Order::Groups(groups.clone()), &rows, 0.2, 7);
+        assert_eq!((train.len(), test.len()), (800, 200));
+        assert!(train.iter().all(|&row| test.iter().all(|&other| groups[row] != groups[other])));
+        let (_, other) = divide(&split, &Order::Groups(groups), &rows, 0.2, 8);
+        assert_ne!(test, other, "the seed decides");
+    }
+
+    #[test]
+    fn each_fold_by_time_is_predicted_by_those_before_it() {
+        let rows: Vec<usize> = (0..8).collect();
+        let fold = |k| folds(&Split::Time(None), &Order::Rows, &rows, 3, k, 1);
+        assert_eq!(fold(0), (vec![0, 1], vec![2, 3]));
+        assert_eq!(fold(2), (vec![0, 1, 2, 3, 4, 5], vec![6, 7]));
+    }
+
+    #[test]
+    fn every_row_and_group_is_tested_in_one_fold() {
+        let rows: Vec<usize> = (0..100).collect();
+        let groups: Vec<usize> = (0..100).map(|row| row / 10).collect();
+        for (split, order) in
+            [(Split::Row, Order::Rows), (Split::Group("unit".into()), Order::Groups(groups.clone()))]
+        {
+            let mut tested = Vec::new();
+            for k in 0..5 {
+                let (train, test) = folds(&split, &order, &rows, 5, k, 3);
+                assert_eq!((train.len(), test.len()), (80, 20));
+                let is_apart = |&row: &usize| train.iter().all(|&other| groups[row] != groups[other]);
+                assert!(split == Split::Row || test.iter().all(is_apart));
+                tested.extend(test);
+            }
+            tested.sort_unstable();
+            assert_eq!(tested, rows);
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_back_without_a_fraction() {
+        for (split, order) in [(Split::Row, Order::Rows), (Split::Time(None), Order::Rows)] {
+            assert_eq!(divide(&split, &order, &[1, 2, 3], 0.0, 1), (vec![1, 2, 3], vec![]));
+        }
+        assert!(divide(&Split::Time(None), &Order::Rows, &[4], 0.5, 1).1.is_empty());
+    }
+}

@@ -1,0 +1,115 @@
+//! What `lineshaft query` tells about the stored models: `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use lineshaft_operators::model::artifact::{self, Artifact, StoredModel};
+use lineshaft_operators::model::{Metric, Run};
+
+use crate::error::Error;
+
+/// The tables by their names. Models that another version of the program has stored are left out.
+pub(crate) fn all(data: &Path) -> Result<Vec<(String, RecordBatch)>, Error> {
+    let mut artifacts = Vec::new();
+    for stored in artifact::list(data)? {
+        if let Some(artifact) = Artifact::load_if_current(&stored.path)? {
+            artifacts.push((stored, artifact));
+        }
+    }
+    let tables =
+        [("models", models(&artifacts)?), ("metrics", metrics(&artifacts)?), ("runs", runs(&artifacts)?)];
+    Ok(tables.into_iter().map(|(name, rows)| (format!("lineshaft.{name}"), rows)).collect())
+}
+
+/// `lineshaft.models`: a row per version.
+fn models(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
+    let text = |of: &dyn Fn(&Artifact) -> String| -> ArrayRef {
+        Arc::new(artifacts.iter().map(|(_, artifact)| Some(of(artifact))).collect::<StringArray>())
+    };
+    let count = |of: &dyn Fn(&Artifact) -> usize| -> ArrayRef {
+        let counts = artifacts.iter().map(|(_, artifact)| i64::try_from(of(artifact)).ok());
+        Arc::new(counts.collect::<Int64Array>())
+    };
+    let metrics = |artifact: &Artifact| overall(&artifact.trained.metrics);
+    let hashes: Vec<String> = artifacts.iter().map(|(_, a)| a.hash()).collect::<Result<_, _>>()?;
+    let versions = artifacts.iter().map(|(stored, _)| Some(i64::from(stored.version)));
+    let created = artifacts.iter().map(|(_, artifact)| Some(artifact.created_at));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("name", text(&|artifact| artifact.trained.training.name.clone())),
+        ("version", Arc::new(versions.collect::<Int64Array>())),
+        ("algorithm", text(&|artifact| artifact.trained.training.algorithm.name().to_owned())),
+        ("target", text(&|artifact| artifact.trained.training.target.clone().unwrap_or_default())),
+        ("per", text(&|artifact| artifact.trained.training.per.clone().unwrap_or_default())),
+        ("features", text(&|artifact| artifact.trained.features.join(", "))),
+        ("rows", count(&|artifact| artifact.trained.rows)),
+        ("test_rows", count(&|artifact| artifact.trained.test_rows)),
+        ("dropped_rows", count(&|artifact| artifact.trained.dropped_rows)),
+        ("constant_features", text(&|artifact| artifact.trained.constant_features.join(", "))),
+        ("metrics", text(&metrics)),
+        ("chosen", text(&|artifact| artifact.trained.chosen.clone())),
+        ("created_at", Arc::new(created.collect::<TimestampMicrosecondArray>())),
+        ("hash", Arc::new(hashes.into_iter().map(Some).collect::<StringArray>())),
+    ];
+    RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// `lineshaft.metrics`: a row per figure of each version.
+fn metrics(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
+    let rows: Vec<(&StoredModel, &Metric)> = artifacts
+        .iter()
+        .flat_map(|(stored, artifact)| artifact.trained.metrics.iter().map(move |metric| (stored, metric)))
+        .collect();
+    let text = |of: &dyn Fn(&Metric) -> Option<String>| -> ArrayRef {
+        Arc::new(rows.iter().map(|(_, metric)| of(metric)).collect::<StringArray>())
+    };
+    let names: StringArray = rows.iter().map(|(stored, _)| Some(stored.name.clone())).collect();
+    let versions: Int64Array = rows.iter().map(|(stored, _)| Some(i64::from(stored.version))).collect();
+    let values: Float64Array = rows.iter().map(|(_, metric)| Some(metric.value)).collect();
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        ("name", Arc::new(names), false),
+        ("version", Arc::new(versions), false),
+        ("metric", text(&|metric| Some(metric.name.clone())), false),
+        ("class", text(&|metric| metric.class.clone()), true),
+        ("predicted", text(&|metric| metric.predicted.clone()), true),
+        ("value", Arc::new(values), false),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// `lineshaft.runs`: a row per fit of a cross-validation.
+fn runs(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
+    let rows: Vec<(&StoredModel, &Artifact, &Run)> = artifacts
+        .iter()
+        .flat_map(|(stored, artifact)| artifact.trained.runs.iter().map(move |run| (stored, artifact, run)))
+        .collect();
+    let count = |of: &dyn Fn(&Run) -> usize| -> ArrayRef {
+        Arc::new(rows.iter().map(|(_, _, run)| i64::try_from(of(run)).ok()).collect::<Int64Array>())
+    };
+    let names: StringArray = rows.iter().map(|(stored, ..)| Some(stored.name.clone())).collect();
+    let versions: Int64Array = rows.iter().map(|(stored, ..)| Some(i64::from(stored.version))).collect();
+    let options: StringArray = rows.iter().map(|(_, _, run)| Some(run.options.clone())).collect();
+    let is_chosen: BooleanArray =
+        rows.iter().map(|(_, artifact, run)| Some(run.options == artifact.trained.chosen)).collect();
+    let metrics: StringArray = rows.iter().map(|(_, _, run)| Some(overall(&run.metrics))).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("name", Arc::new(names)),
+        ("version", Arc::new(versions)),
+        ("trial", count(&|run| run.trial)),
+        ("fold", count(&|run| run.fold)),
+        ("options", Arc::new(options)),
+        ("is_chosen", Arc::new(is_chosen)),
+        ("rows", count(&|run| run.rows)),
+        ("test_rows", count(&|run| run.test_rows)),
+        ("metrics", Arc::new(metrics)),
+    ];
+    RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// The figures of all rows, on one line.
+fn overall(metrics: &[Metric]) -> String {
+    let metrics = metrics.iter().filter(|metric| metric.class.is_none());
+    metrics.map(|metric| format!("{}={:.6}", metric.name, metric.value)).collect::<Vec<_>>().join(" ")
+}
