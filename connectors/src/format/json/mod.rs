@@ -42,12 +42,12 @@ impl Json {
             let record = Record { bytes: &bytes[start..], line };
             let result = match first {
                 b'[' => self.array(&mut parser, record, is_utf8, rows),
-                _ => self.object(&mut parser, record, is_utf8, rows),
+                _ => self.object(&mut parser, record, is_utf8, false, rows),
             };
             if let Err(problem) = result {
                 // A bad value leaves the record whole, and the next one may follow on the same line.
                 let mut whole = Parser { at: start, ..Parser::new(bytes) };
-                let end = match whole.skip_value(0) {
+                let end = match whole.skip_value(0).and_then(|()| whole.expect_end()) {
                     Ok(()) => whole.at,
                     Err(_) => next_record(bytes, start, resume),
                 };
@@ -80,7 +80,7 @@ impl Json {
                     let mut end = Parser { at: item, ..Parser::new(array) };
                     end.skip_value(1).map_err(|error| end.problem(error, item))?;
                     let record = Record { bytes: &array[item..end.at], line: record.line };
-                    if let Err(problem) = self.object(&mut inner, record, is_utf8, rows) {
+                    if let Err(problem) = self.object(&mut inner, record, is_utf8, true, rows) {
                         rows.reject(record, problem);
                     }
                     inner.at = end.at;
@@ -89,16 +89,20 @@ impl Json {
         }
     }
 
-    /// Reads an object as a row.
+    /// Reads an object as a row; behind one that is no item of an array the line must end.
     fn object(
         &self,
         parser: &mut Parser<'_>,
         record: Record<'_>,
         is_utf8: bool,
+        is_item: bool,
         rows: &mut Rows<'_>,
     ) -> Result<(), Problem> {
         let start = parser.at;
         let result = self.members(parser, start, rows).and_then(|()| {
+            if !is_item {
+                parser.expect_end().map_err(|error| parser.problem(error, start))?;
+            }
             if !is_utf8 && std::str::from_utf8(&parser.bytes[start..parser.at]).is_err() {
                 return Err(Problem::new("utf8", "the record is not valid UTF-8"));
             }
@@ -235,6 +239,12 @@ mod tests {
         assert_eq!(read(b"[{\"n\":1}, {\"n\":\"x\"}, {\"n\":3}]").0, ["1", "3"]);
         assert_eq!(read(b"{\"n\":1}\n{\"n\":2}\r\n").0, ["1", "2"]);
         assert_eq!(read(b"{\"n\":\"x\"}{\"n\":2}").0, ["2"]);
+        let behind = read(b"{\"n\":1} x {\"n\":2}\n{\"n\":3}");
+        assert_eq!(behind.0, ["3"], "what is wrong behind an object takes it along");
+        assert_eq!(
+            behind.1,
+            ["format: not JSON: found 'x' at byte 9, expected another object or the end of the line"]
+        );
         assert_eq!(read(b"{\n \"n\": x\n}").1, ["format: not JSON: found 'x' at byte 9, expected a value"]);
         assert_eq!(read(b"").0, Vec::<String>::new());
     }

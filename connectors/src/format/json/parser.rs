@@ -71,6 +71,18 @@ impl<'a> Parser<'a> {
         )
     }
 
+    /// Fails if something follows on the line that is no other record.
+    pub(super) fn expect_end(&self) -> Result<(), Syntax> {
+        let mut rest = Parser { at: self.at, ..Parser::new(self.bytes) };
+        while matches!(rest.peek(), Some(b' ' | b'\t')) {
+            rest.at += 1;
+        }
+        match rest.peek() {
+            None | Some(b'\n' | b'\r' | b'{' | b'[') => Ok(()),
+            Some(_) => rest.error("another object or the end of the line"),
+        }
+    }
+
     pub(super) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Syntax> {
         self.skip_blanks();
         if self.peek() != Some(byte) {
