@@ -42,6 +42,8 @@ mod score;
 mod search;
 mod split;
 mod target;
+#[cfg(test)]
+mod testing;
 mod train;
 
 use std::fmt::Debug;

@@ -110,19 +110,8 @@ impl Model for Nearest {
 #[cfg(test)]
 mod tests {
     use super::super::matrix::slices;
+    use super::super::testing::{plant, unseen};
     use super::*;
-
-    /// Three classes; the same in `tests/fixtures/models_expected.py`.
-    fn plant() -> (Vec<Vec<f64>>, Vec<u32>) {
-        let class: Vec<u32> = (0..20).map(|i| i % 3).collect();
-        let a = (0..20_u32).map(|i| f64::from(i + 5 * (i % 3))).collect();
-        let b = (0..20_u32).map(|i| f64::from((i * 7) % 5)).collect();
-        (vec![a, b], class)
-    }
-
-    fn unseen() -> Vec<Vec<f64>> {
-        vec![vec![4.0, 15.0, 30.0], vec![2.0, 1.0, 3.0]]
-    }
 
     #[test]
     fn neighbours_are_those_of_scikit_learn() {
