@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::balance::Balance;
 use super::candidates;
+use super::gate::Gate;
 use super::reader::Reader;
 use super::search::Trial;
 use super::split::Split;
@@ -34,6 +35,8 @@ pub struct Training {
     pub constant: Constant,
     /// What is done about rare classes.
     pub balance: Balance,
+    /// What a new version must reach before it scores.
+    pub gate: Gate,
     /// Parts of the cross-validation; zero for none.
     pub folds: usize,
     /// The options among which the cross-validation chooses; none to choose from if there is no search.
@@ -99,6 +102,7 @@ impl Training {
         let constant = reader.choice("constant", &[("keep", Constant::Keep), ("refuse", Constant::Refuse)]);
         let balance = balance(&mut reader, &algorithm);
         let folds = folds(&mut reader);
+        let gate = Gate::read(&mut reader, &algorithm);
         reader.refuse_unknown(algorithm.name());
         if !reader.errors.is_empty() {
             return Err(reader.errors);
@@ -115,6 +119,7 @@ impl Training {
             missing,
             constant,
             balance,
+            gate,
             folds,
             trials,
         })

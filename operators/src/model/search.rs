@@ -36,7 +36,7 @@ pub struct Run {
 }
 
 /// The figure that trials are compared by; its sign is turned where less is better.
-fn rank(task: Task, metrics: &[Metric]) -> f64 {
+pub(super) fn rank(task: Task, metrics: &[Metric]) -> f64 {
     let (name, sign) = if task == Task::Classification { ("f1_macro", 1.0) } else { ("rmse", -1.0) };
     let found = metrics.iter().find(|metric| metric.name == name && metric.class.is_none());
     found.map_or(f64::NEG_INFINITY, |metric| sign * metric.value)

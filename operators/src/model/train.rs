@@ -144,10 +144,10 @@ fn all_held_back(rows: usize) -> String {
 }
 
 /// The complete rows of a key, or all of them.
-struct Part {
-    key: Option<String>,
+pub(super) struct Part {
+    pub(super) key: Option<String>,
     train: Vec<usize>,
-    test: Vec<usize>,
+    pub(super) test: Vec<usize>,
 }
 
 impl Part {
@@ -158,10 +158,10 @@ impl Part {
 }
 
 /// A training table, read and checked.
-struct Rows {
+pub(super) struct Rows {
     features: Vec<String>,
-    columns: Vec<Vec<f64>>,
-    target: Target,
+    pub(super) columns: Vec<Vec<f64>>,
+    pub(super) target: Target,
     order: Order,
     keys: Option<Vec<Option<String>>>,
     /// The rows that have all of it.
@@ -169,7 +169,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(training: &Training, table: &RecordBatch) -> Result<Self> {
+    pub(super) fn of(training: &Training, table: &RecordBatch) -> Result<Self> {
         let (features, columns) = feature_columns(training, table)?;
         let target = Target::of(training, table)?;
         let keys =
@@ -198,7 +198,7 @@ impl Rows {
     }
 
     /// The rows that each key is trained and tested on.
-    fn parts(&self, training: &Training) -> Result<Vec<Part>, String> {
+    pub(super) fn parts(&self, training: &Training) -> Result<Vec<Part>, String> {
         let part = |(key, rows): (Option<String>, Vec<usize>)| {
             let (train, test) =
                 divide(&training.split, &self.order, &rows, training.test_fraction, training.seed);
