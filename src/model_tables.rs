@@ -1,4 +1,5 @@
-//! What `lineshaft query` tells about the stored models: `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`.
+//! What `lineshaft query` tells about the stored models: `lineshaft.models`, `lineshaft.metrics`,
+//! `lineshaft.importance` and `lineshaft.runs`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use lineshaft_operators::model::artifact::{self, Artifact, Choice, StoredModel};
-use lineshaft_operators::model::{Metric, Run, Trained};
+use lineshaft_operators::model::{Importance, Metric, Run, Trained};
 
 use crate::error::Error;
 
@@ -23,6 +24,7 @@ pub(crate) fn all(data: &Path) -> Result<Vec<(String, RecordBatch)>, Error> {
     let tables = [
         ("models", models(data, &artifacts)?),
         ("metrics", metrics(&artifacts)?),
+        ("importance", importance(&artifacts)?),
         ("runs", runs(&artifacts)?),
     ];
     Ok(tables.into_iter().map(|(name, rows)| (format!("lineshaft.{name}"), rows)).collect())
@@ -104,7 +106,31 @@ fn metrics(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> 
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::Query(error.to_string()))
 }
 
-/// `lineshaft.runs`: a row per fit of a cross-validation.
+/// `lineshaft.importance`: a row per feature of each version.
+fn importance(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
+    let rows: Vec<(&StoredModel, &Importance)> = artifacts
+        .iter()
+        .flat_map(|(stored, artifact)| artifact.trained.importances.iter().map(move |it| (stored, it)))
+        .collect();
+    let text = |of: &dyn Fn(&StoredModel, &Importance) -> String| -> ArrayRef {
+        Arc::new(rows.iter().map(|(stored, it)| Some(of(stored, it))).collect::<StringArray>())
+    };
+    let number = |of: &dyn Fn(&Importance) -> f64| -> ArrayRef {
+        Arc::new(rows.iter().map(|(_, it)| Some(of(it))).collect::<Float64Array>())
+    };
+    let versions: Int64Array = rows.iter().map(|(stored, _)| Some(i64::from(stored.version))).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("name", text(&|stored, _| stored.name.clone())),
+        ("version", Arc::new(versions)),
+        ("feature", text(&|_, it| it.feature.clone())),
+        ("metric", text(&|_, it| it.metric.clone())),
+        ("value", number(&|it| it.value)),
+        ("deviation", number(&|it| it.deviation)),
+    ];
+    RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// `lineshaft.runs`: a row per fit of a cross-validation, and per epoch of a training.
 fn runs(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
     let rows: Vec<(&StoredModel, &Artifact, &Run)> = artifacts
         .iter()
@@ -124,6 +150,7 @@ fn runs(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
         ("version", Arc::new(versions)),
         ("trial", count(&|run| run.trial)),
         ("fold", count(&|run| run.fold)),
+        ("epoch", count(&|run| run.epoch)),
         ("options", Arc::new(options)),
         ("is_chosen", Arc::new(is_chosen)),
         ("rows", count(&|run| run.rows)),

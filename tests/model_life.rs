@@ -341,3 +341,28 @@ fn a_program_may_say_which_version_scores() {
     drop(input);
     running.wait().unwrap();
 }
+
+#[test]
+fn a_score_is_the_base_and_what_each_feature_adds() {
+    let plant = Plant::new();
+    let more = "CREATE SINK explained WITH (connector = 'parquet', path = 'explained') AS
+        SELECT n, predict('power', x) AS y, model_value('power', 'base', x) AS base,
+               contributions('power', 'prediction', x)[1] AS by_x FROM readings;";
+    let engine = plant.engine(&plant.data(), "", more).unwrap();
+    let input = engine.input("readings").unwrap();
+    let running = engine.start().unwrap();
+    input.send(batch(0)).unwrap();
+    drop(input);
+    running.wait().unwrap();
+    let count = |sql: &str| {
+        let (_, rows) = history::query(sql, &plant.data()).unwrap();
+        rows[0].column(0).as_primitive::<Int64Type>().value(0)
+    };
+    assert_eq!(count("SELECT count(*) FROM explained WHERE abs(base + by_x - y) < 1e-9"), ROWS);
+    let of =
+        "SELECT count(*) FROM lineshaft.importance WHERE feature = 'x' AND metric = 'rmse' AND value > 1";
+    assert_eq!(count(of), 2, "a row per version");
+    let wrong = "CREATE VIEW w AS SELECT contributions('power', 'spe', x) FROM readings;";
+    let refused = plant.engine(&plant.data(), "", wrong).err().unwrap().to_string();
+    assert!(refused.contains("it has prediction"), "{refused}");
+}

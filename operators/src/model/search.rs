@@ -18,15 +18,17 @@ pub struct Trial {
     pub algorithm: Algorithm,
 }
 
-/// One fit of a cross-validation.
+/// One fit of a cross-validation, or an epoch of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The options that differ between trials.
     pub options: String,
     /// The number of the trial, from 1.
     pub trial: usize,
-    /// The number of the fold, from 1.
+    /// The number of the fold, from 1; 0 for the training of the model itself.
     pub fold: usize,
+    /// The number of the epoch of a training, from 1; 0 for a whole fit.
+    pub epoch: usize,
     /// Rows that were fitted.
     pub rows: usize,
     /// Rows that were predicted.
@@ -35,10 +37,15 @@ pub struct Run {
     pub metrics: Vec<Metric>,
 }
 
-/// The figure that trials are compared by; its sign is turned where less is better.
+/// The name of the figure that models are compared by.
+pub(super) fn figure(task: Task) -> &'static str {
+    if task == Task::Classification { "f1_macro" } else { "rmse" }
+}
+
+/// The figure that models are compared by; its sign is turned where less is better.
 pub(super) fn rank(task: Task, metrics: &[Metric]) -> f64 {
-    let (name, sign) = if task == Task::Classification { ("f1_macro", 1.0) } else { ("rmse", -1.0) };
-    let found = metrics.iter().find(|metric| metric.name == name && metric.class.is_none());
+    let sign = if task == Task::Classification { 1.0 } else { -1.0 };
+    let found = metrics.iter().find(|metric| metric.name == figure(task) && metric.class.is_none());
     found.map_or(f64::NEG_INFINITY, |metric| sign * metric.value)
 }
 
@@ -65,7 +72,8 @@ pub(crate) fn search(
             };
             let metrics = outcome.metrics(labels);
             let options = trial.options.clone();
-            runs.push(Run { options, trial: number + 1, fold: fold + 1, rows, test_rows, metrics });
+            let (trial, fold) = (number + 1, fold + 1);
+            runs.push(Run { options, trial, fold, epoch: 0, rows, test_rows, metrics });
             match &mut pooled {
                 Some(pooled) => pooled.extend(outcome),
                 None => pooled = Some(outcome),

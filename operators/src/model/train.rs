@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::Outcome;
 use super::fit::fit;
+use super::importance::{Importance, Tested, importances};
 use super::matrix::{gather, key_texts, numbers};
 use super::options::{Constant, Missing};
 use super::search::{Run, Trial, search};
 use super::split::{Order, Split, divide};
 use super::target::Target;
-use super::{Classes, Fitted, Metric, Training, balance};
+use super::{Classes, Fitted, Metric, Model, Training, balance};
 
 /// A fitted model with what was learned about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Trained {
     pub constant_features: Vec<String>,
     /// Figures on the held-back rows of all keys; empty if there were none.
     pub metrics: Vec<Metric>,
+    /// What each feature is worth on the held-back rows; empty if there were none.
+    pub importances: Vec<Importance>,
     /// The options that a search has chosen, as they are written; empty without one.
     pub chosen: String,
     /// The fits of the cross-validation.
@@ -88,17 +91,19 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         (chosen, runs) = search(training, &rows.order, &trained_on, &labels, outcome).map_err(error)?;
     }
     let best = Training { algorithm: chosen.algorithm, ..training.clone() };
-    let (mut fitted_rows, mut test_rows) = (Vec::new(), 0);
+    let (mut fitted_rows, mut test_rows, mut unseen) = (Vec::new(), 0, Vec::new());
     let (mut models, mut outcome): (Vec<(String, Fitted)>, Option<Outcome>) = (Vec::new(), None);
     for part in parts {
         let named = |reason| error(part.named(reason));
         let (model, found, train) = evaluate(&best, &part.train, &part.test).map_err(named)?;
+        runs.extend(epochs(&model, &chosen.options, train.len()));
         match &mut outcome {
             Some(outcome) => outcome.extend(found),
             None => outcome = Some(found),
         }
         fitted_rows.extend(train);
         test_rows += part.test.len();
+        unseen.push(part.test);
         models.push((part.key.unwrap_or_default(), model));
     }
     let constant_features = rows.constant_features(&fitted_rows);
@@ -109,6 +114,9 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         );
         return Err(error(reason));
     }
+    let tested = models.iter().zip(unseen).map(|((_, model), rows)| Tested { model, rows });
+    let tested: Vec<Tested<'_>> = tested.collect();
+    let importances = importances(&best, &rows.features, &rows.columns, &rows.target, &tested);
     let metrics =
         outcome.filter(|_| test_rows > 0).map(|outcome| outcome.metrics(&labels)).unwrap_or_default();
     let model = match training.per {
@@ -124,10 +132,20 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         dropped_rows,
         constant_features,
         metrics,
+        importances,
         chosen: chosen.options,
         runs,
         model,
     })
+}
+
+/// A run for each epoch of a training.
+fn epochs(model: &Fitted, options: &str, rows: usize) -> Vec<Run> {
+    let of = |(epoch, metrics)| {
+        let options = options.to_owned();
+        Run { options, trial: 0, fold: 0, epoch: epoch + 1, rows, test_rows: 0, metrics }
+    };
+    model.epochs().into_iter().enumerate().map(of).collect()
 }
 
 fn no_rows(found: usize) -> String {
