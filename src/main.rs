@@ -160,7 +160,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&error);
-            ExitCode::from(if matches!(error, Error::Run(_)) { FAILED } else { WRONG })
+            // A disk that fails while the data directory is made ready is no mistake in the program.
+            ExitCode::from(if matches!(error, Error::Run(_) | Error::File { .. }) { FAILED } else { WRONG })
         }
     }
 }
