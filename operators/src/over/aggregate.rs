@@ -16,7 +16,7 @@ use lineshaft_engine::{Error, Result};
 
 use super::call::{Evaluate, number, signed};
 use super::rows::Rows;
-use super::saved_state::{SavedState, Whole};
+use crate::shared::{SavedState, Whole};
 use crate::window::state::StateTable;
 
 /// Where frames have more rows than this, one accumulator from which rows are taken back is cheaper, if there is one

@@ -15,9 +15,9 @@ use super::online::Stepwise;
 use super::other_plan;
 use super::rank::{DenseRank, Rank, RowNumber};
 use super::rows::Rows;
-use super::saved_state::SavedState;
 use super::value::{Carried, Value, Within};
 use crate::online::Online;
+use crate::shared::SavedState;
 
 /// A function with the frame that it sees.
 #[derive(Clone, Debug)]

@@ -37,7 +37,6 @@ mod pair;
 mod rank;
 mod rows;
 mod saved;
-mod saved_state;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -13,10 +13,9 @@ use lineshaft_engine::{Error, Result};
 
 use super::call::{Evaluate, number, signed};
 use super::rows::Rows;
-use super::saved_state::{BySlot, SavedState};
 use super::track::Track;
 use super::track_table::{SavedTracks, put_back};
-use crate::shared::SharedVec;
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::moments::{EMPTY, Group, STATE_COLUMNS};
 use crate::window::state::StateTable;
 

@@ -9,9 +9,8 @@ use lineshaft_engine::Result;
 use super::call::{Evaluate, signed};
 use super::other_plan;
 use super::rows::Rows;
-use super::saved_state::{BySlot, SavedState};
 use crate::online::{Inputs, Online};
-use crate::shared::SharedVec;
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// A function of some arguments, of which the last one may be the time.

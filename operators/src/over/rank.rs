@@ -8,8 +8,7 @@ use lineshaft_engine::Result;
 
 use super::call::{Evaluate, signed, unsigned};
 use super::rows::Rows;
-use super::saved_state::{BySlot, SavedState};
-use crate::shared::SharedVec;
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// `ROW_NUMBER`.

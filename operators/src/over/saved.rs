@@ -9,9 +9,8 @@ use lineshaft_engine::time::Watermark;
 
 use super::call::{number, signed};
 use super::rows::{Kept, Partition};
-use super::saved_state::SavedState;
 use super::{Over, other_plan};
-use crate::shared::{SharedDeque, SharedVec};
+use crate::shared::{SavedState, SharedDeque, SharedVec};
 use crate::window::row_store::{Place, RowStore};
 use crate::window::state::StateTable;
 use crate::window::waiting::{Rows, SavedRows};

@@ -9,9 +9,8 @@ use lineshaft_engine::Result;
 use super::call::{number, signed};
 use super::other_plan;
 use super::pair::Pair;
-use super::saved_state::SavedState;
 use super::track::{Before, Track};
-use crate::shared::SharedVec;
+use crate::shared::{SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// What a row of the table is.

@@ -11,8 +11,7 @@ use lineshaft_engine::expression::Expression;
 
 use super::call::{Evaluate, number, signed, unsigned};
 use super::rows::{Rows, Segment};
-use super::saved_state::{BySlot, SavedState};
-use crate::shared::SharedVec;
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// Picks the `n`-th value of a frame.

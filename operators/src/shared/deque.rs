@@ -70,7 +70,7 @@ impl<T: Copy> SharedDeque<T> {
 
     /// Each value, to be changed: what is shared is copied.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let full = self.full.iter_mut().flat_map(|block| Arc::make_mut(block));
+        let full = self.full.iter_mut().flat_map(Arc::make_mut);
         full.chain(&mut self.tail).skip(self.skip)
     }
 

@@ -65,7 +65,7 @@ impl<T: Clone> SharedVec<T> {
 
     /// Each value, to be changed: what is shared is copied.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.blocks.iter_mut().flat_map(|block| Arc::make_mut(block))
+        self.blocks.iter_mut().flat_map(Arc::make_mut)
     }
 
     /// The values that have a new number, by it; the others are dropped.

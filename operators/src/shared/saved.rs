@@ -1,23 +1,23 @@
-//! What functions remembered when a snapshot began.
+//! A state as it was when a snapshot began.
 
 use std::fmt::Debug;
 
 use lineshaft_engine::Result;
 
-use crate::shared::SharedVec;
+use super::SharedVec;
 use crate::window::state::StateTable;
 
-/// Partitions of a table, at most. Tests have few.
+/// Slots of a table, at most. Tests have few.
 const SLOTS: usize = if cfg!(test) { 2 } else { 8_192 };
 
-/// The state of a function as it was, given table by table.
-pub(super) trait SavedState {
+/// A state as it was, given table by table.
+pub(crate) trait SavedState {
     /// The next table; `None` if that was all.
     fn next(&mut self) -> Result<Option<StateTable>>;
 }
 
 /// All in one table.
-pub(super) struct Whole(pub(super) Option<StateTable>);
+pub(crate) struct Whole(pub(crate) Option<StateTable>);
 
 impl SavedState for Whole {
     fn next(&mut self) -> Result<Option<StateTable>> {
@@ -25,8 +25,8 @@ impl SavedState for Whole {
     }
 }
 
-/// A value for each partition; `table` makes a table of some of them, of which the first has the slot that it is given.
-pub(super) struct BySlot<T, F> {
+/// A value for each slot; `table` makes a table of some of them, of which the first has the slot that it is given.
+pub(crate) struct BySlot<T, F> {
     values: SharedVec<T>,
     next: usize,
     table: F,
@@ -37,7 +37,7 @@ where
     T: Clone + Debug + 'static,
     F: Fn(usize, &[&T]) -> Result<StateTable> + 'static,
 {
-    pub(super) fn boxed(values: &SharedVec<T>, table: F) -> Box<dyn SavedState> {
+    pub(crate) fn boxed(values: &SharedVec<T>, table: F) -> Box<dyn SavedState> {
         Box::new(Self { values: values.clone(), next: 0, table })
     }
 }
