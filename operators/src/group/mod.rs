@@ -7,7 +7,8 @@
 //!                                                                  kept.rs   all values, in order
 //!                            distinct.rs  f(DISTINCT x): each value of a group once
 //!                        --> emitted.rs   what each group gave last; at the end of an epoch the difference goes out
-//! rows.rs  DISTINCT of rows that are only added
+//! rows.rs     DISTINCT of rows that are only added
+//! partial.rs  the rows of an epoch on one worker, before they meet those of the others
 //! ```
 //!
 //! - Rows: append-only or changelog in. Out comes a changelog: for each group whose row has changed in the epoch the
@@ -39,9 +40,11 @@ mod distinct;
 mod emitted;
 mod exact;
 mod kept;
+mod partial;
 mod rows;
 mod state;
 
+pub use partial::{PartialGroups, PartialOptions};
 pub use rows::DistinctRows;
 
 use crate::keys::KeyInterner;
