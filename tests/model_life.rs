@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 use lineshaft::durable::Durability;
+use lineshaft::engine::clock::Clock;
 use lineshaft::{Engine, Error, history};
 use tokio::sync::mpsc::Receiver;
 
-/// Far above what a swap takes, and below the patience of a person.
-const LONG: Duration = Duration::from_secs(60);
+/// Far above what a swap takes, and below the patience of a person, microseconds.
+const LONG_US: i64 = 60_000_000;
 
 /// Rows of a batch.
 const ROWS: i64 = 50;
@@ -33,7 +34,7 @@ impl Plant {
     /// A data directory with two versions of a model: version `v` says that y is v times x.
     fn new() -> Self {
         let plant = Self { folder: tempfile::tempdir().unwrap() };
-        for slope in [1.0, 2.0] {
+        for slope in [1, 2] {
             plant.learn(slope, "");
         }
         plant
@@ -44,14 +45,14 @@ impl Plant {
     }
 
     /// Writes other training rows, of another length.
-    fn history(&self, slope: f64) {
-        let row = |x: i32| format!("{x},{}\n", slope * f64::from(x));
-        let rows: String = (0..50 + (10.0 * slope) as i32).map(row).collect();
+    fn history(&self, slope: i32) {
+        let row = |x: i32| format!("{x},{}\n", slope * x);
+        let rows: String = (0..50 + 10 * slope).map(row).collect();
         std::fs::write(self.folder.path().join("history.csv"), format!("x,y\n{rows}")).unwrap();
     }
 
     /// Trains on rows of this slope, with a program that ends.
-    fn learn(&self, slope: f64, options: &str) {
+    fn learn(&self, slope: i32, options: &str) {
         self.history(slope);
         let mut engine = self.engine(&self.data(), options, "").unwrap();
         let input = engine.input("readings").unwrap();
@@ -121,18 +122,19 @@ fn until(
     all: &mut Vec<Scored>,
     done: impl Fn(&Scored) -> bool,
 ) -> Duration {
-    let (started, mut longest) = (Instant::now(), Duration::ZERO);
+    let clock = Clock::system();
+    let (started, mut longest) = (clock.steady(), 0);
     loop {
-        let asked = Instant::now();
+        let asked = clock.steady();
         let batch = rows.blocking_recv().expect("the program goes on");
-        longest = longest.max(asked.elapsed());
+        longest = longest.max(clock.steady() - asked);
         let found = scored(batch.rows());
         let is_done = found.iter().any(&done);
         all.extend(found);
         if is_done {
-            return longest;
+            return Duration::from_micros(longest.unsigned_abs());
         }
-        assert!(started.elapsed() < LONG, "no such row among {}", all.len());
+        assert!(clock.steady() - started < LONG_US, "no such row among {}", all.len());
     }
 }
 
@@ -265,7 +267,7 @@ fn a_replay_scores_each_row_by_the_version_of_its_epoch() {
 #[test]
 fn a_new_version_that_does_not_pass_its_gate_scores_beside_the_old_one() {
     let plant = Plant { folder: tempfile::tempdir().unwrap() };
-    plant.learn(1.0, ", gate = 'mae < 0.5'");
+    plant.learn(1, ", gate = 'mae < 0.5'");
     // A row that no line explains is among those that are held back.
     let path = plant.folder.path().join("history.csv");
     let worse = std::fs::read_to_string(&path).unwrap() + "60,9000\n";
@@ -298,7 +300,7 @@ fn retraining_takes_up_new_data_while_the_program_runs() {
     let (stop, feeding) = feed(input, 0);
     let mut all = Vec::new();
     until(&mut rows, &mut all, |row| row.version == 2);
-    plant.history(3.0);
+    plant.history(3);
     until(&mut rows, &mut all, |row| row.version == 3);
     drop(stop);
     while let Some(batch) = rows.blocking_recv() {

@@ -87,8 +87,11 @@ struct Shared {
     asked: Mutex<VecDeque<Swap>>,
     news: Notify,
     /// The values of each name, with the epochs from which they count.
-    held: Mutex<BTreeMap<String, Vec<(Epoch, Vec<u8>)>>>,
+    held: Mutex<BTreeMap<String, Held>>,
 }
+
+/// Values with the epochs from which they count, ascending.
+type Held = Vec<(Epoch, Vec<u8>)>;
 
 impl fmt::Debug for Swaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
