@@ -368,3 +368,38 @@ fn a_score_is_the_base_and_what_each_feature_adds() {
     let refused = plant.engine(&plant.data(), "", wrong).err().unwrap().to_string();
     assert!(refused.contains("it has prediction"), "{refused}");
 }
+
+#[test]
+fn a_row_that_is_taken_back_has_the_score_that_it_was_given() {
+    let plant = Plant::new();
+    let more =
+        "CREATE VIEW greatest AS SELECT n % 3 AS k, max(CAST(n AS DOUBLE)) AS x FROM readings GROUP BY n % 3;
+        CREATE VIEW greatest_scored AS SELECT k, x, predict('power', x) AS y FROM greatest;";
+    let mut engine = plant.engine(&plant.data(), "", more).unwrap();
+    let view = engine.read("greatest_scored");
+    let (input, mut rows) = (engine.input("readings").unwrap(), engine.subscribe("scored"));
+    let running = engine.start().unwrap();
+    let (mut all, mut number) = (Vec::new(), 0);
+    for (change, version) in [("", 2), ("SET VERSION 1", 1), ("SET VERSION 2", 2)] {
+        if !change.is_empty() {
+            plant.alter(change).unwrap();
+        }
+        let mut newest = 0;
+        while newest != version {
+            input.send(batch(number)).unwrap();
+            number += 1;
+            until(&mut rows, &mut all, |row| row.n == number * ROWS - 1);
+            newest = all.iter().max_by_key(|row| row.n).unwrap().version;
+        }
+    }
+    drop(input);
+    running.wait().unwrap();
+    let (_, left) = view.rows().unwrap().unwrap();
+    let values = |name: &str| -> Vec<f64> {
+        left.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().to_vec()
+    };
+    assert_eq!(values("y").len(), 3, "a row per key, whatever scored it: {left:?}");
+    for (x, y) in values("x").into_iter().zip(values("y")) {
+        assert!((y - 2.0 * x).abs() < 1e-6, "the version with which the state began: {left:?}");
+    }
+}
