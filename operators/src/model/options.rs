@@ -39,6 +39,8 @@ pub struct Training {
     pub gate: Gate,
     /// Parts of the cross-validation; zero for none.
     pub folds: usize,
+    /// Whether the cross-validation goes in rounds, with fewer trials and more rows in each.
+    pub halving: bool,
     /// The options among which the cross-validation chooses; none to choose from if there is no search.
     pub trials: Vec<Trial>,
 }
@@ -121,6 +123,7 @@ impl Training {
             balance,
             gate,
             folds,
+            halving: options.get("search").is_some_and(|search| search == "halving"),
             trials,
         })
     }
@@ -189,7 +192,8 @@ fn split(reader: &mut Reader<'_>) -> Split {
 
 /// `folds`, and `search` with `trials`, of which only the names are of interest here.
 fn folds(reader: &mut Reader<'_>) -> usize {
-    let is_search = reader.choice("search", &[("none", false), ("grid", true), ("random", true)]);
+    let is_search =
+        reader.choice("search", &[("none", false), ("grid", true), ("random", true), ("halving", true)]);
     reader.at_least_one("trials", candidates::TRIALS);
     let default = if is_search { 3 } else { 0 };
     let what = "a whole number from 2 to 100, or 0 for none";
