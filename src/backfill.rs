@@ -20,7 +20,6 @@ use lineshaft_queries::plan::{CHANGES, Outputs, PlannedProgram};
 
 use crate::embed::{Engine, Running, new_runtime, open_source};
 use crate::error::{Error, ProgramErrors};
-use crate::train;
 
 /// What a backfill reads and where it writes.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +64,7 @@ impl Engine {
         }
         self.data.clone_from(&backfill.output);
         let runtime = new_runtime()?;
-        train::train(&self.program, &self.data, self.workers, runtime.handle())?;
+        let models = self.models(runtime.handle())?;
         let compact = self.columnar_history(backfill);
         let outputs = Outputs { keep_history: true, close_gates: true, compact, ..self.outputs.clone() };
         let mut planned = self.plan(&outputs)?;
@@ -103,7 +102,7 @@ impl Engine {
         }
         let handle = runtime.handle().clone();
         let checkpoints = self.checkpoints(backfill, &planned)?;
-        self.start_planned(planned, handle, Some(runtime), checkpoints)
+        self.start_planned(planned, handle, Some(runtime), checkpoints, models)
     }
 
     /// Where checkpoints are written; nowhere if a sink cannot take back what it was given.

@@ -28,9 +28,10 @@ use crate::catalog::Catalog;
 use crate::declared::Declared;
 use crate::durable::{Durability, Kept};
 use crate::error::{Error, ProgramErrors};
+use crate::history;
 use crate::memory::Memory;
+use crate::models::{Keeper, Models};
 use crate::view::View;
-use crate::{history, train};
 
 /// Threads for connectors, if the caller brings no runtime.
 const CONNECTOR_THREADS: usize = 2;
@@ -211,9 +212,14 @@ impl Engine {
             (None, Some(runtime)) => runtime.handle().clone(),
             (None, None) => return Err(Error::Query("no runtime".into())),
         };
-        train::train(&self.program, &self.data, self.workers, &runtime)?;
+        let models = self.models(&runtime)?;
         let planned = self.plan(&Outputs { compact: self.columnar_sources(), ..self.outputs.clone() })?;
-        self.start_planned(planned, runtime, owned, None)
+        self.start_planned(planned, runtime, owned, None, models)
+    }
+
+    /// The models, trained or loaded.
+    pub(crate) fn models(&self, runtime: &Handle) -> Result<Arc<Models>, Error> {
+        Models::start(&self.program, self.data.clone(), self.workers, runtime, self.clock.clone())
     }
 
     /// Starts a plan of this program.
@@ -223,6 +229,7 @@ impl Engine {
         runtime: Handle,
         owned: Option<Runtime>,
         checkpoints: Option<CheckpointSettings>,
+        models: Arc<Models>,
     ) -> Result<Running, Error> {
         // Before anything listens, connects or writes: a data directory has one engine.
         let lock = self.lock(&planned)?;
@@ -261,10 +268,12 @@ impl Engine {
         }
         let Kept { checkpoints, journal } = kept;
         let input_bytes = self.memory_limit.input();
+        let swaps = models.swaps()?;
+        let (workers, clock, swapped) = (self.workers, self.clock, Some(swaps.clone()));
         let settings =
-            Settings { workers: self.workers, clock: self.clock, runtime, checkpoints, journal, input_bytes };
+            Settings { workers, clock, runtime, checkpoints, journal, input_bytes, swaps: swapped };
         let running = run::start(planned.plan, sources, sinks, settings)?;
-        Ok(Running { running, runtime: owned })
+        Ok(Running { running, _keeper: models.keep(swaps)?, runtime: owned })
     }
 
     /// Sources that give text as dictionaries.
@@ -311,6 +320,7 @@ fn placed(program: &Program, name: &str, errors: Vec<OptionError>) -> Vec<QueryE
 /// A program that runs. Dropping it asks the program to stop.
 pub struct Running {
     running: run::Running,
+    _keeper: Keeper,
     /// After `running`: connectors need it until they have stopped.
     runtime: Option<Runtime>,
 }

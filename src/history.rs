@@ -10,12 +10,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use lineshaft_connectors::history::listing;
 use lineshaft_engine::declaration::SinkDeclaration;
+use lineshaft_queries::alter::parse_alter;
 use lineshaft_queries::batch::{self, History, Recorded};
 use lineshaft_queries::plan::CHANGES;
+use lineshaft_queries::span::SourceFile;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use crate::error::Error;
+use crate::alter;
+use crate::error::{Error, ProgramErrors};
 use crate::memory::Memory;
 use crate::model_tables;
 use crate::train::block_on;
@@ -138,7 +141,7 @@ impl Default for Limits {
 }
 
 /// Runs SQL over the tables of a data directory: its Parquet sinks, materialised views, late and bad rows and logs of
-/// commands by their names, `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`. With the default [`Limits`].
+/// commands by their names, `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`; or does what an `ALTER MODEL` says. With the default [`Limits`].
 ///
 /// # Errors
 /// If the query is wrong, needs more than the limits, or a file cannot be read.
@@ -166,6 +169,13 @@ pub fn query_each(
         let message =
             format!("there is no data directory {}; run a program with --data first", data.display());
         return Err(Error::Query(message));
+    }
+    if let Some(statement) = parse_alter(&SourceFile::new("query", sql)) {
+        let files = [SourceFile::new("query", sql)];
+        let statement = statement.map_err(|errors| ProgramErrors::new(&files, errors))?;
+        let chosen = alter::row(&statement.name.value, &alter::alter(data, &statement)?)?;
+        take(&chosen)?;
+        return Ok(chosen.schema());
     }
     let (mut history, mut empty) = (History::new(), Vec::new());
     // As long as they are held, no file of the history is deleted.

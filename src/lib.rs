@@ -29,6 +29,7 @@
 //!
 //! The parts: [`queries`] turns SQL into a plan of [`operators`], [`engine`] runs it, [`connectors`] are its ends.
 
+mod alter;
 pub mod backfill;
 mod catalog;
 mod declared;
@@ -38,6 +39,7 @@ mod error;
 pub mod history;
 mod memory;
 mod model_tables;
+mod models;
 pub mod report;
 mod train;
 mod view;

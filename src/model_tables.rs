@@ -1,4 +1,5 @@
-//! What `lineshaft query` tells about the stored models: `lineshaft.models`, `lineshaft.metrics` and `lineshaft.runs`.
+//! What `lineshaft query` tells about the stored models: `lineshaft.models`, `lineshaft.metrics`,
+//! `lineshaft.importance` and `lineshaft.runs`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,8 +7,9 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use lineshaft_operators::model::artifact::{self, Artifact, StoredModel};
-use lineshaft_operators::model::{Metric, Run};
+use arrow::datatypes::DataType;
+use lineshaft_operators::model::artifact::{self, Artifact, Choice, StoredModel};
+use lineshaft_operators::model::{Importance, Metric, Run, Trained};
 
 use crate::error::Error;
 
@@ -19,13 +21,17 @@ pub(crate) fn all(data: &Path) -> Result<Vec<(String, RecordBatch)>, Error> {
             artifacts.push((stored, artifact));
         }
     }
-    let tables =
-        [("models", models(&artifacts)?), ("metrics", metrics(&artifacts)?), ("runs", runs(&artifacts)?)];
+    let tables = [
+        ("models", models(data, &artifacts)?),
+        ("metrics", metrics(&artifacts)?),
+        ("importance", importance(&artifacts)?),
+        ("runs", runs(&artifacts)?),
+    ];
     Ok(tables.into_iter().map(|(name, rows)| (format!("lineshaft.{name}"), rows)).collect())
 }
 
 /// `lineshaft.models`: a row per version.
-fn models(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
+fn models(data: &Path, artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
     let text = |of: &dyn Fn(&Artifact) -> String| -> ArrayRef {
         Arc::new(artifacts.iter().map(|(_, artifact)| Some(of(artifact))).collect::<StringArray>())
     };
@@ -37,13 +43,34 @@ fn models(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
     let hashes: Vec<String> = artifacts.iter().map(|(_, a)| a.hash()).collect::<Result<_, _>>()?;
     let versions = artifacts.iter().map(|(stored, _)| Some(i64::from(stored.version)));
     let created = artifacts.iter().map(|(_, artifact)| Some(artifact.created_at));
+    let choices = artifacts.iter().map(|(stored, _)| Ok((stored, Choice::load(data, &stored.name)?)));
+    let choices: Vec<(&StoredModel, Option<Choice>)> = choices.collect::<Result<_, Error>>()?;
+    let role = |is: &dyn Fn(&Choice, u32) -> bool| -> ArrayRef {
+        let of =
+            choices.iter().map(|(stored, choice)| choice.as_ref().map(|choice| is(choice, stored.version)));
+        Arc::new(of.collect::<BooleanArray>())
+    };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("name", text(&|artifact| artifact.trained.training.name.clone())),
         ("version", Arc::new(versions.collect::<Int64Array>())),
+        ("is_live", role(&|choice, version| choice.live == version)),
+        ("is_shadow", role(&|choice, version| choice.shadow == Some(version))),
         ("algorithm", text(&|artifact| artifact.trained.training.algorithm.name().to_owned())),
         ("target", text(&|artifact| artifact.trained.training.target.clone().unwrap_or_default())),
         ("per", text(&|artifact| artifact.trained.training.per.clone().unwrap_or_default())),
         ("features", text(&|artifact| artifact.trained.features.join(", "))),
+        ("schema", text(&|artifact| schema(&artifact.trained))),
+        (
+            "query",
+            text(&|artifact| {
+                artifact
+                    .query
+                    .lines()
+                    .take_while(|line| !line.starts_with("-- "))
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            }),
+        ),
         ("rows", count(&|artifact| artifact.trained.rows)),
         ("test_rows", count(&|artifact| artifact.trained.test_rows)),
         ("dropped_rows", count(&|artifact| artifact.trained.dropped_rows)),
@@ -79,7 +106,31 @@ fn metrics(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> 
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::Query(error.to_string()))
 }
 
-/// `lineshaft.runs`: a row per fit of a cross-validation.
+/// `lineshaft.importance`: a row per feature of each version.
+fn importance(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
+    let rows: Vec<(&StoredModel, &Importance)> = artifacts
+        .iter()
+        .flat_map(|(stored, artifact)| artifact.trained.importances.iter().map(move |it| (stored, it)))
+        .collect();
+    let text = |of: &dyn Fn(&StoredModel, &Importance) -> String| -> ArrayRef {
+        Arc::new(rows.iter().map(|(stored, it)| Some(of(stored, it))).collect::<StringArray>())
+    };
+    let number = |of: &dyn Fn(&Importance) -> f64| -> ArrayRef {
+        Arc::new(rows.iter().map(|(_, it)| Some(of(it))).collect::<Float64Array>())
+    };
+    let versions: Int64Array = rows.iter().map(|(stored, _)| Some(i64::from(stored.version))).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("name", text(&|stored, _| stored.name.clone())),
+        ("version", Arc::new(versions)),
+        ("feature", text(&|_, it| it.feature.clone())),
+        ("metric", text(&|_, it| it.metric.clone())),
+        ("value", number(&|it| it.value)),
+        ("deviation", number(&|it| it.deviation)),
+    ];
+    RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// `lineshaft.runs`: a row per fit of a cross-validation, and per epoch of a training.
 fn runs(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
     let rows: Vec<(&StoredModel, &Artifact, &Run)> = artifacts
         .iter()
@@ -99,6 +150,7 @@ fn runs(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
         ("version", Arc::new(versions)),
         ("trial", count(&|run| run.trial)),
         ("fold", count(&|run| run.fold)),
+        ("epoch", count(&|run| run.epoch)),
         ("options", Arc::new(options)),
         ("is_chosen", Arc::new(is_chosen)),
         ("rows", count(&|run| run.rows)),
@@ -106,6 +158,19 @@ fn runs(artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBatch, Error> {
         ("metrics", Arc::new(metrics)),
     ];
     RecordBatch::try_from_iter(columns).map_err(|error| Error::Query(error.to_string()))
+}
+
+/// What `predict` takes and gives.
+fn schema(trained: &Trained) -> String {
+    let key = trained.training.per.iter().map(|key| format!("{key} TEXT"));
+    let features = trained.features.iter().map(|feature| format!("{feature} DOUBLE"));
+    let gives = match trained.output_type() {
+        DataType::Float64 => "DOUBLE",
+        DataType::Int64 => "BIGINT",
+        DataType::Boolean => "BOOLEAN",
+        _ => "TEXT",
+    };
+    format!("({}) -> {gives}", key.chain(features).collect::<Vec<_>>().join(", "))
 }
 
 /// The figures of all rows, on one line.

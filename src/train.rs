@@ -1,16 +1,17 @@
-//! Trains the models of a program before it starts, or loads them if nothing has changed since the last time.
+//! Trains a model on the rows of its training query.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use lineshaft_connectors::Context;
 use lineshaft_connectors::memory::Registry;
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::run::{self, Settings};
 use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::testing::Collected;
-use lineshaft_operators::model::{Artifact, Trained, artifact, train as fit};
+use lineshaft_operators::model::{Artifact, train as fit};
 use lineshaft_queries::batch::Tables;
 use lineshaft_queries::error::QueryError;
 use lineshaft_queries::plan::Outputs;
@@ -20,26 +21,18 @@ use tokio::runtime::Handle;
 use crate::embed::open_source;
 use crate::error::{Error, ProgramErrors};
 use crate::memory::Memory;
+use crate::models::{Models, figures};
 
-/// Gives every model of the program what it has learned.
-pub(crate) fn train(program: &Program, data: &Path, workers: usize, runtime: &Handle) -> Result<(), Error> {
-    for model in program.models() {
-        let definition = definition(program, model)?;
-        let known = artifact::newest(data, &model.training, &definition)?;
-        let trained = match known {
-            Some((stored, artifact)) => {
-                tracing::info!("model {:?}: loaded version {}", stored.name, stored.version);
-                artifact.trained
-            }
-            None => train_one(program, model, &definition, data, workers, runtime)?,
-        };
-        program.predict().set(&model.training.name, Arc::new(trained));
-    }
-    Ok(())
+/// A version that was just trained and stored.
+pub(crate) struct Fresh {
+    pub(crate) artifact: Artifact,
+    pub(crate) version: u32,
+    /// What it was trained on.
+    pub(crate) rows: RecordBatch,
 }
 
 /// The training query and what it reads: a changed file trains the model anew.
-fn definition(program: &Program, model: &Model) -> Result<String, Error> {
+pub(crate) fn definition(program: &Program, model: &Model) -> Result<String, Error> {
     let mut definition = model.query.clone();
     for name in program.inputs_of(model) {
         let Some(source) = program.source(&name) else { continue };
@@ -53,40 +46,27 @@ fn definition(program: &Program, model: &Model) -> Result<String, Error> {
     Ok(definition)
 }
 
-fn train_one(
-    program: &Program,
-    model: &Model,
-    definition: &str,
-    data: &Path,
-    workers: usize,
-    runtime: &Handle,
-) -> Result<Trained, Error> {
-    let name = &model.training.name;
+/// Trains a model and stores it as the next version.
+pub(crate) fn train(models: &Models, model: &Model, definition: &str) -> Result<Fresh, Error> {
+    let (program, name) = (&models.program, &model.training.name);
     tracing::info!("model {name:?}: training {}", model.training.algorithm.name());
-    let tables = read(program, model, workers, runtime)?;
-    let rows = block_on(runtime, program.training_rows(model, &tables));
+    let tables = read(program, model, models.workers, &models.runtime)?;
+    let rows = block_on(&models.runtime, program.training_rows(model, &tables));
     let rows = rows.map_err(|error| Error::Query(format!("model {name:?}: {}", error.strip_backtrace())))?;
     let trained = fit(&model.training, &rows).map_err(|error| {
         let error = QueryError::invalid(error.to_string(), model.span);
         ProgramErrors::new(program.files(), vec![error])
     })?;
-    let artifact = Artifact::new(trained, definition, Clock::system().now());
-    let version = artifact.save(data)?;
-    let metrics: Vec<String> = artifact
-        .trained
-        .metrics
-        .iter()
-        .filter(|m| m.class.is_none())
-        .map(|m| format!("{} {:.6}", m.name, m.value))
-        .collect();
+    let artifact = Artifact::new(trained, definition, models.clock.now());
+    let version = artifact.save(&models.data)?;
     tracing::info!(
         "model {name:?}: version {version}, {} rows, {} held back, {} left out; {}",
         artifact.trained.rows,
         artifact.trained.test_rows,
         artifact.trained.dropped_rows,
-        metrics.join(", ")
+        figures(&artifact)
     );
-    Ok(artifact.trained)
+    Ok(Fresh { artifact, version, rows })
 }
 
 /// All rows of all sources of a training query.
@@ -112,6 +92,7 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
         checkpoints: None,
         journal: None,
         input_bytes: Memory::default().input(),
+        swaps: None,
     };
     let running = run::start(planned.plan, sources, sinks.collect(), settings)?;
     let metrics = running.metrics();

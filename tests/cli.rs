@@ -166,8 +166,9 @@ fn an_ad_hoc_query_of_an_unknown_table_names_those_that_are_there() {
     let folder = folder();
     lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);
     let said = lineshaft(folder.path(), &["query", "SELECT * FROM histroy", "--data", "data"]).exits(1);
-    said.tells("error: table 'histroy' not found")
-        .tells("the tables are history, lineshaft.metrics, lineshaft.models, lineshaft.runs");
+    said.tells("error: table 'histroy' not found").tells(
+        "the tables are history, lineshaft.importance, lineshaft.metrics, lineshaft.models, lineshaft.runs",
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The programs of `examples/`: on real data, where it stands beside the checkout, and embedded.
 
+mod bearing_line;
 mod city_sensors;
 mod fleet_rul;
 mod models;

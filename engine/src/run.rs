@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::plan::{Plan, SourceNode};
 use crate::sink::{Run, SinkFactory};
 use crate::source::{ChunkSender, Source};
+use crate::swap::Swaps;
 use crate::time::Epoch;
 use crate::watermark::SourceClock;
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub journal: Option<journal::Settings>,
     /// Bytes of raw input that the workers may have at a time, about: a chunk is given to them while they have less.
     pub input_bytes: u64,
+    /// What is swapped between two epochs.
+    pub swaps: Option<Swaps>,
 }
 
 /// A program that runs. Dropping it stops the program without waiting for it.
@@ -144,11 +147,19 @@ pub(crate) fn wire(
         lines.push(line);
         senders.push(chunks);
     }
+    if let (Some(swaps), Some(table)) = (&settings.swaps, restored.as_ref().and_then(|it| it.swaps())) {
+        swaps.restore(&table)?;
+    }
     if let Some(input) = &mut input {
         let known = restored
             .as_ref()
             .map(|restored| Ok::<_, Error>((restored.next_epoch()?, restored.kept_below()?)));
-        input.review(known.transpose()?.unwrap_or_default(), &mut lines, &metrics)?;
+        input.review(
+            known.transpose()?.unwrap_or_default(),
+            &mut lines,
+            &metrics,
+            settings.swaps.as_ref(),
+        )?;
     }
     let mut connectors = Vec::with_capacity(sources.len());
     // A program that ends by itself reads its other files to the end when one cannot be read.
@@ -521,6 +532,7 @@ mod tests {
             checkpoints: None,
             journal: None,
             input_bytes: u64::MAX,
+            swaps: None,
         };
         (settings, runtime)
     }

@@ -175,6 +175,7 @@ fn run(workers: usize) {
         checkpoints: None,
         journal: None,
         input_bytes: u64::MAX,
+        swaps: None,
     };
     let start = Instant::now();
     let running = run::start(

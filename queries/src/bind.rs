@@ -18,6 +18,7 @@ use lineshaft_engine::declaration::SinkDeclaration;
 use lineshaft_operators::changelog::operations::with_operation;
 use lineshaft_operators::model::{Task, Training};
 
+use crate::alter;
 use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
 use crate::context::{Context, Functions, RelationSource, Relations, parser_options};
 use crate::error::{NameKind, QueryError, from_datafusion};
@@ -97,6 +98,7 @@ pub(crate) fn bind(
     let models = models.into_inner().into_values().flatten().collect();
     let program = Program {
         files: files.to_vec(),
+        alterations: alter::of(statements),
         sources,
         views,
         models,
@@ -107,6 +109,7 @@ pub(crate) fn bind(
         functions,
         predict,
     };
+    errors.extend(alter::check(&program));
     if errors.is_empty() {
         return Ok(program);
     }
@@ -136,7 +139,7 @@ fn names(statements: &[Statement], errors: &mut Vec<QueryError>) -> BTreeMap<Str
     for statement in statements {
         let name = statement.name().clone();
         let kind = match statement {
-            Statement::InsertInto(_) => continue,
+            Statement::InsertInto(_) | Statement::AlterModel(_) => continue,
             Statement::CreateModel(_) => NameKind::Model,
             Statement::CreateActuator(_) => NameKind::Actuator,
             Statement::CreateSink(_) => NameKind::Sink,
@@ -177,7 +180,7 @@ fn uses(statements: &[Statement]) -> BTreeMap<String, usize> {
             Statement::InsertInto(insert) => count(&insert.query),
             Statement::CreateModel(model) => model.training.iter().for_each(&mut count),
             Statement::CreateActuator(actuator) => actuator.interlock.iter().for_each(&mut count),
-            Statement::CreateSource(_) | Statement::CreateTable(_) | Statement::Broken(_) => {}
+            _ => {}
         }
     }
     uses
@@ -437,7 +440,9 @@ impl Binder<'_> {
         self.check_bounded(&view.logical, query.span, &statement.name.value);
         let schema = Arc::new(view.plan.schema().as_arrow().clone());
         self.declare(statement, &training, &schema)?;
-        Some(Model { training, query: query.text.clone(), plan: view.logical, span: statement.span })
+        let (query, retrain_us) =
+            (query.text.clone(), statement.retrain_us.as_ref().map(|every| every.value));
+        Some(Model { training, query, retrain_us, plan: view.logical, span: statement.span })
     }
 
     fn declare(&self, statement: &CreateModel, training: &Training, schema: &SchemaRef) -> Option<()> {
@@ -532,7 +537,7 @@ impl Binder<'_> {
             }
             Statement::CreateActuator(actuator) => self.actuator(actuator, parts),
             Statement::InsertInto(insert) => self.insert(insert, parts),
-            Statement::CreateModel(_) | Statement::Broken(_) => {}
+            Statement::CreateModel(_) | Statement::AlterModel(_) | Statement::Broken(_) => {}
         }
     }
 

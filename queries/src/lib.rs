@@ -14,8 +14,10 @@
 //! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL; `now`: the time of the epoch
 //! - what SQL means and DataFusion plans in another way, or not at all: in the syntax tree `rewrite`, in the plan
 //!   `subqueries`, `laterals`, `sets`, `total_order`, `distinct_on`, `durations`
+//! - [`alter`]: which version of a model scores
 //! - [`batch`]: batch execution; [`explain`]: a plan as text
 
+pub mod alter;
 mod as_of;
 pub mod batch;
 mod bind;

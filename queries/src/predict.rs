@@ -1,21 +1,26 @@
 //! Models in SQL: `predict('model', features...)`, `predict_proba(...)`, `model_value('model', 'figure', features...)` and
 //! `contributions('model', 'figure', features...)`. Of a model `PER key` the key stands before the features.
+//! `model_version(...)` is the version that scores a row, `predict_shadow(...)` and `predict_proba_shadow(...)` what the version
+//! beside it gives.
 //!
 //! A model has a slot from the time it is declared; its type is known then, so that queries can be planned. The
-//! trained model is put into the slot before the program starts. Scoring is by batch.
+//! trained model is put into the slot before the program starts, and others may follow, each with the epoch from which it
+//! scores ([`lineshaft_engine::swap`]). Scoring is by batch.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, Int64Array, new_null_array};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use lineshaft_engine::swap::worked_on;
+use lineshaft_engine::time::Epoch;
 use lineshaft_operators::model::{Algorithm, Task, Trained};
 
 use crate::error::{NameKind, QueryError};
@@ -37,13 +42,51 @@ pub struct Slot {
     key: Option<String>,
     /// The names of its features, in order.
     features: Vec<String>,
-    trained: OnceLock<Arc<Trained>>,
+    /// What scores, with the epochs from which it does; the first one does before, too.
+    versions: RwLock<Vec<(Epoch, Scoring)>>,
+}
+
+/// What scores the rows of an epoch.
+#[derive(Clone, Debug)]
+pub struct Scoring {
+    /// The number of the version.
+    pub version: u32,
+    /// The version that scores.
+    pub live: Arc<Trained>,
+    /// The version that scores beside it.
+    pub shadow: Option<Arc<Trained>>,
 }
 
 impl Slot {
     /// A model that is not trained yet. `output` is the type of `predict`.
     pub fn new(algorithm: Algorithm, output: DataType, key: Option<String>, features: Vec<String>) -> Self {
-        Self { algorithm, output, key, features, trained: OnceLock::new() }
+        Self { algorithm, output, key, features, versions: RwLock::default() }
+    }
+
+    fn versions(&self) -> std::sync::RwLockWriteGuard<'_, Vec<(Epoch, Scoring)>> {
+        self.versions.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What scores the rows that this thread computes.
+    fn scoring(&self) -> Option<Scoring> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let epoch = worked_on().unwrap_or_default();
+        let newest = versions.iter().rev().find(|(from, _)| *from <= epoch);
+        newest.or(versions.first()).map(|(_, scoring)| scoring.clone())
+    }
+
+    /// What a version must have to score in place of another one.
+    fn fits(&self, trained: &Trained) -> bool {
+        trained.features == self.features
+            && trained.training.per == self.key
+            && trained.training.algorithm.task() == self.algorithm.task()
+            && self.algorithm.values().iter().all(|name| trained.training.algorithm.values().contains(name))
+            && self
+                .algorithm
+                .contributions()
+                .iter()
+                .all(|name| trained.training.algorithm.contributions().contains(name))
+            && (self.algorithm.task() != Task::Classification || trained.output_type() == self.output)
     }
 }
 
@@ -53,11 +96,34 @@ impl Predict {
         self.lock().insert(name.to_owned(), Arc::new(slot));
     }
 
-    /// Puts the trained model into its slot. The first one stays for the life of the program.
-    pub fn set(&self, name: &str, trained: Arc<Trained>) {
+    /// Puts the trained model into its slot, for rows of any epoch until [`Predict::swap`] is called.
+    pub fn set(&self, name: &str, scoring: Scoring) {
         if let Some(slot) = self.slot(name) {
-            slot.trained.get_or_init(|| trained);
+            *slot.versions() = vec![(Epoch::MAX, scoring)];
         }
+    }
+
+    /// `scoring` scores the rows of the epoch `from` and later.
+    pub fn swap(&self, name: &str, from: Epoch, scoring: Scoring) {
+        let Some(slot) = self.slot(name) else { return };
+        let mut versions = slot.versions();
+        versions.retain(|(known, _)| *known != Epoch::MAX && *known != from);
+        versions.push((from, scoring));
+    }
+
+    /// No row of an epoch below `epoch` is scored any more, but for those that may be taken back: the first version stays.
+    pub fn forget_before(&self, name: &str, epoch: Epoch) {
+        let Some(slot) = self.slot(name) else { return };
+        let mut versions = slot.versions();
+        let past = versions.iter().take_while(|(from, _)| *from <= epoch).count();
+        if past > 2 {
+            versions.drain(1..past - 1);
+        }
+    }
+
+    /// True if `trained` takes and gives what the program says of the model.
+    pub fn fits(&self, name: &str, trained: &Trained) -> bool {
+        self.slot(name).is_some_and(|slot| slot.fits(trained))
     }
 
     fn slot(&self, name: &str) -> Option<Arc<Slot>> {
@@ -74,7 +140,7 @@ impl Predict {
             let signature = Signature::user_defined(Volatility::Immutable);
             Arc::new(ScalarUDF::new_from_impl(PredictFunction { kind, models: self.clone(), signature }))
         };
-        [Kind::Predict, Kind::Probability, Kind::Value, Kind::Contributions].map(function).into()
+        KINDS.map(function).into()
     }
 }
 
@@ -94,14 +160,27 @@ enum Kind {
     Probability,
     Value,
     Contributions,
+    Version,
+    Shadow,
+    ShadowProbability,
 }
+
+const KINDS: [Kind; 7] = [
+    Kind::Predict,
+    Kind::Probability,
+    Kind::Value,
+    Kind::Contributions,
+    Kind::Version,
+    Kind::Shadow,
+    Kind::ShadowProbability,
+];
 
 impl Kind {
     /// Arguments before key and features: the names of the model and of the figure.
     fn names(self) -> usize {
         match self {
-            Self::Predict | Self::Probability => 1,
             Self::Value | Self::Contributions => 2,
+            _ => 1,
         }
     }
 }
@@ -198,6 +277,9 @@ impl ScalarUDFImpl for PredictFunction {
             Kind::Probability => "predict_proba",
             Kind::Value => "model_value",
             Kind::Contributions => "contributions",
+            Kind::Version => "model_version",
+            Kind::Shadow => "predict_shadow",
+            Kind::ShadowProbability => "predict_proba_shadow",
         }
     }
 
@@ -216,9 +298,12 @@ impl ScalarUDFImpl for PredictFunction {
         self.check_inputs(&slot, &shown, arguments.arg_fields)?;
         let figure = arguments.scalar_arguments.get(1).copied().flatten();
         let data_type = match self.kind {
-            Kind::Predict => slot.output.clone(),
-            Kind::Probability if slot.algorithm.task() == Task::Classification => DataType::Float64,
-            Kind::Probability => {
+            Kind::Predict | Kind::Shadow => slot.output.clone(),
+            Kind::Version => DataType::Int64,
+            Kind::Probability | Kind::ShadowProbability if slot.algorithm.task() == Task::Classification => {
+                DataType::Float64
+            }
+            Kind::Probability | Kind::ShadowProbability => {
                 let message = format!("model {shown:?} is no classifier: it has no probabilities");
                 return Err(external(QueryError::invalid(message, None).with_help("use predict")));
             }
@@ -253,7 +338,7 @@ impl ScalarUDFImpl for PredictFunction {
         };
         let name = text(0);
         let slot = self.slot_of(name)?;
-        let Some(trained) = slot.trained.get() else {
+        let Some(Scoring { version, live, shadow }) = slot.scoring() else {
             return Err(DataFusionError::Execution(format!("model {name:?} is not trained")));
         };
         let columns: Vec<ArrayRef> = arguments.args[self.kind.names()..]
@@ -262,11 +347,24 @@ impl ScalarUDFImpl for PredictFunction {
             .collect::<Result<_>>()?;
         let figure = text(1).and_then(|figure| figure.try_as_str().flatten()).unwrap_or_default();
         let scored = match self.kind {
-            Kind::Predict => trained.predict(&columns),
-            Kind::Probability => trained.predict_proba(&columns, None),
-            Kind::Value => trained.value(figure, &columns),
-            Kind::Contributions => trained.contributions(figure, &columns),
+            Kind::Predict => live.predict(&columns),
+            Kind::Probability => live.predict_proba(&columns, None),
+            Kind::Value => live.value(figure, &columns),
+            Kind::Contributions => live.contributions(figure, &columns),
+            Kind::Version => live.predict(&columns).map(|scores| version_of(version, &scores)),
+            Kind::Shadow | Kind::ShadowProbability => match shadow {
+                None => Ok(new_null_array(arguments.return_type(), arguments.number_rows)),
+                Some(shadow) if self.kind == Kind::Shadow => shadow.predict(&columns),
+                Some(shadow) => shadow.predict_proba(&columns, None),
+            },
         };
         Ok(ColumnarValue::Array(scored.map_err(|error| DataFusionError::External(Box::new(error)))?))
     }
+}
+
+/// The version where there is a score, as that is what it has scored.
+fn version_of(version: u32, scores: &ArrayRef) -> ArrayRef {
+    let versions = Int64Array::from_value(version.into(), scores.len());
+    let (_, values, _) = versions.into_parts();
+    Arc::new(Int64Array::new(values, scores.logical_nulls()))
 }

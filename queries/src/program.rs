@@ -9,6 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use lineshaft_engine::declaration::OptionError;
 use lineshaft_operators::model::Training;
 
+use crate::alter::AlterModel;
 use crate::catalog::SourceEntry;
 use crate::context::{Functions, RelationSource};
 use crate::error::QueryError;
@@ -25,6 +26,7 @@ pub struct Program {
     /// Views and optimisers by name, with the query that gives their rows.
     pub(crate) views: BTreeMap<String, View>,
     pub(crate) models: Vec<Model>,
+    pub(crate) alterations: Vec<AlterModel>,
     pub(crate) optimizers: BTreeMap<String, CreateOptimizer>,
     pub(crate) actuators: BTreeMap<String, Actuator>,
     pub(crate) sinks: Vec<Sink>,
@@ -70,6 +72,8 @@ pub struct Model {
     pub training: Training,
     /// The training query as it was written.
     pub query: String,
+    /// How often new data are looked for while the program runs, microseconds.
+    pub retrain_us: Option<i64>,
     pub(crate) plan: LogicalPlan,
     /// The statement.
     pub span: Span,
@@ -98,6 +102,11 @@ impl Program {
     /// The models, each after those that its training query uses.
     pub fn models(&self) -> &[Model] {
         &self.models
+    }
+
+    /// The `ALTER MODEL` of the program, in the order of the text.
+    pub fn alterations(&self) -> &[AlterModel] {
+        &self.alterations
     }
 
     /// The models in SQL; a trained model is put there.

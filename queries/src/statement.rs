@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use lineshaft_engine::declaration::{self, OptionError};
 
+use crate::alter::AlterModel;
 use crate::error::QueryError;
 use crate::span::{Name, Span, Spanned};
 
@@ -25,6 +26,8 @@ pub enum Statement {
     CreateView(CreateView),
     /// `CREATE MODEL`.
     CreateModel(CreateModel),
+    /// `ALTER MODEL`.
+    AlterModel(AlterModel),
     /// `CREATE OPTIMIZER`.
     CreateOptimizer(CreateOptimizer),
     /// `CREATE ACTUATOR`.
@@ -44,6 +47,7 @@ impl Statement {
             Self::CreateSource(statement) | Self::CreateTable(statement) => &statement.name,
             Self::CreateView(statement) => &statement.name,
             Self::CreateModel(statement) => &statement.name,
+            Self::AlterModel(statement) => &statement.name,
             Self::CreateOptimizer(statement) => &statement.name,
             Self::CreateActuator(statement) => &statement.name,
             Self::CreateSink(statement) => &statement.name,
@@ -174,7 +178,7 @@ pub struct ExpressionText {
     pub span: Span,
 }
 
-/// `CREATE MODEL name [PER column] WITH (...) [AS query]`.
+/// `CREATE MODEL name [PER column] WITH (...) [RETRAIN EVERY interval] [AS query]`.
 #[derive(Clone, Debug)]
 pub struct CreateModel {
     /// Its name.
@@ -183,6 +187,8 @@ pub struct CreateModel {
     pub per: Option<Name>,
     /// `WITH (...)`.
     pub options: Options,
+    /// `RETRAIN EVERY`, in microseconds: how often new data are looked for.
+    pub retrain_us: Option<Spanned<i64>>,
     /// The rows it is trained on; `None` for a model that is loaded.
     pub training: Option<SelectQuery>,
     /// The whole statement.

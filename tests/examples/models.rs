@@ -1,4 +1,4 @@
-//! `examples/power_plant`, `steel_plates` and `soft_sensor`: what their models reach on real data.
+//! `examples/power_plant`, `steel_plates`, `soft_sensor` and `small_net`: what their models reach on real data.
 
 use std::path::Path;
 
@@ -79,4 +79,21 @@ fn the_soft_sensor_tells_the_oxides_of_a_later_year() {
     assert!(r2 > 0.5, "{r2}");
     let trusted = number("SELECT avg(CAST(is_trusted AS DOUBLE)) FROM estimates", &out);
     assert!(trusted > 0.95, "{trusted}");
+}
+
+#[test]
+fn a_small_network_learns_the_power_plant_epoch_by_epoch() {
+    let Some(data) = shared_data("ccpp") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let program = example("small_net/small_net.sql");
+    lineshaft(&["run".as_ref(), &program, "--data".as_ref(), &out], &[("CCPP", data.to_str().unwrap())]);
+    // A linear model of all four inputs leaves 4.56.
+    let rmse = metric("output", "rmse", &out);
+    eprintln!("RMSE {rmse:.3} MW");
+    assert!(rmse < 4.4, "{rmse}");
+    let epochs = "SELECT count(*) FROM lineshaft.runs WHERE epoch > 0 AND metrics LIKE 'loss=%'";
+    assert!((number(epochs, &out) - 100.0).abs() < 0.5);
+    let most = "SELECT feature = 'ambient_c' FROM lineshaft.importance ORDER BY value DESC LIMIT 1";
+    assert!((number(most, &out) - 1.0).abs() < 0.5, "the temperature matters most");
 }

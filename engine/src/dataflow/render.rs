@@ -28,6 +28,7 @@ use crate::control::Control;
 use crate::error::Result;
 use crate::operator::{Operator, Output, Snapshot};
 use crate::plan::Route;
+use crate::swap::work_on;
 use crate::time::{Epoch, EpochHeader, Watermark};
 
 type Port = OutputBuilder<Epoch, CapacityContainerBuilder<Frame>>;
@@ -133,7 +134,8 @@ pub(super) fn stateless<'scope>(
     builder.build(move |_capabilities| {
         move |_frontiers: &[MutableAntichain<Epoch>]| {
             input.for_each(|capability, frame| {
-                match pass(operator.as_mut(), &mut buffer, std::mem::take(frame)) {
+                match pass(operator.as_mut(), &mut buffer, capability.least().copied(), std::mem::take(frame))
+                {
                     Ok(parts) => send(&mut outputs, &capability, parts),
                     Err(error) => control.fail(error),
                 }
@@ -144,13 +146,22 @@ pub(super) fn stateless<'scope>(
 }
 
 /// The parts for each port.
-fn pass(operator: &mut dyn Operator, buffer: &mut Output, frame: Frame) -> Result<Vec<Vec<Part>>> {
+fn pass(
+    operator: &mut dyn Operator,
+    buffer: &mut Output,
+    epoch: Option<Epoch>,
+    frame: Frame,
+) -> Result<Vec<Vec<Part>>> {
     let mut ports = vec![Vec::with_capacity(frame.parts.len()); buffer.ports.len()];
     for part in frame.parts {
         match part {
             Part::Mark { .. } => ports.iter_mut().for_each(|parts| parts.push(part.clone())),
             Part::Rows { order, to, rows } => {
-                operator.on_batch(0, rows.into_batch()?, buffer)?;
+                let batch = rows.into_batch()?;
+                work_on(epoch.filter(|_| batch.weights().is_none()));
+                let done = operator.on_batch(0, batch, buffer);
+                work_on(None);
+                done?;
                 for (port, parts) in ports.iter_mut().enumerate() {
                     let rows = buffer.take(port).into_iter();
                     parts.extend(rows.map(|batch| Part::Rows { order, to, rows: batch.into() }));
@@ -365,13 +376,16 @@ impl Epochs {
         }
         let mut placed = vec![Vec::new(); ports.len()];
         for (input, order, rows) in batches {
-            self.operator.on_batch(input, rows.into_batch()?, &mut self.output)?;
+            let batch = rows.into_batch()?;
+            work_on(Some(epoch).filter(|_| batch.weights().is_none()));
+            self.operator.on_batch(input, batch, &mut self.output)?;
             if self.keeps_order {
                 for (number, parts) in placed.iter_mut().enumerate() {
                     parts.extend(self.output.take(number).into_iter().map(|batch| (order, batch)));
                 }
             }
         }
+        work_on(Some(epoch));
         for (input, watermark) in pending.watermarks {
             let seen = &mut self.inputs[input].watermark;
             *seen = watermark.max(*seen);
@@ -384,6 +398,7 @@ impl Epochs {
         let Pending { wall_clock, more_follows, .. } = pending;
         let header = EpochHeader { epoch, wall_clock, more_follows };
         self.operator.on_epoch_end(header, &mut self.output)?;
+        work_on(None);
         for (number, (port, capability)) in ports.iter_mut().zip(&pending.capabilities).enumerate() {
             let rows = std::mem::take(&mut placed[number]).into_iter();
             let rows = rows.chain(self.output.take(number).into_iter().map(|batch| (0, batch)));

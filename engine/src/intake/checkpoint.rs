@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 
 use super::journal::FULL_FOR_US;
-use super::{Intake, Line};
+use super::{Intake, Line, SWAPS};
 use crate::background::sleep_until;
 use crate::checkpoint::{Begun, Checkpoints, Parts, Restored, damaged, number, numbers};
 use crate::error::Result;
@@ -47,6 +47,11 @@ impl Restored {
         let progress = self.progress()?;
         let name = if progress.column_by_name(KEPT_BELOW).is_some() { KEPT_BELOW } else { "next_epoch" };
         Ok(number(&progress, name)?.cast_unsigned())
+    }
+
+    /// What counts between which epochs; `None` if nothing is swapped in this program.
+    pub(crate) fn swaps(&self) -> Option<RecordBatch> {
+        self.program.get(INTAKE).cloned().and_then(|mut own| own.take(SWAPS))
     }
 
     fn progress(&self) -> Result<RecordBatch> {
@@ -248,6 +253,10 @@ impl Intake {
         ];
         let mut snapshot = Snapshot::default();
         snapshot.put("progress", numbers(own.into_iter().chain(rows))?);
+        if let Some(swaps) = &self.swaps {
+            swaps.forget_before(self.given_epoch);
+            snapshot.put(SWAPS, swaps.snapshot()?);
+        }
         parts.insert(INTAKE.to_owned(), snapshot);
         Ok(parts)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::record::{self, Kept};
 use super::shed;
+use super::swaps::SWAP;
 use super::waiting::Waiting;
 use super::{Intake, Keys, Line, Work};
 use crate::background::{self, Task, blocking};
@@ -16,6 +17,7 @@ use crate::journal::{
 };
 use crate::metrics::Metrics;
 use crate::source::{Chunk, Payload};
+use crate::swap::{Swap, Swaps};
 use crate::time::Epoch;
 
 /// How long the intake waits until it tries again to write where there was no room.
@@ -82,6 +84,7 @@ impl Input {
         (given, from): (Epoch, Epoch),
         lines: &mut [Line],
         metrics: &Metrics,
+        swaps: Option<&Swaps>,
     ) -> Result<()> {
         let Some(journal) = self.journal.as_ref().filter(|journal| journal.next_epoch() > from) else {
             return Ok(());
@@ -113,6 +116,11 @@ impl Input {
                     Record::Control(Control { kind: CHECKPOINT, body }) => {
                         let mark = body.try_into().map(Epoch::from_le_bytes).ok();
                         self.marks.extend(mark.filter(|mark| *mark > given));
+                    }
+                    Record::Control(Control { kind: SWAP, body }) => {
+                        if let (Some(swaps), Some((from, swap))) = (swaps, Swap::decode(&body)) {
+                            swaps.hold(from, &swap)?;
+                        }
                     }
                     Record::Data(_) | Record::Control(_) | Record::Commit(_) => {}
                 }

@@ -21,12 +21,13 @@ mod packets;
 mod record;
 mod shed;
 mod silence;
+mod swaps;
 #[cfg(test)]
 mod tests;
 mod waiting;
 mod wall_clock;
 
-use std::future::{poll_fn, ready};
+use std::future::{pending, poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -38,6 +39,7 @@ pub(crate) use journal::Input;
 pub(crate) use keys::Keys;
 pub(crate) use packets::Packets;
 pub(crate) use shed::Shedding;
+pub(crate) use swaps::SWAPS;
 
 use credit::Credit;
 use silence::Silence;
@@ -53,6 +55,7 @@ use crate::metrics::Metrics;
 use crate::plan::Overload;
 use crate::run::Settings;
 use crate::source::{Chunk, Message, Payload, Receipt};
+use crate::swap::Swaps;
 use crate::time::Epoch;
 
 /// Messages that are gathered in one chunk, at most.
@@ -128,6 +131,8 @@ pub(crate) struct Intake {
     workers: usize,
     /// The journal, if there is one.
     input: Option<Input>,
+    /// What is swapped between two epochs.
+    swaps: Option<Swaps>,
 }
 
 /// What a chunk is, beside its payload.
@@ -207,6 +212,7 @@ impl Intake {
             checkpoints,
             workers,
             input,
+            swaps: settings.swaps.clone(),
         };
         let restored = intake.checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.clone());
         if let Some(restored) = restored {
@@ -220,6 +226,7 @@ impl Intake {
 
     /// Runs until all sources have ended or the program stops.
     pub(crate) async fn run(mut self) {
+        self.swap_what_was_asked_for().await;
         self.checkpoint_first().await;
         let tables: Vec<usize> = self.lines_where(|line| line.is_table && (line.is_bounded || line.loads));
         self.read(&tables, |line| line.has_ended || line.is_loaded).await;
@@ -245,6 +252,7 @@ impl Intake {
     /// Reads `lines` until all of them are done or the program stops.
     async fn read(&mut self, lines: &[usize], is_done: fn(&Line) -> bool) {
         loop {
+            self.swap_what_was_asked_for().await;
             self.decide_and_give().await;
             self.checkpoint_if_due().await;
             match self.next(lines, is_done).await {
@@ -280,11 +288,19 @@ impl Intake {
         let can_tick = tick_at.is_some() && (self.input.is_some() || self.credit.has_room());
         let (clock, tick_at) = (self.wall_clock.clock().clone(), tick_at.unwrap_or(i64::MAX));
         let can_give = self.can_give_waiting();
+        let swaps = self.swaps.clone();
+        let is_asked = async {
+            match &swaps {
+                Some(swaps) => swaps.news().await,
+                None => pending().await,
+            }
+        };
         let chunk = poll_fn(|context| self.poll_heads(lines, is_done, context));
         tokio::select! {
             biased;
             event = chunk => event,
             () = changed => Event::Changed,
+            () = is_asked => Event::Changed,
             () = sleep_until(&clock, tick_at), if can_tick => Event::Tick,
             () = ready(()), if can_give => Event::Changed,
         }

@@ -188,6 +188,7 @@ impl Program {
             checkpoints: Some(checkpoints),
             journal: Some(journal),
             input_bytes: INPUT,
+            swaps: None,
         };
         let source: Box<dyn Source> = Box::new(Numbers { numbers, kept: Arc::clone(&kept) });
         let sink: Arc<dyn SinkFactory> = Arc::new(gate.clone());

@@ -4,8 +4,8 @@ use lineshaft_engine::declaration::OptionError;
 use serde::{Deserialize, Serialize};
 
 use super::hyper_parameters::{
-    BoostingOptions, ForestOptions, IsolationOptions, NearestOptions, PcaOptions, TreeOptions, alpha,
-    boosting, forest, isolation, kmeans, nearest, pca, tree,
+    BoostingOptions, ForestOptions, IsolationOptions, Loss, MlpOptions, NearestOptions, PcaOptions,
+    TreeOptions, alpha, boosting, forest, isolation, kmeans, mlp, nearest, pca, tree,
 };
 use super::pca::PcaMonitor;
 use super::reader::{Reader, did_you_mean};
@@ -71,11 +71,13 @@ pub enum Algorithm {
     PcaT2Spe(PcaOptions),
     /// How few random cuts set a row apart from the others.
     IsolationForest(IsolationOptions),
+    /// A neural network of dense layers.
+    Mlp(MlpOptions),
 }
 
 impl Algorithm {
     /// The names that `algorithm = '...'` takes.
-    pub const NAMES: [&str; 17] = [
+    pub const NAMES: [&str; 18] = [
         "random_forest_classifier",
         "random_forest_regressor",
         "extra_trees_regressor",
@@ -93,6 +95,7 @@ impl Algorithm {
         "kmeans",
         "pca_t2_spe",
         "isolation_forest",
+        "mlp",
     ];
 
     /// Its name in a query file.
@@ -115,6 +118,7 @@ impl Algorithm {
             Self::KMeans { .. } => "kmeans",
             Self::PcaT2Spe(_) => "pca_t2_spe",
             Self::IsolationForest(_) => "isolation_forest",
+            Self::Mlp(_) => "mlp",
         }
     }
 
@@ -137,6 +141,8 @@ impl Algorithm {
             | Self::KnnRegressor(_) => Task::Regression,
             Self::KMeans { .. } => Task::Clustering,
             Self::PcaT2Spe(_) | Self::IsolationForest(_) => Task::Anomaly,
+            Self::Mlp(MlpOptions { loss: Loss::Mse, .. }) => Task::Regression,
+            Self::Mlp(MlpOptions { loss: Loss::CrossEntropy, .. }) => Task::Classification,
         }
     }
 
@@ -146,7 +152,9 @@ impl Algorithm {
             Self::PcaT2Spe(_) => &PcaMonitor::VALUES,
             Self::IsolationForest(_) => &IsolationForest::VALUES,
             Self::KMeans { .. } => &Centroids::VALUES,
-            _ => &[],
+            Self::NaiveBayes | Self::KnnClassifier(_) | Self::KnnRegressor(_) | Self::Mlp(_) => &[],
+            // What the contributions begin at.
+            _ => &["base"],
         }
     }
 
@@ -154,6 +162,16 @@ impl Algorithm {
     pub fn contributions(&self) -> &'static [&'static str] {
         match self {
             Self::PcaT2Spe(_) => &PcaMonitor::CONTRIBUTIONS,
+            Self::RandomForestClassifier(_) | Self::DecisionTreeClassifier(_) => &["probability"],
+            Self::LogisticRegression { .. } => &["log_odds"],
+            Self::RandomForestRegressor(_)
+            | Self::ExtraTreesRegressor(_)
+            | Self::GradientBoostingRegressor(_)
+            | Self::DecisionTreeRegressor(_)
+            | Self::LinearRegression
+            | Self::Ridge { .. }
+            | Self::Lasso { .. }
+            | Self::ElasticNet { .. } => &["prediction"],
             _ => &[],
         }
     }
@@ -185,6 +203,7 @@ impl Algorithm {
             "ridge" => Some(Self::Ridge { alpha: alpha(reader) }),
             "logistic_regression" => Some(Self::LogisticRegression { alpha: alpha(reader) }),
             "kmeans" => Some(kmeans(reader)),
+            "mlp" => Some(Self::Mlp(mlp(reader))),
             "pca_t2_spe" => Some(Self::PcaT2Spe(pca(reader))),
             _ => {
                 let message = format!("there is no algorithm {name:?}");

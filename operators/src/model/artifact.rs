@@ -7,6 +7,8 @@
 //! Numbers are little-endian; the body is postcard, which keeps every bit of a float. A file appears whole or not at
 //! all: it is written beside its place, synced, renamed, and the folder is synced.
 
+mod choice;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,10 +19,11 @@ use sha2::{Digest, Sha256};
 
 use super::options::hex;
 use super::{Trained, Training};
+pub use choice::Choice;
 
 const MAGIC: &[u8; 8] = b"LSMODEL\0";
 /// Raised when the body changes: an older file is then trained again.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const HASH: usize = 32;
 
 /// A trained model with where it comes from.
@@ -152,6 +155,18 @@ pub fn list(folder: &Path) -> Result<Vec<StoredModel>> {
     }
     stored.sort();
     Ok(stored)
+}
+
+/// A stored version of a model; `None` if there is no such file, or it is of another format.
+///
+/// # Errors
+/// If the file cannot be read or is damaged.
+pub fn version(folder: &Path, name: &str, version: u32) -> Result<Option<Artifact>> {
+    let stored = versions(&folder_of(folder, name)?, name)?;
+    match stored.into_iter().find(|stored| stored.version == version) {
+        Some(stored) => Artifact::load_if_current(&stored.path),
+        None => Ok(None),
+    }
 }
 
 /// The newest version of a model that was trained by this definition, if there is one. Files of another format are

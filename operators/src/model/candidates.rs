@@ -1,5 +1,6 @@
 //! The options among which a search chooses: `search = 'grid'` tries all combinations of options that are lists, such as
-//! `max_depth = '4, 8'`; `search = 'random'` tries `trials` of them, drawn by the seed.
+//! `max_depth = '4, 8'`; `search = 'random'` tries `trials` of them, drawn by the seed; `search = 'halving'` begins with all of them,
+//! or with `trials`.
 
 use lineshaft_engine::declaration::{OptionError, Options};
 
@@ -14,7 +15,7 @@ const NAMES: [&str; 4] = ["algorithm", "target", "group", "time"];
 
 /// The options that are lists, with their values; empty without a search.
 pub(crate) fn lists(options: &Options) -> Vec<(String, Vec<String>)> {
-    if !matches!(options.get("search").map(String::as_str), Some("grid" | "random")) {
+    if !matches!(options.get("search").map(String::as_str), Some("grid" | "random" | "halving")) {
         return Vec::new();
     }
     let is_list = |(name, value): &(&String, &String)| !NAMES.contains(&name.as_str()) && value.contains(',');
@@ -32,7 +33,8 @@ pub(crate) fn combinations(
 ) -> Result<Vec<(String, Options)>, Vec<OptionError>> {
     let total = lists.iter().try_fold(1_usize, |total, (_, values)| total.checked_mul(values.len()));
     let total = total.unwrap_or(usize::MAX);
-    let is_random = options.get("search").is_some_and(|search| search == "random");
+    let is = |name: &str| options.get("search").is_some_and(|search| search == name);
+    let is_random = is("random") || is("halving") && options.contains_key("trials");
     if !is_random && total > MOST_COMBINATIONS {
         let message =
             format!("the lists have {total} combinations, more than the {MOST_COMBINATIONS} of a grid");

@@ -1,9 +1,10 @@
 //! The fit of one model on complete rows.
 
+use super::mlp::Goal;
 use super::target::Chosen;
 use super::{
     Algorithm, Fitted, Training, boosting, decision_tree, elastic_net, isolation_forest, kmeans, linear,
-    logistic_regression, naive_bayes, nearest, pca, random_forest,
+    logistic_regression, mlp, naive_bayes, nearest, pca, random_forest,
 };
 
 /// Fits the algorithm of `training`; `classes` is the number of classes of the whole table.
@@ -66,6 +67,7 @@ fn regression(
             elastic_net::fit(*alpha, *l1_ratio, columns, target).map(Fitted::Affine)
         }
         Algorithm::Ridge { alpha } => linear::fit_ridge(*alpha, columns, target).map(Fitted::Affine),
+        Algorithm::Mlp(options) => mlp::fit(options, seed, columns, &Goal::Numbers(target)).map(Fitted::Mlp),
         Algorithm::LinearRegression => linear::fit_linear(columns, target).map(Fitted::Affine),
         other => Err(format!("{} is not a regression", other.name())),
     }
@@ -94,6 +96,9 @@ fn classification(
         }
         Algorithm::DecisionTreeClassifier(options) => {
             decision_tree::fit_classifier(options, seed, columns, target, classes).map(Fitted::Forest)
+        }
+        Algorithm::Mlp(options) => {
+            mlp::fit(options, seed, columns, &Goal::Classes(target, classes)).map(Fitted::Mlp)
         }
         Algorithm::NaiveBayes => naive_bayes::fit(columns, target, classes).map(Fitted::NaiveBayes),
         Algorithm::KnnClassifier(options) => {

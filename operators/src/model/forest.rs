@@ -38,6 +38,8 @@ pub struct Forest {
     nodes: Vec<Node>,
     /// The value of each node; read at leaves.
     values: Vec<f64>,
+    /// How many training rows came to each node; empty where nothing is explained.
+    covers: Vec<u32>,
     combination: Combination,
 }
 
@@ -57,6 +59,14 @@ pub(crate) enum Combination {
     },
 }
 
+/// What is at a node.
+pub(super) enum Branch {
+    /// The value of a leaf.
+    Leaf(f64),
+    /// Where a row goes: to the first child if its feature is at most the threshold.
+    Split { feature: usize, threshold: f64, children: [u32; 2] },
+}
+
 /// A tree as it was grown: nodes with links, the root first.
 pub(crate) struct GrownNode {
     /// The value if it is a leaf.
@@ -69,7 +79,8 @@ impl Forest {
     /// Lays trees out breadth first. `None` if a link leads out of its tree or
     /// there are too many nodes for 32 bits.
     pub(crate) fn new(trees: &[Vec<GrownNode>], combination: Combination) -> Option<Self> {
-        let mut forest = Self { trees: Vec::new(), nodes: Vec::new(), values: Vec::new(), combination };
+        let (trees_laid, nodes, values, covers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut forest = Self { trees: trees_laid, nodes, values, covers, combination };
         for tree in trees {
             forest.push_tree(tree)?;
         }
@@ -108,6 +119,76 @@ impl Forest {
         self.nodes.push(Node { threshold: f64::INFINITY, feature: 0, left: place });
         self.values.push(value);
         Some(place)
+    }
+
+    /// Counts how many of the training rows come to each node, so that predictions can be explained.
+    pub(crate) fn count(&mut self, features: &Features<'_>) {
+        let mut covers = vec![0_u32; self.nodes.len()];
+        let width = features.columns().len();
+        let mut block = vec![0.0; width * BLOCK];
+        for start in (0..features.rows()).step_by(BLOCK) {
+            let rows = BLOCK.min(features.rows() - start);
+            fill(&mut block, features, start, rows);
+            for (tree, row) in self.trees.iter().flat_map(|tree| (0..rows).map(move |row| (tree, row))) {
+                let row = &block[row * width..][..width];
+                let mut place = tree.root;
+                loop {
+                    covers[place as usize] += 1;
+                    let node = &self.nodes[place as usize];
+                    if node.left == place {
+                        break;
+                    }
+                    place = node.left + u32::from(row[node.feature as usize] > node.threshold);
+                }
+            }
+        }
+        self.covers = covers;
+    }
+
+    pub(super) fn trees(&self) -> usize {
+        self.trees.len()
+    }
+
+    pub(super) fn root(&self, tree: usize) -> u32 {
+        self.trees[tree].root
+    }
+
+    /// What is at a node; of the votes of a classifier those for the class with index 1 count.
+    pub(super) fn branch(&self, place: u32) -> Branch {
+        let node = &self.nodes[place as usize];
+        let value = self.values[place as usize];
+        match self.combination {
+            _ if node.left != place => Branch::Split {
+                feature: node.feature as usize,
+                threshold: node.threshold,
+                children: [node.left, node.left + 1],
+            },
+            Combination::Votes(_) => Branch::Leaf(f64::from(u8::from(index(value) == 1))),
+            _ => Branch::Leaf(value),
+        }
+    }
+
+    pub(super) fn cover(&self, place: u32) -> f64 {
+        self.covers.get(place as usize).copied().unwrap_or_default().into()
+    }
+
+    /// What the sum over the trees is multiplied by.
+    #[expect(clippy::cast_precision_loss, reason = "few trees")]
+    pub(super) fn scale(&self) -> f64 {
+        match self.combination {
+            Combination::Sum { rate, .. } => rate,
+            _ => 1.0 / self.trees.len() as f64,
+        }
+    }
+
+    /// What is added to it.
+    pub(super) fn begin(&self) -> f64 {
+        if let Combination::Sum { base, .. } = self.combination { base } else { 0.0 }
+    }
+
+    /// The name of the figure that is explained.
+    fn explained(&self) -> &'static str {
+        if let Combination::Votes(_) = self.combination { "probability" } else { "prediction" }
     }
 
     /// Calls `visit(row, leaf value)` for every tree, tree by tree within a block of rows.
@@ -212,6 +293,33 @@ impl Model for Forest {
         let trees = self.trees.len() as f64;
         let votes = self.votes(features, classes);
         Some(votes.chunks_exact(classes).map(|row| f64::from(row[class]) / trees).collect())
+    }
+
+    fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
+        (name == "base" && !self.covers.is_empty()).then(|| vec![self.base(); features.rows()])
+    }
+
+    fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        (name == self.explained() && !self.covers.is_empty()).then(|| self.shap(features))
+    }
+}
+
+#[cfg(test)]
+impl Forest {
+    /// Puts in how many rows came to the nodes of the trees as they were grown.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of rows")]
+    pub(crate) fn set_covers(&mut self, grown: &[Vec<GrownNode>], rows: &[Vec<f64>]) {
+        self.covers = vec![0; self.nodes.len()];
+        for (tree, (grown, rows)) in grown.iter().zip(rows).enumerate() {
+            let mut todo = vec![(self.root(tree), 0)];
+            while let Some((place, index)) = todo.pop() {
+                self.covers[place as usize] = rows[index] as u32;
+                if let Some((_, _, low, high)) = grown[index].split {
+                    let left = self.nodes[place as usize].left;
+                    todo.extend([(left, low), (left + 1, high)]);
+                }
+            }
+        }
     }
 }
 

@@ -80,6 +80,91 @@ pub struct PcaOptions {
     pub spe_limit: SpeLimit,
 }
 
+/// Options of a neural network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MlpOptions {
+    /// What is made small, which decides what the network gives.
+    pub loss: Loss,
+    /// Units of each hidden layer; one of 16 if not given.
+    pub hidden: Vec<usize>,
+    /// What is done with the output of a hidden unit.
+    pub activation: Activation,
+    /// How often all rows are gone through; 100 if not given.
+    pub epochs: usize,
+    /// Rows of a batch; 32 if not given.
+    pub batch_size: usize,
+    /// Length of a step of Adam, above 0; 0.001 if not given.
+    pub learning_rate: f64,
+    /// Training ends after so many epochs in which it did not get better; 0, if not given, for never.
+    pub patience: usize,
+    /// Share of the rows, the last ones, by which that is seen, in `(0, 1)`; 0.1 if not given.
+    pub validation_fraction: f64,
+}
+
+/// What is made small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// The mean squared error: a regression. If not given.
+    Mse,
+    /// The cross-entropy: a classification.
+    CrossEntropy,
+}
+
+/// What is done with the output of a hidden unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activation {
+    /// `max(x, 0)`. If not given.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+}
+
+pub(crate) fn mlp(reader: &mut Reader<'_>) -> MlpOptions {
+    MlpOptions {
+        loss: reader.choice("loss", &[("mse", Loss::Mse), ("cross_entropy", Loss::CrossEntropy)]),
+        hidden: hidden(reader),
+        activation: reader.choice(
+            "activation",
+            &[("relu", Activation::Relu), ("tanh", Activation::Tanh), ("sigmoid", Activation::Sigmoid)],
+        ),
+        epochs: reader.at_least_one("epochs", 100),
+        batch_size: reader.at_least_one("batch_size", 32),
+        learning_rate: reader.number(
+            "learning_rate",
+            0.001,
+            |rate: &f64| *rate > 0.0 && rate.is_finite(),
+            "a number above 0",
+        ),
+        patience: reader.number("patience", 0, |_| true, "a whole number of at least 0"),
+        validation_fraction: reader.number(
+            "validation_fraction",
+            0.1,
+            |share| *share > 0.0 && *share < 1.0,
+            "a number in (0, 1)",
+        ),
+    }
+}
+
+/// `'64 64'`, `'16'`, or `'none'`: with no hidden layer the outputs are linear in the inputs.
+fn hidden(reader: &mut Reader<'_>) -> Vec<usize> {
+    let Some(text) = reader.text("hidden") else { return vec![16] };
+    if text.trim() == "none" {
+        return Vec::new();
+    }
+    let units: Result<Vec<usize>, _> = text.split_whitespace().map(str::parse).collect();
+    match units {
+        Ok(units) if !units.is_empty() && units.iter().all(|units| (1..=4096).contains(units)) => units,
+        _ => {
+            let message = format!("hidden = {text:?} is not the numbers of units of the hidden layers");
+            let help = "write them with blanks between, such as hidden = '64 64'; or 'none'";
+            reader.errors.push(OptionError::of("hidden", message).help(help));
+            vec![16]
+        }
+    }
+}
+
 /// How many principal components are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Components {

@@ -52,6 +52,21 @@ impl Affine {
         scores
     }
 
+    /// `w (x - mean)` of each feature for all rows: the Shapley values of features that are independent of each other.
+    pub(crate) fn parts(&self, features: &Features<'_>) -> Vec<Vec<f64>> {
+        let part = |row: usize| {
+            let each = features.columns().iter().zip(&self.weights).zip(&self.means);
+            // As for the score: a constant channel says nothing.
+            each.map(|((x, w), mean)| if *w == 0.0 { 0.0 } else { w * (x[row] - mean) }).collect()
+        };
+        (0..features.rows()).map(part).collect()
+    }
+
+    /// The score of the mean of the training rows.
+    pub(crate) fn intercept(&self) -> f64 {
+        self.intercept
+    }
+
     /// The weights per unit of each feature.
     pub fn weights(&self) -> &[f64] {
         &self.weights
@@ -65,6 +80,14 @@ impl Model for Affine {
 
     fn predict(&self, features: &Features<'_>) -> Vec<f64> {
         self.scores(features)
+    }
+
+    fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
+        (name == "base").then(|| vec![self.intercept; features.rows()])
+    }
+
+    fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        (name == "prediction").then(|| self.parts(features))
     }
 }
 

@@ -77,6 +77,17 @@ impl Model for Logistic {
         }
         Some((0..features.rows()).map(|row| softmax(&scores, row, place)).collect())
     }
+
+    fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
+        let [score] = self.scores.as_slice() else { return None };
+        (name == "base").then(|| vec![score.intercept(); features.rows()])
+    }
+
+    /// Of the logarithm of the odds of the greater of two classes.
+    fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        let [score] = self.scores.as_slice() else { return None };
+        (name == "log_odds").then(|| score.parts(features))
+    }
 }
 
 fn greatest(scores: &[Vec<f64>], row: usize) -> usize {

@@ -23,7 +23,9 @@ mod elastic_net;
 mod evaluate;
 mod fit;
 pub mod forest;
+mod gate;
 mod hyper_parameters;
+mod importance;
 mod isolation_forest;
 mod kmeans;
 mod linear;
@@ -31,6 +33,7 @@ mod logistic_regression;
 mod matrix;
 pub mod metrics;
 mod mirror;
+mod mlp;
 mod naive_bayes;
 mod nearest;
 mod options;
@@ -40,6 +43,7 @@ mod random_forest;
 mod reader;
 mod score;
 mod search;
+mod shap;
 mod split;
 mod target;
 #[cfg(test)]
@@ -55,12 +59,15 @@ pub use artifact::Artifact;
 pub use balance::Balance;
 pub use classes::Classes;
 pub use forest::Forest;
+pub use gate::Gate;
+pub use importance::Importance;
 pub use isolation_forest::IsolationForest;
 pub use kmeans::Centroids;
 pub use linear::Affine;
 pub use logistic_regression::Logistic;
 pub use matrix::Features;
 pub use metrics::Metric;
+pub use mlp::Mlp;
 pub use naive_bayes::NaiveBayes;
 pub use nearest::Nearest;
 pub use options::{Constant, Missing, Training};
@@ -106,6 +113,11 @@ pub trait Model: Send + Sync + Debug {
     fn contributions(&self, _name: &str, _features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
         None
     }
+
+    /// The figures after each epoch of its training; empty if it was not trained in epochs.
+    fn epochs(&self) -> Vec<Vec<Metric>> {
+        Vec::new()
+    }
 }
 
 /// The fitted models that an artefact can hold.
@@ -127,6 +139,8 @@ pub enum Fitted {
     NaiveBayes(NaiveBayes),
     /// Nearest neighbours.
     Nearest(Nearest),
+    /// Dense layers.
+    Mlp(Mlp),
 }
 
 impl Fitted {
@@ -140,6 +154,7 @@ impl Fitted {
             Self::IsolationForest(model) => model,
             Self::NaiveBayes(model) => model,
             Self::Nearest(model) => model,
+            Self::Mlp(model) => model,
         }
     }
 }
@@ -163,5 +178,9 @@ impl Model for Fitted {
 
     fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
         self.model().contributions(name, features)
+    }
+
+    fn epochs(&self) -> Vec<Vec<Metric>> {
+        self.model().epochs()
     }
 }

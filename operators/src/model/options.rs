@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::balance::Balance;
 use super::candidates;
+use super::gate::Gate;
 use super::reader::Reader;
 use super::search::Trial;
 use super::split::Split;
@@ -34,8 +35,12 @@ pub struct Training {
     pub constant: Constant,
     /// What is done about rare classes.
     pub balance: Balance,
+    /// What a new version must reach before it scores.
+    pub gate: Gate,
     /// Parts of the cross-validation; zero for none.
     pub folds: usize,
+    /// Whether the cross-validation goes in rounds, with fewer trials and more rows in each.
+    pub halving: bool,
     /// The options among which the cross-validation chooses; none to choose from if there is no search.
     pub trials: Vec<Trial>,
 }
@@ -99,6 +104,7 @@ impl Training {
         let constant = reader.choice("constant", &[("keep", Constant::Keep), ("refuse", Constant::Refuse)]);
         let balance = balance(&mut reader, &algorithm);
         let folds = folds(&mut reader);
+        let gate = Gate::read(&mut reader, &algorithm);
         reader.refuse_unknown(algorithm.name());
         if !reader.errors.is_empty() {
             return Err(reader.errors);
@@ -115,7 +121,9 @@ impl Training {
             missing,
             constant,
             balance,
+            gate,
             folds,
+            halving: options.get("search").is_some_and(|search| search == "halving"),
             trials,
         })
     }
@@ -184,7 +192,8 @@ fn split(reader: &mut Reader<'_>) -> Split {
 
 /// `folds`, and `search` with `trials`, of which only the names are of interest here.
 fn folds(reader: &mut Reader<'_>) -> usize {
-    let is_search = reader.choice("search", &[("none", false), ("grid", true), ("random", true)]);
+    let is_search =
+        reader.choice("search", &[("none", false), ("grid", true), ("random", true), ("halving", true)]);
     reader.at_least_one("trials", candidates::TRIALS);
     let default = if is_search { 3 } else { 0 };
     let what = "a whole number from 2 to 100, or 0 for none";

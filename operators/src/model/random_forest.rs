@@ -85,9 +85,9 @@ fn averaged(
     compared(forest, columns, predict)
 }
 
-/// The forest, if it predicts some of the rows as smartcore does.
+/// The forest with the numbers of training rows in its nodes, if it predicts some of the rows as smartcore does.
 pub(crate) fn compared(
-    forest: Forest,
+    mut forest: Forest,
     columns: &[Vec<f64>],
     predict: impl Fn(&Matrix) -> Result<Vec<f64>, Failed>,
 ) -> Result<Forest, String> {
@@ -95,7 +95,11 @@ pub(crate) fn compared(
     let expected = predict(&matrix(&sample)?).map_err(|error| error.to_string())?;
     let predicted = forest.predict(&Features::new(&slices(&sample)));
     let same = predicted.iter().map(|value| value.to_bits()).eq(expected.into_iter().map(f64::to_bits));
-    if same { Ok(forest) } else { Err(unreadable()) }
+    if !same {
+        return Err(unreadable());
+    }
+    forest.count(&Features::new(&slices(columns)));
+    Ok(forest)
 }
 
 fn grow_classifier(

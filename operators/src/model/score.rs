@@ -58,6 +58,9 @@ impl Trained {
     /// If the model has no figure of this name.
     pub fn value(&self, name: &str, columns: &[ArrayRef]) -> Result<ArrayRef> {
         self.check_name(name, self.training.algorithm.values())?;
+        if self.classes.is_some() {
+            self.class(None)?;
+        }
         let scored = self.score(columns, |model, features| model.value(name, features))?;
         Ok(Arc::new(Float64Array::from(scored)))
     }
@@ -69,6 +72,10 @@ impl Trained {
     /// If the model does not explain a figure of this name.
     pub fn contributions(&self, name: &str, columns: &[ArrayRef]) -> Result<ArrayRef> {
         self.check_name(name, self.training.algorithm.contributions())?;
+        if self.classes.is_some() {
+            // They are of the greater of two classes.
+            self.class(None)?;
+        }
         let rows = self.score_rows(columns, |model, features| model.contributions(name, features))?;
         let lists = rows.into_iter().map(|row| row.map(|parts| parts.into_iter().map(Some)));
         let built = ListArray::from_iter_primitive::<Float64Type, _, _>(lists);

@@ -1,5 +1,8 @@
 //! Cross-validation, and the search for options by it. Every fit is a [`Run`] that is kept with the model.
 //!
+//! `search = 'halving'` goes in rounds (Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
+//! optimization", AISTATS 2016): all trials see few of the rows, the best third of them three times as many, until all rows are seen.
+//!
 //! The rows that are held back for the metrics take no part. Folds follow the split of the model: blocks of time, of which
 //! each is predicted by those before it; whole groups; or single rows by the seed.
 
@@ -18,15 +21,17 @@ pub struct Trial {
     pub algorithm: Algorithm,
 }
 
-/// One fit of a cross-validation.
+/// One fit of a cross-validation, or an epoch of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The options that differ between trials.
     pub options: String,
     /// The number of the trial, from 1.
     pub trial: usize,
-    /// The number of the fold, from 1.
+    /// The number of the fold, from 1; 0 for the training of the model itself.
     pub fold: usize,
+    /// The number of the epoch of a training, from 1; 0 for a whole fit.
+    pub epoch: usize,
     /// Rows that were fitted.
     pub rows: usize,
     /// Rows that were predicted.
@@ -35,10 +40,15 @@ pub struct Run {
     pub metrics: Vec<Metric>,
 }
 
-/// The figure that trials are compared by; its sign is turned where less is better.
-fn rank(task: Task, metrics: &[Metric]) -> f64 {
-    let (name, sign) = if task == Task::Classification { ("f1_macro", 1.0) } else { ("rmse", -1.0) };
-    let found = metrics.iter().find(|metric| metric.name == name && metric.class.is_none());
+/// The name of the figure that models are compared by.
+pub(super) fn figure(task: Task) -> &'static str {
+    if task == Task::Classification { "f1_macro" } else { "rmse" }
+}
+
+/// The figure that models are compared by; its sign is turned where less is better.
+pub(super) fn rank(task: Task, metrics: &[Metric]) -> f64 {
+    let sign = if task == Task::Classification { 1.0 } else { -1.0 };
+    let found = metrics.iter().find(|metric| metric.name == figure(task) && metric.class.is_none());
     found.map_or(f64::NEG_INFINITY, |metric| sign * metric.value)
 }
 
@@ -55,30 +65,69 @@ pub(crate) fn search(
     fit: impl Fn(&Training, &[usize], &[usize]) -> Result<Outcome, String>,
 ) -> Result<(Trial, Vec<Run>), String> {
     let mut runs = Vec::new();
-    let mut best: Option<(f64, Trial)> = None;
-    for (number, trial) in training.trials().into_iter().enumerate() {
-        let candidate = Training { algorithm: trial.algorithm.clone(), ..training.clone() };
-        let mut pooled: Option<Outcome> = None;
-        for fold in 0..training.folds {
-            let Some((outcome, rows, test_rows)) = one_fold(&candidate, order, parts, fold, &fit)? else {
-                continue;
-            };
-            let metrics = outcome.metrics(labels);
-            let options = trial.options.clone();
-            runs.push(Run { options, trial: number + 1, fold: fold + 1, rows, test_rows, metrics });
-            match &mut pooled {
-                Some(pooled) => pooled.extend(outcome),
-                None => pooled = Some(outcome),
-            }
+    let mut left: Vec<(usize, Trial)> = training.trials().into_iter().enumerate().collect();
+    let mut step = if training.halving { first_step(left.len(), parts) } else { 1 };
+    loop {
+        let mut ranked = Vec::with_capacity(left.len());
+        for (number, trial) in left {
+            let score = scored(training, order, parts, (number, &trial, step), labels, &fit, &mut runs)?;
+            ranked.push((score, number, trial));
         }
-        let score = pooled
-            .map_or(f64::NEG_INFINITY, |pooled| rank(training.algorithm.task(), &pooled.metrics(labels)));
-        if best.as_ref().is_none_or(|(most, _)| score > *most) {
-            best = Some((score, trial));
+        // Stable: of equal trials the first one stays first.
+        ranked.sort_by(|(a, ..), (b, ..)| b.total_cmp(a));
+        if step == 1 {
+            let none = || "there is nothing to try".to_owned();
+            return ranked.into_iter().next().map(|(_, _, trial)| (trial, runs)).ok_or_else(none);
+        }
+        ranked.truncate(ranked.len().div_ceil(KEPT));
+        left = ranked.into_iter().map(|(_, number, trial)| (number, trial)).collect();
+        step /= KEPT;
+    }
+}
+
+/// Of the trials one in so many goes on to the next round, with so many times the rows.
+const KEPT: usize = 3;
+/// Fewer rows of a key than this say little about options.
+const LEAST_ROWS: usize = 50;
+
+/// Which rows the first round sees: each of so many, so that the trials are down to one when all rows are seen.
+fn first_step(trials: usize, parts: &[Vec<usize>]) -> usize {
+    let fewest = parts.iter().map(Vec::len).min().unwrap_or_default();
+    let (mut step, mut left) = (1, trials);
+    while left > 1 && fewest / (step * KEPT) >= LEAST_ROWS {
+        step *= KEPT;
+        left = left.div_ceil(KEPT);
+    }
+    step
+}
+
+/// The rank of a trial over all folds, trained on each `step`-th row. Adds its runs.
+fn scored(
+    training: &Training,
+    order: &Order,
+    parts: &[Vec<usize>],
+    (number, trial, step): (usize, &Trial, usize),
+    labels: &[String],
+    fit: &impl Fn(&Training, &[usize], &[usize]) -> Result<Outcome, String>,
+    runs: &mut Vec<Run>,
+) -> Result<f64, String> {
+    let candidate = Training { algorithm: trial.algorithm.clone(), ..training.clone() };
+    let mut pooled: Option<Outcome> = None;
+    for fold in 0..training.folds {
+        let Some((outcome, rows, test_rows)) = one_fold(&candidate, order, parts, (fold, step), fit)? else {
+            continue;
+        };
+        let metrics = outcome.metrics(labels);
+        let options = trial.options.clone();
+        let (trial, fold) = (number + 1, fold + 1);
+        runs.push(Run { options, trial, fold, epoch: 0, rows, test_rows, metrics });
+        match &mut pooled {
+            Some(pooled) => pooled.extend(outcome),
+            None => pooled = Some(outcome),
         }
     }
-    let none = || "there is nothing to try".to_owned();
-    best.map(|(_, trial)| (trial, runs)).ok_or_else(none)
+    let score = pooled.map(|pooled| rank(training.algorithm.task(), &pooled.metrics(labels)));
+    Ok(score.filter(|score| !score.is_nan()).unwrap_or(f64::NEG_INFINITY))
 }
 
 /// The outcome of a fold over all keys, with the numbers of fitted and predicted rows; `None` if there is nothing to predict.
@@ -86,12 +135,13 @@ fn one_fold(
     training: &Training,
     order: &Order,
     parts: &[Vec<usize>],
-    fold: usize,
+    (fold, step): (usize, usize),
     fit: &impl Fn(&Training, &[usize], &[usize]) -> Result<Outcome, String>,
 ) -> Result<Option<(Outcome, usize, usize)>, String> {
     let mut found: Option<(Outcome, usize, usize)> = None;
     for part in parts {
         let (train, test) = folds(&training.split, order, part, training.folds, fold, training.seed);
+        let train: Vec<usize> = train.into_iter().step_by(step).collect();
         if train.is_empty() || test.is_empty() {
             continue;
         }

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::Outcome;
 use super::fit::fit;
+use super::importance::{Importance, Tested, importances};
 use super::matrix::{gather, key_texts, numbers};
 use super::options::{Constant, Missing};
 use super::search::{Run, Trial, search};
 use super::split::{Order, Split, divide};
 use super::target::Target;
-use super::{Classes, Fitted, Metric, Training, balance};
+use super::{Classes, Fitted, Metric, Model, Training, balance};
 
 /// A fitted model with what was learned about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Trained {
     pub constant_features: Vec<String>,
     /// Figures on the held-back rows of all keys; empty if there were none.
     pub metrics: Vec<Metric>,
+    /// What each feature is worth on the held-back rows; empty if there were none.
+    pub importances: Vec<Importance>,
     /// The options that a search has chosen, as they are written; empty without one.
     pub chosen: String,
     /// The fits of the cross-validation.
@@ -88,17 +91,19 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         (chosen, runs) = search(training, &rows.order, &trained_on, &labels, outcome).map_err(error)?;
     }
     let best = Training { algorithm: chosen.algorithm, ..training.clone() };
-    let (mut fitted_rows, mut test_rows) = (Vec::new(), 0);
+    let (mut fitted_rows, mut test_rows, mut unseen) = (Vec::new(), 0, Vec::new());
     let (mut models, mut outcome): (Vec<(String, Fitted)>, Option<Outcome>) = (Vec::new(), None);
     for part in parts {
         let named = |reason| error(part.named(reason));
         let (model, found, train) = evaluate(&best, &part.train, &part.test).map_err(named)?;
+        runs.extend(epochs(&model, &chosen.options, train.len()));
         match &mut outcome {
             Some(outcome) => outcome.extend(found),
             None => outcome = Some(found),
         }
         fitted_rows.extend(train);
         test_rows += part.test.len();
+        unseen.push(part.test);
         models.push((part.key.unwrap_or_default(), model));
     }
     let constant_features = rows.constant_features(&fitted_rows);
@@ -109,6 +114,9 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         );
         return Err(error(reason));
     }
+    let tested = models.iter().zip(unseen).map(|((_, model), rows)| Tested { model, rows });
+    let tested: Vec<Tested<'_>> = tested.collect();
+    let importances = importances(&best, &rows.features, &rows.columns, &rows.target, &tested);
     let metrics =
         outcome.filter(|_| test_rows > 0).map(|outcome| outcome.metrics(&labels)).unwrap_or_default();
     let model = match training.per {
@@ -124,10 +132,20 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         dropped_rows,
         constant_features,
         metrics,
+        importances,
         chosen: chosen.options,
         runs,
         model,
     })
+}
+
+/// A run for each epoch of a training.
+fn epochs(model: &Fitted, options: &str, rows: usize) -> Vec<Run> {
+    let of = |(epoch, metrics)| {
+        let options = options.to_owned();
+        Run { options, trial: 0, fold: 0, epoch: epoch + 1, rows, test_rows: 0, metrics }
+    };
+    model.epochs().into_iter().enumerate().map(of).collect()
 }
 
 fn no_rows(found: usize) -> String {
@@ -144,10 +162,10 @@ fn all_held_back(rows: usize) -> String {
 }
 
 /// The complete rows of a key, or all of them.
-struct Part {
-    key: Option<String>,
+pub(super) struct Part {
+    pub(super) key: Option<String>,
     train: Vec<usize>,
-    test: Vec<usize>,
+    pub(super) test: Vec<usize>,
 }
 
 impl Part {
@@ -158,10 +176,10 @@ impl Part {
 }
 
 /// A training table, read and checked.
-struct Rows {
+pub(super) struct Rows {
     features: Vec<String>,
-    columns: Vec<Vec<f64>>,
-    target: Target,
+    pub(super) columns: Vec<Vec<f64>>,
+    pub(super) target: Target,
     order: Order,
     keys: Option<Vec<Option<String>>>,
     /// The rows that have all of it.
@@ -169,7 +187,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(training: &Training, table: &RecordBatch) -> Result<Self> {
+    pub(super) fn of(training: &Training, table: &RecordBatch) -> Result<Self> {
         let (features, columns) = feature_columns(training, table)?;
         let target = Target::of(training, table)?;
         let keys =
@@ -198,7 +216,7 @@ impl Rows {
     }
 
     /// The rows that each key is trained and tested on.
-    fn parts(&self, training: &Training) -> Result<Vec<Part>, String> {
+    pub(super) fn parts(&self, training: &Training) -> Result<Vec<Part>, String> {
         let part = |(key, rows): (Option<String>, Vec<usize>)| {
             let (train, test) =
                 divide(&training.split, &self.order, &rows, training.test_fraction, training.seed);

@@ -114,6 +114,9 @@ fn statement(mut tokens: Tokens<'_>, context: &mut Context<'_>) -> Result<Statem
     if tokens.is(&["INSERT", "INTO"]) {
         return query::insert(tokens).map(Statement::InsertInto);
     }
+    if tokens.is(&["ALTER", "MODEL"]) {
+        return query::alter(tokens, context).map(Statement::AlterModel);
+    }
     if !tokens.is(&["CREATE"]) {
         return Err(no_statement(&tokens));
     }
@@ -195,7 +198,7 @@ fn check_names(statements: &[Statement], context: &mut Context<'_>) {
         | Statement::CreateActuator(_) => Some(NameKind::Relation),
         Statement::CreateModel(_) => Some(NameKind::Model),
         Statement::CreateSink(_) => Some(NameKind::Sink),
-        Statement::InsertInto(_) | Statement::Broken(_) => None,
+        Statement::AlterModel(_) | Statement::InsertInto(_) | Statement::Broken(_) => None,
     };
     for (at, statement) in statements.iter().enumerate() {
         let Some(of) = kind(statement) else { continue };

@@ -9,6 +9,7 @@ use super::as_of;
 use super::interval::Least;
 use super::options::options;
 use super::tokens::{Lexeme, Result, Tokens};
+use crate::alter::{AlterModel, Change};
 use crate::error::QueryError;
 use crate::rewrite::precedence;
 use crate::span::{Name, Span, Spanned};
@@ -56,7 +57,7 @@ fn is_options(tokens: &Tokens<'_>) -> bool {
     tokens.is(&["WITH"]) && matches!((tokens.nth(1), tokens.nth(3)), (Some(Token::LParen), Some(Token::Eq)))
 }
 
-/// `name [PER column] WITH (...) [AS query]`.
+/// `name [PER column] WITH (...) [RETRAIN EVERY interval] [AS query]`.
 pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>) -> Result<CreateModel> {
     let span = tokens.span();
     let per = match tokens.eat(&["PER"]) {
@@ -64,6 +65,10 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
         false => None,
     };
     let options = options(&mut tokens, &name, context)?;
+    let retrain_us = match tokens.eat(&["RETRAIN"]) {
+        true => Some(every(&mut tokens)?),
+        false => None,
+    };
     let training = match tokens.eat(&["AS"]) {
         true => Some(select_without_emit(tokens)?),
         false => {
@@ -71,7 +76,48 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
             None
         }
     };
-    Ok(CreateModel { name, per, options, training, span })
+    Ok(CreateModel { name, per, options, retrain_us, training, span })
+}
+
+/// `EVERY INTERVAL '1' DAY`.
+fn every(tokens: &mut Tokens<'_>) -> Result<Spanned<i64>> {
+    if tokens.is(&["ON", "DRIFT"]) {
+        let error = QueryError::not_supported("RETRAIN ON DRIFT", tokens.here());
+        return Err(error.with_help("look for new data now and then: RETRAIN EVERY INTERVAL '1' DAY"));
+    }
+    tokens.expect(&["EVERY"])?;
+    tokens.interval(Least::AboveZero)
+}
+
+/// `ALTER MODEL name SET VERSION n | SET SHADOW VERSION n | DROP SHADOW | ROLLBACK`.
+pub(super) fn alter(mut tokens: Tokens<'_>, context: &mut Context<'_>) -> Result<AlterModel> {
+    tokens.expect(&["ALTER", "MODEL"])?;
+    let name = tokens.name("the name of a model")?;
+    context.name = Some(name.clone());
+    let change = if tokens.eat(&["SET", "VERSION"]) {
+        Change::Version(version(&mut tokens)?)
+    } else if tokens.eat(&["SET", "SHADOW", "VERSION"]) {
+        Change::Shadow(version(&mut tokens)?)
+    } else if tokens.eat(&["DROP", "SHADOW"]) {
+        Change::NoShadow
+    } else if tokens.eat(&["ROLLBACK"]) {
+        Change::Rollback
+    } else {
+        return Err(tokens.unexpected("SET VERSION, SET SHADOW VERSION, DROP SHADOW or ROLLBACK"));
+    };
+    tokens.expect_end()?;
+    Ok(AlterModel { name, change, span: tokens.span() })
+}
+
+fn version(tokens: &mut Tokens<'_>) -> Result<u32> {
+    tokens.eat_symbol(&Token::Eq);
+    let found = match tokens.peek() {
+        Some(Token::Number(digits, _)) => digits.parse().ok().filter(|version| *version > 0),
+        _ => None,
+    };
+    let version = found.ok_or_else(|| tokens.unexpected("the number of a version, from 1 up"))?;
+    tokens.next();
+    Ok(version)
 }
 
 /// `INSERT INTO actuator [(a, b)] query`.

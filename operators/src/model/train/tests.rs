@@ -354,3 +354,25 @@ fn a_search_keeps_every_run_and_trains_the_best() {
     assert_eq!((random.trials.len(), trained.runs.len()), (2, 6));
     assert!(metric(&trained, "accuracy") > 0.9);
 }
+
+#[test]
+fn halving_drops_trials_and_adds_rows() {
+    let (a, b, y, _) = plant(1000);
+    let table =
+        table(vec![("a", Arc::new(a) as ArrayRef), ("b", Arc::new(b)), ("y", Arc::new(y) as ArrayRef)]);
+    let options = [
+        ("algorithm", "decision_tree_regressor"),
+        ("target", "y"),
+        ("max_depth", "1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("search", "halving"),
+    ];
+    let trained = train(&training(&options), &table).unwrap();
+    // Of 800 rows 200, 400 and 600 come before the three that are tested: each ninth of them, each third, all.
+    let rounds: Vec<usize> = trained.runs.chunk_by(|a, b| a.trial <= b.trial).map(<[Run]>::len).collect();
+    assert_eq!(rounds.iter().sum::<usize>(), (9 + 3 + 1) * 3);
+    let rows = |run: usize| trained.runs[run].rows;
+    assert_eq!([rows(0), rows(1), rows(2)], [23, 45, 67]);
+    assert_eq!([rows(27), rows(36), rows(38)], [67, 200, 600]);
+    let depth: u32 = trained.chosen.trim_start_matches("max_depth = ").parse().unwrap();
+    assert!(depth >= 5, "shallow trees cannot follow the plane: {depth}");
+}
