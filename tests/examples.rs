@@ -3,6 +3,7 @@
 mod city_sensors;
 mod fleet_rul;
 mod models;
+mod one_pass_anomalies;
 mod pump_guard;
 mod pump_monitor;
 mod tennessee_eastman;

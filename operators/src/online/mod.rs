@@ -6,6 +6,8 @@
 //! median.rs       moving_median, hampel
 //! butterworth.rs  lowpass, highpass, bandpass        savgol.rs  kalman.rs  smoothing
 //! chart.rs        cusum, ewma_chart                   rules.rs   the rules of Western Electric and of Nelson
+//! quantile.rs     running_quantile                    novelty.rs  novelty, holdoff
+//! adwin.rs  kswin.rs  page_hinkley.rs  detectors of drift
 //! inputs.rs       the arguments as columns
 //! ```
 //!
@@ -22,25 +24,35 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array};
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
+mod adwin;
 mod average;
 mod butterworth;
 mod change;
 mod chart;
 mod inputs;
 mod kalman;
+mod kswin;
 mod median;
+mod novelty;
+mod page_hinkley;
+mod quantile;
 mod rules;
 mod savgol;
 #[cfg(test)]
 mod testing;
 
+pub use adwin::{Adwin, Gives};
 pub use average::{Ewma, MinMaxScale, StandardScale, ZScore};
 pub use butterworth::Butterworth;
 pub use change::{Deadband, Derivative, RateOfChange, Stuck};
 pub use chart::{Cusum, EwmaChart, Side};
 pub use inputs::Inputs;
 pub use kalman::Kalman;
+pub use kswin::Kswin;
 pub use median::{Hampel, MAX_WINDOW, MovingMedian};
+pub use novelty::{Holdoff, Novelty};
+pub use page_hinkley::PageHinkley;
+pub use quantile::RunningQuantile;
 pub use rules::{Nelson, WesternElectric};
 pub use savgol::SavitzkyGolay;
 
@@ -76,8 +88,9 @@ macro_rules! functions {
 }
 
 functions! {
-    Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, Hampel, Kalman, MinMaxScale, MovingMedian, Nelson,
-    RateOfChange, SavitzkyGolay, StandardScale, Stuck, WesternElectric, ZScore,
+    Adwin, Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, Hampel, Holdoff, Kalman, Kswin, MinMaxScale,
+    MovingMedian, Nelson, Novelty, PageHinkley, RateOfChange, RunningQuantile, SavitzkyGolay, StandardScale, Stuck,
+    WesternElectric, ZScore,
 }
 
 impl Online {
@@ -90,7 +103,8 @@ impl Online {
     pub fn data_type(&self) -> DataType {
         match self {
             Self::WesternElectric(_) | Self::Nelson(_) => DataType::Int64,
-            Self::Stuck(_) => DataType::Boolean,
+            Self::Stuck(_) | Self::Kswin(_) | Self::PageHinkley(_) => DataType::Boolean,
+            Self::Adwin(adwin) if adwin.gives() == Gives::Drift => DataType::Boolean,
             _ => DataType::Float64,
         }
     }

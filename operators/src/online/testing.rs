@@ -1,4 +1,4 @@
-//! A signal for tests, and what NumPy, SciPy and pandas make of it (`tests/fixtures/online_expected.py`).
+//! A signal for tests, and what NumPy, SciPy, pandas and river make of it (`tests/fixtures/online_expected.py`).
 
 use std::f64::consts::TAU;
 

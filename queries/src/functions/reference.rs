@@ -3,7 +3,7 @@
 use super::FAMILIES;
 use super::feature::Feature;
 use super::figure::{FIGURES, Figure};
-use super::online::{FUNCTIONS, OnlineFunction};
+use super::online::{self, OnlineFunction};
 use super::parameter::Parameter;
 
 const INTRODUCTION: &str = "\
@@ -33,7 +33,7 @@ pub fn reference() -> String {
         page.extend(features.iter().map(entry));
     }
     page.push_str(FROM_ROW_TO_ROW);
-    page.extend(FUNCTIONS.iter().map(online));
+    page.extend(online::all().map(row_to_row));
     page.push_str(FIGURES_OF_NUMBERS);
     page.extend(FIGURES.iter().map(figure));
     page
@@ -51,7 +51,7 @@ checkpoints too, and gives what a query over all rows at once gives, to the bit.
   all rows. Functions that compute with the time take that of `ORDER BY`.
 ";
 
-fn online(function: &OnlineFunction) -> String {
+fn row_to_row(function: &OnlineFunction) -> String {
     let constants =
         function.parameters.iter().map(|parameter| parameter.entry().replacen(": ", ": constant, ", 1));
     format!(
