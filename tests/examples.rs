@@ -1,6 +1,7 @@
 //! The programs of `examples/`: on real data, where it stands beside the checkout, and embedded.
 
 mod city_sensors;
+mod demand_forecast;
 mod fleet_rul;
 mod models;
 mod one_pass_anomalies;

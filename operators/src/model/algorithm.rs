@@ -3,6 +3,7 @@
 use lineshaft_engine::declaration::OptionError;
 use serde::{Deserialize, Serialize};
 
+use super::forecast::{self, ForecastOptions};
 use super::hyper_parameters::{
     BoostingOptions, ForestOptions, IsolationOptions, NearestOptions, PcaOptions, TreeOptions, alpha,
     boosting, forest, isolation, kmeans, nearest, pca, tree,
@@ -71,11 +72,13 @@ pub enum Algorithm {
     PcaT2Spe(PcaOptions),
     /// How few random cuts set a row apart from the others.
     IsolationForest(IsolationOptions),
+    /// The next values of the target from its own past.
+    Forecast(ForecastOptions),
 }
 
 impl Algorithm {
     /// The names that `algorithm = '...'` takes.
-    pub const NAMES: [&str; 17] = [
+    pub const NAMES: [&str; 23] = [
         "random_forest_classifier",
         "random_forest_regressor",
         "extra_trees_regressor",
@@ -93,6 +96,12 @@ impl Algorithm {
         "kmeans",
         "pca_t2_spe",
         "isolation_forest",
+        "seasonal_naive",
+        "holt_winters",
+        "theta",
+        "croston",
+        "tsb",
+        "forecast_combination",
     ];
 
     /// Its name in a query file.
@@ -115,6 +124,7 @@ impl Algorithm {
             Self::KMeans { .. } => "kmeans",
             Self::PcaT2Spe(_) => "pca_t2_spe",
             Self::IsolationForest(_) => "isolation_forest",
+            Self::Forecast(options) => options.method.name(),
         }
     }
 
@@ -134,7 +144,8 @@ impl Algorithm {
             | Self::Ridge { .. }
             | Self::Lasso { .. }
             | Self::ElasticNet { .. }
-            | Self::KnnRegressor(_) => Task::Regression,
+            | Self::KnnRegressor(_)
+            | Self::Forecast(_) => Task::Regression,
             Self::KMeans { .. } => Task::Clustering,
             Self::PcaT2Spe(_) | Self::IsolationForest(_) => Task::Anomaly,
         }
@@ -186,12 +197,12 @@ impl Algorithm {
             "logistic_regression" => Some(Self::LogisticRegression { alpha: alpha(reader) }),
             "kmeans" => Some(kmeans(reader)),
             "pca_t2_spe" => Some(Self::PcaT2Spe(pca(reader))),
-            _ => {
-                let message = format!("there is no algorithm {name:?}");
-                let help = did_you_mean(&name, &Self::NAMES);
+            other => forecast::read(other, reader).map(Self::Forecast).or_else(|| {
+                let message = format!("there is no algorithm {other:?}");
+                let help = did_you_mean(other, &Self::NAMES);
                 reader.errors.push(OptionError::of("algorithm", message).help(help));
                 None
-            }
+            }),
         }
     }
 }

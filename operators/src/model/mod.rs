@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A row with a NULL, NaN or infinite feature is left out of training (and counted), and scores to NULL.
+//! Forecasters (`forecast/`) have no features but the number of steps ahead.
+//!
 //! Trees, linear models and k-means are fitted by smartcore, the others here, one family a file; scoring is our own, over
 //! columns.
 
@@ -22,6 +24,7 @@ mod eigen;
 mod elastic_net;
 mod evaluate;
 mod fit;
+pub mod forecast;
 pub mod forest;
 mod hyper_parameters;
 mod isolation_forest;
@@ -54,6 +57,7 @@ pub use algorithm::Algorithm;
 pub use artifact::Artifact;
 pub use balance::Balance;
 pub use classes::Classes;
+pub use forecast::Forecast;
 pub use forest::Forest;
 pub use isolation_forest::IsolationForest;
 pub use kmeans::Centroids;
@@ -127,6 +131,8 @@ pub enum Fitted {
     NaiveBayes(NaiveBayes),
     /// Nearest neighbours.
     Nearest(Nearest),
+    /// The next values of a series.
+    Forecast(Forecast),
 }
 
 impl Fitted {
@@ -140,6 +146,7 @@ impl Fitted {
             Self::IsolationForest(model) => model,
             Self::NaiveBayes(model) => model,
             Self::Nearest(model) => model,
+            Self::Forecast(model) => model,
         }
     }
 }
