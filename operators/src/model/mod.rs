@@ -57,6 +57,7 @@ pub use algorithm::Algorithm;
 pub use artifact::Artifact;
 pub use balance::Balance;
 pub use classes::Classes;
+pub(crate) use distribution::normal_cdf;
 pub use forecast::Forecast;
 pub use forest::Forest;
 pub use isolation_forest::IsolationForest;

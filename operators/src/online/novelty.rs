@@ -32,15 +32,16 @@ pub struct Novelty {
     record: f64,
 }
 
-/// Means of the past, in their order and sorted.
+/// The last values, in their order and sorted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Past {
+pub(super) struct Past {
     in_order: VecDeque<f64>,
     sorted: Vec<f64>,
 }
 
 impl Past {
-    fn push(&mut self, x: f64, most: usize) {
+    /// Takes a value in, and the oldest one out if there would be more than `most`.
+    pub(super) fn push(&mut self, x: f64, most: usize) {
         if self.in_order.len() == most
             && let Some(oldest) = self.in_order.pop_front()
         {
@@ -48,6 +49,10 @@ impl Past {
         }
         self.in_order.push_back(x);
         self.sorted.insert(self.place(x), x);
+    }
+
+    pub(super) fn sorted(&self) -> &[f64] {
+        &self.sorted
     }
 
     fn place(&self, x: f64) -> usize {

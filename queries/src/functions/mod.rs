@@ -7,7 +7,7 @@
 //!    |                    sums per group (running.rs) or all samples per group (collected.rs)
 //!    '-- rms(waveform)  one value per row of an array column: array.rs
 //! figure.rs     functions of single numbers: `bearing_frequency`, `iso_zone`, `oee`
-//! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; detectors.rs
+//! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; detectors.rs, learners.rs
 //! extreme.rs    `min` and `max`
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
@@ -32,6 +32,7 @@ mod extreme;
 mod feature;
 mod figure;
 mod form;
+mod learners;
 mod machine;
 mod online;
 mod online_window;

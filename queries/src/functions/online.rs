@@ -14,6 +14,7 @@ use lineshaft_operators::online::{
 
 use super::detectors::DETECTORS;
 use super::feature::event_time_type;
+use super::learners::LEARNERS;
 use super::parameter::{Parameter, is_whole, names, whole};
 
 /// A function from row to row: what SQL calls it, what it computes, and what the reference says of it.
@@ -105,7 +106,7 @@ pub(super) fn is_window(n: f64) -> bool {
 
 /// All functions from row to row, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static OnlineFunction> {
-    FUNCTIONS.iter().chain(DETECTORS)
+    FUNCTIONS.iter().chain(DETECTORS).chain(LEARNERS)
 }
 
 const FUNCTIONS: &[OnlineFunction] = &[
@@ -379,7 +380,7 @@ impl OnlineFunction {
     /// `name(x, parameter)`.
     pub(super) fn signature(&self) -> String {
         let inputs = names(&self.inputs[1..]);
-        format!("{}(x{inputs}{})", self.name, names(self.parameters))
+        format!("{}({}{inputs}{})", self.name, self.inputs[0].name, names(self.parameters))
     }
 
     /// The function with the values of its constants.
@@ -455,7 +456,8 @@ mod tests {
             let constant = |parameter: &Parameter| match parameter.name {
                 "window" => ScalarValue::from(20.0),
                 "span" => ScalarValue::new_interval_mdn(0, 0, 1_000_000_000),
-                "n" | "memory" | "warmup" | "clock" | "last" | "seed" => ScalarValue::from(7.0),
+                "n" | "memory" | "warmup" | "clock" | "last" | "seed" | "replays" | "trees" | "height"
+                | "grace" | "max_depth" => ScalarValue::from(7.0),
                 "order" => ScalarValue::from(2.0),
                 "rate_hz" => ScalarValue::from(100.0),
                 "high_hz" => ScalarValue::from(30.0),
