@@ -69,7 +69,7 @@ impl Engine {
     pub fn from_files(paths: &[impl AsRef<Path>]) -> Result<Self, Error> {
         let read = |path: &Path| match std::fs::read_to_string(path) {
             Ok(text) => Ok(SourceFile::new(path.display().to_string(), text)),
-            Err(error) => Err(Error::file("read", path, error)),
+            Err(source) => Err(Error::ProgramFile { path: path.display().to_string(), source }),
         };
         Self::from_source_files(paths.iter().map(|path| read(path.as_ref())).collect::<Result<_, _>>()?)
     }

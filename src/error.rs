@@ -12,10 +12,18 @@ pub enum Error {
     /// The program is wrong; nothing was started.
     #[error(transparent)]
     Program(#[from] ProgramErrors),
+    /// A file of the program cannot be read; nothing was started.
+    #[error("could not read {path}")]
+    ProgramFile {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// It failed while it ran.
     #[error(transparent)]
     Run(#[from] lineshaft_engine::Error),
-    /// A file of the program or of its data directory could not be read or written.
+    /// A file of the data directory or of a source could not be read or written.
     #[error("could not {action} {path}")]
     File {
         /// What was tried.

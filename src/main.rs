@@ -9,7 +9,7 @@ mod table;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +19,7 @@ use lineshaft::durable::{self, Durability};
 use lineshaft::history::Limits;
 use lineshaft::{Engine, Error, Memory, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 /// Arrow allocates much and frees it on other threads.
@@ -160,7 +161,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&error);
-            ExitCode::from(if matches!(error, Error::Run(_)) { FAILED } else { WRONG })
+            // A disk that fails while the data directory is made ready is no mistake in the program.
+            ExitCode::from(if matches!(error, Error::Run(_) | Error::File { .. }) { FAILED } else { WRONG })
         }
     }
 }
@@ -267,22 +269,30 @@ fn finish(start: impl FnOnce() -> Result<Running, Error>, quiet: bool) -> Result
 }
 
 /// Signals are listened for before a program starts: none falls between.
-struct Signals(Sender<Box<dyn Fn() + Send>>);
+struct Signals(oneshot::Sender<Box<dyn Fn() + Send>>);
 
 impl Signals {
-    /// Listens from now on. Before the program has started, a signal ends the process at once.
+    /// Listens from now on. A signal that comes before the program has started stops it as soon as it has.
     fn listen() -> Self {
-        let (sender, started) = channel::<Box<dyn Fn() + Send>>();
+        let (sender, started) = oneshot::channel::<Box<dyn Fn() + Send>>();
         let (listens, ready) = channel::<()>();
         let wait = async move {
             let terminate = signal(SignalKind::terminate()).ok();
             let mut signals = [signal(SignalKind::interrupt()).ok(), terminate];
             drop(listens);
             next_signal(&mut signals).await;
-            let Ok(stop) = started.try_recv() else { std::process::exit(i32::from(FAILED)) };
             tracing::info!("stopping: what was read is finished; once more ends at once");
-            stop();
-            next_signal(&mut signals).await;
+            let stop = async {
+                match started.await {
+                    Ok(stop) => stop(),
+                    // It could not start, and is about to say why.
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop => next_signal(&mut signals).await,
+                () = next_signal(&mut signals) => {}
+            }
             std::process::exit(i32::from(FAILED));
         };
         std::thread::spawn(move || {

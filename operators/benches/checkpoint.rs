@@ -21,6 +21,7 @@ use lineshaft_engine::expression::{Accumulator, Aggregate, Column, Expression, M
 use lineshaft_engine::operator::{Operator, Output};
 use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Result, TIMESTAMP};
+use lineshaft_operators::group::{Call as GroupCall, GroupAggregate, GroupOptions, Reversal};
 use lineshaft_operators::join::{IntervalJoin, IntervalOptions, JoinKind, TimedSide};
 use lineshaft_operators::over::{Call, Frame, Function, Over, OverOptions, Units};
 use lineshaft_operators::window::{CountAggregate, CountOptions, WindowAggregate, WindowOptions};
@@ -194,6 +195,29 @@ fn over() -> Box<dyn Operator> {
     Box::new(Over::new(options).expect("frames"))
 }
 
+/// Groups without a window, of which rows may be taken back or not.
+fn grouped(takes_changes: bool) -> Box<dyn Operator> {
+    let moments = [Moment::Count, Moment::Sum, Moment::Mean];
+    let mut fields = vec![Field::new("key", DataType::Int64, true)];
+    fields.push(Field::new("count", DataType::Int64, true));
+    fields.extend(["sum", "mean"].map(|name| Field::new(name, DataType::Float64, true)));
+    let call = |moment: Moment| {
+        let data_type = if moment == Moment::Count { DataType::Int64 } else { DataType::Float64 };
+        let arguments = vec![Arc::new(Column { index: 2, data_type: DataType::Float64 }) as _];
+        let aggregate: Arc<dyn Aggregate> =
+            Arc::new(Sum { arguments, result: Field::new("x", data_type, true), moment: Some(moment) });
+        GroupCall { aggregate, is_distinct: false, reversal: Reversal::Statistic(moment) }
+    };
+    let options = GroupOptions {
+        keys: vec![1],
+        calls: moments.map(call).to_vec(),
+        takes_changes,
+        input: schema(),
+        schema: Arc::new(Schema::new(fields)),
+    };
+    Box::new(GroupAggregate::new(options, true).expect("groups"))
+}
+
 /// An operator with so many bytes of state, about; the rows given so far and the number of keys.
 struct Filled {
     operator: Box<dyn Operator>,
@@ -209,7 +233,9 @@ fn filled(kind: &str, bytes: f64) -> Filled {
         "sums" => (windows(1, false), of(55.0), of(55.0)),
         "interval" => (interval(), of(42.0), 100_000),
         "count" => (counted(), of(33.0), 1_000),
-        "over" => (over(), of(33.0), 1_000),
+        "over" => (over(), of(70.0), 1_000),
+        "groups" => (grouped(false), of(200.0), of(200.0)),
+        "changes" => (grouped(true), of(300.0), of(300.0)),
         other => panic!("there is no kind {other:?}"),
     };
     let mut at = 0;
@@ -280,7 +306,7 @@ fn measure(kind: &str, gigabytes: f64) {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let kinds = ["windows", "sums", "interval", "count", "over"];
+    let kinds = ["windows", "sums", "interval", "count", "over", "groups", "changes"];
     let gigabytes = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(1.0);
     let chosen: Vec<&str> = kinds.into_iter().filter(|kind| arguments.iter().any(|it| it == kind)).collect();
     if let [kind] = chosen.as_slice() {

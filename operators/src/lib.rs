@@ -33,6 +33,7 @@ pub mod model;
 pub mod online;
 pub mod over;
 pub mod resample;
+mod shared;
 pub mod signal;
 pub mod stamp;
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Restarts while windows are open: the watermark is where it was, neither before nor after.
 
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::plant::{Plant, assert_same};
@@ -61,4 +64,23 @@ fn restarts_inside_windows_neither_move_the_watermark_nor_give_a_window_twice() 
         "restarts inside windows",
         json!({ "restarts": restarts, "kills": kills, "late": late, "rows_changed": 0 }),
     );
+}
+
+#[test]
+fn a_stop_while_it_starts_is_in_order_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let plant = Plant::new(&folder.path().join("plant"));
+    plant.run(0, 200);
+    let whole = plant.copied(&folder.path().join("whole"));
+    whole.run(200, 400);
+    for milliseconds in [10, 30, 60, 100, 150, 250, 400, 700] {
+        let live = plant.start();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        let (status, said) = live.end();
+        // Until it listens for signals, the system ends it.
+        let is_in_order = status.code() == Some(0) || status.signal() == Some(15);
+        assert!(is_in_order, "after {milliseconds} ms: {status:?}\n{said}");
+    }
+    plant.run(200, 400);
+    assert_same(&plant.outcome(), &whole.outcome(), "after stops");
 }

@@ -7,13 +7,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use lineshaft_engine::Result;
 use lineshaft_engine::expression::{Accumulator, Aggregate, Expression};
 use lineshaft_engine::operator::Snapshot;
-use lineshaft_engine::{Error, Result};
 
 use super::distinct::Distinct;
 use super::emitted::{Emitted, Epoch};
-use super::{Call, only_true};
+use super::{Call, distinct_table, only_true};
 use crate::window::arguments::{Accumulators, Aggregates};
 
 /// The aggregates of all calls.
@@ -35,7 +35,7 @@ enum Work {
     Rows { aggregates: Aggregates, accumulators: Accumulators },
     /// Of the rows that bring a new value.
     Values {
-        distinct: Distinct,
+        distinct: Box<Distinct>,
         aggregates: Vec<Arc<dyn Aggregate>>,
         accumulators: Vec<Box<dyn Accumulator>>,
     },
@@ -120,21 +120,33 @@ impl Appended {
         self.lanes.iter_mut().try_for_each(|lane| lane.merge(&states[lane.states.clone()], &numbers, total))
     }
 
-    pub(super) fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<()> {
-        for (number, lane) in self.lanes.iter().enumerate() {
-            if let Work::Values { distinct, .. } = &lane.work {
-                snapshot.put(&format!("distinct_{number}"), distinct.table()?);
+    /// From now on [`Appended::next_saved`] gives the distinct values as they are now.
+    pub(super) fn save(&mut self) {
+        for lane in &mut self.lanes {
+            if let Work::Values { distinct, .. } = &mut lane.work {
+                distinct.save();
             }
         }
-        Ok(())
+    }
+
+    /// The next table of them for a snapshot, with its name; `None` if those were all.
+    pub(super) fn next_saved(&mut self) -> Result<Option<(String, RecordBatch)>> {
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if let Work::Values { distinct, .. } = &mut lane.work
+                && let Some(table) = distinct.next_saved()?
+            {
+                return Ok(Some((distinct_table(number), table)));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             if let Work::Values { distinct, .. } = &mut lane.work {
-                let table = snapshot.take(&format!("distinct_{number}"));
-                let table = table.ok_or_else(|| Error::operator("group", "a snapshot of another plan"))?;
-                distinct.restore(&table)?;
+                for part in snapshot.take_parts(&distinct_table(number)) {
+                    distinct.restore(&part)?;
+                }
             }
         }
         Ok(())
@@ -164,7 +176,7 @@ impl Lane {
                 (Work::Rows { aggregates, accumulators }, width)
             }
             Some(first) => {
-                let distinct = Distinct::new(first.aggregate.arguments())?;
+                let distinct = Box::new(Distinct::new(first.aggregate.arguments())?);
                 let width = aggregates.iter().map(|aggregate| aggregate.state().len()).sum();
                 let accumulators = aggregates.iter().map(|aggregate| aggregate.accumulator());
                 let accumulators = accumulators.collect::<Result<_>>()?;

@@ -1,5 +1,6 @@
 //! Aggregates of rows that may be taken back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
@@ -12,8 +13,9 @@ use lineshaft_engine::{Error, Result};
 use super::distinct::Distinct;
 use super::emitted::Epoch;
 use super::kept::Kept;
-use super::state::{Additions, State, renumber};
-use super::{Call, Reversal, only_true};
+use super::state::{Additions, State, numbers_by_slot};
+use super::{Call, Reversal, distinct_table, only_true};
+use crate::shared::{SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// The aggregates of all calls.
@@ -21,9 +23,11 @@ pub(super) struct Changed {
     lanes: Vec<Lane>,
     calls: Vec<Placed>,
     /// Rows of each group.
-    weights: Vec<i64>,
+    weights: SharedVec<i64>,
     /// The only group has a row even if it has none.
     has_one_group: bool,
+    /// What a snapshot that has begun is still to give, by the names of tables.
+    saved: VecDeque<(String, Box<dyn SavedState>)>,
 }
 
 /// A call, its lane and its state there.
@@ -72,10 +76,10 @@ impl Kind {
 
     fn state(self, types: &[DataType]) -> Result<State> {
         Ok(match self {
-            Self::Count => State::Count(Vec::new()),
-            Self::Integers => State::Integers(Vec::new()),
-            Self::Sums => State::Floats { groups: Vec::new(), squares: false },
-            Self::Squares => State::Floats { groups: Vec::new(), squares: true },
+            Self::Count => State::Count(SharedVec::default()),
+            Self::Integers => State::Integers(SharedVec::default()),
+            Self::Sums => State::Floats { groups: SharedVec::default(), squares: false },
+            Self::Squares => State::Floats { groups: SharedVec::default(), squares: true },
             Self::Values => State::Kept(Kept::new(types, true)?),
             Self::Rows => State::Kept(Kept::new(types, false)?),
         })
@@ -84,7 +88,13 @@ impl Kind {
 
 impl Changed {
     pub(super) fn new(calls: &[Call], has_one_group: bool) -> Result<Self> {
-        let mut changed = Self { lanes: Vec::new(), calls: Vec::new(), weights: Vec::new(), has_one_group };
+        let mut changed = Self {
+            lanes: Vec::new(),
+            calls: Vec::new(),
+            weights: SharedVec::default(),
+            has_one_group,
+            saved: VecDeque::new(),
+        };
         let mut plain = None;
         for call in calls {
             let aggregate = &call.aggregate;
@@ -124,7 +134,7 @@ impl Changed {
                 &ones
             }
         };
-        self.weights.resize(total, 0);
+        self.weights.grow(total, || 0);
         for (slot, weight) in slots.iter().zip(weights) {
             self.weights[*slot as usize] += weight;
         }
@@ -153,7 +163,7 @@ impl Changed {
 
     /// Groups have new slots; those without rows have none.
     pub(super) fn renumber(&mut self, moved: &[Option<u32>]) -> Result<()> {
-        renumber(&mut self.weights, moved);
+        self.weights.renumber(moved, || 0);
         for lane in &mut self.lanes {
             lane.states.iter_mut().for_each(|(_, _, state)| state.renumber(moved));
             if let Some(distinct) = &mut lane.distinct {
@@ -163,37 +173,61 @@ impl Changed {
         Ok(())
     }
 
-    pub(super) fn snapshot(&self, snapshot: &mut Snapshot) -> Result<()> {
-        let weights =
-            StateTable { numbers: vec![self.weights.clone()], keys: Vec::new(), values: Vec::new() };
-        snapshot.put("weights", weights.into_batch()?);
-        for (number, lane) in self.lanes.iter().enumerate() {
-            if let Some(distinct) = &lane.distinct {
-                snapshot.put(&format!("distinct_{number}"), distinct.table()?);
+    /// From now on [`Changed::next_saved`] gives the state as it is now.
+    pub(super) fn save(&mut self) -> Result<()> {
+        self.saved = VecDeque::from([("weights".to_owned(), numbers_by_slot(&self.weights))]);
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if let Some(distinct) = &mut lane.distinct {
+                distinct.save();
             }
             for (place, (_, _, state)) in lane.states.iter().enumerate() {
-                snapshot.put(&format!("state_{number}_{place}"), state.table()?);
+                self.saved.push_back((state_table(number, place), state.save()?));
             }
         }
         Ok(())
     }
 
+    /// The next table for a snapshot, with its name; `None` if those were all.
+    pub(super) fn next_saved(&mut self) -> Result<Option<(String, RecordBatch)>> {
+        while let Some((name, state)) = self.saved.front_mut() {
+            if let Some(table) = state.next()? {
+                return Ok(Some((name.clone(), table.into_batch()?)));
+            }
+            self.saved.pop_front();
+        }
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if let Some(distinct) = &mut lane.distinct
+                && let Some(table) = distinct.next_saved()?
+            {
+                return Ok(Some((distinct_table(number), table)));
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn restore(&mut self, mut snapshot: Snapshot, total: usize) -> Result<()> {
-        let mut take = |name: &str| {
-            let table = snapshot.take(name);
-            table.ok_or_else(|| Error::operator("group", "a snapshot of another plan"))
-        };
-        self.weights = StateTable::from_batch(&take("weights")?, 1, 0)?.numbers.swap_remove(0);
+        for part in snapshot.take_parts("weights") {
+            let table = StateTable::from_batch(&part, 1, 0)?;
+            table.numbers[0].iter().for_each(|weight| self.weights.push(*weight));
+        }
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             if let Some(distinct) = &mut lane.distinct {
-                distinct.restore(&take(&format!("distinct_{number}"))?)?;
+                for part in snapshot.take_parts(&distinct_table(number)) {
+                    distinct.restore(&part)?;
+                }
             }
             for (place, (_, _, state)) in lane.states.iter_mut().enumerate() {
-                state.restore(&take(&format!("state_{number}_{place}"))?, total)?;
+                for part in snapshot.take_parts(&state_table(number, place)) {
+                    state.restore(&part, total)?;
+                }
             }
         }
         Ok(())
     }
+}
+
+fn state_table(lane: usize, state: usize) -> String {
+    format!("state_{lane}_{state}")
 }
 
 impl Lane {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, UInt32Type};
+use lineshaft_engine::Result;
 use lineshaft_engine::expression::Expression;
-use lineshaft_engine::{Error, Result};
 
 use crate::keys::KeyInterner;
+use crate::shared::SharedVec;
 use crate::window::state::StateTable;
 
 /// The values that each group has, and how often.
@@ -16,14 +17,18 @@ pub(super) struct Distinct {
     /// The group, then the values.
     types: Vec<DataType>,
     interner: KeyInterner,
-    weights: Vec<i64>,
+    weights: SharedVec<i64>,
     numbers: Vec<u32>,
     /// Values with weight zero.
     dead: usize,
+    /// What a snapshot that has begun is still to give: the weights from a number on.
+    saved: Option<(SharedVec<i64>, usize)>,
 }
 
 /// Fewer values than this are not worth taking back.
 const FEW_VALUES: usize = 1024;
+/// Values of a part of a snapshot.
+const PART: usize = 65_536;
 
 impl Distinct {
     pub(super) fn new(arguments: &[Arc<dyn Expression>]) -> Result<Self> {
@@ -33,9 +38,10 @@ impl Distinct {
             arguments: arguments.to_vec(),
             interner: KeyInterner::new(&types)?,
             types,
-            weights: Vec::new(),
+            weights: SharedVec::default(),
             numbers: Vec::new(),
             dead: 0,
+            saved: None,
         })
     }
 
@@ -52,7 +58,7 @@ impl Distinct {
         }
         self.interner.intern(&columns, rows.num_rows(), &mut self.numbers)?;
         self.dead += self.interner.len() - self.weights.len();
-        self.weights.resize(self.interner.len(), 0);
+        self.weights.grow(self.interner.len(), || 0);
         let (mut passed, mut signs) = (Vec::new(), Vec::new());
         for ((row, number), weight) in (0_u32..).zip(&self.numbers).zip(weights) {
             let count = &mut self.weights[*number as usize];
@@ -68,7 +74,7 @@ impl Distinct {
                 signs.push(if was { -1 } else { 1 });
             }
         }
-        if self.dead > FEW_VALUES && self.dead > self.weights.len() / 2 {
+        if self.saved.is_none() && self.dead > FEW_VALUES && self.dead > self.weights.len() / 2 {
             self.keep(Some)?;
         }
         Ok((UInt32Array::from(passed), signs))
@@ -82,7 +88,7 @@ impl Distinct {
     /// Keeps the values that are there, of the groups that have a slot.
     fn keep(&mut self, slot_of: impl Fn(u32) -> Option<u32>) -> Result<()> {
         let live: Vec<u32> =
-            (0_u32..).zip(&self.weights).filter(|(_, w)| **w != 0).map(|(number, _)| number).collect();
+            (0_u32..).zip(self.weights.iter()).filter(|(_, w)| **w != 0).map(|(number, _)| number).collect();
         let mut columns = self.interner.columns(&live)?;
         let slots: UInt32Array =
             columns[0].as_primitive::<UInt32Type>().values().iter().map(|slot| slot_of(*slot)).collect();
@@ -94,23 +100,39 @@ impl Distinct {
     fn fill(&mut self, columns: &[ArrayRef], weights: Vec<i64>) -> Result<()> {
         self.interner = KeyInterner::new(&self.types)?;
         self.interner.intern(columns, weights.len(), &mut self.numbers)?;
-        self.weights = weights;
+        self.weights = weights.into_iter().collect();
         self.dead = 0;
         Ok(())
     }
 
-    /// All as a table of a snapshot.
-    pub(super) fn table(&self) -> Result<RecordBatch> {
-        let all: Vec<u32> = (0..).take(self.interner.len()).collect();
-        let keys = self.interner.columns(&all)?;
-        StateTable { numbers: vec![self.weights.clone()], keys, values: Vec::new() }.into_batch()
+    /// From now on [`Distinct::next_saved`] gives the values as they are now.
+    pub(super) fn save(&mut self) {
+        self.saved = Some((self.weights.clone(), 0));
     }
 
-    /// Puts back what [`Distinct::table`] gave.
+    /// The next part of them for a snapshot; `None` if those were all.
+    pub(super) fn next_saved(&mut self) -> Result<Option<RecordBatch>> {
+        let Some((weights, next)) = &mut self.saved else { return Ok(None) };
+        let first = *next;
+        let weights: Vec<i64> = weights.iter_from(first).take(PART).copied().collect();
+        *next += weights.len();
+        if weights.is_empty() {
+            self.saved = None;
+            return Ok(None);
+        }
+        let numbers: Vec<u32> = (0..).skip(first).take(weights.len()).collect();
+        let keys = self.interner.columns(&numbers)?;
+        StateTable { numbers: vec![weights], keys, values: Vec::new() }.into_batch().map(Some)
+    }
+
+    /// Puts back a part that [`Distinct::next_saved`] gave.
     pub(super) fn restore(&mut self, table: &RecordBatch) -> Result<()> {
-        let mut table = StateTable::from_batch(table, 1, self.types.len())?;
-        let weights =
-            table.numbers.pop().ok_or_else(|| Error::operator("group", "a snapshot of another plan"))?;
-        self.fill(&table.keys, weights)
+        let table = StateTable::from_batch(table, 1, self.types.len())?;
+        self.interner.intern(&table.keys, table.rows(), &mut self.numbers)?;
+        for weight in &table.numbers[0] {
+            self.weights.push(*weight);
+            self.dead += usize::from(*weight == 0);
+        }
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
 
 use crate::keys::KeyInterner;
+use crate::shared::SharedVec;
 use crate::window::row_store::{Place, RowStore};
 use crate::window::state::StateTable;
 
@@ -34,13 +35,25 @@ pub(super) struct Emitted {
     /// Results, then states.
     store: RowStore,
     /// By slot.
-    places: Vec<Option<Place>>,
+    places: SharedVec<Option<Place>>,
     groups: usize,
+    /// What a snapshot that has begun is still to give: the rows of slots from a number on.
+    saved: Option<(SharedVec<Option<Place>>, usize)>,
 }
+
+/// Slots of a part of a snapshot.
+const PART: usize = 65_536;
 
 impl Emitted {
     pub(super) fn new(schema: SchemaRef, keys: usize) -> Self {
-        Self { schema, keys, store: RowStore::default(), places: Vec::new(), groups: 0 }
+        Self {
+            schema,
+            keys,
+            store: RowStore::default(),
+            places: SharedVec::default(),
+            groups: 0,
+            saved: None,
+        }
     }
 
     /// Groups that have a row.
@@ -74,7 +87,7 @@ impl Emitted {
         let rows = epoch.slots.len();
         self.groups += epoch.slots.iter().filter(|slot| !self.has(**slot)).count();
         let last = epoch.slots.iter().max().map_or(0, |slot| *slot as usize + 1);
-        self.places.resize(self.places.len().max(last), None);
+        self.places.grow(last, || None);
         let columns = [epoch.results, epoch.states].concat();
         for (slot, place) in epoch.slots.iter().zip(self.store.push(columns, rows)) {
             self.places[*slot as usize] = Some(place);
@@ -85,7 +98,7 @@ impl Emitted {
                 self.groups -= 1;
             }
         }
-        if self.store.is_sparse(self.groups) {
+        if self.saved.is_none() && self.store.is_sparse(self.groups) {
             self.store.compact(self.places.iter_mut().flatten())?;
         }
         Ok(changes)
@@ -124,31 +137,42 @@ impl Emitted {
 
     /// Slots have new numbers; what is gone had no row.
     pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
-        let places = std::mem::take(&mut self.places);
-        for (place, new) in places.into_iter().zip(moved) {
-            if let (Some(place), Some(new)) = (place, new) {
-                let new = *new as usize;
-                self.places.resize(self.places.len().max(new + 1), None);
-                self.places[new] = Some(place);
-            }
+        self.places.renumber(moved, || None);
+    }
+
+    /// True if a snapshot has begun that has not given all: it has noted places and numbers of slots.
+    pub(super) fn is_saving(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    /// From now on [`Emitted::next_saved`] gives the rows as they are now.
+    pub(super) fn save(&mut self) {
+        self.saved = Some((self.places.clone(), 0));
+    }
+
+    /// The next part of them for a snapshot; `None` if those were all.
+    pub(super) fn next_saved(&mut self) -> Result<Option<RecordBatch>> {
+        let Some((saved, next)) = &mut self.saved else { return Ok(None) };
+        if *next >= saved.len() {
+            self.saved = None;
+            return Ok(None);
         }
-    }
-
-    /// All as a table of a snapshot.
-    pub(super) fn table(&self) -> Result<RecordBatch> {
-        let live = (0_i64..).zip(&self.places).filter_map(|(slot, place)| Some((slot, (*place)?)));
-        let (slots, places): (Vec<i64>, Vec<Place>) = live.unzip();
+        let numbered = (0_i64..).skip(*next).zip(saved.iter_from(*next).take(PART));
+        let (slots, places): (Vec<i64>, Vec<Place>) =
+            numbered.filter_map(|(slot, place)| Some((slot, (*place)?))).unzip();
+        *next += PART;
         let values = if places.is_empty() { Vec::new() } else { self.store.pick(&places)? };
-        StateTable { numbers: vec![slots], keys: Vec::new(), values }.into_batch()
+        StateTable { numbers: vec![slots], keys: Vec::new(), values }.into_batch().map(Some)
     }
 
-    /// Puts back what [`Emitted::table`] gave.
+    /// Puts back a part that [`Emitted::next_saved`] gave.
     pub(super) fn restore(&mut self, table: &RecordBatch) -> Result<()> {
         let table = StateTable::from_batch(table, 1, 0)?;
-        self.groups = table.rows();
-        for (slot, place) in table.numbers[0].iter().zip(self.store.push(table.values, self.groups)) {
+        let rows = table.rows();
+        self.groups += rows;
+        for (slot, place) in table.numbers[0].iter().zip(self.store.push(table.values, rows)) {
             let slot = usize::try_from(*slot).unwrap_or_default();
-            self.places.resize(self.places.len().max(slot + 1), None);
+            self.places.grow(slot + 1, || None);
             self.places[slot] = Some(place);
         }
         Ok(())

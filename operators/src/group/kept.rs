@@ -12,6 +12,7 @@ use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::hash::as_key;
 
 use super::state::Additions;
+use crate::shared::{SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// The values of one group as bytes that sort as the values do. A weight is never zero.
@@ -19,20 +20,25 @@ type Values = BTreeMap<Box<[u8]>, i64>;
 
 /// Values of all groups: rows of the arguments of a call.
 pub(super) struct Kept {
+    types: Vec<DataType>,
     converter: RowConverter,
-    groups: Vec<Values>,
+    groups: SharedVec<Values>,
     /// A row whose first argument is NULL is left out.
     skips_null: bool,
 }
 
 impl Kept {
     pub(super) fn new(types: &[DataType], skips_null: bool) -> Result<Self> {
-        let fields = types.iter().cloned().map(SortField::new).collect();
-        Ok(Self { converter: RowConverter::new(fields)?, groups: Vec::new(), skips_null })
+        Ok(Self {
+            converter: converter(types)?,
+            types: types.to_vec(),
+            groups: SharedVec::default(),
+            skips_null,
+        })
     }
 
     pub(super) fn add(&mut self, columns: &[ArrayRef], rows: &Additions<'_>) -> Result<()> {
-        self.groups.resize_with(rows.total, Values::default);
+        self.groups.grow(rows.total, Values::default);
         let values: Vec<ArrayRef> = columns.iter().map(as_key).collect();
         let values = self.converter.convert_columns(&values)?;
         for (row, (slot, weight)) in rows.slots.iter().zip(rows.weights).enumerate() {
@@ -86,29 +92,58 @@ impl Kept {
     }
 
     pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
-        super::state::renumber(&mut self.groups, moved);
+        self.groups.renumber(moved, Values::default);
     }
 
-    /// All as a table of a snapshot.
-    pub(super) fn table(&self) -> Result<RecordBatch> {
-        let parser = self.converter.parser();
-        let (mut slots, mut weights, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-        for (slot, values) in (0_i64..).zip(&self.groups) {
-            for (value, weight) in values {
-                slots.push(slot);
-                weights.push(*weight);
-                rows.push(parser.parse(value));
-            }
-        }
-        let values = self.converter.convert_rows(rows)?;
-        StateTable { numbers: vec![slots, weights], keys: Vec::new(), values }.into_batch()
+    /// All as it is now.
+    pub(super) fn save(&self) -> Result<SavedKept> {
+        Ok(SavedKept { converter: converter(&self.types)?, groups: self.groups.clone(), next: 0 })
     }
 
-    /// Puts back what [`Kept::table`] gave.
+    /// Puts back a table that [`Kept::save`] gave.
     pub(super) fn restore(&mut self, table: &RecordBatch, total: usize) -> Result<()> {
         let table = StateTable::from_batch(table, 2, 0)?;
         let slots: Vec<u32> =
             table.numbers[0].iter().map(|slot| u32::try_from(*slot).unwrap_or_default()).collect();
         self.add(&table.values, &Additions { slots: &slots, weights: &table.numbers[1], total })
+    }
+}
+
+fn converter(types: &[DataType]) -> Result<RowConverter> {
+    Ok(RowConverter::new(types.iter().cloned().map(SortField::new).collect())?)
+}
+
+/// Values of a part of a snapshot, about.
+const PART: usize = 65_536;
+
+/// The values of all groups as they were.
+pub(super) struct SavedKept {
+    converter: RowConverter,
+    groups: SharedVec<Values>,
+    next: usize,
+}
+
+impl SavedState for SavedKept {
+    /// The group, the weight and the value, of all values of some groups.
+    fn next(&mut self) -> Result<Option<StateTable>> {
+        let parser = self.converter.parser();
+        let (mut slots, mut weights, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        let first = self.next;
+        for (slot, values) in (0_i64..).zip(self.groups.iter()).skip(first) {
+            if rows.len() >= PART || self.next >= first + PART {
+                break;
+            }
+            for (value, weight) in values {
+                slots.push(slot);
+                weights.push(*weight);
+                rows.push(parser.parse(value));
+            }
+            self.next += 1;
+        }
+        if self.next == first {
+            return Ok(None);
+        }
+        let values = self.converter.convert_rows(rows)?;
+        Ok(Some(StateTable { numbers: vec![slots, weights], keys: Vec::new(), values }))
     }
 }

@@ -7,7 +7,8 @@
 //!                                                                  kept.rs   all values, in order
 //!                            distinct.rs  f(DISTINCT x): each value of a group once
 //!                        --> emitted.rs   what each group gave last; at the end of an epoch the difference goes out
-//! rows.rs  DISTINCT of rows that are only added
+//! rows.rs     DISTINCT of rows that are only added
+//! partial.rs  the rows of an epoch on one worker, before they meet those of the others
 //! ```
 //!
 //! - Rows: append-only or changelog in. Out comes a changelog: for each group whose row has changed in the epoch the
@@ -17,10 +18,11 @@
 //!   changes are left out.
 //! - State: per group the key, the partial results and the row that it gave last. Per distinct value of
 //!   `f(DISTINCT x)` one entry. Where rows are taken back, least and greatest values, medians and whatever else cannot
-//!   be computed backwards keep every distinct value of the group with its weight.
+//!   be computed backwards keep every distinct value of the group with its weight. A snapshot shares it (`shared/`).
 //! - Cost: a row is added to its group once; an epoch costs the groups that it touches, not those that there are. An
 //!   aggregate that keeps all values is computed anew from those of each group that is touched.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -38,9 +40,11 @@ mod distinct;
 mod emitted;
 mod exact;
 mod kept;
+mod partial;
 mod rows;
 mod state;
 
+pub use partial::{PartialGroups, PartialOptions};
 pub use rows::DistinctRows;
 
 use crate::keys::KeyInterner;
@@ -100,6 +104,8 @@ pub struct GroupAggregate {
     slots: Vec<u32>,
     /// There is one group, it is here, and its first row has not been given.
     awaits_first: bool,
+    /// What a snapshot that has begun is still to give of the keys: the slots from one to another.
+    saved_keys: Range<usize>,
 }
 
 enum Work {
@@ -113,6 +119,8 @@ const FEW_SLOTS: usize = 1024;
 const IDLE_SHARE: usize = 4;
 /// Groups that wait with their changes, at most: their partial results are in memory twice.
 const MAX_WAITING: usize = 1 << 18;
+/// Slots of a part of a snapshot.
+const PART: usize = 65_536;
 
 impl GroupAggregate {
     /// The operator. Without keys the only group is on the first worker.
@@ -135,6 +143,7 @@ impl GroupAggregate {
             numbers: Vec::new(),
             slots: Vec::new(),
             awaits_first: has_one_group,
+            saved_keys: 0..0,
             options,
         })
     }
@@ -180,6 +189,18 @@ impl GroupAggregate {
         }
     }
 
+    /// The keys of the next slots for a snapshot; `None` if those were all.
+    fn next_keys(&mut self) -> Result<Option<RecordBatch>> {
+        let slots: Vec<u32> =
+            self.saved_keys.by_ref().take(PART).filter_map(|slot| u32::try_from(slot).ok()).collect();
+        if slots.is_empty() {
+            return Ok(None);
+        }
+        let keys = self.interner.columns(&slots)?;
+        let numbers = vec![vec![i64::from(self.awaits_first); slots.len()]];
+        StateTable { numbers, keys, values: Vec::new() }.into_batch().map(Some)
+    }
+
     /// Takes back the slots of groups without rows.
     fn reclaim(&mut self) -> Result<()> {
         let Work::Changed(changed) = &mut self.work else { return Ok(()) };
@@ -215,46 +236,59 @@ impl Operator for GroupAggregate {
         if let Some(batch) = self.emitted.replace(epoch, &self.interner)? {
             output.send(batch);
         }
-        if self.interner.len() > FEW_SLOTS.max(self.emitted.len() * IDLE_SHARE) {
+        // What is saved has the numbers of slots.
+        if !self.emitted.is_saving() && self.interner.len() > FEW_SLOTS.max(self.emitted.len() * IDLE_SHARE) {
             self.reclaim()?;
         }
         Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
-        self.reclaim()?;
-        let all: Vec<u32> = (0..).take(self.interner.len()).collect();
-        let groups = StateTable {
-            numbers: vec![vec![i64::from(self.awaits_first); all.len()]],
-            keys: self.interner.columns(&all)?,
-            values: Vec::new(),
-        };
-        let mut snapshot = Snapshot::default();
-        snapshot.put("groups", groups.into_batch()?);
-        snapshot.put("emitted", self.emitted.table()?);
+        self.saved_keys = 0..self.interner.len();
+        self.emitted.save();
         let states = match &mut self.work {
             Work::Appended(appended) => {
-                appended.snapshot(&mut snapshot)?;
+                appended.save();
                 appended.states(self.touched.len())?
             }
             Work::Changed(changed) => {
-                changed.snapshot(&mut snapshot)?;
+                changed.save()?;
                 Vec::new()
             }
         };
         let slots = self.touched.slots().iter().map(|slot| i64::from(*slot)).collect();
         let waiting = StateTable { numbers: vec![slots], keys: Vec::new(), values: states };
+        let mut snapshot = Snapshot::default();
         snapshot.put("waiting", waiting.into_batch()?);
         Ok(snapshot)
     }
 
+    /// The keys, the state, and last the rows that were given: that ends it.
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let table = match self.next_keys()? {
+            Some(keys) => Some(("groups".to_owned(), keys)),
+            None => match self.work.next_saved()? {
+                None => self.emitted.next_saved()?.map(|emitted| ("emitted".to_owned(), emitted)),
+                state => state,
+            },
+        };
+        Ok(table.map(|(name, table)| {
+            let mut snapshot = Snapshot::default();
+            snapshot.put(&name, table);
+            snapshot
+        }))
+    }
+
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let other = || Error::operator("group", "a snapshot of another operator");
-        let groups = snapshot.take("groups").ok_or_else(other)?;
-        let groups = StateTable::from_batch(&groups, 1, self.options.keys.len())?;
-        self.interner.intern(&groups.keys, groups.rows(), &mut self.slots)?;
-        self.awaits_first &= groups.numbers[0].first().is_none_or(|awaits| *awaits == 1);
-        self.emitted.restore(&snapshot.take("emitted").ok_or_else(other)?)?;
+        for part in snapshot.take_parts("groups") {
+            let groups = StateTable::from_batch(&part, 1, self.options.keys.len())?;
+            self.interner.intern(&groups.keys, groups.rows(), &mut self.slots)?;
+            self.awaits_first &= groups.numbers[0].first().is_none_or(|awaits| *awaits == 1);
+        }
+        for part in snapshot.take_parts("emitted") {
+            self.emitted.restore(&part)?;
+        }
         let waiting = snapshot.take("waiting");
         match &mut self.work {
             Work::Appended(appended) => appended.restore(snapshot)?,
@@ -271,6 +305,20 @@ impl Operator for GroupAggregate {
             Work::Changed(_) => Ok(()),
         }
     }
+}
+
+impl Work {
+    fn next_saved(&mut self) -> Result<Option<(String, RecordBatch)>> {
+        match self {
+            Self::Appended(appended) => appended.next_saved(),
+            Self::Changed(changed) => changed.next_saved(),
+        }
+    }
+}
+
+/// The table of the distinct values of a lane.
+fn distinct_table(lane: usize) -> String {
+    format!("distinct_{lane}")
 }
 
 /// For which of `rows` a condition is true.

@@ -3,6 +3,8 @@
 //! - Rows: append-only in and out, same columns; the order stays.
 //! - State: every distinct row once; with a column of event time until the watermark has passed it, else for good.
 
+use std::ops::Range;
+
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::batch::Batch;
@@ -24,7 +26,12 @@ pub struct DistinctRows {
     slots: Vec<u32>,
     /// Rows after the last time that some were forgotten.
     remembered: usize,
+    /// What a snapshot that has begun is still to give: the rows from one slot to another.
+    saved: Option<Range<usize>>,
 }
+
+/// Rows of a part of a snapshot. Tests have few.
+const PART: usize = if cfg!(test) { 3 } else { 65_536 };
 
 /// So many rows may come before it is worth looking for some to forget.
 const FEW_ROWS: usize = 4096;
@@ -37,7 +44,7 @@ impl DistinctRows {
     pub fn new(schema: SchemaRef, time: Option<usize>) -> Result<Self> {
         let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
         let interner = KeyInterner::new(&types)?;
-        Ok(Self { schema, time, interner, times: Vec::new(), slots: Vec::new(), remembered: 0 })
+        Ok(Self { schema, time, interner, times: Vec::new(), slots: Vec::new(), remembered: 0, saved: None })
     }
 
     /// The rows that were not known before.
@@ -68,7 +75,9 @@ impl Operator for DistinctRows {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _output: &mut Output) -> Result<()> {
-        if self.time.is_none() || self.interner.len() < FEW_ROWS + 2 * self.remembered {
+        // What is saved has the numbers of slots.
+        if self.saved.is_some() || self.time.is_none() || self.interner.len() < FEW_ROWS + 2 * self.remembered
+        {
             return Ok(());
         }
         let may_come = |time: EventTime| Watermark(time) >= watermark;
@@ -79,17 +88,30 @@ impl Operator for DistinctRows {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
-        let all: Vec<u32> = (0..).take(self.interner.len()).collect();
+        self.saved = Some(0..self.interner.len());
+        Ok(Snapshot::default())
+    }
+
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let slots: Vec<u32> = match &mut self.saved {
+            Some(slots) => slots.take(PART).filter_map(|slot| u32::try_from(slot).ok()).collect(),
+            None => Vec::new(),
+        };
+        if slots.is_empty() {
+            self.saved = None;
+            return Ok(None);
+        }
+        let rows = RecordBatch::try_new(SchemaRef::clone(&self.schema), self.interner.columns(&slots)?)?;
         let mut snapshot = Snapshot::default();
-        let rows = RecordBatch::try_new(SchemaRef::clone(&self.schema), self.interner.columns(&all)?)?;
         snapshot.put("rows", rows);
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
-        let rows = snapshot.take("rows");
-        let rows = rows.ok_or_else(|| Error::operator("distinct", "a snapshot of another operator"))?;
-        self.remember(&rows).map(drop)
+        for rows in snapshot.take_parts("rows") {
+            self.remember(&rows)?;
+        }
+        Ok(())
     }
 }
 
@@ -97,7 +119,7 @@ impl Operator for DistinctRows {
 mod tests {
     use std::sync::Arc;
 
-    use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+    use lineshaft_engine::testing::{Step, lines, run, run_restarted, table, whole_snapshot};
     use proptest::prelude::*;
 
     use super::*;
@@ -130,7 +152,7 @@ mod tests {
         let passed = run(&mut distinct, 1, vec![Step::Rows(0, rows.clone())]).unwrap();
         assert_eq!(lines(&passed), ["a 1", "b 1", "- -"]);
         let mut restored = DistinctRows::new(rows.schema(), None).unwrap();
-        restored.restore(distinct.snapshot().unwrap()).unwrap();
+        restored.restore(whole_snapshot(&mut distinct).unwrap()).unwrap();
         let more = table("k:s n:i \n b 1 \n b 2");
         let passed = run(&mut restored, 1, vec![Step::Rows(0, rows), Step::Rows(0, more)]).unwrap();
         assert_eq!(lines(&passed), ["b 2"]);

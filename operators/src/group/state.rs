@@ -11,6 +11,7 @@ use lineshaft_engine::{Error, Result};
 
 use super::exact::ExactSum;
 use super::kept::Kept;
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// Rows that come with a weight, each for its group; there are `total` groups so far.
@@ -23,11 +24,11 @@ pub(super) struct Additions<'a> {
 /// The state of one or several calls for all groups.
 pub(super) enum State {
     /// Rows, or values that are not NULL.
-    Count(Vec<i64>),
+    Count(SharedVec<i64>),
     /// Sums of integers and decimals.
-    Integers(Vec<IntegerSum>),
+    Integers(SharedVec<IntegerSum>),
     /// Sums of doubles, and of their squares if a variance is wanted.
-    Floats { groups: Vec<FloatSum>, squares: bool },
+    Floats { groups: SharedVec<FloatSum>, squares: bool },
     /// All values.
     Kept(Kept),
 }
@@ -158,7 +159,7 @@ impl State {
         let each = || rows.slots.iter().map(|slot| *slot as usize).zip(rows.weights.iter().copied());
         match self {
             Self::Count(counts) => {
-                counts.resize(rows.total, 0);
+                counts.grow(rows.total, || 0);
                 match columns.first().filter(|column| column.logical_null_count() > 0) {
                     None => each().for_each(|(slot, weight)| counts[slot] += weight),
                     Some(column) => {
@@ -170,7 +171,7 @@ impl State {
                 }
             }
             Self::Integers(groups) => {
-                groups.resize(rows.total, IntegerSum::default());
+                groups.grow(rows.total, IntegerSum::default);
                 for (value, (slot, weight)) in integers(&columns[0])?.into_iter().zip(each()) {
                     if let Some(value) = value {
                         groups[slot].count += weight;
@@ -179,7 +180,7 @@ impl State {
                 }
             }
             Self::Floats { groups, squares } => {
-                groups.resize(rows.total, FloatSum::default());
+                groups.grow(rows.total, FloatSum::default);
                 let column = &columns[0];
                 let values = column.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong_type(column))?;
                 for (value, (slot, weight)) in values.iter().zip(each()) {
@@ -211,50 +212,36 @@ impl State {
 
     pub(super) fn renumber(&mut self, moved: &[Option<u32>]) {
         match self {
-            Self::Count(counts) => renumber(counts, moved),
-            Self::Integers(groups) => renumber(groups, moved),
-            Self::Floats { groups, .. } => renumber(groups, moved),
+            Self::Count(counts) => counts.renumber(moved, || 0),
+            Self::Integers(groups) => groups.renumber(moved, IntegerSum::default),
+            Self::Floats { groups, .. } => groups.renumber(moved, FloatSum::default),
             Self::Kept(kept) => kept.renumber(moved),
         }
     }
 
-    /// All as a table of a snapshot.
-    pub(super) fn table(&self) -> Result<RecordBatch> {
-        let (numbers, values) = match self {
-            Self::Count(counts) => (vec![counts.clone()], Vec::new()),
-            Self::Integers(groups) => {
-                let counts = groups.iter().map(|group| group.count).collect();
-                let sums = Decimal128Array::from_iter_values(groups.iter().map(|group| group.sum));
-                (vec![counts], vec![Arc::new(sums) as ArrayRef])
-            }
-            Self::Floats { groups, .. } => {
-                let of = |number: fn(&FloatSum) -> i64| groups.iter().map(number).collect();
-                let numbers = vec![
-                    of(|group| group.count),
-                    of(|group| group.nans),
-                    of(|group| group.infinite[0]),
-                    of(|group| group.infinite[1]),
-                    of(|group| group.huge),
-                ];
-                (numbers, vec![lists(groups, |group| &group.sum), lists(groups, |group| &group.squares)])
-            }
-            Self::Kept(kept) => return kept.table(),
-        };
-        StateTable { numbers, keys: Vec::new(), values }.into_batch()
+    /// All as it is now, for a snapshot.
+    pub(super) fn save(&self) -> Result<Box<dyn SavedState>> {
+        Ok(match self {
+            Self::Count(counts) => numbers_by_slot(counts),
+            Self::Integers(groups) => BySlot::boxed(groups, |_, groups| Ok(integer_table(groups))),
+            Self::Floats { groups, .. } => BySlot::boxed(groups, |_, groups| Ok(float_table(groups))),
+            Self::Kept(kept) => Box::new(kept.save()?),
+        })
     }
 
-    /// Puts back what [`State::table`] gave, for `total` groups.
+    /// Puts back a table that [`State::save`] gave, behind those before it; there are `total` groups.
     pub(super) fn restore(&mut self, table: &RecordBatch, total: usize) -> Result<()> {
         let other = || Error::operator("group", "a snapshot of another plan");
         match self {
             Self::Count(counts) => {
-                *counts = StateTable::from_batch(table, 1, 0)?.numbers.swap_remove(0);
+                let table = StateTable::from_batch(table, 1, 0)?;
+                table.numbers[0].iter().for_each(|count| counts.push(*count));
             }
             Self::Integers(groups) => {
                 let table = StateTable::from_batch(table, 1, 0)?;
                 let sums = table.values.first().and_then(|sums| sums.as_primitive_opt::<Decimal128Type>());
                 let rows = table.numbers[0].iter().zip(sums.ok_or_else(other)?.values());
-                *groups = rows.map(|(count, sum)| IntegerSum { count: *count, sum: *sum }).collect();
+                rows.for_each(|(count, sum)| groups.push(IntegerSum { count: *count, sum: *sum }));
             }
             Self::Floats { groups, .. } => {
                 let table = StateTable::from_batch(table, 5, 0)?;
@@ -264,16 +251,16 @@ impl State {
                 };
                 let numbers = &table.numbers;
                 let rows = sums(0)?.into_iter().zip(sums(1)?).enumerate();
-                *groups = rows
-                    .map(|(row, (sum, squares))| FloatSum {
+                for (row, (sum, squares)) in rows {
+                    groups.push(FloatSum {
                         count: numbers[0][row],
                         nans: numbers[1][row],
                         infinite: [numbers[2][row], numbers[3][row]],
                         huge: numbers[4][row],
                         sum,
                         squares,
-                    })
-                    .collect();
+                    });
+                }
             }
             Self::Kept(kept) => kept.restore(table, total)?,
         }
@@ -293,7 +280,34 @@ fn integer_column(sums: impl Iterator<Item = Option<i128>>, data_type: &DataType
     })
 }
 
-fn lists(groups: &[FloatSum], of: fn(&FloatSum) -> &ExactSum) -> ArrayRef {
+/// A column of numbers of all slots.
+pub(super) fn numbers_by_slot(numbers: &SharedVec<i64>) -> Box<dyn SavedState> {
+    BySlot::boxed(numbers, |_, numbers| {
+        let numbers = numbers.iter().map(|number| **number).collect();
+        Ok(StateTable { numbers: vec![numbers], keys: Vec::new(), values: Vec::new() })
+    })
+}
+
+fn integer_table(groups: &[&IntegerSum]) -> StateTable {
+    let counts = groups.iter().map(|group| group.count).collect();
+    let sums: ArrayRef = Arc::new(Decimal128Array::from_iter_values(groups.iter().map(|group| group.sum)));
+    StateTable { numbers: vec![counts], keys: Vec::new(), values: vec![sums] }
+}
+
+fn float_table(groups: &[&FloatSum]) -> StateTable {
+    let of = |number: fn(&FloatSum) -> i64| groups.iter().map(|group| number(group)).collect();
+    let numbers = vec![
+        of(|group| group.count),
+        of(|group| group.nans),
+        of(|group| group.infinite[0]),
+        of(|group| group.infinite[1]),
+        of(|group| group.huge),
+    ];
+    let values = vec![lists(groups, |group| &group.sum), lists(groups, |group| &group.squares)];
+    StateTable { numbers, keys: Vec::new(), values }
+}
+
+fn lists(groups: &[&FloatSum], of: fn(&FloatSum) -> &ExactSum) -> ArrayRef {
     let parts = groups.iter().map(|group| Some(of(group).parts().iter().copied().map(Some)));
     Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(parts))
 }
@@ -304,10 +318,4 @@ fn of_lists(lists: &ListArray) -> Vec<ExactSum> {
         parts.unwrap_or_default()
     };
     lists.iter().map(|list| ExactSum::of_parts(parts(list))).collect()
-}
-
-/// What is kept by slot, by new slots; the order of live slots stays.
-pub(super) fn renumber<T>(groups: &mut Vec<T>, moved: &[Option<u32>]) {
-    let mut live = moved.iter().map(Option::is_some);
-    groups.retain(|_| live.next().unwrap_or(false));
 }

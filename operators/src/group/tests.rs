@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::Int64Array;
 use arrow::datatypes::{Field, Schema};
-use lineshaft_engine::testing::{lines, table};
+use lineshaft_engine::testing::{extend, lines, table};
 use proptest::prelude::*;
 
 use super::*;
@@ -63,6 +63,42 @@ fn epoch_of(
     operator.on_batch(0, batch, &mut output).unwrap();
     operator.on_epoch_end(header, &mut output).unwrap();
     output.take(0).iter().flat_map(weighted).collect()
+}
+
+/// Rows, their weights, and the header.
+type Epoch = (String, Option<Vec<i64>>, EpochHeader);
+
+/// Groups of which a snapshot is taken while rows come.
+struct Watched {
+    groups: GroupAggregate,
+    snapshot: Option<Snapshot>,
+    /// The epochs after the snapshot has begun, and what they gave.
+    after: Vec<(Epoch, Vec<String>)>,
+}
+
+impl Watched {
+    fn epoch(&mut self, rows: String, weights: Option<Vec<i64>>, header: EpochHeader) -> Vec<String> {
+        let given = epoch_of(&mut self.groups, &rows, weights.clone(), header);
+        if let Some(snapshot) = &mut self.snapshot {
+            extend(snapshot, &mut self.groups).unwrap();
+            self.after.push(((rows, weights, header), given.clone()));
+        }
+        given
+    }
+
+    fn begin_snapshot(&mut self) {
+        self.snapshot = Some(self.groups.snapshot().unwrap());
+    }
+
+    /// The same epochs give the same in new groups that are restored.
+    fn go_on_in(mut self, mut fresh: GroupAggregate) {
+        let Some(mut snapshot) = self.snapshot else { return };
+        while extend(&mut snapshot, &mut self.groups).unwrap() {}
+        fresh.restore(snapshot).unwrap();
+        for ((rows, weights, header), given) in self.after {
+            assert_eq!(epoch_of(&mut fresh, &rows, weights, header), given);
+        }
+    }
 }
 
 fn weighted(batch: &Batch) -> Vec<String> {
@@ -208,7 +244,7 @@ proptest! {
         restart in 0_usize..12,
         more in any::<u16>(),
     ) {
-        let mut groups = operator(&[0], calls(), true);
+        let mut groups = Watched { groups: operator(&[0], calls(), true), snapshot: None, after: Vec::new() };
         let mut rows: BTreeMap<Row, i64> = BTreeMap::new();
         let mut given: BTreeMap<String, i64> = BTreeMap::new();
         for (number, step) in steps.into_iter().enumerate() {
@@ -226,7 +262,7 @@ proptest! {
                 weights.push(weight);
             }
             let header = EpochHeader { more_follows: more >> number & 1 == 1, ..EpochHeader::new(0, 0) };
-            for line in epoch_of(&mut groups, &text, Some(weights), header) {
+            for line in groups.epoch(text, Some(weights), header) {
                 let (weight, row) = line.split_once(' ').unwrap();
                 *given.entry(row.to_owned()).or_default() += weight.parse::<i64>().unwrap();
             }
@@ -236,11 +272,10 @@ proptest! {
                 prop_assert_eq!(given.keys().cloned().collect::<Vec<_>>(), expected(&rows));
             }
             if number == restart {
-                let snapshot = groups.snapshot().unwrap();
-                groups = operator(&[0], calls(), true);
-                groups.restore(snapshot).unwrap();
+                groups.begin_snapshot();
             }
         }
+        groups.go_on_in(operator(&[0], calls(), true));
     }
 
     /// Rows that are only added give the same, whichever way they are computed.
@@ -250,7 +285,7 @@ proptest! {
         restart in 0_usize..12,
         more in any::<u16>(),
     ) {
-        let mut groups = operator(&[0], calls(), false);
+        let mut groups = Watched { groups: operator(&[0], calls(), false), snapshot: None, after: Vec::new() };
         let mut rows: BTreeMap<Row, i64> = BTreeMap::new();
         let mut given: BTreeMap<String, i64> = BTreeMap::new();
         for (number, step) in steps.into_iter().enumerate() {
@@ -260,7 +295,7 @@ proptest! {
                 text += &format!("k{} {} {}\n", row.0, row.1, row.2.map_or("-".to_owned(), |ok| ok.to_string()));
             }
             let header = EpochHeader { more_follows: more >> number & 1 == 1, ..EpochHeader::new(0, 0) };
-            for line in epoch_of(&mut groups, &text, None, header) {
+            for line in groups.epoch(text, None, header) {
                 let (weight, row) = line.split_once(' ').unwrap();
                 *given.entry(row.replacen(".0 ", " ", 1)).or_default() += weight.parse::<i64>().unwrap();
             }
@@ -269,11 +304,10 @@ proptest! {
                 prop_assert_eq!(given.keys().cloned().collect::<Vec<_>>(), expected(&rows));
             }
             if number == restart {
-                let snapshot = groups.snapshot().unwrap();
-                groups = operator(&[0], calls(), false);
-                groups.restore(snapshot).unwrap();
+                groups.begin_snapshot();
             }
         }
+        groups.go_on_in(operator(&[0], calls(), false));
     }
 }
 

@@ -23,7 +23,7 @@ use lineshaft_engine::{Error, Result};
 
 use super::keys::plain;
 use super::remembered::Remembered;
-use super::table::Table;
+use super::table::{SavedTable, Table};
 
 /// What comes out for a row of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,8 @@ pub struct LookupJoin {
     /// The input of the residual; its columns are nullable.
     residual_schema: SchemaRef,
     table: Table,
+    /// What a snapshot that has begun is still to give.
+    saved: SavedTable,
     /// Rows of this epoch of a stream that is a changelog.
     stream: Vec<Batch>,
     remembered: Option<Remembered>,
@@ -151,6 +153,7 @@ impl LookupJoin {
         Ok(Self {
             residual_schema: Arc::new(Schema::new(nullable.collect::<Vec<_>>())),
             table: Table::new(table_schema, options.primary_key.clone(), options.table_keys.clone())?,
+            saved: SavedTable::default(),
             remembered: match options.taken_back_by {
                 Some(time) => Some(Remembered::new(time, &options.stream_schema)?),
                 None => None,
@@ -352,17 +355,25 @@ impl Operator for LookupJoin {
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.table.update()?;
         let mut snapshot = Snapshot::default();
-        snapshot.put("table", self.table.rows()?);
+        self.saved = self.table.save();
         if let Some(remembered) = &self.remembered {
             remembered.save(&self.options.schema, &mut snapshot)?;
         }
         Ok(snapshot)
     }
 
+    /// The rows of the table.
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let Some(rows) = self.saved.next()? else { return Ok(None) };
+        let mut snapshot = Snapshot::default();
+        snapshot.put("table", rows);
+        Ok(Some(snapshot))
+    }
+
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
-        let rows = snapshot.take("table");
-        let rows = rows.ok_or_else(|| Error::operator("join", "a snapshot of another operator"))?;
-        self.table.push(rows.into());
+        for rows in snapshot.take_parts("table") {
+            self.table.push(rows.into());
+        }
         if let Some(remembered) = &mut self.remembered {
             remembered.load(&mut snapshot)?;
         }

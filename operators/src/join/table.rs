@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator, new_null_array,
 };
-use arrow::compute::{SortOptions, cast, concat_batches, interleave, take, take_record_batch};
+use arrow::compute::{
+    SortOptions, cast, concat_batches, filter_record_batch, interleave, take, take_record_batch,
+};
 use arrow::datatypes::{DataType, SchemaRef};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::{Error, Result};
@@ -31,6 +33,35 @@ pub(super) struct Table {
     primary: Option<Index>,
     /// What has come since the last update.
     new: Vec<Batch>,
+}
+
+/// Rows of a part of a snapshot. Tests have few.
+const PART: usize = if cfg!(test) { 2 } else { 65_536 };
+
+/// The rows of a table as they were: columns do not change, so they are shared.
+#[derive(Debug, Default)]
+pub(super) struct SavedTable {
+    /// Rows and which of them are there; what comes first is last.
+    parts: Vec<(RecordBatch, BooleanArray)>,
+    next: usize,
+}
+
+impl SavedTable {
+    /// The next rows; `None` if that were all.
+    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while let Some((rows, is_live)) = self.parts.last() {
+            let len = PART.min(rows.num_rows() - self.next);
+            if len == 0 {
+                self.parts.pop();
+                self.next = 0;
+                continue;
+            }
+            let part = filter_record_batch(&rows.slice(self.next, len), &is_live.slice(self.next, len))?;
+            self.next += len;
+            return Ok(Some(part));
+        }
+        Ok(None)
+    }
 }
 
 /// Numbers of rows by slot of a key, ascending.
@@ -164,6 +195,14 @@ impl Table {
         let all = concat_batches(&self.schema, [&self.body, &self.tail])?;
         let live = (0_u32..).zip(&self.is_live).filter(|(_, is_live)| **is_live).map(|(row, _)| row);
         Ok(take_record_batch(&all, &UInt32Array::from(live.collect::<Vec<_>>()))?)
+    }
+
+    /// All rows as of the last update, to be given later.
+    pub(super) fn save(&self) -> SavedTable {
+        let is_live = BooleanArray::from(self.is_live.clone());
+        let body = (self.body.clone(), is_live.slice(0, self.body.num_rows()));
+        let tail = (self.tail.clone(), is_live.slice(self.body.num_rows(), self.tail.num_rows()));
+        SavedTable { parts: vec![tail, body], next: 0 }
     }
 
     /// A column of the rows with these numbers; NULL where there is none.

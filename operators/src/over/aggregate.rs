@@ -14,9 +14,9 @@ use arrow::compute::{concat, interleave, take};
 use lineshaft_engine::expression::{Aggregate, RunningAccumulator, SlidingAccumulator};
 use lineshaft_engine::{Error, Result};
 
-use super::call::Evaluate;
-use super::moments::Taken;
+use super::call::{Evaluate, number, signed};
 use super::rows::Rows;
+use crate::shared::{SavedState, Whole};
 use crate::window::state::StateTable;
 
 /// Where frames have more rows than this, one accumulator from which rows are taken back is cheaper, if there is one
@@ -125,6 +125,36 @@ impl Sliding {
     }
 }
 
+/// The first row of each partition that was not taken in.
+#[derive(Debug, Default)]
+struct Taken(Vec<usize>);
+
+impl Taken {
+    /// That of a partition, to be moved on.
+    fn of(&mut self, slot: u32) -> &mut usize {
+        let slot = slot as usize;
+        if self.0.len() <= slot {
+            self.0.resize(slot + 1, 0);
+        }
+        &mut self.0[slot]
+    }
+
+    fn get(&self, slot: usize) -> usize {
+        self.0.get(slot).copied().unwrap_or(0)
+    }
+
+    /// As a column of the first `slots` partitions.
+    fn column(&mut self, slots: usize) -> Vec<i64> {
+        self.0.resize(slots, 0);
+        self.0.iter().map(|taken| signed(*taken as u64)).collect()
+    }
+
+    fn restore(&mut self, column: &[i64]) -> Result<()> {
+        self.0 = column.iter().map(|taken| number(*taken)).collect::<Result<_>>()?;
+        Ok(())
+    }
+}
+
 /// An aggregate of frames that begin with their partition: rows are only added.
 pub(super) struct Running {
     accumulator: Box<dyn RunningAccumulator>,
@@ -167,9 +197,11 @@ impl Evaluate for Running {
         self.taken.get(slot)
     }
 
-    fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {
+    /// An accumulator of any kind gives its state at once.
+    fn save(&mut self, slots: usize) -> Result<Option<Box<dyn SavedState>>> {
         let values = self.accumulator.state(slots)?;
-        Ok(Some(StateTable { numbers: vec![self.taken.column(slots)], keys: Vec::new(), values }))
+        let table = StateTable { numbers: vec![self.taken.column(slots)], keys: Vec::new(), values };
+        Ok(Some(Box::new(Whole(Some(table)))))
     }
 
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {

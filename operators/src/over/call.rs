@@ -17,7 +17,7 @@ use super::rank::{DenseRank, Rank, RowNumber};
 use super::rows::Rows;
 use super::value::{Carried, Value, Within};
 use crate::online::Online;
-use crate::window::state::StateTable;
+use crate::shared::SavedState;
 
 /// A function with the frame that it sees.
 #[derive(Clone, Debug)]
@@ -64,12 +64,12 @@ pub(super) trait Evaluate: Debug {
     /// Slots have new numbers; those without are forgotten.
     fn renumber(&mut self, _moved: &[Option<u32>]) {}
 
-    /// What it remembers of the first `slots` partitions.
-    fn state(&mut self, _slots: usize) -> Result<Option<StateTable>> {
+    /// What it remembers of the first `slots` partitions now, to be given later.
+    fn save(&mut self, _slots: usize) -> Result<Option<Box<dyn SavedState>>> {
         Ok(None)
     }
 
-    /// Puts back what [`Evaluate::state`] gave.
+    /// Puts back what [`Evaluate::save`] gave, one table after the other.
     fn restore(&mut self, _table: &RecordBatch) -> Result<()> {
         Ok(())
     }

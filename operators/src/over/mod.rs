@@ -13,7 +13,7 @@
 //! - Rows: append-only in and out; a row comes out once, with a column more for each function.
 //! - A frame that ends after its row waits: in rows until they are there, in time until the watermark is past it.
 //! - State: the rows above the watermark, and per key what the frames to come need: rows, or sums, or where a frame has no
-//!   start an accumulator.
+//!   start an accumulator. A snapshot shares it (`shared/`): what changes meanwhile is copied first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -46,6 +46,7 @@ mod value;
 
 use call::{Arguments, Prepared};
 use rows::{Kept, Partition, Rows, Segment};
+use saved::Saving;
 use upkeep::FEW_SLOTS;
 
 pub use call::{Call, Function};
@@ -53,6 +54,7 @@ pub use frame::{Frame, Units};
 pub use value::Value;
 
 use crate::keys::KeyInterner;
+use crate::shared::SharedVec;
 use crate::window::row_store::{Place, RowStore};
 use crate::window::waiting::{Rows as Settled, Waiting};
 use crate::window::{columns_at, timed_rows, times};
@@ -82,7 +84,7 @@ pub struct Over {
     interner: KeyInterner,
     waiting: Waiting,
     /// What is kept of each slot.
-    partitions: Vec<Partition>,
+    partitions: SharedVec<Partition>,
     /// The arguments of the rows that are kept.
     kept: RowStore,
     live: usize,
@@ -93,6 +95,8 @@ pub struct Over {
     ignored: u64,
     slots: Vec<u32>,
     reclaim_at: usize,
+    /// What a snapshot that has begun is still to give.
+    saving: Option<Saving>,
 }
 
 /// The frames of the rows that are computed, as numbers of rows of their partitions.
@@ -120,7 +124,7 @@ impl Over {
         Ok(Self {
             interner: KeyInterner::new(&types)?,
             waiting: Waiting::default(),
-            partitions: Vec::new(),
+            partitions: SharedVec::default(),
             kept: RowStore::default(),
             live: 0,
             unsent: RowStore::default(),
@@ -129,6 +133,7 @@ impl Over {
             ignored: 0,
             slots: Vec::new(),
             reclaim_at: FEW_SLOTS,
+            saving: None,
             options,
             arguments,
             calls,
@@ -191,24 +196,26 @@ impl Over {
         let expressions = &self.arguments.expressions;
         let arguments: Vec<_> = expressions.iter().map(|e| e.evaluate(&batch)).collect::<Result<_>>()?;
         let columns = batch.columns()[..self.options.schema.fields().len() - self.calls.len()].to_vec();
-        self.partitions.resize_with(self.interner.len(), Partition::default);
+        self.partitions.grow(self.interner.len(), Partition::default);
         let mut runs = BTreeMap::new();
         let mut start = 0;
         for run in slots.chunk_by(|a, b| a == b) {
             runs.insert(run[0], start..start + run.len());
             start += run.len();
         }
-        let places = self.kept.push(arguments.clone(), rows);
-        for (row, place) in places.enumerate() {
-            let kept = Kept { time: times[row], begins_peers: begins_peers[row] };
-            let partition = &mut self.partitions[slots[row] as usize];
-            partition.rows.push_back(kept);
-            partition.stored.push_back(place);
+        let mut places = self.kept.push(arguments.clone(), rows);
+        // The runs are in the order of the rows.
+        for (slot, run) in &runs {
+            let partition = &mut self.partitions[*slot as usize];
+            let rows = run.clone().map(|row| Kept { time: times[row], begins_peers: begins_peers[row] });
+            partition.rows.extend(rows);
+            partition.stored.extend(places.by_ref().take(run.len()));
         }
         self.live += rows;
         if self.waits() {
-            for (slot, place) in slots.iter().zip(self.unsent.push(columns.clone(), rows)) {
-                self.partitions[*slot as usize].unsent.push_back(place);
+            let mut places = self.unsent.push(columns.clone(), rows);
+            for (slot, run) in &runs {
+                self.partitions[*slot as usize].unsent.extend(places.by_ref().take(run.len()));
             }
             self.unsent_rows += rows;
             self.unsent_slots.extend(runs.keys());
@@ -253,7 +260,8 @@ impl Over {
                 self.calls.iter().map(|call| call.function.wants_from(slot as usize, begin(call.frame)));
             let first = wanted.min().unwrap_or(usize::MAX).clamp(partition.first_stored, partition.end());
             let start = places.len();
-            places.extend(partition.stored.range(first - partition.first_stored..));
+            let from = first - partition.first_stored;
+            places.extend(partition.stored.range(from..partition.stored.len()));
             rows.begins_peers.extend(computed.clone().map(|row| partition.row(row).begins_peers));
             rows.segments.push(Segment { slot, first, rows: start..places.len(), computed });
         }
@@ -283,7 +291,8 @@ impl Over {
         let mut places = Vec::with_capacity(rows.computed());
         for segment in &rows.segments {
             let unsent = &mut self.partitions[segment.slot as usize].unsent;
-            places.extend(unsent.drain(..segment.computed.len()));
+            places.extend(unsent.range(0..segment.computed.len()));
+            unsent.drop_front(segment.computed.len());
             if unsent.is_empty() {
                 self.unsent_slots.remove(&segment.slot);
             }
@@ -336,6 +345,10 @@ impl Operator for Over {
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.save()
+    }
+
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        self.next_saved()
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {

@@ -14,39 +14,10 @@ use lineshaft_engine::{Error, Result};
 use super::call::{Evaluate, number, signed};
 use super::rows::Rows;
 use super::track::Track;
-use super::track_table::{put_back, save};
+use super::track_table::{SavedTracks, put_back};
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::moments::{EMPTY, Group, STATE_COLUMNS};
 use crate::window::state::StateTable;
-
-/// The first row of each partition that was not taken in.
-#[derive(Debug, Default)]
-pub(super) struct Taken(Vec<usize>);
-
-impl Taken {
-    /// That of a partition, to be moved on.
-    pub(super) fn of(&mut self, slot: u32) -> &mut usize {
-        let slot = slot as usize;
-        if self.0.len() <= slot {
-            self.0.resize(slot + 1, 0);
-        }
-        &mut self.0[slot]
-    }
-
-    pub(super) fn get(&self, slot: usize) -> usize {
-        self.0.get(slot).copied().unwrap_or(0)
-    }
-
-    /// As a column of the first `slots` partitions.
-    pub(super) fn column(&mut self, slots: usize) -> Vec<i64> {
-        self.0.resize(slots, 0);
-        self.0.iter().map(|taken| signed(*taken as u64)).collect()
-    }
-
-    pub(super) fn restore(&mut self, column: &[i64]) -> Result<()> {
-        self.0 = column.iter().map(|taken| number(*taken)).collect::<Result<_>>()?;
-        Ok(())
-    }
-}
 
 /// `count(*)`.
 #[derive(Debug)]
@@ -126,12 +97,12 @@ impl ShortMoment {
 pub(super) struct SlidingMoment {
     moment: Moment,
     argument: usize,
-    tracks: Vec<Track>,
+    tracks: SharedVec<Track>,
 }
 
 impl SlidingMoment {
     pub(super) fn new(moment: Moment, argument: usize) -> Self {
-        Self { moment, argument, tracks: Vec::new() }
+        Self { moment, argument, tracks: SharedVec::default() }
     }
 }
 
@@ -141,9 +112,7 @@ impl Evaluate for SlidingMoment {
         let (mut values, mut counts) = (Vec::new(), Vec::new());
         for (segment, spans) in rows.by_segment(spans) {
             let slot = segment.slot as usize;
-            if self.tracks.len() <= slot {
-                self.tracks.resize_with(slot + 1, Track::default);
-            }
+            self.tracks.grow(slot + 1, Track::default);
             let track = &mut self.tracks[slot];
             track.forget(spans.first().map_or(0, |span| span.start));
             for span in spans {
@@ -169,23 +138,15 @@ impl Evaluate for SlidingMoment {
     }
 
     fn renumber(&mut self, moved: &[Option<u32>]) {
-        let mut tracks = Vec::new();
-        for (track, new) in std::mem::take(&mut self.tracks).into_iter().zip(moved) {
-            if let Some(new) = new {
-                tracks.resize_with(tracks.len().max(*new as usize + 1), Track::default);
-                tracks[*new as usize] = track;
-            }
-        }
-        self.tracks = tracks;
+        self.tracks.renumber(moved, Track::default);
     }
 
-    fn state(&mut self, _slots: usize) -> Result<Option<StateTable>> {
-        Ok(Some(save(&self.tracks)))
+    fn save(&mut self, _slots: usize) -> Result<Option<Box<dyn SavedState>>> {
+        Ok(Some(Box::new(SavedTracks::new(&self.tracks))))
     }
 
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {
-        self.tracks = put_back(table)?;
-        Ok(())
+        put_back(&mut self.tracks, table)
     }
 }
 
@@ -199,17 +160,26 @@ fn as_double(count: usize) -> f64 {
 pub(super) struct RunningMoment {
     moment: Moment,
     argument: usize,
-    taken: Taken,
-    groups: Vec<Group>,
+    groups: SharedVec<Taken>,
+}
+
+/// The values of a partition so far.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// The first row that was not taken in.
+    rows: usize,
+    group: Group,
+}
+
+impl Taken {
+    fn nothing() -> Self {
+        Self { rows: 0, group: EMPTY }
+    }
 }
 
 impl RunningMoment {
     pub(super) fn new(moment: Moment, argument: usize) -> Self {
-        Self { moment, argument, taken: Taken::default(), groups: Vec::new() }
-    }
-
-    fn grow(&mut self, slots: usize) {
-        self.groups.resize(slots.max(self.groups.len()), EMPTY);
+        Self { moment, argument, groups: SharedVec::default() }
     }
 }
 
@@ -218,9 +188,9 @@ impl Evaluate for RunningMoment {
         let column = doubles(&rows.columns[self.argument])?;
         let mut results = Vec::with_capacity(spans.len());
         for (segment, spans) in rows.by_segment(spans) {
-            self.grow(segment.slot as usize + 1);
-            let taken = self.taken.of(segment.slot);
-            let group = &mut self.groups[segment.slot as usize];
+            let slot = segment.slot as usize;
+            self.groups.grow(slot + 1, Taken::nothing);
+            let Taken { rows: taken, group } = &mut self.groups[slot];
             for span in spans {
                 for row in segment.place(*taken)..segment.place(span.end) {
                     if column.is_valid(row) {
@@ -240,27 +210,31 @@ impl Evaluate for RunningMoment {
     }
 
     fn wants_from(&self, slot: usize, _frame: usize) -> usize {
-        self.taken.get(slot)
+        self.groups.get(slot).map_or(0, |taken| taken.rows)
     }
 
-    fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {
-        self.grow(slots);
-        let column = |at: usize| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(self.groups.iter().map(|group| group.numbers()[at])))
-        };
-        let values = (0..STATE_COLUMNS).map(column).collect();
-        Ok(Some(StateTable { numbers: vec![self.taken.column(slots)], keys: Vec::new(), values }))
+    fn save(&mut self, slots: usize) -> Result<Option<Box<dyn SavedState>>> {
+        self.groups.grow(slots, Taken::nothing);
+        Ok(Some(BySlot::boxed(&self.groups, |_, taken| {
+            let column = |at: usize| -> ArrayRef {
+                Arc::new(Float64Array::from_iter_values(taken.iter().map(|taken| taken.group.numbers()[at])))
+            };
+            let rows = taken.iter().map(|taken| signed(taken.rows as u64)).collect();
+            let values = (0..STATE_COLUMNS).map(column).collect();
+            Ok(StateTable { numbers: vec![rows], keys: Vec::new(), values })
+        })))
     }
 
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {
         let wrong = || Error::operator("over", "a snapshot of another plan");
         let table = StateTable::from_batch(table, 1, 0)?;
-        self.taken.restore(&table.numbers[0])?;
         let columns: Option<Vec<_>> =
             table.values.iter().map(|column| column.as_primitive_opt::<Float64Type>()).collect();
         let columns = columns.filter(|columns| columns.len() == STATE_COLUMNS).ok_or_else(wrong)?;
         let group = |row: usize| Group::from_numbers(std::array::from_fn(|at| columns[at].value(row)));
-        self.groups = (0..table.numbers[0].len()).map(group).collect();
+        for (row, rows) in table.numbers[0].iter().enumerate() {
+            self.groups.push(Taken { rows: number(*rows)?, group: group(row) });
+        }
         Ok(())
     }
 }

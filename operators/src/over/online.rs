@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 use lineshaft_engine::Result;
 
-use super::call::Evaluate;
+use super::call::{Evaluate, signed};
 use super::other_plan;
 use super::rows::Rows;
 use crate::online::{Inputs, Online};
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// A function of some arguments, of which the last one may be the time.
@@ -19,12 +20,12 @@ pub(super) struct Stepwise {
     arguments: Vec<usize>,
     is_timed: bool,
     /// By slot.
-    functions: Vec<Online>,
+    functions: SharedVec<Online>,
 }
 
 impl Stepwise {
     pub(super) fn new(fresh: Online, arguments: Vec<usize>, is_timed: bool) -> Self {
-        Self { fresh, arguments, is_timed, functions: Vec::new() }
+        Self { fresh, arguments, is_timed, functions: SharedVec::default() }
     }
 }
 
@@ -36,9 +37,7 @@ impl Evaluate for Stepwise {
         let mut values = Vec::with_capacity(spans.len());
         for (segment, spans) in rows.by_segment(spans) {
             let slot = segment.slot as usize;
-            if self.functions.len() <= slot {
-                self.functions.resize(slot + 1, self.fresh.clone());
-            }
+            self.functions.grow(slot + 1, || self.fresh.clone());
             let function = &mut self.functions[slot];
             values.extend(spans.iter().map(|span| inputs.step(function, segment.place(span.start))));
         }
@@ -49,21 +48,24 @@ impl Evaluate for Stepwise {
         frame
     }
 
-    fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {
-        self.functions.resize(slots, self.fresh.clone());
-        let written = self.functions.iter().map(postcard::to_allocvec);
-        let written = written.collect::<Result<Vec<_>, _>>().map_err(|_| other_plan())?;
-        let slots = (0..).take(written.len()).collect();
-        let values: ArrayRef = Arc::new(BinaryArray::from_iter_values(written));
-        Ok(Some(StateTable { numbers: vec![slots], keys: Vec::new(), values: vec![values] }))
+    fn save(&mut self, slots: usize) -> Result<Option<Box<dyn SavedState>>> {
+        self.functions.grow(slots, || self.fresh.clone());
+        Ok(Some(BySlot::boxed(&self.functions, |first, functions| {
+            let written = functions.iter().map(postcard::to_allocvec);
+            let written = written.collect::<Result<Vec<_>, _>>().map_err(|_| other_plan())?;
+            let slots = (signed(first as u64)..).take(written.len()).collect();
+            let values: ArrayRef = Arc::new(BinaryArray::from_iter_values(written));
+            Ok(StateTable { numbers: vec![slots], keys: Vec::new(), values: vec![values] })
+        })))
     }
 
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {
         let table = StateTable::from_batch(table, 1, 0)?;
         let [written] = table.values.as_slice() else { return Err(other_plan()) };
         let written = written.as_binary_opt::<i32>().ok_or_else(other_plan)?;
-        let read = (0..written.len()).map(|slot| postcard::from_bytes(written.value(slot)));
-        self.functions = read.collect::<Result<_, _>>().map_err(|_| other_plan())?;
+        for slot in 0..written.len() {
+            self.functions.push(postcard::from_bytes(written.value(slot)).map_err(|_| other_plan())?);
+        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use lineshaft_engine::Result;
 
 use super::call::{Evaluate, signed, unsigned};
 use super::rows::Rows;
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// `ROW_NUMBER`.
@@ -44,7 +45,7 @@ impl Evaluate for Rank {
 #[derive(Debug, Default)]
 pub(super) struct DenseRank {
     /// Groups of each partition, with the last row that was computed.
-    groups: Vec<u64>,
+    groups: SharedVec<u64>,
 }
 
 impl Evaluate for DenseRank {
@@ -52,12 +53,11 @@ impl Evaluate for DenseRank {
         let mut ranks = Vec::with_capacity(rows.computed());
         for (segment, begins_peers) in rows.by_segment(&rows.begins_peers) {
             let slot = segment.slot as usize;
-            if self.groups.len() <= slot {
-                self.groups.resize(slot + 1, 0);
-            }
+            self.groups.grow(slot + 1, || 0);
+            let groups = &mut self.groups[slot];
             for begins in begins_peers {
-                self.groups[slot] += u64::from(*begins);
-                ranks.push(self.groups[slot]);
+                *groups += u64::from(*begins);
+                ranks.push(*groups);
             }
         }
         Ok(Arc::new(UInt64Array::from(ranks)))
@@ -67,15 +67,17 @@ impl Evaluate for DenseRank {
         usize::MAX
     }
 
-    fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {
-        self.groups.resize(slots, 0);
-        let numbers = vec![self.groups.iter().map(|groups| signed(*groups)).collect()];
-        Ok(Some(StateTable { numbers, keys: Vec::new(), values: Vec::new() }))
+    fn save(&mut self, slots: usize) -> Result<Option<Box<dyn SavedState>>> {
+        self.groups.grow(slots, || 0);
+        Ok(Some(BySlot::boxed(&self.groups, |_, groups| {
+            let numbers = vec![groups.iter().map(|groups| signed(**groups)).collect()];
+            Ok(StateTable { numbers, keys: Vec::new(), values: Vec::new() })
+        })))
     }
 
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {
         let table = StateTable::from_batch(table, 1, 0)?;
-        self.groups = table.numbers[0].iter().map(|groups| unsigned(*groups)).collect();
+        table.numbers[0].iter().for_each(|groups| self.groups.push(unsigned(*groups)));
         Ok(())
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! The rows of a partition are numbered from 0 in their order, for ever: a frame is a range of such numbers.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use arrow::array::ArrayRef;
 use lineshaft_engine::time::EventTime;
 
+use crate::shared::SharedDeque;
 use crate::window::row_store::Place;
 
 /// A row of a partition.
@@ -18,19 +18,19 @@ pub(super) struct Kept {
     pub(super) begins_peers: bool,
 }
 
-/// What is kept of a key.
-#[derive(Debug, Default)]
+/// What is kept of a key. A snapshot shares the rows.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Partition {
     /// The number of the first row that is kept.
     pub(super) first: usize,
-    pub(super) rows: VecDeque<Kept>,
+    pub(super) rows: SharedDeque<Kept>,
     /// The number of the first row that is not computed; it waits for later ones.
     pub(super) computed: usize,
     /// The number of the first row whose arguments are kept, and where they are.
     pub(super) first_stored: usize,
-    pub(super) stored: VecDeque<Place>,
+    pub(super) stored: SharedDeque<Place>,
     /// Where the rows that are not computed are as a whole; empty if no row ever waits.
-    pub(super) unsent: VecDeque<Place>,
+    pub(super) unsent: SharedDeque<Place>,
 }
 
 impl Partition {
@@ -51,14 +51,14 @@ impl Partition {
     /// Drops the rows below a number.
     pub(super) fn drop_rows(&mut self, below: usize) {
         let drop = below.min(self.computed).saturating_sub(self.first);
-        self.rows.drain(..drop);
+        self.rows.drop_front(drop);
         self.first += drop;
     }
 
     /// Drops the arguments of the rows below a number; tells how many.
     pub(super) fn drop_stored(&mut self, below: usize) -> usize {
         let drop = below.saturating_sub(self.first_stored).min(self.stored.len());
-        self.stored.drain(..drop);
+        self.stored.drop_front(drop);
         self.first_stored += drop;
         drop
     }

@@ -2,7 +2,7 @@ use arrow::array::{AsArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use lineshaft_engine::TIMESTAMP;
 use lineshaft_engine::expression::{Aggregate, Column, Expression, Moment};
-use lineshaft_engine::testing::{Step, lines, run, table};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
 use proptest::prelude::*;
 
 use super::*;
@@ -189,31 +189,27 @@ proptest! {
     fn batches_watermarks_and_a_restart_change_no_result(
         steps in prop::collection::vec((0_i64..3, 0_u8..3, prop::option::weighted(0.8, -9..9)), 1..60),
         cuts in prop::collection::vec(1_usize..9, 1..9),
-        restart in 0_usize..8,
+        restart in 0_usize..16,
     ) {
         let mut time = 0;
         let rows: Vec<Reading> =
             steps.into_iter().map(|(step, key, x)| { time += step; (time, key, x) }).collect();
-        let mut whole = shown(&mut over(&all_kinds()), vec![Step::Rows(0, batch(&rows)), Step::End]);
-        let mut operator = over(&all_kinds());
-        let (mut parts, mut at) = (Vec::new(), 0);
-        for (epoch, cut) in cuts.iter().cycle().enumerate() {
+        let whole = vec![Step::Rows(0, batch(&rows)), Step::End];
+        let (mut steps, mut at) = (Vec::new(), 0);
+        for cut in cuts.iter().cycle() {
             let end = (at + cut).min(rows.len());
             let watermark = rows.get(end).map_or(time, |row| row.0);
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            let steps = vec![Step::Rows(0, batch(&rows[at..end])), Step::Watermark(watermark as f64)];
-            parts.extend(shown(&mut operator, steps));
-            if epoch == restart {
-                let snapshot = operator.snapshot().unwrap();
-                operator = over(&all_kinds());
-                operator.restore(snapshot).unwrap();
-            }
+            steps.extend([Step::Rows(0, batch(&rows[at..end])), Step::Watermark(watermark as f64)]);
             at = end;
             if at == rows.len() {
                 break;
             }
         }
-        parts.extend(shown(&mut operator, vec![Step::End]));
+        steps.push(Step::End);
+        let [mut parts, mut whole] = [(steps, Some(restart)), (whole, None)].map(|(steps, restart)| {
+            run_restarted(|| over(&all_kinds()), 1, &steps, restart).unwrap().concat()
+        });
         whole.sort();
         parts.sort();
         prop_assert_eq!(parts, whole);
@@ -232,7 +228,7 @@ proptest! {
             begins_peers: vec![true; values.len()],
         };
         let partition =
-            Partition { rows: vec![Kept { time: 0, begins_peers: true }; values.len()].into(), ..Partition::default() };
+            Partition { rows: values.iter().map(|_| Kept { time: 0, begins_peers: true }).collect(), ..Partition::default() };
         let frame = rows_between(1 - i64::try_from(length).unwrap(), 0);
         let mut spans = Vec::new();
         frame.spans(&partition, 0..values.len(), &mut spans);

@@ -11,6 +11,7 @@ use std::ops::Range;
 use lineshaft_engine::expression::Moment;
 
 use super::pair::Pair;
+use crate::shared::SharedDeque;
 use crate::window::moments::order;
 
 /// What is kept of the values before a row.
@@ -27,14 +28,14 @@ pub(super) struct Before {
 const HUGE: f64 = 1e150;
 
 /// The values of a partition from some row on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     /// The number of the row that the first of `sums` is about.
     pub(super) first: usize,
     /// The number of the first row that was not taken in.
     pub(super) next: usize,
     /// Of each row from `first` to `next`, both included.
-    pub(super) sums: VecDeque<Before>,
+    pub(super) sums: SharedDeque<Before>,
     /// Squares are of differences from the first value, so that they stay small.
     pub(super) shift: Option<f64>,
     /// Values that are not added up, with the numbers of their rows.
@@ -89,7 +90,7 @@ impl Track {
     /// Forgets the rows before `number`.
     pub(super) fn forget(&mut self, number: usize) {
         let forgotten = number.saturating_sub(self.first).min(self.sums.len().saturating_sub(1));
-        self.sums.drain(..forgotten);
+        self.sums.drop_front(forgotten);
         self.first += forgotten;
         for values in [&mut self.apart, &mut self.extremes] {
             let forgotten = values.partition_point(|(row, _)| *row < number);

@@ -26,11 +26,17 @@ impl Over {
     }
 
     pub(super) fn compact(&mut self) -> Result<()> {
+        // What is saved has the places of rows.
+        if self.saving.is_some() {
+            return Ok(());
+        }
         if self.kept.is_sparse(self.live) {
-            self.kept.compact(self.partitions.iter_mut().flat_map(|partition| &mut partition.stored))?;
+            self.kept
+                .compact(self.partitions.iter_mut().flat_map(|partition| partition.stored.iter_mut()))?;
         }
         if self.waits() && self.unsent.is_sparse(self.unsent_rows) {
-            self.unsent.compact(self.partitions.iter_mut().flat_map(|partition| &mut partition.unsent))?;
+            let unsent = self.partitions.iter_mut().flat_map(|partition| partition.unsent.iter_mut());
+            self.unsent.compact(unsent)?;
         }
         Ok(())
     }
@@ -38,10 +44,14 @@ impl Over {
     /// Forgets keys of which nothing is kept, once they may be half of all. Where a function remembers something of
     /// each key, none is forgotten.
     pub(super) fn reclaim(&mut self, watermark: Watermark) -> Result<()> {
-        if self.interner.len() < self.reclaim_at || self.calls.iter().any(|call| call.remembers) {
+        // What is saved has the numbers of slots.
+        if self.saving.is_some()
+            || self.interner.len() < self.reclaim_at
+            || self.calls.iter().any(|call| call.remembers)
+        {
             return Ok(());
         }
-        self.partitions.resize_with(self.interner.len(), Partition::default);
+        self.partitions.grow(self.interner.len(), Partition::default);
         for slot in (0..).take(self.partitions.len()) {
             self.prune(slot, watermark);
         }
@@ -51,13 +61,7 @@ impl Over {
         let moved = self.interner.retain(|slot| is_live[slot as usize])?;
         self.waiting.renumber(&moved);
         self.calls.iter_mut().for_each(|call| call.function.renumber(&moved));
-        let old = std::mem::take(&mut self.partitions);
-        self.partitions.resize_with(self.interner.len(), Partition::default);
-        for (partition, new) in old.into_iter().zip(&moved) {
-            if let Some(new) = new {
-                self.partitions[*new as usize] = partition;
-            }
-        }
+        self.partitions.renumber(&moved, Partition::default);
         let unsent = std::mem::take(&mut self.unsent_slots);
         self.unsent_slots = unsent.into_iter().filter_map(|slot| moved[slot as usize]).collect();
         self.reclaim_at = FEW_SLOTS.max(self.interner.len() * 2);

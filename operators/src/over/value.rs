@@ -11,6 +11,7 @@ use lineshaft_engine::expression::Expression;
 
 use super::call::{Evaluate, number, signed, unsigned};
 use super::rows::{Rows, Segment};
+use crate::shared::{BySlot, SavedState, SharedVec};
 use crate::window::state::StateTable;
 
 /// Picks the `n`-th value of a frame.
@@ -90,11 +91,11 @@ impl Evaluate for Within {
 pub(super) struct Carried {
     pub(super) value: Value,
     pub(super) argument: usize,
-    pub(super) kept: Vec<Carry>,
+    pub(super) kept: SharedVec<Carry>,
 }
 
 /// What is kept of a partition.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Carry {
     /// The first row of the partition that was in no frame so far.
     rows: usize,
@@ -106,7 +107,7 @@ pub(super) struct Carry {
 
 impl Carried {
     pub(super) fn new(value: Value, argument: usize) -> Self {
-        Self { value, argument, kept: Vec::new() }
+        Self { value, argument, kept: SharedVec::default() }
     }
 
     /// Takes a row that counts in; `known` are the values that are kept, as places of arrays.
@@ -170,9 +171,7 @@ impl Evaluate for Carried {
         let mut picked = Vec::with_capacity(spans.len());
         for part in rows.by_segment(spans) {
             let slot = part.0.slot as usize;
-            if self.kept.len() <= slot {
-                self.kept.resize_with(slot + 1, Carry::default);
-            }
+            self.kept.grow(slot + 1, Carry::default);
             let mut carry = std::mem::take(&mut self.kept[slot]);
             self.segment(part, &mut carry, &mut arrays, &mut picked)?;
             self.kept[slot] = carry;
@@ -185,25 +184,10 @@ impl Evaluate for Carried {
         self.kept.get(slot).map_or(0, |carry| carry.rows)
     }
 
-    /// A row for each value that is kept, and one for each partition without.
-    fn state(&mut self, slots: usize) -> Result<Option<StateTable>> {
-        self.kept.resize_with(slots, Carry::default);
-        let mut numbers = vec![Vec::new(); 4];
+    fn save(&mut self, slots: usize) -> Result<Option<Box<dyn SavedState>>> {
+        self.kept.grow(slots, Carry::default);
         let none = new_null_array(self.value.argument.data_type(), 1);
-        let mut values: Vec<&dyn Array> = vec![none.as_ref()];
-        for (slot, carry) in (0..).zip(&self.kept) {
-            let (count, array) = match &carry.values {
-                Some(array) => (array.len(), array),
-                None => (0, &none),
-            };
-            values.push(array.as_ref());
-            for _ in 0..array.len() {
-                let row = [slot, signed(carry.rows as u64), signed(carry.counted), i64::from(count > 0)];
-                numbers.iter_mut().zip(row).for_each(|(column, number)| column.push(number));
-            }
-        }
-        let values = concat(&values)?.slice(1, numbers[0].len());
-        Ok(Some(StateTable { numbers, keys: Vec::new(), values: vec![values] }))
+        Ok(Some(BySlot::boxed(&self.kept, move |first, carries| Carry::table(first, carries, &none))))
     }
 
     fn restore(&mut self, table: &RecordBatch) -> Result<()> {
@@ -219,5 +203,26 @@ impl Evaluate for Carried {
             start += rows.len();
         }
         Ok(())
+    }
+}
+
+impl Carry {
+    /// A row for each value that is kept, and one for each partition without; `none` is a value that is NULL.
+    fn table(first: usize, carries: &[&Self], none: &ArrayRef) -> Result<StateTable> {
+        let mut numbers = vec![Vec::new(); 4];
+        let mut values: Vec<&dyn Array> = vec![none.as_ref()];
+        for (slot, carry) in (signed(first as u64)..).zip(carries) {
+            let (count, array) = match &carry.values {
+                Some(array) => (array.len(), array),
+                None => (0, none),
+            };
+            values.push(array.as_ref());
+            for _ in 0..array.len() {
+                let row = [slot, signed(carry.rows as u64), signed(carry.counted), i64::from(count > 0)];
+                numbers.iter_mut().zip(row).for_each(|(column, number)| column.push(number));
+            }
+        }
+        let values = concat(&values)?.slice(1, numbers[0].len());
+        Ok(StateTable { numbers, keys: Vec::new(), values: vec![values] })
     }
 }

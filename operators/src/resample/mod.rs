@@ -26,7 +26,7 @@ pub use points::{Filling, Grid, MOST_POINTS, Point, Position, fill};
 use crate::keys::KeyInterner;
 use crate::window::row_store::{Place, RowStore};
 use crate::window::state::StateTable;
-use crate::window::waiting::{Rows, Waiting};
+use crate::window::waiting::{Rows, SavedRows, Waiting};
 use crate::window::{columns_at, timed_rows, times};
 
 /// Arguments of `RESAMPLE`.
@@ -54,6 +54,8 @@ pub struct Resample {
     rows: RowStore,
     slots: Vec<u32>,
     ignored: u64,
+    /// What a snapshot that has begun is still to give.
+    saved: SavedRows,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,7 @@ impl Resample {
             rows: RowStore::default(),
             slots: Vec::new(),
             ignored: 0,
+            saved: SavedRows::default(),
             options,
         })
     }
@@ -187,14 +190,10 @@ impl Operator for Resample {
     /// Slots keep their numbers: keys are written in the order of their slots.
     fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
-        let Rows { times, slots, columns } = self.waiting.all()?;
-        let numbers = vec![times, slots.into_iter().map(i64::from).collect()];
+        self.saved = self.waiting.save();
         let progress = vec![vec![self.waiting.watermark().0]];
         let table = |numbers, keys, values| StateTable { numbers, keys, values }.into_batch();
         snapshot.put("progress", table(progress, Vec::new(), Vec::new())?);
-        if !numbers[0].is_empty() {
-            snapshot.put("waiting", table(numbers, Vec::new(), columns)?);
-        }
         self.last.resize(self.interner.len(), None);
         let slots: Vec<u32> = (0..).take(self.last.len()).collect();
         let known: Vec<&Last> = self.last.iter().flatten().collect();
@@ -210,20 +209,26 @@ impl Operator for Resample {
         Ok(snapshot)
     }
 
+    /// The rows that wait.
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        let Some(Rows { times, slots, columns }) = self.saved.next()? else { return Ok(None) };
+        let numbers = vec![times, slots.into_iter().map(i64::from).collect()];
+        let mut snapshot = Snapshot::default();
+        snapshot.put("waiting", StateTable { numbers, keys: Vec::new(), values: columns }.into_batch()?);
+        Ok(Some(snapshot))
+    }
+
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let other_plan = || Error::operator("resample", "a snapshot of another plan");
         let progress = snapshot.take("progress").ok_or_else(other_plan)?;
         let watermark = Watermark(StateTable::from_batch(&progress, 1, 0)?.numbers[0][0]);
-        let waiting = match snapshot.take("waiting") {
-            Some(waiting) => {
-                let table = StateTable::from_batch(&waiting, 2, 0)?;
-                let slots = table.numbers[1].iter().map(|slot| u32::try_from(*slot));
-                let slots = slots.collect::<std::result::Result<_, _>>().map_err(|_| other_plan())?;
-                Some(Rows { times: table.numbers[0].clone(), slots, columns: table.values })
-            }
-            None => None,
-        };
-        self.waiting.restore(watermark, waiting);
+        let waiting = snapshot.take_parts("waiting").into_iter().map(|part| {
+            let mut table = StateTable::from_batch(&part, 2, 0)?;
+            let slots = table.numbers[1].iter().map(|slot| u32::try_from(*slot));
+            let slots = slots.collect::<std::result::Result<_, _>>().map_err(|_| other_plan())?;
+            Ok(Rows { times: table.numbers.swap_remove(0), slots, columns: table.values })
+        });
+        self.waiting.restore(watermark, waiting.collect::<Result<Vec<_>>>()?);
         let Some(keys) = snapshot.take("keys") else { return Ok(()) };
         let keys = StateTable::from_batch(&keys, 1, self.options.keys.len())?;
         self.interner.intern(&keys.keys, keys.rows(), &mut self.slots)?;

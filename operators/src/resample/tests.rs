@@ -1,5 +1,5 @@
 use arrow::datatypes::Schema;
-use lineshaft_engine::testing::{Step, lines, run, table};
+use lineshaft_engine::testing::{Step, lines, run, table, whole_snapshot};
 use proptest::prelude::*;
 
 use super::*;
@@ -96,7 +96,7 @@ proptest! {
             let steps = vec![rows(&text(&lines[at..end])), Step::Watermark(watermark as f64)];
             parts.extend(shown(&mut operator, steps));
             if epoch == restart {
-                let snapshot = operator.snapshot().unwrap();
+                let snapshot = whole_snapshot(&mut operator).unwrap();
                 operator = resample(Some(6), false);
                 operator.restore(snapshot).unwrap();
             }

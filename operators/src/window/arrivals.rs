@@ -10,7 +10,7 @@ use lineshaft_engine::{Error, Result};
 
 use super::arguments::Aggregates;
 use super::state::StateTable;
-use super::waiting::{Rows, Waiting};
+use super::waiting::{Rows, SavedRows, Waiting};
 use super::{columns_at, timed_rows, times};
 use crate::keys::KeyInterner;
 
@@ -23,6 +23,10 @@ pub(super) struct Arrivals {
     pub(super) ignored: u64,
     slots: Vec<u32>,
     reclaim_at: usize,
+    /// What a snapshot that has begun is still to give.
+    saved: SavedRows,
+    /// A snapshot has begun that has not given all: what it has noted are the numbers of slots.
+    pub(super) is_saving: bool,
 }
 
 /// Fewer slots than this are not worth taking back.
@@ -41,6 +45,8 @@ impl Arrivals {
             ignored: 0,
             slots: Vec::new(),
             reclaim_at: FEW_SLOTS,
+            saved: SavedRows::default(),
+            is_saving: false,
         })
     }
 
@@ -71,7 +77,7 @@ impl Arrivals {
     /// Takes back the slots of keys for which nothing waits and `live` is false, once they may be half of all;
     /// tells the new slot of each.
     pub(super) fn reclaim(&mut self, live: impl Fn(u32) -> bool) -> Result<Option<Vec<Option<u32>>>> {
-        if self.interner.len() < self.reclaim_at {
+        if self.is_saving || self.interner.len() < self.reclaim_at {
             return Ok(None);
         }
         let mut waits = vec![false; self.interner.len()];
@@ -82,41 +88,45 @@ impl Arrivals {
         Ok(Some(moved))
     }
 
-    pub(super) fn snapshot(&self, snapshot: &mut Snapshot) -> Result<()> {
+    /// Begins a snapshot; [`Arrivals::next_saved`] gives the rest.
+    pub(super) fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        self.saved = self.waiting.save();
+        self.is_saving = true;
         let progress = StateTable {
             numbers: vec![vec![self.waiting.watermark().0]],
             keys: Vec::new(),
             values: Vec::new(),
         };
         snapshot.put("progress", progress.into_batch()?);
-        let rows = self.waiting.all()?;
-        if rows.times.is_empty() {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// Rows that waited when the snapshot began; `None` if those were all.
+    pub(super) fn next_saved(&mut self) -> Result<Option<Snapshot>> {
+        let Some(rows) = self.saved.next()? else { return Ok(None) };
         let waiting = StateTable {
             keys: self.interner.columns(&rows.slots)?,
             numbers: vec![rows.times],
             values: rows.columns,
         };
+        let mut snapshot = Snapshot::default();
         snapshot.put("waiting", waiting.into_batch()?);
-        Ok(())
+        Ok(Some(snapshot))
     }
 
     pub(super) fn restore(&mut self, snapshot: &mut Snapshot) -> Result<()> {
         let progress = snapshot.take("progress");
         let progress = progress.ok_or_else(|| Error::operator("window", "a snapshot of another operator"))?;
         let progress = StateTable::from_batch(&progress, 1, 0)?;
-        let rows = match snapshot.take("waiting") {
-            Some(waiting) => {
-                let mut waiting = StateTable::from_batch(&waiting, 1, self.keys.len())?;
-                Some(Rows {
-                    slots: self.intern(&waiting)?,
-                    times: waiting.numbers.swap_remove(0),
-                    columns: waiting.values,
-                })
-            }
-            None => None,
-        };
+        let mut rows = Vec::new();
+        for waiting in snapshot.take_parts("waiting") {
+            let mut waiting = StateTable::from_batch(&waiting, 1, self.keys.len())?;
+            rows.push(Rows {
+                slots: self.intern(&waiting)?,
+                times: waiting.numbers.swap_remove(0),
+                columns: waiting.values,
+            });
+        }
         self.waiting.restore(Watermark(progress.numbers[0][0]), rows);
         Ok(())
     }

@@ -60,7 +60,6 @@ pub struct CountAggregate {
     live_rows: usize,
     /// The rows that a snapshot which has begun is still to give.
     saved: VecDeque<Saved>,
-    is_saving: bool,
     /// Has no groups between two calls.
     accumulators: Accumulators,
 }
@@ -119,7 +118,6 @@ impl CountAggregate {
             flags: Vec::new(),
             live_rows: 0,
             saved: VecDeque::new(),
-            is_saving: false,
         })
     }
 
@@ -193,10 +191,6 @@ impl CountAggregate {
             let marks = || std::iter::repeat_n(false, self.live_rows);
             self.flags = self.rows.blocks().iter().map(|_| Flags::new(marks())).collect();
         }
-        if self.is_saving {
-            // What is saved has the numbers of slots.
-            return Ok(());
-        }
         let kept = &self.kept;
         let is_kept = |slot: u32| kept.get(slot as usize).is_some_and(|kept| !kept.is_empty());
         if let Some(moved) = self.arrivals.reclaim(is_kept)? {
@@ -253,7 +247,6 @@ impl Operator for CountAggregate {
         self.arrivals.snapshot(&mut snapshot)?;
         let blocks = self.rows.blocks().iter().zip(&self.flags);
         self.saved = blocks.flat_map(|(columns, flags)| flags.save(columns)).collect();
-        self.is_saving = true;
         let kept = || (0_u32..).zip(&self.kept);
         let skips = kept().filter(|(_, kept)| kept.skip > 0);
         let (slots, skips): (Vec<u32>, Vec<i64>) = skips.map(|(slot, kept)| (slot, kept.skip as i64)).unzip();
@@ -270,8 +263,11 @@ impl Operator for CountAggregate {
 
     /// The rows of the keys.
     fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        if let Some(waiting) = self.arrivals.next_saved()? {
+            return Ok(Some(waiting));
+        }
         let Some(mut columns) = Saved::next(&mut self.saved)? else {
-            self.is_saving = false;
+            self.arrivals.is_saving = false;
             return Ok(None);
         };
         let arguments = columns.split_off(1 + ARGUMENTS);

@@ -145,7 +145,11 @@ impl Operator for SessionAggregate {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
-        self.spans.save(&self.arrivals, |_| Ok(Vec::new()))
+        self.spans.save(&mut self.arrivals)
+    }
+
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        self.spans.next_saved(&mut self.arrivals, |_| Ok(Vec::new()))
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {

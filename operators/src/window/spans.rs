@@ -1,7 +1,7 @@
 //! What sessions and runs of a state share: the open span of rows of each key. The rows come in event-time order; those
 //! of long spans are folded to partial results.
 //!
-//! A snapshot has the tables of [`Arrivals`] and
+//! A snapshot shares the spans (`shared/`). It has the tables of [`Arrivals`] and, in parts of some spans each,
 //!
 //! ```text
 //! spans      start, last time, 1 if there is a partial result, number of rows; the key; the state
@@ -9,7 +9,7 @@
 //! partials   the partial results
 //! ```
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use lineshaft_engine::Result;
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::time::EventTime;
@@ -19,9 +19,10 @@ use super::arrivals::Arrivals;
 use super::row_store::{Place, RowStore};
 use super::state::StateTable;
 use super::waiting::Rows;
+use crate::shared::SharedVec;
 
 /// A span of rows of a key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) start: EventTime,
     pub(super) last: EventTime,
@@ -41,24 +42,30 @@ pub const FOLD_ROWS: usize = 256;
 pub(super) struct Spans {
     pub(super) aggregates: Aggregates,
     /// The open span of each slot.
-    open: Vec<Option<Span>>,
+    open: SharedVec<Option<Span>>,
     /// Final rows of open spans that are in no partial result yet.
     pub(super) rows: RowStore,
     pub(super) live_rows: usize,
     pub(super) partials: RowStore,
     /// Has no groups between two calls.
     accumulators: Accumulators,
+    /// What a snapshot that has begun is still to give: spans of slots from a number on.
+    saved: Option<(SharedVec<Option<Span>>, usize)>,
 }
+
+/// Rows or spans of a part of a snapshot, about. Tests have few.
+const PART: usize = if cfg!(test) { 3 } else { 65_536 };
 
 impl Spans {
     pub(super) fn new(aggregates: Aggregates) -> Result<Self> {
         Ok(Self {
             accumulators: aggregates.accumulators()?,
             aggregates,
-            open: Vec::new(),
+            open: SharedVec::default(),
             rows: RowStore::default(),
             live_rows: 0,
             partials: RowStore::default(),
+            saved: None,
         })
     }
 
@@ -72,22 +79,25 @@ impl Spans {
         continues: impl Fn(usize, EventTime, &Span) -> bool,
         mut begin: impl FnMut(usize, u32, EventTime) -> u32,
     ) -> Result<Vec<(u32, Span)>> {
-        self.open.resize_with(slot_count, || None);
+        self.open.grow(slot_count, || None);
         let touched = distinct(&rows.slots);
         let mut closed = Vec::new();
         self.live_rows += rows.times.len();
-        let places = self.rows.push(rows.columns, rows.times.len());
-        for (row, ((slot, time), place)) in rows.slots.into_iter().zip(rows.times).zip(places).enumerate() {
-            let open = &mut self.open[slot as usize];
-            match open {
-                Some(span) if continues(row, time, span) => {
-                    span.last = time;
-                    span.rows.push(place);
-                }
-                _ => {
-                    let state = begin(row, slot, time);
-                    let new = Span { start: time, last: time, state, rows: vec![place], partial: None };
-                    closed.extend(open.replace(new).map(|span| (slot, span)));
+        let mut places = self.rows.push(rows.columns, rows.times.len());
+        let mut numbered = rows.times.into_iter().enumerate();
+        for run in rows.slots.chunk_by(|a, b| a == b) {
+            let (slot, open) = (run[0], &mut self.open[run[0] as usize]);
+            for ((row, time), place) in numbered.by_ref().zip(&mut places).take(run.len()) {
+                match open {
+                    Some(span) if continues(row, time, span) => {
+                        span.last = time;
+                        span.rows.push(place);
+                    }
+                    _ => {
+                        let state = begin(row, slot, time);
+                        let new = Span { start: time, last: time, state, rows: vec![place], partial: None };
+                        closed.extend(open.replace(new).map(|span| (slot, span)));
+                    }
                 }
             }
         }
@@ -112,12 +122,12 @@ impl Spans {
 
     /// Takes all open spans out.
     pub(super) fn take_all(&mut self) -> Vec<(u32, Span)> {
-        (0..).zip(&mut self.open).filter_map(|(slot, span)| Some((slot, span.take()?))).collect()
+        (0..).zip(self.open.iter_mut()).filter_map(|(slot, span)| Some((slot, span.take()?))).collect()
     }
 
     /// The open spans with their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Span)> {
-        (0..).zip(&self.open).filter_map(|(slot, span)| Some((slot, span.as_ref()?)))
+        (0..).zip(self.open.iter()).filter_map(|(slot, span)| Some((slot, span.as_ref()?)))
     }
 
     /// The open spans.
@@ -166,10 +176,18 @@ impl Spans {
         self.accumulators.evaluate(&self.aggregates)
     }
 
+    /// True if a snapshot has begun that has not given all: it has noted places, and numbers of slots and states.
+    pub(super) fn is_saving(&self) -> bool {
+        self.saved.is_some()
+    }
+
     /// Gives back the memory of what is closed; true if slots have new numbers.
     pub(super) fn tidy(&mut self, arrivals: &mut Arrivals) -> Result<bool> {
-        let open = self.open.iter_mut().flatten();
+        if self.is_saving() {
+            return Ok(false);
+        }
         if self.rows.is_sparse(self.live_rows) {
+            let open = self.open.iter_mut().flatten();
             self.rows.compact(open.flat_map(|span| &mut span.rows))?;
         }
         let open = || self.open.iter().flatten();
@@ -180,63 +198,79 @@ impl Spans {
         let open = &self.open;
         let is_open = |slot: u32| open.get(slot as usize).is_some_and(Option::is_some);
         let Some(moved) = arrivals.reclaim(is_open)? else { return Ok(false) };
-        let old = std::mem::take(&mut self.open);
-        let kept = old.into_iter().zip(&moved).filter(|(_, moved)| moved.is_some());
-        // The order of slots stays, so the kept ones are numbered from 0.
-        self.open = kept.map(|(span, _)| span).collect();
+        self.open.renumber(&moved, || None);
         Ok(true)
     }
 
-    /// Puts the open spans into a snapshot; `states` gives the columns of numbered states.
-    pub(super) fn save(
-        &self,
-        arrivals: &Arrivals,
-        states: impl FnOnce(&[u32]) -> Result<Vec<ArrayRef>>,
-    ) -> Result<Snapshot> {
+    /// Begins a snapshot; [`Spans::next_saved`] gives the rest.
+    pub(super) fn save(&mut self, arrivals: &mut Arrivals) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
         arrivals.snapshot(&mut snapshot)?;
-        let (slots, spans): (Vec<u32>, Vec<&Span>) = self.iter().unzip();
-        if spans.is_empty() {
-            return Ok(snapshot);
-        }
-        let number = |of: &dyn Fn(&Span) -> i64| spans.iter().map(|span| of(span)).collect();
-        let table = StateTable {
-            numbers: vec![
-                number(&|span| span.start),
-                number(&|span| span.last),
-                number(&|span| i64::from(span.partial.is_some())),
-                number(&|span| span.rows.len() as i64),
-            ],
-            keys: arrivals.interner.columns(&slots)?,
-            values: states(&spans.iter().map(|span| span.state).collect::<Vec<_>>())?,
-        };
-        snapshot.put("spans", table.into_batch()?);
-        let rows: Vec<Place> = spans.iter().flat_map(|span| &span.rows).copied().collect();
-        snapshot.put("rows", self.rows.table(&rows)?);
-        let partials: Vec<Place> = spans.iter().filter_map(|span| span.partial).collect();
-        snapshot.put("partials", self.partials.table(&partials)?);
+        self.saved = Some((self.open.clone(), 0));
         Ok(snapshot)
     }
 
-    /// Puts back what [`Spans::save`] gave; `states` numbers states by their columns.
+    /// The next part of a snapshot; `states` gives the columns of numbered states.
+    pub(super) fn next_saved(
+        &mut self,
+        arrivals: &mut Arrivals,
+        states: impl FnOnce(&[u32]) -> Result<Vec<ArrayRef>>,
+    ) -> Result<Option<Snapshot>> {
+        if let Some(waiting) = arrivals.next_saved()? {
+            return Ok(Some(waiting));
+        }
+        let Some((open, next)) = &mut self.saved else { return Ok(None) };
+        let (mut spans, mut rows): (Vec<(u32, &Span)>, Vec<Place>) = (Vec::new(), Vec::new());
+        for (slot, span) in (0..).zip(open.iter()).skip(*next) {
+            if spans.len() + rows.len() >= PART {
+                break;
+            }
+            *next += 1;
+            if let Some(span) = span {
+                rows.extend(&span.rows);
+                spans.push((slot, span));
+            }
+        }
+        if spans.is_empty() {
+            (self.saved, arrivals.is_saving) = (None, false);
+            return Ok(None);
+        }
+        let mut snapshot = Snapshot::default();
+        snapshot.put("spans", table_of(&spans, arrivals, states)?);
+        snapshot.put("rows", self.rows.table(&rows)?);
+        let partials: Vec<Place> = spans.iter().filter_map(|(_, span)| span.partial).collect();
+        snapshot.put("partials", self.partials.table(&partials)?);
+        Ok(Some(snapshot))
+    }
+
+    /// Puts back what [`Spans::save`] and [`Spans::next_saved`] gave; `states` numbers states by their columns.
     pub(super) fn load(
         &mut self,
         arrivals: &mut Arrivals,
         mut snapshot: Snapshot,
-        states: impl FnOnce(&[ArrayRef], usize) -> Result<Vec<u32>>,
+        mut states: impl FnMut(&[ArrayRef], usize) -> Result<Vec<u32>>,
     ) -> Result<()> {
         arrivals.restore(&mut snapshot)?;
-        let tables = (snapshot.take("spans"), snapshot.take("rows"), snapshot.take("partials"));
-        let (Some(spans), Some(rows), Some(partials)) = tables else {
-            return Ok(());
-        };
-        self.live_rows = rows.num_rows();
-        let mut rows = self.rows.restore(&rows)?;
-        let mut partials = self.partials.restore(&partials)?;
-        let table = StateTable::from_batch(&spans, 4, arrivals.key_count())?;
+        let [spans, rows, partials] = ["spans", "rows", "partials"].map(|name| snapshot.take_parts(name));
+        for ((spans, rows), partials) in spans.into_iter().zip(rows).zip(partials) {
+            self.load_part(arrivals, [&spans, &rows, &partials], &mut states)?;
+        }
+        Ok(())
+    }
+
+    fn load_part(
+        &mut self,
+        arrivals: &mut Arrivals,
+        [spans, rows, partials]: [&RecordBatch; 3],
+        states: &mut impl FnMut(&[ArrayRef], usize) -> Result<Vec<u32>>,
+    ) -> Result<()> {
+        self.live_rows += rows.num_rows();
+        let mut rows = self.rows.restore(rows)?;
+        let mut partials = self.partials.restore(partials)?;
+        let table = StateTable::from_batch(spans, 4, arrivals.key_count())?;
         let slots = arrivals.intern(&table)?;
         let states = states(&table.values, table.rows())?;
-        self.open.resize_with(arrivals.interner.len(), || None);
+        self.open.grow(arrivals.interner.len(), || None);
         for (row, (slot, state)) in slots.into_iter().zip(states).enumerate() {
             let number = |column: usize| table.numbers[column][row];
             self.open[slot as usize] = Some(Span {
@@ -249,6 +283,27 @@ impl Spans {
         }
         Ok(())
     }
+}
+
+/// Start, last time, whether there is a partial result, number of rows; the key; the state.
+fn table_of(
+    spans: &[(u32, &Span)],
+    arrivals: &Arrivals,
+    states: impl FnOnce(&[u32]) -> Result<Vec<ArrayRef>>,
+) -> Result<RecordBatch> {
+    let number = |of: fn(&Span) -> i64| spans.iter().map(|(_, span)| of(span)).collect();
+    let slots: Vec<u32> = spans.iter().map(|(slot, _)| *slot).collect();
+    let table = StateTable {
+        numbers: vec![
+            number(|span| span.start),
+            number(|span| span.last),
+            number(|span| i64::from(span.partial.is_some())),
+            number(|span| span.rows.len() as i64),
+        ],
+        keys: arrivals.interner.columns(&slots)?,
+        values: states(&spans.iter().map(|(_, span)| span.state).collect::<Vec<_>>())?,
+    };
+    table.into_batch()
 }
 
 /// Adds to group `i` the `i`th partial result, if there is one, and the `i`th rows.

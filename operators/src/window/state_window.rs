@@ -102,7 +102,7 @@ impl StateAggregate {
 
     /// Forgets states in which no window is.
     fn forget_states(&mut self) -> Result<()> {
-        if self.states.len() < self.reclaim_at {
+        if self.spans.is_saving() || self.states.len() < self.reclaim_at {
             return Ok(());
         }
         let mut live = vec![false; self.states.len()];
@@ -135,7 +135,11 @@ impl Operator for StateAggregate {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
-        self.spans.save(&self.arrivals, |states| self.states.columns(states))
+        self.spans.save(&mut self.arrivals)
+    }
+
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        self.spans.next_saved(&mut self.arrivals, |states| self.states.columns(states))
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {

@@ -1,5 +1,8 @@
 //! Rows that wait until the watermark passes them: then they are final, and come out in event-time order.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use lineshaft_engine::Result;
@@ -52,10 +55,10 @@ impl Rows {
     }
 }
 
-/// Rows in order of arrival, of which none is final yet.
+/// Rows in order of arrival, of which none is final yet. A snapshot shares them.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    parts: Vec<Rows>,
+    parts: Vec<Arc<Rows>>,
     /// Rows below it are late.
     watermark: Watermark,
 }
@@ -73,7 +76,7 @@ impl Waiting {
         let late = rows.len() - on_time.len();
         let rows = if late == 0 { rows } else { rows.take(on_time)? };
         if rows.len() > 0 {
-            self.parts.push(rows);
+            self.parts.push(Arc::new(rows));
         }
         Ok(late)
     }
@@ -94,11 +97,11 @@ impl Waiting {
             let now = self.rows_where(&part, |time| self.is_final(time));
             match now.len() {
                 0 => waiting.push(part),
-                all if all == part.len() => settled.push(part),
+                all if all == part.len() => settled.push(Arc::unwrap_or_clone(part)),
                 _ => {
                     let later = self.rows_where(&part, |time| !self.is_final(time));
                     settled.push(part.take(now)?);
-                    waiting.push(part.take(later)?);
+                    waiting.push(Arc::new(part.take(later)?));
                 }
             }
         }
@@ -117,18 +120,39 @@ impl Waiting {
 
     pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
         for part in &mut self.parts {
-            renumber(&mut part.slots, moved);
+            renumber(&mut Arc::make_mut(part).slots, moved);
         }
     }
 
-    /// All rows, in order of arrival.
-    pub(crate) fn all(&self) -> Result<Rows> {
-        Rows::stacked(self.parts.clone())
+    /// The rows as they are now, to be given later.
+    pub(crate) fn save(&self) -> SavedRows {
+        SavedRows(self.parts.iter().cloned().collect())
     }
 
-    /// Puts back what [`Waiting::all`] and [`Waiting::watermark`] gave.
-    pub(crate) fn restore(&mut self, watermark: Watermark, rows: Option<Rows>) {
+    /// Puts back what [`SavedRows::next`] and [`Waiting::watermark`] gave.
+    pub(crate) fn restore(&mut self, watermark: Watermark, rows: impl IntoIterator<Item = Rows>) {
         self.watermark = watermark;
-        self.parts.extend(rows);
+        self.parts.extend(rows.into_iter().map(Arc::new));
+    }
+}
+
+/// Rows of a part of a snapshot, about.
+const PART: usize = 65_536;
+
+/// Rows that waited when a snapshot began, in order of arrival.
+#[derive(Debug, Default)]
+pub(crate) struct SavedRows(VecDeque<Arc<Rows>>);
+
+impl SavedRows {
+    /// The next part of them; `None` if that were all.
+    pub(crate) fn next(&mut self) -> Result<Option<Rows>> {
+        let (mut parts, mut rows) = (Vec::new(), 0);
+        while rows < PART
+            && let Some(part) = self.0.pop_front()
+        {
+            rows += part.len();
+            parts.push(Arc::unwrap_or_clone(part));
+        }
+        if parts.is_empty() { Ok(None) } else { Rows::stacked(parts).map(Some) }
     }
 }

@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Expr, lit};
 use lineshaft_engine::expression::{Aggregate as EngineAggregate, Moment};
 use lineshaft_engine::plan::{Input, Origin, Route};
-use lineshaft_operators::group::{Call, DistinctRows, GroupAggregate, GroupOptions, Reversal};
+use lineshaft_operators::group::{
+    Call, DistinctRows, GroupAggregate, GroupOptions, PartialGroups, PartialOptions, Reversal,
+};
 
 use super::window::{Prepared, names_text, prepared_column};
 use super::{Lowering, Result};
@@ -40,8 +43,13 @@ impl Lowering<'_> {
         let named = DFSchema::try_from(schema.as_ref().clone())?;
         let takes_changes = self.plan.is_changelog(from);
         let mut shared = Arguments::default();
-        let calls = calls.iter().map(|expr| call(expr, &named, takes_changes, &mut shared));
-        let from = self.group_node(from, &groups, calls.collect::<Result<_>>()?);
+        let of_rows = calls.iter().map(|expr| call(expr, &named, takes_changes, &mut shared));
+        let of_rows = of_rows.collect::<Result<Vec<_>>>()?;
+        let of_parts = (!takes_changes && !groups.is_empty()).then(|| of_parts(&calls, &of_rows)).flatten();
+        let from = match of_parts {
+            Some(of_parts) => self.group_parts(from, &groups, of_rows, &of_parts)?,
+            None => self.group_node(from, &groups, of_rows),
+        };
         let result = self.plan.schema(from);
         let results = &result.fields()[result.fields().len() - query.aggr_expr.len()..];
         let mut columns: Vec<Expr> = groups.into_iter().map(prepared_column).collect();
@@ -50,17 +58,34 @@ impl Lowering<'_> {
         self.map(from, &named, None, Some(&columns), Arc::new(query.schema.as_arrow().clone()))
     }
 
+    /// The same as [`Self::group_node`], by way of the groups of each epoch on each worker: `of_parts` is what is computed of
+    /// their results.
+    fn group_parts(
+        &mut self,
+        from: Origin,
+        groups: &[usize],
+        of_rows: Vec<Call>,
+        of_parts: &[Expr],
+    ) -> Result<Origin> {
+        let (keys, schema) = group_schema(&self.plan.schema(from), groups, &of_rows);
+        let aggregates = of_rows.into_iter().map(|call| call.aggregate).collect();
+        let options = PartialOptions { keys, aggregates, schema: Arc::clone(&schema) };
+        let keys: Vec<usize> = (0..options.keys.len()).collect();
+        let inputs = vec![Input { from, route: Route::Local }];
+        let parts = self.node("GROUP BY by epoch", inputs, vec![Arc::clone(&schema)], false, move |_| {
+            Ok(Box::new(PartialGroups::new(options.clone())?))
+        });
+        let named = DFSchema::try_from(schema.as_ref().clone())?;
+        let mut shared = Arguments::default();
+        let calls = of_parts.iter().map(|expr| call(expr, &named, false, &mut shared));
+        let calls = calls.collect::<Result<_>>()?;
+        Ok(self.group_node(parts, &keys, calls))
+    }
+
     /// A row for each value of the columns `groups`: these, then the results of `calls`.
     fn group_node(&mut self, from: Origin, groups: &[usize], calls: Vec<Call>) -> Origin {
         let input = self.plan.schema(from);
-        let mut keys = groups.to_vec();
-        keys.sort_unstable();
-        keys.dedup();
-        let mut fields: Vec<Field> = keys.iter().map(|key| input.field(*key).clone()).collect();
-        let result =
-            |(place, call): (usize, &Call)| call.aggregate.result().clone().with_name(format!("r{place}"));
-        fields.extend(calls.iter().enumerate().map(result));
-        let schema = Arc::new(Schema::new(fields));
+        let (keys, schema) = group_schema(&input, groups, &calls);
         let route = if keys.is_empty() { Route::Gather } else { Route::ByKey(keys.clone()) };
         let takes_changes = self.plan.is_changelog(from);
         let options = GroupOptions { keys, calls, takes_changes, input, schema: Arc::clone(&schema) };
@@ -98,6 +123,39 @@ impl Lowering<'_> {
             Ok(super::operators::lagged(time.map_or(0, |(_, lag)| lag), Box::new(operator)))
         }))
     }
+}
+
+/// The columns of the key, each once, and those of the groups: the key, then the results of `calls`.
+fn group_schema(input: &SchemaRef, groups: &[usize], calls: &[Call]) -> (Vec<usize>, SchemaRef) {
+    let mut keys = groups.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut fields: Vec<Field> = keys.iter().map(|key| input.field(*key).clone()).collect();
+    let calls = calls.iter().enumerate();
+    fields.extend(calls.map(|(place, call)| call.aggregate.result().clone().with_name(result_name(place))));
+    (keys, Arc::new(Schema::new(fields)))
+}
+
+fn result_name(place: usize) -> String {
+    format!("r{place}")
+}
+
+/// What gives of the results of parts of the rows exactly the results of all rows, if there is such a thing for each of `calls`.
+fn of_parts(calls: &[Expr], of_rows: &[Call]) -> Option<Vec<Expr>> {
+    let of_part = |(place, (expr, call)): (usize, (&Expr, &Call))| {
+        let Expr::AggregateFunction(function) = expr else { return None };
+        let is_integer = matches!(call.aggregate.result().data_type(), DataType::Int64 | DataType::UInt64);
+        let Reversal::Statistic(moment) = call.reversal else { return None };
+        let of_parts = match moment {
+            Moment::Rows | Moment::Count => sum_udaf(),
+            Moment::Sum if is_integer => sum_udaf(),
+            Moment::Min | Moment::Max => Arc::clone(&function.func),
+            _ => return None,
+        };
+        let result = Expr::Column(Column::new_unqualified(result_name(place)));
+        (!call.is_distinct).then(|| of_parts.call(vec![result]))
+    };
+    calls.iter().zip(of_rows).enumerate().map(of_part).collect()
 }
 
 /// What is grouped by, each expression once.

@@ -1,7 +1,7 @@
 use arrow::array::{BooleanArray, Float64Array, Int64Array};
 use arrow::compute::kernels::cmp::gt;
 use arrow::datatypes::{DataType, Field, Float64Type};
-use lineshaft_engine::testing::{Step, lines, run, run_restarted, table};
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, table, whole_snapshot};
 use proptest::prelude::*;
 
 use super::*;
@@ -235,7 +235,7 @@ fn a_snapshot_holds_the_table() {
     let mut before = join(options(LookupKind::Left));
     given(&mut before, vec![Step::Rows(1, limits())]);
     let mut after = join(options(LookupKind::Left));
-    after.restore(before.snapshot().unwrap()).unwrap();
+    after.restore(whole_snapshot(&mut before).unwrap()).unwrap();
     let rows = || vec![Step::Rows(0, stream())];
     assert_eq!(given(&mut after, rows()), given(&mut before, rows()));
 }
