@@ -1,4 +1,5 @@
-//! Groups of the rows of an epoch on one worker, before they meet those of the other workers.
+//! Groups of the rows of an epoch on one worker, or of some epochs that follow each other at once, before they meet those of
+//! the other workers.
 //!
 //! Only where what is computed of the parts is, to the bit, what is computed of all rows: counts, sums of integers, least and
 //! greatest values. Then a few rows go to other workers instead of all.
@@ -10,7 +11,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
-use lineshaft_engine::operator::{Operator, Output};
+use lineshaft_engine::operator::{Operator, Output, Snapshot};
 use lineshaft_engine::time::EpochHeader;
 
 use crate::keys::KeyInterner;
@@ -29,10 +30,10 @@ pub struct PartialOptions {
     pub schema: SchemaRef,
 }
 
-/// A row for each group of an epoch.
+/// A row for each group of an epoch, or of those up to the next after which no more follows at once.
 ///
 /// - Rows: append-only in and out.
-/// - State: none between two epochs.
+/// - State: what waits for such an epoch.
 /// - Cost: a row is added to its group. Where groups have few rows, rows are given as they are for some epochs: each is a group.
 pub struct PartialGroups {
     options: PartialOptions,
@@ -43,8 +44,10 @@ pub struct PartialGroups {
     /// For rows that are groups; has none between two calls.
     accumulators: Accumulators,
     slots: Vec<u32>,
-    /// Rows of this epoch.
+    /// Rows that are in groups.
     rows: usize,
+    /// Groups that are to be given again after a restart.
+    restored: Vec<RecordBatch>,
     /// Epochs in which rows are still given as they are.
     passing: usize,
 }
@@ -58,6 +61,10 @@ const PASSING: usize = 32;
 /// Keys that stay known from epoch to epoch, at least, and for each group of the last epoch.
 const FEW_KEYS: usize = 1_024;
 const IDLE_SHARE: usize = 4;
+/// Groups that wait for an epoch after which no more follows at once, at most.
+const MAX_WAITING: usize = 1 << 16;
+/// What waits, in a snapshot.
+const WAITING: &str = "waiting";
 
 impl PartialGroups {
     /// The operator.
@@ -77,6 +84,7 @@ impl PartialGroups {
             options,
             slots: Vec::new(),
             rows: 0,
+            restored: Vec::new(),
             passing: 0,
         })
     }
@@ -92,40 +100,75 @@ impl PartialGroups {
     }
 }
 
+impl PartialGroups {
+    /// The groups, of which there are none any more.
+    fn take(&mut self) -> Result<RecordBatch> {
+        let (slots, results) = self.groups.evaluate(&self.aggregates)?;
+        let mut columns = self.interner.columns(&slots)?;
+        columns.extend(results);
+        Ok(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?)
+    }
+
+    /// What is done with the next rows after so many that were in so many groups.
+    fn look_ahead(&mut self, rows: usize, groups: usize) -> Result<()> {
+        if rows >= ENOUGH_ROWS && groups * FEW > rows {
+            self.passing = PASSING;
+        }
+        if self.passing > 0 || self.interner.len() > FEW_KEYS.max(groups * IDLE_SHARE) {
+            self.interner = KeyInterner::new(&self.types)?;
+            self.groups = Groups::new(&self.aggregates)?;
+        }
+        Ok(())
+    }
+}
+
 impl Operator for PartialGroups {
     fn on_batch(&mut self, _input: usize, batch: Batch, output: &mut Output) -> Result<()> {
         let rows = batch.rows();
-        self.rows += rows.num_rows();
         if self.passing > 0 {
             output.send(self.pass(rows)?);
             return Ok(());
         }
+        self.rows += rows.num_rows();
         let keys = columns_at(rows, &self.options.keys);
         self.interner.intern(&keys, rows.num_rows(), &mut self.slots)?;
         let arguments = self.aggregates.evaluate(rows)?;
         self.groups.update(&self.aggregates, &arguments, &self.slots, self.interner.len())
     }
 
-    fn on_epoch_end(&mut self, _header: EpochHeader, output: &mut Output) -> Result<()> {
+    fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
+        self.passing = self.passing.saturating_sub(1);
+        if header.more_follows && self.groups.slots().len() < MAX_WAITING {
+            return Ok(());
+        }
+        self.restored.drain(..).for_each(|rows| output.send(rows));
         let rows = std::mem::take(&mut self.rows);
-        if self.passing > 0 {
-            self.passing -= 1;
-            return Ok(());
+        if rows > 0 {
+            let groups = self.take()?;
+            self.look_ahead(rows, groups.num_rows())?;
+            output.send(groups);
         }
-        if rows == 0 {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Groups that wait are given as they are and begin anew: what is computed of parts is what is computed of all.
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        if self.rows > 0 {
+            self.rows = 0;
+            let groups = self.take()?;
+            self.restored.push(groups);
         }
-        let (slots, results) = self.groups.evaluate(&self.aggregates)?;
-        let mut columns = self.interner.columns(&slots)?;
-        columns.extend(results);
-        output.send(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?);
-        if rows >= ENOUGH_ROWS && slots.len() * FEW > rows {
-            self.passing = PASSING;
-        }
-        if self.passing > 0 || self.interner.len() > FEW_KEYS.max(slots.len() * IDLE_SHARE) {
-            self.interner = KeyInterner::new(&self.types)?;
-            self.groups = Groups::new(&self.aggregates)?;
-        }
+        let mut snapshot = Snapshot::default();
+        self.restored.iter().for_each(|rows| snapshot.put(WAITING, rows.clone()));
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
+        let rows = snapshot.take_parts(WAITING).into_iter();
+        // Whether a column may be NULL is not in a snapshot.
+        let rows = rows
+            .map(|rows| Ok(RecordBatch::try_new(Arc::clone(&self.options.schema), rows.columns().to_vec())?));
+        self.restored = rows.collect::<Result<_>>()?;
         Ok(())
     }
 }
@@ -168,9 +211,33 @@ mod tests {
     fn rows_pass_as_they_are_where_each_is_a_group_until_that_is_tried_again() {
         let mut operator = partial();
         assert_eq!(epoch(&mut operator, "a 1 \n b 2 \n c 3 \n d -").len(), 4);
-        for _ in 0..PASSING {
+        // Of the first epoch it is known at its end.
+        for _ in 1..PASSING {
             assert_eq!(epoch(&mut operator, "a 1 \n b - \n a 3"), ["a 1.0 1.0", "b - -", "a 3.0 3.0"]);
         }
+        epoch(&mut operator, "a 1");
         assert_eq!(epoch(&mut operator, "a 1 \n b - \n a 3"), ["a 4.0 1.0", "b - -"]);
+    }
+
+    #[test]
+    fn epochs_that_follow_at_once_are_one_and_a_restart_gives_no_group_twice() {
+        let batch = || Batch::new(table("machine:s x:f \n a 1 \n b 5 \n a 2"));
+        let more = EpochHeader { more_follows: true, ..EpochHeader::new(0, 0) };
+        let work = |operator: &mut PartialGroups, header: EpochHeader| {
+            let mut output = Output::new(1);
+            operator.on_batch(0, batch(), &mut output).unwrap();
+            operator.on_epoch_end(header, &mut output).unwrap();
+            let given: Vec<RecordBatch> = output.take(0).into_iter().map(Batch::into_rows).collect();
+            lines(&given)
+        };
+        let mut operator = partial();
+        assert_eq!(work(&mut operator, more), [""; 0]);
+        let mut restored = partial();
+        restored.restore(operator.snapshot().unwrap()).unwrap();
+        let given = ["a 3.0 1.0", "b 5.0 5.0", "a 3.0 1.0", "b 5.0 5.0"];
+        for operator in [&mut operator, &mut restored] {
+            assert_eq!(work(operator, EpochHeader::new(1, 0)), given);
+            assert_eq!(work(operator, EpochHeader::new(2, 0)), given[2..]);
+        }
     }
 }
