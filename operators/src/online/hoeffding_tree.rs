@@ -9,6 +9,8 @@ use crate::model::normal_cdf;
 const SPLITS: usize = 10;
 /// Both sides of a split need more than this share of the rows.
 const LEAST_SHARE: f64 = 0.01;
+/// A tree of so many nodes grows no more; its leaves go on counting.
+const MAX_NODES: usize = 4_095;
 /// Where one class has more than this share, there is nothing to split.
 const PURE_SHARE: f64 = 0.99;
 
@@ -254,9 +256,10 @@ impl HoeffdingTree {
 
     fn learn(&mut self, place: usize, y: f64, x: &[f64]) {
         let class = self.class_index(y);
+        let is_full = self.nodes.len() >= MAX_NODES;
         let Node::Leaf(leaf) = &mut self.nodes[place] else { return };
         leaf.learn(class, x);
-        if leaf.depth >= self.options.max_depth {
+        if leaf.depth >= self.options.max_depth || is_full {
             leaf.values = None;
             return;
         }

@@ -1,9 +1,15 @@
 //! Regressions that learn row by row, each row after it was predicted.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use super::Step;
+use super::median::MAX_WINDOW;
 use crate::model::random::Random;
+
+/// Recursive least squares of more weights take none of the rows: their covariance would have more than a million numbers.
+const MAX_WEIGHTS: usize = 1_000;
 
 /// The features of a row with the constant 1 before them, from `[y, x...]`.
 fn with_constant(row: &[f64]) -> impl Iterator<Item = f64> + Clone {
@@ -17,6 +23,8 @@ fn dot(weights: &[f64], row: &[f64]) -> f64 {
 /// Linear regression by recursive least squares with forgetting: the value of `[y, x...]` is what the rows before make of x,
 /// then y is learned if it is known. `None` until there were as many rows as weights, features and a constant.
 ///
+/// With a delay y is learned so many rows later, as where a laboratory tells it.
+///
 /// The covariance begins with the prior, a multiple of the identity, and no direction is forgotten beyond it: while inputs stand
 /// still, nothing is lost. Source: Haykin, "Adaptive filter theory" (5th ed., 2014), chapter 10.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,14 +35,20 @@ pub struct RecursiveLeastSquares {
     /// Of the weights, row by row.
     covariance: Vec<f64>,
     learned: usize,
+    delay: usize,
+    /// Rows that are not learned yet.
+    waiting: VecDeque<Vec<f64>>,
 }
 
 impl RecursiveLeastSquares {
-    /// With a weight in (0, 1] of the rows so far at each row, and the variance of the weights before the first one, above 0.
-    pub fn new(forgetting: f64, prior: f64) -> Option<Self> {
-        let is_valid = forgetting > 0.0 && forgetting <= 1.0 && prior > 0.0 && prior.is_finite();
+    /// With a weight in (0, 1] of the rows so far at each row, the variance of the weights before the first one, above 0, and the
+    /// number of rows after which y is known, at most [`MAX_WINDOW`].
+    pub fn new(forgetting: f64, prior: f64, delay: usize) -> Option<Self> {
+        let is_valid =
+            forgetting > 0.0 && forgetting <= 1.0 && prior > 0.0 && prior.is_finite() && delay <= MAX_WINDOW;
         let (weights, covariance) = (Vec::new(), Vec::new());
-        is_valid.then_some(Self { forgetting, prior, weights, covariance, learned: 0 })
+        let (learned, waiting) = (0, VecDeque::new());
+        is_valid.then_some(Self { forgetting, prior, weights, covariance, learned, delay, waiting })
     }
 
     fn begin(&mut self, n: usize) {
@@ -43,7 +57,8 @@ impl RecursiveLeastSquares {
         self.covariance.iter_mut().step_by(n + 1).for_each(|variance| *variance = self.prior);
     }
 
-    fn learn(&mut self, row: &[f64], error: f64) {
+    fn learn(&mut self, row: &[f64]) {
+        let error = row[0] - dot(&self.weights, row);
         let n = self.weights.len();
         let gains: Vec<f64> = self.covariance.chunks_exact(n).map(|variances| dot(variances, row)).collect();
         let spread = self.forgetting + dot(&gains, row);
@@ -71,6 +86,9 @@ impl RecursiveLeastSquares {
 
 impl Step for RecursiveLeastSquares {
     fn step(&mut self, row: &[f64], _time: i64) -> Option<f64> {
+        if row.len() > MAX_WEIGHTS {
+            return None;
+        }
         if self.weights.is_empty() {
             self.begin(row.len());
         }
@@ -79,8 +97,15 @@ impl Step for RecursiveLeastSquares {
             return None;
         }
         let predicted = (self.learned >= row.len()).then(|| dot(&self.weights, row));
-        if row[0].is_finite() {
-            self.learn(row, row[0] - dot(&self.weights, row));
+        if self.delay == 0 {
+            self.learn(row);
+            return predicted;
+        }
+        self.waiting.push_back(row.to_vec());
+        if self.waiting.len() > self.delay
+            && let Some(known) = self.waiting.pop_front()
+        {
+            self.learn(&known);
         }
         predicted
     }
@@ -210,7 +235,8 @@ mod tests {
 
     #[test]
     fn least_squares_are_those_of_numpy() {
-        check("rls", &RecursiveLeastSquares::new(0.98, 1e6).unwrap().into());
+        check("rls", &RecursiveLeastSquares::new(0.98, 1e6, 0).unwrap().into());
+        check("rls_delayed", &RecursiveLeastSquares::new(0.98, 1e6, 9).unwrap().into());
     }
 
     #[test]
@@ -222,7 +248,7 @@ mod tests {
 
     #[test]
     fn inputs_that_stand_still_take_nothing_away() {
-        let mut rls = RecursiveLeastSquares::new(0.95, 1e3).unwrap();
+        let mut rls = RecursiveLeastSquares::new(0.95, 1e3, 0).unwrap();
         let mut random = Random::new(3);
         for _ in 0..300 {
             let x = random.unit();

@@ -22,6 +22,10 @@ const PRIOR: Parameter = Parameter::number(
     "the variance of the weights before the first row, and the most afterwards, above 0",
     |variance| variance > 0.0 && variance.is_finite(),
 );
+const DELAY: Parameter =
+    Parameter::number("delay", "the number of rows after which y is known, from 0 to 100000", |rows| {
+        is_whole(rows) && rows <= 100_000.0
+    });
 const RATE: Parameter =
     Parameter::number("rate", "the length of a step, above 0; features should be scaled", |rate| {
         rate > 0.0 && rate.is_finite()
@@ -86,10 +90,10 @@ pub(super) const LEARNERS: &[OnlineFunction] = &[
     OnlineFunction {
         name: "rls",
         inputs: &[Y, FEATURES],
-        parameters: &[FORGETTING.or(0.999), PRIOR.or(1e6)],
-        make: |p, _| RecursiveLeastSquares::new(p[0], p[1]).map(Online::from),
+        parameters: &[FORGETTING.or(0.999), PRIOR.or(1e6), DELAY.or(0.0)],
+        make: |p, _| RecursiveLeastSquares::new(p[0], p[1], whole(p[2])).map(Online::from),
         summary: "What a linear regression of the rows before makes of x; it forgets them with a half-life of ln(0.5) / ln(forgetting) rows, \
-            but not while the inputs stand still. Features need no scaling",
+            but not while the inputs stand still. Features need no scaling; there may be 999. With a delay, y is learned so many rows later, as where a laboratory tells it",
         formula: "g = P z / (forgetting + z' P z); w += g (y - w' z); P = (P - g z' P) / forgetting, with z = [1, x]",
         source: "Haykin, Adaptive filter theory (5th ed., 2014), chapter 10",
         unit: "unit of y",
@@ -130,7 +134,7 @@ pub(super) const LEARNERS: &[OnlineFunction] = &[
             let options = HoeffdingOptions { grace: p[0], delta: p[1], tau: p[2], max_depth: whole(p[3]) };
             HoeffdingTree::new(options).map(Online::from)
         },
-        summary: "The class that a decision tree, grown from the rows before, makes of x; y is the number of a class. A leaf is split where the             best split gains more than the second best by the bound of Hoeffding, or the bound is below tau",
+        summary: "The class that a decision tree, grown from the rows before, makes of x; y is the number of a class. A leaf is split where the             best split gains more than the second best by the bound of Hoeffding, or the bound is below tau; a tree of 4,095 nodes grows no more",
         formula: "bound = sqrt(log2(classes)^2 * ln(1 / delta) / (2 n)), looked at each `grace` rows of a leaf",
         source: "Domingos, Hulten (2000), Mining high-speed data streams; as river's HoeffdingTreeClassifier with leaf_prediction='mc'",
         unit: "number of the class",

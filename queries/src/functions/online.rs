@@ -457,7 +457,7 @@ mod tests {
                 "window" => ScalarValue::from(20.0),
                 "span" => ScalarValue::new_interval_mdn(0, 0, 1_000_000_000),
                 "n" | "memory" | "warmup" | "clock" | "last" | "seed" | "replays" | "trees" | "height"
-                | "grace" | "max_depth" => ScalarValue::from(7.0),
+                | "delay" | "grace" | "max_depth" => ScalarValue::from(7.0),
                 "order" => ScalarValue::from(2.0),
                 "rate_hz" => ScalarValue::from(100.0),
                 "high_hz" => ScalarValue::from(30.0),
