@@ -5,13 +5,6 @@ use std::path::Path;
 use super::{example, lineshaft, number, query};
 use crate::support::shared_data;
 
-/// Copies every `step`-th line of a file without a header.
-fn thin(from: &Path, to: &Path, step: usize) {
-    let text = std::fs::read_to_string(from).unwrap();
-    let kept: Vec<&str> = text.lines().step_by(step).collect();
-    std::fs::write(to, kept.join("\n") + "\n").unwrap();
-}
-
 fn metric(model: &str, metric: &str, data: &Path) -> f64 {
     let of = format!("name = '{model}' AND metric = '{metric}' AND class IS NULL");
     number(&format!("SELECT value FROM lineshaft.metrics WHERE {of}"), data)
