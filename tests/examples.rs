@@ -2,8 +2,10 @@
 
 mod bearing_line;
 mod city_sensors;
+mod demand_forecast;
 mod fleet_rul;
 mod models;
+mod one_pass_anomalies;
 mod pump_guard;
 mod pump_monitor;
 mod tennessee_eastman;

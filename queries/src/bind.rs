@@ -479,7 +479,12 @@ impl Binder<'_> {
             }
         }
         let output = output_type(training.algorithm.task(), target);
-        let features = features.iter().map(|field| field.name().clone()).collect();
+        let features = training.features(schema.fields().iter().map(|field| field.name().as_str()));
+        let features = features.map_err(|message| {
+            let span = statement.training.as_ref().map(|query| query.span);
+            self.errors.borrow_mut().push(QueryError::invalid(message, span));
+        });
+        let features = features.ok()?;
         let slot = Slot::new(training.algorithm.clone(), output, training.per.clone(), features);
         self.predict.declare(&statement.name.value, slot);
         Some(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
 
 use crate::format::timestamp::TimestampFormat;
-use crate::format::{DELIMITER, Encoding, NULL, PRECISION, TIMESTAMP_FORMAT, TextFormat};
+use crate::format::{DELIMITER, Encoding, NULL, PRECISION, QUOTE, TIMESTAMP_FORMAT, TextFormat};
 use crate::options::{OptionDoc, OptionReader, suggestion};
 
 /// The options, as the reference lists them.
@@ -28,6 +28,7 @@ pub const OPTIONS: &[OptionDoc] = &[
         "Whether CSV begins with the names; without, columns go by position.",
     ),
     DELIMITER,
+    QUOTE,
     NULL,
     TIMESTAMP_FORMAT,
     PRECISION,

@@ -10,7 +10,7 @@ use lineshaft_engine::declaration::OptionError;
 
 use super::columns::{Problem, Raw};
 use super::layout::Layout;
-use super::{DELIMITER, NULL, Record, Rows};
+use super::{DELIMITER, NULL, QUOTE, Record, Rows};
 use crate::options::{OptionReader, wrong_value};
 
 /// A quoted field longer than this is taken for a quote that is never closed.
@@ -20,6 +20,8 @@ const MAX_RECORD: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Csv {
     delimiter: u8,
+    /// False if a quote is an ordinary character.
+    has_quotes: bool,
     null: Option<Vec<u8>>,
     by_position: Mapping,
 }
@@ -58,8 +60,21 @@ impl Csv {
                 }
             },
         };
+        let has_quotes = match read.or(QUOTE.name, "\"".to_owned()).as_str() {
+            "\"" => true,
+            "none" => false,
+            other => {
+                read.error(wrong_value(
+                    QUOTE.name,
+                    other,
+                    "'\"', or 'none' if quotes are ordinary characters",
+                ));
+                true
+            }
+        };
         Self {
             delimiter,
+            has_quotes,
             null: read.get::<String>(NULL.name).map(String::into_bytes),
             by_position: Mapping((0..layout.columns.len()).map(Some).collect()),
         }
@@ -173,11 +188,15 @@ impl Csv {
     /// The fields of the first record of `bytes`, whose first line ends at `first_end`; gives the end of the record.
     fn split(&self, bytes: &[u8], first_end: usize, fields: &mut Vec<Field>) -> Result<usize, Unsplit> {
         let line = &bytes[..first_end];
-        if memchr::memchr(b'"', line).is_some() {
+        if self.may_be_quoted(line) {
             return self.split_quoted(bytes, fields);
         }
         self.split_plain(line, fields);
         Ok(first_end)
+    }
+
+    fn may_be_quoted(&self, bytes: &[u8]) -> bool {
+        self.has_quotes && memchr::memchr(b'"', bytes).is_some()
     }
 
     fn split_plain(&self, line: &[u8], fields: &mut Vec<Field>) {
@@ -249,7 +268,7 @@ impl Csv {
     /// How many of `bytes` are whole records.
     pub(crate) fn cut(&self, bytes: &[u8]) -> usize {
         let last_line = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
-        if memchr::memchr(b'"', bytes).is_none() {
+        if !self.may_be_quoted(bytes) {
             return last_line;
         }
         let mut fields = Vec::new();
@@ -361,7 +380,7 @@ mod tests {
     use lineshaft_engine::declaration::SourceDeclaration;
 
     fn csv(declaration: &SourceDeclaration) -> (Csv, Layout) {
-        let docs = [DELIMITER, NULL];
+        let docs = [DELIMITER, QUOTE, NULL];
         let mut read = OptionReader::new("source", "test", &declaration.options, &docs);
         match TextFormat::new(Encoding::Csv, declaration, &mut read) {
             (TextFormat::Csv(csv), layout) => (csv, layout),
@@ -378,6 +397,18 @@ mod tests {
         let mut declaration = declaration(columns);
         declaration.options = options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         decode_lines(Encoding::Csv, &declaration, header, bytes)
+    }
+
+    #[test]
+    fn without_quotes_a_line_may_be_one_text() {
+        let (rows, rejected) = read(
+            "text TEXT",
+            &[("delimiter", "\\t"), ("quote", "none")],
+            None,
+            b"\"H1\",\"60\"\n\"open\n\"a\"b\r\n",
+        );
+        assert_eq!(rows, ["\"H1\",\"60\"", "\"open", "\"a\"b"]);
+        assert!(rejected.is_empty(), "{rejected:?}");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use lineshaft_engine::source::{Chunk, Decoded, Decoder, Message, Payload};
 use lineshaft_engine::{Error, Result};
 
 use super::columns::Problem;
-use super::{DELIMITER, Encoding, Layout, NULL, PRECISION, Record, Rows, TIMESTAMP_FORMAT, TextFormat};
+use super::{
+    DELIMITER, Encoding, Layout, NULL, PRECISION, QUOTE, Record, Rows, TIMESTAMP_FORMAT, TextFormat,
+};
 use crate::options::{OptionDoc, OptionReader};
 
 /// Decodes messages in one of the formats of [`MessageDecoder::OPTIONS`].
@@ -37,10 +39,11 @@ const OF_REQUESTS: [Encoding; 3] = [Encoding::Json, Encoding::Csv, Encoding::Inf
 
 impl MessageDecoder {
     /// The options it reads.
-    pub const OPTIONS: [OptionDoc; 5] = [
+    pub const OPTIONS: [OptionDoc; 6] = [
         OptionDoc::optional("format", "json, senml, csv or influx", "json", "How the payload is written."),
         TIMESTAMP_FORMAT,
         DELIMITER,
+        QUOTE,
         NULL,
         PRECISION,
     ];

@@ -49,6 +49,13 @@ pub const DELIMITER: OptionDoc = OptionDoc::optional(
     ",",
     "What separates the fields of CSV; '\\t' is a tab, and with ' ' blanks in a row count as one.",
 );
+/// The option `quote` of CSV.
+pub const QUOTE: OptionDoc = OptionDoc::optional(
+    "quote",
+    "'\"' or none",
+    "'\"'",
+    "Whether fields of CSV may be quoted; with none a quote is an ordinary character.",
+);
 /// The option `null` of CSV.
 pub const NULL: OptionDoc = OptionDoc::optional(
     "null",

@@ -105,7 +105,7 @@ fn decode(
     run: impl FnOnce(&TextFormat, Option<Mapping>, &mut Rows<'_>),
     header: Option<&str>,
 ) -> (Vec<String>, Vec<String>) {
-    let docs = [super::TIMESTAMP_FORMAT, super::DELIMITER, super::NULL, super::PRECISION];
+    let docs = [super::TIMESTAMP_FORMAT, super::DELIMITER, super::QUOTE, super::NULL, super::PRECISION];
     let mut read = OptionReader::new("source", "test", &declaration.options, &docs);
     let (format, layout) = TextFormat::new(encoding, declaration, &mut read);
     read.finish(()).unwrap();

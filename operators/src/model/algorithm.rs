@@ -3,6 +3,7 @@
 use lineshaft_engine::declaration::OptionError;
 use serde::{Deserialize, Serialize};
 
+use super::forecast::{self, ForecastOptions};
 use super::hyper_parameters::{
     BoostingOptions, ForestOptions, IsolationOptions, Loss, MlpOptions, NearestOptions, PcaOptions,
     TreeOptions, alpha, boosting, forest, isolation, kmeans, mlp, nearest, pca, tree,
@@ -73,11 +74,13 @@ pub enum Algorithm {
     IsolationForest(IsolationOptions),
     /// A neural network of dense layers.
     Mlp(MlpOptions),
+    /// The next values of the target from its own past.
+    Forecast(ForecastOptions),
 }
 
 impl Algorithm {
     /// The names that `algorithm = '...'` takes.
-    pub const NAMES: [&str; 18] = [
+    pub const NAMES: [&str; 24] = [
         "random_forest_classifier",
         "random_forest_regressor",
         "extra_trees_regressor",
@@ -96,6 +99,12 @@ impl Algorithm {
         "pca_t2_spe",
         "isolation_forest",
         "mlp",
+        "seasonal_naive",
+        "holt_winters",
+        "theta",
+        "croston",
+        "tsb",
+        "forecast_combination",
     ];
 
     /// Its name in a query file.
@@ -119,6 +128,7 @@ impl Algorithm {
             Self::PcaT2Spe(_) => "pca_t2_spe",
             Self::IsolationForest(_) => "isolation_forest",
             Self::Mlp(_) => "mlp",
+            Self::Forecast(options) => options.method.name(),
         }
     }
 
@@ -138,7 +148,8 @@ impl Algorithm {
             | Self::Ridge { .. }
             | Self::Lasso { .. }
             | Self::ElasticNet { .. }
-            | Self::KnnRegressor(_) => Task::Regression,
+            | Self::KnnRegressor(_)
+            | Self::Forecast(_) => Task::Regression,
             Self::KMeans { .. } => Task::Clustering,
             Self::PcaT2Spe(_) | Self::IsolationForest(_) => Task::Anomaly,
             Self::Mlp(MlpOptions { loss: Loss::Mse, .. }) => Task::Regression,
@@ -205,12 +216,12 @@ impl Algorithm {
             "kmeans" => Some(kmeans(reader)),
             "mlp" => Some(Self::Mlp(mlp(reader))),
             "pca_t2_spe" => Some(Self::PcaT2Spe(pca(reader))),
-            _ => {
-                let message = format!("there is no algorithm {name:?}");
-                let help = did_you_mean(&name, &Self::NAMES);
+            other => forecast::read(other, reader).map(Self::Forecast).or_else(|| {
+                let message = format!("there is no algorithm {other:?}");
+                let help = did_you_mean(other, &Self::NAMES);
                 reader.errors.push(OptionError::of("algorithm", message).help(help));
                 None
-            }
+            }),
         }
     }
 }

@@ -14,6 +14,11 @@ pub(crate) fn normal_quantile(p: f64) -> f64 {
     if p < 0.5 { -size } else { size }
 }
 
+/// The probability that a standard normal variable lies below `z`.
+pub(crate) fn normal_cdf(z: f64) -> f64 {
+    0.5 + 0.5 * lower_gamma(0.5, z * z / 2.0).copysign(z)
+}
+
 /// The number below which a chi-squared variable with `degrees` of freedom lies with probability `p`.
 pub(crate) fn chi_squared_quantile(p: f64, degrees: f64) -> f64 {
     2.0 * quantile(p, |x| lower_gamma(degrees / 2.0, x))

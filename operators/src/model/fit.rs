@@ -3,8 +3,8 @@
 use super::mlp::Goal;
 use super::target::Chosen;
 use super::{
-    Algorithm, Fitted, Training, boosting, decision_tree, elastic_net, isolation_forest, kmeans, linear,
-    logistic_regression, mlp, naive_bayes, nearest, pca, random_forest,
+    Algorithm, Fitted, Training, boosting, decision_tree, elastic_net, forecast, isolation_forest, kmeans,
+    linear, logistic_regression, mlp, naive_bayes, nearest, pca, random_forest,
 };
 
 /// Fits the algorithm of `training`; `classes` is the number of classes of the whole table.
@@ -25,6 +25,7 @@ pub(crate) fn fit(
         (Algorithm::IsolationForest(options), _) => {
             isolation_forest::fit(options, training.seed, columns).map(Fitted::IsolationForest)
         }
+        (Algorithm::Forecast(options), Chosen::Numbers(target)) => forecast::fit(options, target),
         (algorithm, Chosen::Numbers(target)) => regression(algorithm, training.seed, columns, target),
         (algorithm, Chosen::Classes(target)) => {
             classification(algorithm, training.seed, columns, target, classes)

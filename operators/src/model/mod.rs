@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A row with a NULL, NaN or infinite feature is left out of training (and counted), and scores to NULL.
+//! Forecasters (`forecast/`) have no features but the number of steps ahead.
+//!
 //! Trees, linear models and k-means are fitted by smartcore, the others here, one family a file; scoring is our own, over
 //! columns.
 
@@ -22,6 +24,7 @@ mod eigen;
 mod elastic_net;
 mod evaluate;
 mod fit;
+pub mod forecast;
 pub mod forest;
 mod gate;
 mod hyper_parameters;
@@ -58,6 +61,8 @@ pub use algorithm::Algorithm;
 pub use artifact::Artifact;
 pub use balance::Balance;
 pub use classes::Classes;
+pub(crate) use distribution::normal_cdf;
+pub use forecast::Forecast;
 pub use forest::Forest;
 pub use gate::Gate;
 pub use importance::Importance;
@@ -141,6 +146,8 @@ pub enum Fitted {
     Nearest(Nearest),
     /// Dense layers.
     Mlp(Mlp),
+    /// The next values of a series.
+    Forecast(Forecast),
 }
 
 impl Fitted {
@@ -155,6 +162,7 @@ impl Fitted {
             Self::NaiveBayes(model) => model,
             Self::Nearest(model) => model,
             Self::Mlp(model) => model,
+            Self::Forecast(model) => model,
         }
     }
 }

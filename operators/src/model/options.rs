@@ -10,7 +10,7 @@ use super::gate::Gate;
 use super::reader::Reader;
 use super::search::Trial;
 use super::split::Split;
-use super::{Algorithm, Task};
+use super::{Algorithm, Task, forecast};
 
 /// How to train a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +100,10 @@ impl Training {
         };
         let target = target(&mut reader, &algorithm);
         let split = split(&mut reader);
+        if matches!(algorithm, Algorithm::Forecast(_)) && !matches!(split, Split::Time(_)) {
+            let message = format!("{} is tested on the last rows only", algorithm.name());
+            reader.errors.push(OptionError::of("split", message).help("leave split and group out"));
+        }
         let missing = reader.choice("missing", &[("drop", Missing::Drop), ("refuse", Missing::Refuse)]);
         let constant = reader.choice("constant", &[("keep", Constant::Keep), ("refuse", Constant::Refuse)]);
         let balance = balance(&mut reader, &algorithm);
@@ -140,6 +144,26 @@ impl Training {
     pub fn is_feature(&self, column: &str) -> bool {
         let others = [self.target.as_deref(), self.per.as_deref(), self.split.column()];
         !others.contains(&Some(column))
+    }
+
+    /// The features that `predict` takes, of the columns of the training query: those that a model reads, or the number of steps
+    /// ahead for a forecaster.
+    ///
+    /// # Errors
+    /// If a forecaster has features.
+    pub fn features<'a>(&self, columns: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
+        let features: Vec<String> =
+            columns.filter(|column| self.is_feature(column)).map(str::to_owned).collect();
+        if !matches!(self.algorithm, Algorithm::Forecast(_)) {
+            return Ok(features);
+        }
+        if features.is_empty() {
+            return Ok(vec![forecast::STEP.to_owned()]);
+        }
+        let (name, features) = (self.algorithm.name(), features.join(", "));
+        Err(format!(
+            "{name} forecasts the target from its own past and takes no features; leave {features} out of its query"
+        ))
     }
 
     /// A hash of everything that decides what is trained, the text of the query included: a stored model with the

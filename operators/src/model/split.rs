@@ -40,6 +40,16 @@ pub(crate) enum Order {
     Groups(Vec<usize>),
 }
 
+impl Order {
+    /// The rows in the order of their times.
+    pub(crate) fn in_time(&self, mut rows: Vec<usize>) -> Vec<usize> {
+        if let Self::Times(times) = self {
+            rows.sort_by(|&a, &b| times[a].total_cmp(&times[b]).then(a.cmp(&b)));
+        }
+        rows
+    }
+}
+
 /// Divides `rows` into those that are trained on and those that are held back, both in the order of `rows`.
 pub(crate) fn divide(
     split: &Split,

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::Outcome;
 use super::fit::fit;
+use super::forecast::{self, ForecastOptions};
 use super::importance::{Importance, Tested, importances};
 use super::matrix::{gather, key_texts, numbers};
 use super::options::{Constant, Missing};
 use super::search::{Run, Trial, search};
 use super::split::{Order, Split, divide};
-use super::target::Target;
-use super::{Classes, Fitted, Metric, Model, Training, balance};
+use super::target::{Chosen, Target};
+use super::{Algorithm, Classes, Fitted, Metric, Model, Training, balance};
 
 /// A fitted model with what was learned about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +77,9 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
     let labels = rows.target.labels();
     let parts = rows.parts(training).map_err(error)?;
     let evaluate = |training: &Training, train: &[usize], test: &[usize]| {
+        if let Algorithm::Forecast(options) = &training.algorithm {
+            return rows.forecast(options, train, test);
+        }
         let train = balance::resample(training, &rows.target, train.to_vec());
         let model = fit(training, &gather(&rows.columns, &train), &rows.target.gather(&train), classes)?;
         let outcome = Outcome::of(&model, &gather(&rows.columns, test), rows.target.gather(test), classes);
@@ -226,6 +230,27 @@ impl Rows {
         self.by_key().into_iter().map(part).collect()
     }
 
+    /// A forecaster is tested on the rows after those that it is fitted on, and then fitted on all of them: the first step is the row
+    /// after the last one.
+    fn forecast(
+        &self,
+        options: &ForecastOptions,
+        train: &[usize],
+        test: &[usize],
+    ) -> Result<(Fitted, Outcome, Vec<usize>), String> {
+        let (mut rows, test) = (self.order.in_time(train.to_vec()), self.order.in_time(test.to_vec()));
+        let history = |rows: &[usize]| match self.target.gather(rows) {
+            Chosen::Numbers(history) => Ok(history),
+            _ => Err("a forecast is one of numbers".to_owned()),
+        };
+        let ahead = ForecastOptions { horizon: test.len(), method: options.method.clone() };
+        let steps: Vec<f64> = (1_u32..).map(f64::from).take(test.len()).collect();
+        let tested = forecast::fit(&ahead, &history(&rows)?)?;
+        let outcome = Outcome::of(&tested, &[steps], self.target.gather(&test), 0);
+        rows.extend(test);
+        Ok((forecast::fit(options, &history(&rows)?)?, outcome, rows))
+    }
+
     fn missing_reason(&self, dropped: usize, rows: usize) -> String {
         let has_gap = |column: &&(&String, &Vec<f64>)| column.1.iter().any(|value| !value.is_finite());
         let with_gaps: Vec<_> = self.features.iter().zip(&self.columns).collect();
@@ -249,6 +274,12 @@ fn feature_columns(training: &Training, table: &RecordBatch) -> Result<(Vec<Stri
     let schema = table.schema();
     let features = schema.fields().iter().zip(table.columns());
     let features: Vec<_> = features.filter(|(field, _)| training.is_feature(field.name())).collect();
+    if let Algorithm::Forecast(_) = training.algorithm {
+        let names = features.iter().map(|(field, _)| field.name().as_str());
+        let names = training.features(names);
+        let names = names.map_err(|reason| Error::operator(format!("model {:?}", training.name), reason))?;
+        return Ok((names, Vec::new()));
+    }
     if features.is_empty() {
         let reason = "its training query has no feature column beside the target";
         return Err(Error::operator(format!("model {:?}", training.name), reason));

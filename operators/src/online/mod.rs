@@ -6,13 +6,19 @@
 //! median.rs       moving_median, hampel
 //! butterworth.rs  lowpass, highpass, bandpass        savgol.rs  kalman.rs  smoothing
 //! chart.rs        cusum, ewma_chart                   rules.rs   the rules of Western Electric and of Nelson
+//! quantile.rs     running_quantile                    novelty.rs  novelty, holdoff
+//! adwin.rs  kswin.rs  page_hinkley.rs  detectors of drift
+//! regression.rs   rls, sgd_regression, sgd_classification
+//! hoeffding_tree.rs  hoeffding_tree
+//! half_space.rs   half_space_trees                    conformal.rs  conformal, adaptive_conformal
 //! inputs.rs       the arguments as columns
 //! ```
 //!
 //! [`Online`] is one of them with what it remembers of one key. `OVER` keeps one per key, batch execution one per partition:
 //! the same rows in the same order give the same bits in both.
 //!
-//! - **NULL, NaN and infinity are no samples**: such a row is NULL and changes nothing.
+//! - **NULL, NaN and infinity are no samples**: such a row is NULL and changes nothing. What learns to predict y takes a row without
+//!   y, too: it is predicted, and nothing is learned.
 //! - **No wrong number**: with too few rows, or where the result is not finite, a row is NULL.
 //! - Memory and time per row do not grow with the number of rows; nothing is allocated once a window is full.
 
@@ -22,25 +28,43 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array};
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
+mod adwin;
 mod average;
 mod butterworth;
 mod change;
 mod chart;
+mod conformal;
+mod half_space;
+mod hoeffding_tree;
 mod inputs;
 mod kalman;
+mod kswin;
 mod median;
+mod novelty;
+mod page_hinkley;
+mod quantile;
+mod regression;
 mod rules;
 mod savgol;
 #[cfg(test)]
 mod testing;
 
+pub use adwin::{Adwin, Gives};
 pub use average::{Ewma, MinMaxScale, StandardScale, ZScore};
 pub use butterworth::Butterworth;
 pub use change::{Deadband, Derivative, RateOfChange, Stuck};
 pub use chart::{Cusum, EwmaChart, Side};
+pub use conformal::Conformal;
+pub use half_space::HalfSpaceTrees;
+pub use hoeffding_tree::{HoeffdingOptions, HoeffdingTree};
 pub use inputs::Inputs;
 pub use kalman::Kalman;
+pub use kswin::Kswin;
 pub use median::{Hampel, MAX_WINDOW, MovingMedian};
+pub use novelty::{Holdoff, Novelty};
+pub use page_hinkley::PageHinkley;
+pub use quantile::RunningQuantile;
+pub use regression::{Loss, RecursiveLeastSquares, Replay, Sgd};
 pub use rules::{Nelson, WesternElectric};
 pub use savgol::SavitzkyGolay;
 
@@ -76,21 +100,33 @@ macro_rules! functions {
 }
 
 functions! {
-    Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, Hampel, Kalman, MinMaxScale, MovingMedian, Nelson,
-    RateOfChange, SavitzkyGolay, StandardScale, Stuck, WesternElectric, ZScore,
+    Adwin, Butterworth, Conformal, Cusum, Deadband, Derivative, Ewma, EwmaChart, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
+    MovingMedian, Nelson, Novelty, PageHinkley, RateOfChange, RecursiveLeastSquares, RunningQuantile, SavitzkyGolay, Sgd, StandardScale, Stuck,
+    WesternElectric, ZScore,
 }
 
 impl Online {
     /// The value of the next row.
     pub fn next(&mut self, x: &[f64], time: i64) -> Option<f64> {
-        if x.iter().all(|x| x.is_finite()) { self.step(x, time).filter(|y| y.is_finite()) } else { None }
+        let needed = if self.learns() { x.get(1..)? } else { x };
+        let is_complete = needed.iter().all(|x| x.is_finite());
+        if is_complete { self.step(x, time).filter(|y| y.is_finite()) } else { None }
+    }
+
+    /// True if the first argument is what it learns, which need not be known.
+    pub fn learns(&self) -> bool {
+        matches!(
+            self,
+            Self::Conformal(_) | Self::HoeffdingTree(_) | Self::RecursiveLeastSquares(_) | Self::Sgd(_)
+        )
     }
 
     /// The type of its values.
     pub fn data_type(&self) -> DataType {
         match self {
             Self::WesternElectric(_) | Self::Nelson(_) => DataType::Int64,
-            Self::Stuck(_) => DataType::Boolean,
+            Self::Stuck(_) | Self::Kswin(_) | Self::PageHinkley(_) => DataType::Boolean,
+            Self::Adwin(adwin) if adwin.gives() == Gives::Drift => DataType::Boolean,
             _ => DataType::Float64,
         }
     }

@@ -1,4 +1,4 @@
-//! A signal for tests, and what NumPy, SciPy and pandas make of it (`tests/fixtures/online_expected.py`).
+//! A signal for tests, and what NumPy, SciPy, pandas and river make of it (`tests/fixtures/online_expected.py`).
 
 use std::f64::consts::TAU;
 
@@ -16,6 +16,11 @@ pub(super) fn check(name: &str, function: &Online) {
     for (row, ((time, x), expected)) in rows.iter().zip(expected).enumerate() {
         // Target or mean, then k or sigma: for the functions that take them.
         let inputs: &[f64] = match function {
+            // What is learned, and two features between 0 and 1.
+            Online::RecursiveLeastSquares(_) | Online::Sgd(_) => &[*x, features(row)[0], features(row)[1]],
+            Online::HalfSpaceTrees(_) if x.is_finite() => &features(row),
+            // A prediction that is 0.
+            Online::Conformal(_) if x.is_finite() => &[*x, 0.0],
             Online::Cusum(_) | Online::EwmaChart(_) | Online::WesternElectric(_) | Online::Nelson(_) => {
                 &[*x, 0.25, 0.75]
             }
@@ -28,6 +33,17 @@ pub(super) fn check(name: &str, function: &Online) {
         }
         assert_eq!(restarted.next(inputs, *time).map(f64::to_bits), found.map(f64::to_bits), "{name}");
     }
+}
+
+/// Numbers of the fixture.
+pub(super) fn numbers(name: &str) -> Vec<f64> {
+    let line = EXPECTED.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap().split(' ').map(|word| word.parse().unwrap()).collect()
+}
+
+/// Two features of a row, between 0 and 1.
+fn features(row: usize) -> [f64; 2] {
+    [super::number(row * 7 % 11) / 11.0, super::number(row * row % 13) / 13.0]
 }
 
 fn is_close(found: Option<f64>, expected: Option<f64>) -> bool {

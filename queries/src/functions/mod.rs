@@ -7,7 +7,7 @@
 //!    |                    sums per group (running.rs) or all samples per group (collected.rs)
 //!    '-- rms(waveform)  one value per row of an array column: array.rs
 //! figure.rs     functions of single numbers: `bearing_frequency`, `iso_zone`, `oee`
-//! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs
+//! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; detectors.rs, learners.rs
 //! extreme.rs    `min` and `max`
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
@@ -25,12 +25,14 @@ mod aggregate;
 mod aggregate_tests;
 mod array;
 mod collected;
+mod detectors;
 mod distribution;
 mod dynamics;
 mod extreme;
 mod feature;
 mod figure;
 mod form;
+mod learners;
 mod machine;
 mod online;
 mod online_window;
@@ -99,8 +101,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 
 /// The functions that go from row to row with `OVER`.
 pub fn windows() -> Vec<Arc<WindowUDF>> {
-    let functions = online::FUNCTIONS.iter();
-    functions.map(|function| Arc::new(WindowUDF::from(OnlineWindow::new(function)))).collect()
+    online::all().map(|function| Arc::new(WindowUDF::from(OnlineWindow::new(function)))).collect()
 }
 
 /// The name under which the form for arrays is registered: `array_rms` for `rms`.

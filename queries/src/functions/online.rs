@@ -12,7 +12,9 @@ use lineshaft_operators::online::{
     ZScore,
 };
 
+use super::detectors::DETECTORS;
 use super::feature::event_time_type;
+use super::learners::LEARNERS;
 use super::parameter::{Parameter, is_whole, names, whole};
 
 /// A function from row to row: what SQL calls it, what it computes, and what the reference says of it.
@@ -27,9 +29,9 @@ pub(crate) struct OnlineFunction {
     pub(super) is_timed: bool,
     pub(super) result: DataType,
     /// The function with its parameters; the second argument is true if a span is in microseconds and not in rows.
-    make: fn(&[f64], bool) -> Option<Online>,
+    pub(super) make: fn(&[f64], bool) -> Option<Online>,
     /// What must hold of parameters that are each in their range.
-    needs: &'static str,
+    pub(super) needs: &'static str,
     pub(super) summary: &'static str,
     pub(super) formula: &'static str,
     pub(super) source: &'static str,
@@ -37,7 +39,7 @@ pub(crate) struct OnlineFunction {
     pub(super) null_when: &'static str,
 }
 
-const BASE: OnlineFunction = OnlineFunction {
+pub(super) const BASE: OnlineFunction = OnlineFunction {
     name: "",
     inputs: &[X],
     parameters: &[],
@@ -98,11 +100,16 @@ const BUTTERWORTH: &str =
     "Oppenheim, Schafer, Discrete-Time Signal Processing (3rd ed.), 7.2; as SciPy's butter and sosfilt";
 const HANDBOOK: &str = "NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2";
 
-fn is_window(n: f64) -> bool {
+pub(super) fn is_window(n: f64) -> bool {
     is_whole(n) && (1..=MAX_WINDOW).contains(&whole(n))
 }
 
-pub(super) const FUNCTIONS: &[OnlineFunction] = &[
+/// All functions from row to row, in the order of the reference.
+pub(super) fn all() -> impl Iterator<Item = &'static OnlineFunction> {
+    FUNCTIONS.iter().chain(DETECTORS).chain(LEARNERS)
+}
+
+const FUNCTIONS: &[OnlineFunction] = &[
     OnlineFunction {
         name: "ewma",
         parameters: &[HALF_LIFE],
@@ -345,7 +352,7 @@ pub(super) const FUNCTIONS: &[OnlineFunction] = &[
 
 /// The function of this name.
 pub(crate) fn find(name: &str) -> Option<&'static OnlineFunction> {
-    FUNCTIONS.iter().find(|function| function.name == name)
+    all().find(|function| function.name == name)
 }
 
 impl OnlineFunction {
@@ -373,7 +380,7 @@ impl OnlineFunction {
     /// `name(x, parameter)`.
     pub(super) fn signature(&self) -> String {
         let inputs = names(&self.inputs[1..]);
-        format!("{}(x{inputs}{})", self.name, names(self.parameters))
+        format!("{}({}{inputs}{})", self.name, self.inputs[0].name, names(self.parameters))
     }
 
     /// The function with the values of its constants.
@@ -445,10 +452,12 @@ mod tests {
 
     #[test]
     fn every_function_has_the_type_that_its_table_says() {
-        for function in FUNCTIONS {
+        for function in all() {
             let constant = |parameter: &Parameter| match parameter.name {
+                "window" => ScalarValue::from(20.0),
                 "span" => ScalarValue::new_interval_mdn(0, 0, 1_000_000_000),
-                "n" => ScalarValue::from(7.0),
+                "n" | "memory" | "warmup" | "clock" | "last" | "seed" | "replays" | "trees" | "height"
+                | "delay" | "grace" | "max_depth" => ScalarValue::from(7.0),
                 "order" => ScalarValue::from(2.0),
                 "rate_hz" => ScalarValue::from(100.0),
                 "high_hz" => ScalarValue::from(30.0),

@@ -4,6 +4,8 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use datafusion::arrow::datatypes::{DataType, Float64Type, IntervalUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 
+use super::value::list_type;
+
 /// An argument that is a number, or one of some words.
 #[derive(Debug)]
 pub(super) struct Parameter {
@@ -15,13 +17,15 @@ pub(super) struct Parameter {
     pub(super) words: &'static [&'static str],
     /// True if it may be an interval.
     pub(super) is_span: bool,
+    /// True if it is a list of numbers.
+    pub(super) is_list: bool,
     /// What it is where it is left out.
     pub(super) default: Option<f64>,
 }
 
 impl Parameter {
     pub(super) const fn number(name: &'static str, range: &'static str, is_valid: fn(f64) -> bool) -> Self {
-        Self { name, range, is_valid, words: &[], is_span: false, default: None }
+        Self { name, range, is_valid, words: &[], is_span: false, is_list: false, default: None }
     }
 
     /// An interval; or a number, for which `is_valid` is asked.
@@ -34,7 +38,12 @@ impl Parameter {
         range: &'static str,
         words: &'static [&'static str],
     ) -> Self {
-        Self { name, range, is_valid: |place| !place.is_nan(), words, is_span: false, default: None }
+        Self { words, ..Self::number(name, range, |place| !place.is_nan()) }
+    }
+
+    /// A list of numbers, of a row.
+    pub(super) const fn list(name: &'static str, range: &'static str) -> Self {
+        Self { is_list: true, ..Self::number(name, range, |_| true) }
     }
 
     pub(super) const fn or(self, default: f64) -> Self {
@@ -43,6 +52,16 @@ impl Parameter {
 
     /// The type that an argument is cast to.
     pub(super) fn coerce(&self, function: &str, found: &DataType) -> Result<DataType> {
+        if self.is_list {
+            return match found {
+                DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
+                    if item.data_type().is_numeric() || item.data_type().is_null() =>
+                {
+                    Ok(list_type())
+                }
+                _ => plan_err!("{function}: {} must be an array of numbers, not {found}", self.name),
+            };
+        }
         match self.words {
             [] if self.is_span && matches!(found, DataType::Interval(_)) => {
                 Ok(DataType::Interval(IntervalUnit::MonthDayNano))

@@ -3,7 +3,7 @@
 use super::FAMILIES;
 use super::feature::Feature;
 use super::figure::{FIGURES, Figure};
-use super::online::{FUNCTIONS, OnlineFunction};
+use super::online::{self, OnlineFunction};
 use super::parameter::Parameter;
 
 const INTRODUCTION: &str = "\
@@ -33,7 +33,7 @@ pub fn reference() -> String {
         page.extend(features.iter().map(entry));
     }
     page.push_str(FROM_ROW_TO_ROW);
-    page.extend(FUNCTIONS.iter().map(online));
+    page.extend(online::all().map(row_to_row));
     page.push_str(FIGURES_OF_NUMBERS);
     page.extend(FIGURES.iter().map(figure));
     page
@@ -47,11 +47,14 @@ Used as `f(x, ...) OVER (PARTITION BY key ORDER BY ts)`: each row's value is mad
 checkpoints too, and gives what a query over all rows at once gives, to the bit.
 
 - **NULL, NaN and infinity** are no samples: such a row is NULL and changes nothing.
+- **What learns**, from `rls` on, takes the truth `y` and features `x`, an array of as many numbers in each row, `[speed, torque]`. A row is
+  predicted from what was learned before it, and then its `y` is learned: so `avg(abs(y - predicted))` is a fair test (test-then-train). A
+  row whose `y` is NULL is predicted only.
 - The first arguments are of each row and may be columns, such as limits that are joined; those called constants are the same for
   all rows. Functions that compute with the time take that of `ORDER BY`.
 ";
 
-fn online(function: &OnlineFunction) -> String {
+fn row_to_row(function: &OnlineFunction) -> String {
     let constants =
         function.parameters.iter().map(|parameter| parameter.entry().replacen(": ", ": constant, ", 1));
     format!(

@@ -24,7 +24,7 @@ impl Csv {
         mapping: &Mapping,
         rows: &mut Rows<'_>,
     ) -> Option<usize> {
-        if self.delimiter == b' ' || memchr::memchr(b'"', stripe).is_some() {
+        if self.delimiter == b' ' || self.may_be_quoted(stripe) {
             return None;
         }
         let width = mapping.0.len();

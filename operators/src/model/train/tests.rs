@@ -376,3 +376,36 @@ fn halving_drops_trials_and_adds_rows() {
     let depth: u32 = trained.chosen.trim_start_matches("max_depth = ").parse().unwrap();
     assert!(depth >= 5, "shallow trees cannot follow the plane: {depth}");
 }
+
+#[test]
+fn a_forecaster_is_tested_on_the_last_rows_and_fitted_on_all() {
+    // Two machines whose rows come mixed, and in any order.
+    let hour = |row: i64| (row * 7) % 40;
+    let machine = StringArray::from_iter_values((0..80).map(|row| if row % 2 == 0 { "a" } else { "b" }));
+    let hours: Int64Array = (0..80).map(|row| Some(hour(row / 2))).collect();
+    let load: Int64Array = (0..80).map(|row| Some(hour(row / 2) % 4 + 10 * (row % 2))).collect();
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("machine", Arc::new(machine)), ("hour", Arc::new(hours)), ("load", Arc::new(load))];
+    let options = [
+        ("algorithm", "seasonal_naive"),
+        ("target", "load"),
+        ("time", "hour"),
+        ("season", "4"),
+        ("horizon", "6"),
+    ];
+    let training = Training { per: Some("machine".to_owned()), ..training(&options) };
+    let trained = train(&training, &table(columns.clone())).unwrap();
+    assert_eq!(
+        (trained.rows, trained.test_rows, trained.features.as_slice()),
+        (80, 16, ["step".to_owned()].as_slice())
+    );
+    assert!(metric(&trained, "mae") < 1e-12);
+    let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "b", "b", "c"]));
+    let steps: ArrayRef = Arc::new(Int64Array::from(vec![2, 1, 6, 7, 1]));
+    let found = trained.predict(&[keys, steps]).unwrap();
+    let found: Vec<Option<f64>> = found.as_primitive::<Float64Type>().iter().collect();
+    assert_eq!(found, [Some(1.0), Some(10.0), Some(11.0), None, None]);
+    let without_key = Training { per: None, ..training };
+    let error = train(&without_key, &table(columns)).unwrap_err().to_string();
+    assert!(error.contains("takes no features; leave machine out of its query"), "{error}");
+}

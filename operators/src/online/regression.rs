@@ -1,0 +1,279 @@
+//! Regressions that learn row by row, each row after it was predicted.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::Step;
+use super::median::MAX_WINDOW;
+use crate::model::random::Random;
+
+/// Recursive least squares of more weights take none of the rows: their covariance would have more than a million numbers.
+const MAX_WEIGHTS: usize = 1_000;
+
+/// The features of a row with the constant 1 before them, from `[y, x...]`.
+fn with_constant(row: &[f64]) -> impl Iterator<Item = f64> + Clone {
+    std::iter::once(1.0).chain(row[1..].iter().copied())
+}
+
+fn dot(weights: &[f64], row: &[f64]) -> f64 {
+    weights.iter().zip(with_constant(row)).map(|(w, x)| w * x).sum()
+}
+
+/// Linear regression by recursive least squares with forgetting: the value of `[y, x...]` is what the rows before make of x,
+/// then y is learned if it is known. `None` until there were as many rows as weights, features and a constant.
+///
+/// With a delay y is learned so many rows later, as where a laboratory tells it.
+///
+/// The covariance begins with the prior, a multiple of the identity, and no direction is forgotten beyond it: while inputs stand
+/// still, nothing is lost. Source: Haykin, "Adaptive filter theory" (5th ed., 2014), chapter 10.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecursiveLeastSquares {
+    forgetting: f64,
+    prior: f64,
+    weights: Vec<f64>,
+    /// Of the weights, row by row.
+    covariance: Vec<f64>,
+    learned: usize,
+    delay: usize,
+    /// Rows that are not learned yet.
+    waiting: VecDeque<Vec<f64>>,
+}
+
+impl RecursiveLeastSquares {
+    /// With a weight in (0, 1] of the rows so far at each row, the variance of the weights before the first one, above 0, and the
+    /// number of rows after which y is known, at most [`MAX_WINDOW`].
+    pub fn new(forgetting: f64, prior: f64, delay: usize) -> Option<Self> {
+        let is_valid =
+            forgetting > 0.0 && forgetting <= 1.0 && prior > 0.0 && prior.is_finite() && delay <= MAX_WINDOW;
+        let (weights, covariance) = (Vec::new(), Vec::new());
+        let (learned, waiting) = (0, VecDeque::new());
+        is_valid.then_some(Self { forgetting, prior, weights, covariance, learned, delay, waiting })
+    }
+
+    fn begin(&mut self, n: usize) {
+        self.weights = vec![0.0; n];
+        self.covariance = vec![0.0; n * n];
+        self.covariance.iter_mut().step_by(n + 1).for_each(|variance| *variance = self.prior);
+    }
+
+    fn learn(&mut self, row: &[f64]) {
+        let error = row[0] - dot(&self.weights, row);
+        let n = self.weights.len();
+        let gains: Vec<f64> = self.covariance.chunks_exact(n).map(|variances| dot(variances, row)).collect();
+        let spread = self.forgetting + dot(&gains, row);
+        if !(spread.is_finite() && spread > 0.0 && error.is_finite()) {
+            return;
+        }
+        self.learned += 1;
+        for (weight, gain) in self.weights.iter_mut().zip(&gains) {
+            *weight += gain / spread * error;
+        }
+        let mut greatest = 0.0_f64;
+        for i in 0..n {
+            for j in 0..=i {
+                let value = self.covariance[i * n + j] - gains[i] * gains[j] / spread;
+                self.covariance[i * n + j] = value;
+                self.covariance[j * n + i] = value;
+            }
+            greatest = greatest.max(self.covariance[i * n + i]);
+        }
+        if greatest / self.forgetting <= self.prior {
+            self.covariance.iter_mut().for_each(|value| *value /= self.forgetting);
+        }
+    }
+}
+
+impl Step for RecursiveLeastSquares {
+    fn step(&mut self, row: &[f64], _time: i64) -> Option<f64> {
+        if row.len() > MAX_WEIGHTS {
+            return None;
+        }
+        if self.weights.is_empty() {
+            self.begin(row.len());
+        }
+        // A row of another width is none of this regression.
+        if self.weights.len() != row.len() {
+            return None;
+        }
+        let predicted = (self.learned >= row.len()).then(|| dot(&self.weights, row));
+        if self.delay == 0 {
+            self.learn(row);
+            return predicted;
+        }
+        self.waiting.push_back(row.to_vec());
+        if self.waiting.len() > self.delay
+            && let Some(known) = self.waiting.pop_front()
+        {
+            self.learn(&known);
+        }
+        predicted
+    }
+}
+
+/// What a regression by gradients makes small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// The squared error of a number.
+    Squared,
+    /// The log loss of a class 0 or 1, true where y is above 0.
+    Logistic,
+}
+
+/// Linear or logistic regression by stochastic gradients: the value of `[y, x...]` is what the rows before make of x, a number or a
+/// probability, then y is learned if it is known. `None` until there were as many rows as weights.
+///
+/// Against forgetting, a reservoir keeps a fair sample of all rows so far (Vitter, 1985), some of which are learned again after
+/// each row. Source: river's `LinearRegression` and `LogisticRegression` with `SGD`, which this is without replays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sgd {
+    loss: Loss,
+    rate: f64,
+    l2: f64,
+    replay: Replay,
+    weights: Vec<f64>,
+    learned: usize,
+}
+
+/// A reservoir of rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The most rows that are kept; none without a replay.
+    pub memory: usize,
+    /// Rows that are learned again after each row.
+    pub rows: usize,
+    /// Decides which.
+    pub seed: u64,
+    kept: Vec<Vec<f64>>,
+}
+
+impl Replay {
+    /// A reservoir of so many rows, of which some are learned again after each row.
+    pub fn new(memory: usize, rows: usize, seed: u64) -> Self {
+        Self { memory, rows, seed, kept: Vec::new() }
+    }
+
+    /// Keeps a row, the `n`-th, perhaps; gives the rows to be learned again, by their places.
+    fn take(&mut self, row: &[f64], n: usize) -> Vec<usize> {
+        if self.memory == 0 {
+            return Vec::new();
+        }
+        let mut random = Random::new(self.seed.wrapping_add(n as u64));
+        let again = if self.kept.is_empty() { 0 } else { self.rows };
+        let again = (0..again).map(|_| random.below(self.kept.len())).collect();
+        if self.kept.len() < self.memory {
+            self.kept.push(row.to_vec());
+        } else if let Some(place) = Some(random.below(n)).filter(|place| *place < self.memory) {
+            self.kept[place] = row.to_vec();
+        }
+        again
+    }
+}
+
+impl Sgd {
+    /// With a rate above 0, a penalty `l2` from 0 up on the weights, and a reservoir.
+    pub fn new(loss: Loss, rate: f64, l2: f64, replay: Replay) -> Option<Self> {
+        let is_valid = rate > 0.0 && rate.is_finite() && l2 >= 0.0 && l2.is_finite();
+        is_valid.then(|| Self { loss, rate, l2, replay, weights: Vec::new(), learned: 0 })
+    }
+
+    fn predict(&self, row: &[f64]) -> f64 {
+        let sum = dot(&self.weights, row);
+        match self.loss {
+            Loss::Squared => sum,
+            Loss::Logistic => 1.0 / (1.0 + (-sum).exp()),
+        }
+    }
+
+    /// The derivative of the loss by the weighted sum.
+    fn gradient(&self, row: &[f64]) -> f64 {
+        match self.loss {
+            Loss::Squared => 2.0 * (self.predict(row) - row[0]),
+            Loss::Logistic => self.predict(row) - f64::from(u8::from(row[0] > 0.0)),
+        }
+    }
+
+    /// A step against the gradient; one that ends nowhere is not taken.
+    fn learn(&mut self, row: &[f64]) {
+        let gradient = self.gradient(row);
+        let moved = self.weights.iter().zip(with_constant(row)).enumerate().map(|(place, (weight, x))| {
+            let penalty = if place == 0 { 0.0 } else { self.l2 * weight };
+            weight - self.rate * (gradient * x + penalty)
+        });
+        let moved: Vec<f64> = moved.collect();
+        if moved.iter().all(|weight| weight.is_finite()) {
+            self.weights = moved;
+        }
+    }
+}
+
+impl Step for Sgd {
+    fn step(&mut self, row: &[f64], _time: i64) -> Option<f64> {
+        if self.weights.is_empty() {
+            self.weights = vec![0.0; row.len()];
+        }
+        if self.weights.len() != row.len() {
+            return None;
+        }
+        let predicted = (self.learned >= row.len()).then(|| self.predict(row));
+        if row[0].is_finite() {
+            self.learned += 1;
+            self.learn(row);
+            for place in self.replay.take(row, self.learned) {
+                let again = self.replay.kept[place].clone();
+                self.learn(&again);
+            }
+        }
+        predicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn least_squares_are_those_of_numpy() {
+        check("rls", &RecursiveLeastSquares::new(0.98, 1e6, 0).unwrap().into());
+        check("rls_delayed", &RecursiveLeastSquares::new(0.98, 1e6, 9).unwrap().into());
+    }
+
+    #[test]
+    fn gradients_are_those_of_river() {
+        let sgd = |loss, l2| Sgd::new(loss, 0.05, l2, Replay::default()).unwrap().into();
+        check("sgd_linear", &sgd(Loss::Squared, 0.1));
+        check("sgd_logistic", &sgd(Loss::Logistic, 0.0));
+    }
+
+    #[test]
+    fn inputs_that_stand_still_take_nothing_away() {
+        let mut rls = RecursiveLeastSquares::new(0.95, 1e3, 0).unwrap();
+        let mut random = Random::new(3);
+        for _ in 0..300 {
+            let x = random.unit();
+            rls.step(&[4.0 + 2.0 * x, x], 0);
+        }
+        for _ in 0..50_000 {
+            rls.step(&[5.0, 0.5], 0);
+        }
+        let found = rls.step(&[f64::NAN, 0.9], 0).unwrap();
+        assert!((found - 5.8).abs() < 0.05, "{found}");
+        assert_eq!(rls.step(&[1.0, 0.5, 2.0], 0), None);
+    }
+
+    #[test]
+    fn a_replay_remembers_what_no_longer_comes() {
+        // First only small x with one line, then only large ones with another: y is x, or 3.
+        let error = |memory| {
+            let mut sgd = Sgd::new(Loss::Squared, 0.05, 0.0, Replay::new(memory, 4, 1)).unwrap();
+            let mut random = Random::new(5);
+            for row in 0..4_000 {
+                let x = random.unit() + if row < 2_000 { 0.0 } else { 2.0 };
+                sgd.step(&[if row < 2_000 { x } else { 3.0 }, x], 0);
+            }
+            (sgd.step(&[f64::NAN, 0.5], 0).unwrap() - 0.5).abs()
+        };
+        assert!(error(500) < 0.5 * error(0), "{} {}", error(500), error(0));
+    }
+}
