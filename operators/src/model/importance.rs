@@ -10,7 +10,7 @@ use super::matrix::gather;
 use super::random::Random;
 use super::search::{figure, rank};
 use super::target::Target;
-use super::{Fitted, Task, Training};
+use super::{Algorithm, Fitted, Task, Training};
 
 /// How often each feature is shuffled.
 const REPEATS: usize = 5;
@@ -36,7 +36,8 @@ pub(super) struct Tested<'a> {
     pub(super) rows: Vec<usize>,
 }
 
-/// The worth of each feature, in their order; empty for models without a target or without held-back rows.
+/// The worth of each feature, in their order; empty for models without a target or without held-back rows, and for
+/// forecasters, which have no features but the step.
 pub(super) fn importances(
     training: &Training,
     features: &[String],
@@ -45,8 +46,9 @@ pub(super) fn importances(
     tested: &[Tested<'_>],
 ) -> Vec<Importance> {
     let task = training.algorithm.task();
-    if !matches!(task, Task::Classification | Task::Regression) || tested.iter().all(|it| it.rows.is_empty())
-    {
+    let has_features = !matches!(training.algorithm, Algorithm::Forecast(_));
+    let is_supervised = matches!(task, Task::Classification | Task::Regression);
+    if !has_features || !is_supervised || tested.iter().all(|it| it.rows.is_empty()) {
         return Vec::new();
     }
     let all: usize = tested.iter().map(|it| it.rows.len()).sum();
