@@ -67,6 +67,16 @@ impl TextKeys {
             _ => KnownDictionary { values: Arc::clone(values), slots: vec![ABSENT; values.len()] },
         };
         let texts = values.as_string::<i32>();
+        if dictionary.keys().null_count() == 0 {
+            let start = slots.len();
+            let known_slot = |code: &i32| usize::try_from(*code).map_or(ABSENT, |code| known.slots[code]);
+            slots.extend(dictionary.keys().values().iter().map(known_slot));
+            if !slots[start..].contains(&ABSENT) {
+                self.dictionary = Some(known);
+                return Ok(());
+            }
+            slots.truncate(start);
+        }
         for code in dictionary.keys() {
             let Some(code) = code.and_then(|code| usize::try_from(code).ok()) else {
                 slots.push(self.null_slot()?);

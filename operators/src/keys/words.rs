@@ -19,10 +19,16 @@ pub(super) fn is_word(data_type: &DataType) -> bool {
 
 #[derive(Debug, Default)]
 pub(super) struct WordKeys {
+    /// The slots of small values, by value: states, classes and the like need no hash.
+    small: Vec<u32>,
+    /// Those of all others.
     table: HashTable<(i64, u32)>,
     values: Vec<Option<i64>>,
     null: Option<u32>,
 }
+
+/// Values from 0 to below this are small.
+const SMALL: usize = 4_096;
 
 /// Mixes a value; the finaliser of MurmurHash3 (fmix64, public domain).
 fn hash(value: i64) -> u64 {
@@ -52,12 +58,26 @@ impl WordKeys {
     pub(super) fn intern(&mut self, column: &ArrayRef, slots: &mut Vec<u32>) -> Result<()> {
         let words = cast(column, &DataType::Int64)?;
         let words = words.as_primitive::<Int64Type>();
-        slots.reserve(words.len());
-        for (row, value) in words.values().iter().enumerate() {
-            let value = (!words.is_null(row)).then_some(*value);
-            slots.push(self.slot(value)?);
+        if words.null_count() > 0 {
+            for value in words {
+                slots.push(self.slot(value)?);
+            }
+            return Ok(());
+        }
+        let start = slots.len();
+        slots.extend(words.values().iter().map(|value| self.find_small(*value).unwrap_or(ABSENT)));
+        for (slot, value) in slots[start..].iter_mut().zip(words.values()) {
+            if *slot == ABSENT {
+                *slot = self.slot(Some(*value))?;
+            }
         }
         Ok(())
+    }
+
+    /// The slot of a value that is small and known.
+    #[inline]
+    fn find_small(&self, value: i64) -> Option<u32> {
+        self.small.get(usize::try_from(value).ok()?).copied()
     }
 
     #[inline]
@@ -73,9 +93,15 @@ impl WordKeys {
         let slot = next_slot(self.values.len())?;
         self.values.push(value);
         match value {
-            Some(value) => {
-                self.table.insert_unique(hash(value), (value, slot), |entry| hash(entry.0));
-            }
+            Some(value) => match usize::try_from(value).ok().filter(|small| *small < SMALL) {
+                Some(small) => {
+                    self.small.resize(self.small.len().max(small + 1), ABSENT);
+                    self.small[small] = slot;
+                }
+                None => {
+                    self.table.insert_unique(hash(value), (value, slot), |entry| hash(entry.0));
+                }
+            },
             None => self.null = Some(slot),
         }
         Ok(slot)
@@ -84,10 +110,10 @@ impl WordKeys {
     #[inline]
     pub(super) fn find_one(&self, value: Option<i64>) -> u32 {
         match value {
-            Some(value) => {
+            Some(value) => self.find_small(value).unwrap_or_else(|| {
                 let found = self.table.find(hash(value), |entry| entry.0 == value);
                 found.map_or(ABSENT, |entry| entry.1)
-            }
+            }),
             None => self.null.unwrap_or(ABSENT),
         }
     }
