@@ -60,7 +60,7 @@ impl Outcome {
             (Self::Clusters(all), Self::Clusters(more)) | (Self::Alarms(all), Self::Alarms(more)) => {
                 all.extend(more);
             }
-            _ => {} // A training has one target.
+            _ => unreachable!("a training has one target"),
         }
     }
 
