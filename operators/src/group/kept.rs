@@ -129,7 +129,7 @@ impl SavedState for SavedKept {
         let parser = self.converter.parser();
         let (mut slots, mut weights, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         let first = self.next;
-        for (slot, values) in (0_i64..).zip(self.groups.iter()).skip(first) {
+        for (slot, values) in (0_i64..).skip(first).zip(self.groups.iter_from(first)) {
             if rows.len() >= PART || self.next >= first + PART {
                 break;
             }

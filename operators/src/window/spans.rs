@@ -221,7 +221,7 @@ impl Spans {
         }
         let Some((open, next)) = &mut self.saved else { return Ok(None) };
         let (mut spans, mut rows): (Vec<(u32, &Span)>, Vec<Place>) = (Vec::new(), Vec::new());
-        for (slot, span) in (0..).zip(open.iter()).skip(*next) {
+        for (slot, span) in (0..).skip(*next).zip(open.iter_from(*next)) {
             if spans.len() + rows.len() >= PART {
                 break;
             }
