@@ -6,7 +6,7 @@ mod journal;
 mod status;
 mod table;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
@@ -161,9 +161,21 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&error);
-            // A disk that fails while the data directory is made ready is no mistake in the program.
-            ExitCode::from(if matches!(error, Error::Run(_) | Error::File { .. }) { FAILED } else { WRONG })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// A disk that fails before the program runs is no mistake of who started it; a wrong path is.
+fn exit_code(error: &Error) -> u8 {
+    use ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    let is_of_the_path = |kind: ErrorKind| {
+        matches!(kind, AlreadyExists | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem)
+    };
+    match error {
+        Error::Run(_) => FAILED,
+        Error::File { source, .. } if !is_of_the_path(source.kind()) => FAILED,
+        _ => WRONG,
     }
 }
 

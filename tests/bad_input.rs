@@ -512,7 +512,9 @@ fn what_is_wrong_with_a_model_is_told_by_check() {
     let ridge = "WITH (algorithm = 'ridge', target = 'z'";
     check(&format!("{ridge}) AS SELECT x, z FROM r"), "model_value('m', 'score', x)")
         .exits(1)
-        .tells("its algorithm has none");
+        .tells("it has base");
+    let nearest = "WITH (algorithm = 'knn_regressor', target = 'z') AS SELECT x, z FROM r";
+    check(nearest, "model_value('m', 'score', x)").exits(1).tells("its algorithm has none");
     check(&format!("{ridge}) AS SELECT x, z FROM r"), "predict('m', machine)")
         .exits(1)
         .tells("a number or BOOLEAN");
