@@ -49,13 +49,15 @@ impl Running {
         let handle = runtime.handle().clone();
         let thread = thread::spawn(move || Box::new(source).run(sender, handle));
         let running = Self { runtime, address, chunks, decoder, thread };
-        running.wait_until_it_runs();
+        let path = options.iter().find(|(name, _)| *name == "path").map_or("/readings", |(_, path)| path);
+        running.wait_until_it_runs(path);
         running
     }
 
-    /// Before, it answers that the program does not run.
-    fn wait_until_it_runs(&self) {
-        while post(self.address, "/nowhere", "", b"").status() != 404 {
+    /// Before, its path answers that the program does not run, though another source of the address may; then a body in an
+    /// encoding that nobody knows is refused.
+    fn wait_until_it_runs(&self, path: &str) {
+        while post(self.address, path, "Content-Encoding: none-such\r\n", b"").status() == 503 {
             thread::yield_now();
         }
     }
