@@ -1,7 +1,7 @@
 //! Functions that go from row to row: each row's value is made of what is remembered of the rows before it.
 //!
 //! ```text
-//! average.rs      ewma, zscore, standard_scale, minmax_scale
+//! average.rs      ewma, zscore, standard_scale, minmax_scale and both frozen
 //! change.rs       derivative, rate_of_change, deadband, stuck
 //! median.rs       moving_median, hampel
 //! butterworth.rs  lowpass, highpass, bandpass        savgol.rs  kalman.rs  smoothing
@@ -50,7 +50,7 @@ mod savgol;
 mod testing;
 
 pub use adwin::{Adwin, Gives};
-pub use average::{Ewma, MinMaxScale, StandardScale, ZScore};
+pub use average::{Ewma, FrozenScale, MinMaxScale, Scale, StandardScale, ZScore};
 pub use butterworth::Butterworth;
 pub use change::{Deadband, Derivative, RateOfChange, Stuck};
 pub use chart::{Cusum, EwmaChart, Side};
@@ -100,7 +100,7 @@ macro_rules! functions {
 }
 
 functions! {
-    Adwin, Butterworth, Conformal, Cusum, Deadband, Derivative, Ewma, EwmaChart, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
+    Adwin, Butterworth, Conformal, Cusum, Deadband, Derivative, Ewma, EwmaChart, FrozenScale, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
     MovingMedian, Nelson, Novelty, PageHinkley, RateOfChange, RecursiveLeastSquares, RunningQuantile, SavitzkyGolay, Sgd, StandardScale, Stuck,
     WesternElectric, ZScore,
 }

@@ -7,9 +7,9 @@ use std::fmt::Debug;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use lineshaft_operators::online::{
-    Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, Hampel, Kalman, MAX_WINDOW, MinMaxScale,
-    MovingMedian, Nelson, Online, RateOfChange, SavitzkyGolay, Side, StandardScale, Stuck, WesternElectric,
-    ZScore,
+    Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, FrozenScale, Hampel, Kalman, MAX_WINDOW,
+    MinMaxScale, MovingMedian, Nelson, Online, RateOfChange, SavitzkyGolay, Scale, Side, StandardScale,
+    Stuck, WesternElectric, ZScore,
 };
 
 use super::detectors::DETECTORS;
@@ -74,6 +74,8 @@ const WIDTH: Parameter =
 const ROWS: Parameter = Parameter::number("n", "a whole number of rows from 1 to 100000", is_window);
 const REPEATS: Parameter =
     Parameter::number("n", "a whole number of rows from 2 up", |n| is_whole(n) && n >= 2.0);
+const SCALED_BY: Parameter =
+    Parameter::number("n", "the number of first rows, from 2 up", |n| is_whole(n) && n >= 2.0);
 const SIGMAS: Parameter = Parameter::number("sigmas", "a number from 0 up", |sigmas| sigmas >= 0.0);
 const HZ: Parameter = Parameter::number("hz", "a frequency above 0", |hz| hz > 0.0);
 const LOW: Parameter = Parameter::number("low_hz", "a frequency above 0", |hz| hz > 0.0);
@@ -94,6 +96,7 @@ const NOISE: Parameter =
 const NEVER: &str = "x is no number";
 const FIRST: &str = "it is the first row, or of the same time as the one it compares with";
 const FEW: &str = "there are not so many rows yet";
+const FROZEN: &str = "it is one of the first n rows, or those are equal";
 const SAME: &str = "all rows so far are equal";
 const NYQUIST: &str = "frequencies below half of rate_hz, low_hz below high_hz";
 const BUTTERWORTH: &str =
@@ -150,6 +153,29 @@ const FUNCTIONS: &[OnlineFunction] = &[
         source: "scikit-learn, MinMaxScaler.partial_fit",
         unit: "none",
         null_when: SAME,
+        ..BASE
+    },
+    OnlineFunction {
+        name: "standard_scale_frozen",
+        parameters: &[SCALED_BY],
+        make: |p, _| FrozenScale::new(Scale::Standard, whole(p[0])).map(Online::from),
+        summary: "The distance from the mean of the first n rows, in their standard deviations: the scale does not follow what \
+            comes later",
+        formula: "(x - mean) / stddev_pop of the first n rows",
+        source: "scikit-learn, StandardScaler.fit on the first n rows, then transform",
+        unit: "none",
+        null_when: FROZEN,
+        ..BASE
+    },
+    OnlineFunction {
+        name: "minmax_scale_frozen",
+        parameters: &[SCALED_BY],
+        make: |p, _| FrozenScale::new(Scale::MinMax, whole(p[0])).map(Online::from),
+        summary: "The place between the least and the greatest of the first n rows; below 0 or above 1 where a row is beyond them",
+        formula: "(x - min) / (max - min) of the first n rows",
+        source: "scikit-learn, MinMaxScaler.fit on the first n rows, then transform",
+        unit: "none",
+        null_when: FROZEN,
         ..BASE
     },
     OnlineFunction {
