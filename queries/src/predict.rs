@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use lineshaft_engine::swap::worked_on;
 use lineshaft_engine::time::Epoch;
@@ -126,6 +126,11 @@ impl Predict {
         self.slot(name).is_some_and(|slot| slot.fits(trained))
     }
 
+    /// The names of the features of a model that is declared.
+    pub(crate) fn features(&self, name: &str) -> Option<Vec<String>> {
+        self.slot(name).map(|slot| slot.features.clone())
+    }
+
     fn slot(&self, name: &str) -> Option<Arc<Slot>> {
         self.lock().get(name).cloned()
     }
@@ -142,6 +147,17 @@ impl Predict {
         };
         KINDS.map(function).into()
     }
+}
+
+/// Key and features of a call that asks `model`, as it is written.
+pub(crate) fn asked<'a>(call: &'a Expr, model: &str) -> Option<&'a [Expr]> {
+    let Expr::ScalarFunction(call) = call else { return None };
+    let function = call.func.inner().downcast_ref::<PredictFunction>()?;
+    let Expr::Literal(name, _) = call.args.first()? else { return None };
+    if name.try_as_str().flatten() != Some(model) {
+        return None;
+    }
+    call.args.get(function.kind.names()..)
 }
 
 /// True if the values of a column can be keys of models.
