@@ -21,7 +21,7 @@ use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::swap::{Holder, Swap, Swaps};
 use lineshaft_engine::time::Epoch;
 use lineshaft_operators::model::artifact::{self, Choice};
-use lineshaft_operators::model::{Artifact, Trained};
+use lineshaft_operators::model::{Artifact, Classes, Trained};
 use lineshaft_queries::predict::Scoring;
 use lineshaft_queries::{Model, Program};
 use tokio::runtime::Handle;
@@ -210,6 +210,15 @@ impl Models {
             return Err(Error::Query(format!(
                 "version {version} of model {name:?} is not the one that scored: its file has changed; put it back, or begin \
                  anew with --new-state"
+            )));
+        }
+        let unknown = self.program.predict().unknown_classes(name, &found.trained);
+        if !unknown.is_empty() {
+            let known = found.trained.classes.as_ref().map(Classes::labels).unwrap_or_default();
+            return Err(Error::Query(format!(
+                "version {version} of model {name:?} has no class {:?}, of which the program asks; its classes are {}",
+                unknown.join(", "),
+                known.join(", ")
             )));
         }
         if !self.program.predict().fits(name, &found.trained) {

@@ -64,7 +64,7 @@ impl Binder<'_> {
         let trained_on = trained_on.map(|model| self.inputs(&model.plan)).unwrap_or_default();
         let (mut rows, mut seen) = (None::<LogicalPlanBuilder>, Vec::new());
         for plan in self.asking(name) {
-            for place in places(&plan, name)? {
+            for place in places(&plan, name, features.len() + usize::from(model.per.is_some()))? {
                 if seen.contains(&place) || self.inputs(&place.0).is_subset(&trained_on) {
                     continue;
                 }
@@ -162,13 +162,13 @@ const GIVE_A_QUERY: &str =
 struct Place(LogicalPlan, Vec<Expr>);
 
 /// Where a plan asks a model.
-fn places(plan: &LogicalPlan, model: &str) -> Result<Vec<Place>> {
+fn places(plan: &LogicalPlan, model: &str, inputs: usize) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     plan.apply_with_subqueries(|node| {
-        let inputs = node.inputs();
+        let under = node.inputs();
         for expr in node.expressions() {
             expr.apply(|call| {
-                if let (Some(arguments), [input]) = (predict::asked(call, model), inputs.as_slice()) {
+                if let (Some(arguments), [input]) = (predict::asked(call, model, inputs), under.as_slice()) {
                     places.push(Place((*input).clone(), arguments.to_vec()));
                 }
                 Ok(TreeNodeRecursion::Continue)
