@@ -123,3 +123,35 @@ fn clusters_by_density_and_scores_of_components_are_columns() {
     let refused = engine(folder.path(), &asked).err().unwrap().to_string();
     assert!(refused.contains("is dbscan: it gives no other coordinates"), "{refused}");
 }
+
+#[test]
+fn a_training_leaves_event_files_of_its_epochs_and_folds() {
+    let folder = tempfile::tempdir().unwrap();
+    let program =
+        "CREATE MODEL weights PER kind WITH (algorithm = 'mlp', target = 'weight', epochs = 3, folds = 2) AS
+             SELECT kind, size, weight FROM parts;";
+    run(
+        folder.path(),
+        &format!(
+            "{program} CREATE SINK seen WITH (connector = 'parquet', path = 'seen') AS SELECT * FROM parts;"
+        ),
+    );
+    let version = folder.path().join("data/tensorboard/weights/v1");
+    let mut found: Vec<String> = std::fs::read_dir(&version)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("events.out.tfevents."))
+        .collect();
+    found.sort();
+    assert_eq!(found, ["bolt-1", "gear-2", "plate-3", "trial-001-fold-01", "trial-001-fold-02"]);
+    let file = |part: &str| {
+        let entry = std::fs::read_dir(version.join(part)).unwrap().map(Result::unwrap);
+        std::fs::read(entry.map(|entry| entry.path()).find(|path| path.is_file()).unwrap()).unwrap()
+    };
+    let has =
+        |part: &str, tag: &str| file(part).windows(tag.len()).filter(|it| *it == tag.as_bytes()).count();
+    assert_eq!(
+        (has("gear-2", "epoch/loss"), has("trial-001-fold-02", "fold/rmse"), has("", "test/rmse")),
+        (3, 1, 1)
+    );
+}

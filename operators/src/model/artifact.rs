@@ -8,6 +8,7 @@
 //! all: it is written beside its place, synced, renamed, and the folder is synced.
 
 mod choice;
+mod event_file;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
