@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! average.rs      ewma, zscore, standard_scale, minmax_scale and both frozen
-//! change.rs       derivative, rate_of_change, deadband, stuck
+//! change.rs       derivative, rate_of_change, deadband, stuck, state_duration
 //! median.rs       moving_median, hampel
 //! butterworth.rs  lowpass, highpass, bandpass        savgol.rs  kalman.rs  smoothing
 //! chart.rs        cusum, ewma_chart                   rules.rs   the rules of Western Electric and of Nelson
 //! quantile.rs     running_quantile                    novelty.rs  novelty, holdoff
-//! adwin.rs  kswin.rs  page_hinkley.rs  detectors of drift
+//! adwin.rs  kswin.rs  page_hinkley.rs  ddm.rs  detectors of drift
 //! regression.rs   rls, sgd_regression, sgd_classification
-//! hoeffding_tree.rs  hoeffding_tree
+//! hoeffding_tree.rs  hoeffding_tree              hoeffding_regressor.rs, split_values.rs  hoeffding_regression
 //! half_space.rs   half_space_trees                    conformal.rs  conformal, adaptive_conformal
 //! inputs.rs       the arguments as columns
 //! ```
@@ -34,7 +34,9 @@ mod butterworth;
 mod change;
 mod chart;
 mod conformal;
+mod ddm;
 mod half_space;
+mod hoeffding_regressor;
 mod hoeffding_tree;
 mod inputs;
 mod kalman;
@@ -46,16 +48,19 @@ mod quantile;
 mod regression;
 mod rules;
 mod savgol;
+mod split_values;
 #[cfg(test)]
 mod testing;
 
 pub use adwin::{Adwin, Gives};
 pub use average::{Ewma, FrozenScale, MinMaxScale, Scale, StandardScale, ZScore};
 pub use butterworth::Butterworth;
-pub use change::{Deadband, Derivative, RateOfChange, Stuck};
+pub use change::{Deadband, Derivative, RateOfChange, StateDuration, Stuck};
 pub use chart::{Cusum, EwmaChart, Side};
 pub use conformal::Conformal;
+pub use ddm::Ddm;
 pub use half_space::HalfSpaceTrees;
+pub use hoeffding_regressor::HoeffdingRegressor;
 pub use hoeffding_tree::{HoeffdingOptions, HoeffdingTree};
 pub use inputs::Inputs;
 pub use kalman::Kalman;
@@ -100,7 +105,7 @@ macro_rules! functions {
 }
 
 functions! {
-    Adwin, Butterworth, Conformal, Cusum, Deadband, Derivative, Ewma, EwmaChart, FrozenScale, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
+    Adwin, Butterworth, Conformal, Cusum, Ddm, HoeffdingRegressor, StateDuration, Deadband, Derivative, Ewma, EwmaChart, FrozenScale, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
     MovingMedian, Nelson, Novelty, PageHinkley, RateOfChange, RecursiveLeastSquares, RunningQuantile, SavitzkyGolay, Sgd, StandardScale, Stuck,
     WesternElectric, ZScore,
 }
@@ -117,7 +122,11 @@ impl Online {
     pub fn learns(&self) -> bool {
         matches!(
             self,
-            Self::Conformal(_) | Self::HoeffdingTree(_) | Self::RecursiveLeastSquares(_) | Self::Sgd(_)
+            Self::Conformal(_)
+                | Self::HoeffdingRegressor(_)
+                | Self::HoeffdingTree(_)
+                | Self::RecursiveLeastSquares(_)
+                | Self::Sgd(_)
         )
     }
 
@@ -125,7 +134,7 @@ impl Online {
     pub fn data_type(&self) -> DataType {
         match self {
             Self::WesternElectric(_) | Self::Nelson(_) => DataType::Int64,
-            Self::Stuck(_) | Self::Kswin(_) | Self::PageHinkley(_) => DataType::Boolean,
+            Self::Stuck(_) | Self::Ddm(_) | Self::Kswin(_) | Self::PageHinkley(_) => DataType::Boolean,
             Self::Adwin(adwin) if adwin.gives() == Gives::Drift => DataType::Boolean,
             _ => DataType::Float64,
         }

@@ -9,7 +9,7 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use lineshaft_operators::online::{
     Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, FrozenScale, Hampel, Kalman, MAX_WINDOW,
     MinMaxScale, MovingMedian, Nelson, Online, RateOfChange, SavitzkyGolay, Scale, Side, StandardScale,
-    Stuck, WesternElectric, ZScore,
+    StateDuration, Stuck, WesternElectric, ZScore,
 };
 
 use super::detectors::DETECTORS;
@@ -223,6 +223,17 @@ const FUNCTIONS: &[OnlineFunction] = &[
         source: "NAMUR NE 107 (frozen measured value)",
         unit: "BOOLEAN",
         null_when: FEW,
+        ..BASE
+    },
+    OnlineFunction {
+        name: "state_duration",
+        is_timed: true,
+        make: |_, _| Some(StateDuration::default().into()),
+        summary: "How long x, a number that names a state, has been what it is: the time since the row in which it became that",
+        formula: "t - t of the first row of the run of equal x",
+        source: "run length in time",
+        unit: "s",
+        null_when: NEVER,
         ..BASE
     },
     OnlineFunction {
@@ -483,7 +494,7 @@ mod tests {
                 "window" => ScalarValue::from(20.0),
                 "span" => ScalarValue::new_interval_mdn(0, 0, 1_000_000_000),
                 "n" | "memory" | "warmup" | "clock" | "last" | "seed" | "replays" | "trees" | "height"
-                | "delay" | "grace" | "max_depth" => ScalarValue::from(7.0),
+                | "delay" | "grace" | "max_depth" | "digits" => ScalarValue::from(7.0),
                 "order" => ScalarValue::from(2.0),
                 "rate_hz" => ScalarValue::from(100.0),
                 "high_hz" => ScalarValue::from(30.0),
