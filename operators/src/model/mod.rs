@@ -14,6 +14,7 @@
 
 mod algorithm;
 pub mod artifact;
+mod augment;
 mod balance;
 mod boosting;
 mod candidates;
@@ -21,7 +22,7 @@ mod classes;
 mod dbscan;
 mod decision_tree;
 mod distribution;
-mod eigen;
+pub(crate) mod eigen;
 mod elastic_net;
 mod evaluate;
 mod fit;
@@ -61,6 +62,7 @@ use serde::{Deserialize, Serialize};
 
 pub use algorithm::Algorithm;
 pub use artifact::Artifact;
+pub use augment::Augment;
 pub use balance::Balance;
 pub use classes::Classes;
 pub use dbscan::Dbscan;

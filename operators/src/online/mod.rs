@@ -6,10 +6,12 @@
 //! median.rs       moving_median, hampel
 //! butterworth.rs  lowpass, highpass, bandpass        savgol.rs  kalman.rs  smoothing
 //! chart.rs        cusum, ewma_chart                   rules.rs   the rules of Western Electric and of Nelson
+//! subgroups.rs    xbar_chart, range_chart, p_chart, u_chart
 //! quantile.rs     running_quantile                    novelty.rs  novelty, holdoff
 //! adwin.rs  kswin.rs  page_hinkley.rs  ddm.rs  detectors of drift
 //! regression.rs   rls, sgd_regression, sgd_classification
 //! hoeffding_tree.rs  hoeffding_tree              hoeffding_regressor.rs, split_values.rs  hoeffding_regression
+//! running_pca.rs  running_pca_t2, running_pca_spe
 //! half_space.rs   half_space_trees                    conformal.rs  conformal, adaptive_conformal
 //! inputs.rs       the arguments as columns
 //! ```
@@ -47,8 +49,10 @@ mod page_hinkley;
 mod quantile;
 mod regression;
 mod rules;
+mod running_pca;
 mod savgol;
 mod split_values;
+mod subgroups;
 #[cfg(test)]
 mod testing;
 
@@ -71,7 +75,9 @@ pub use page_hinkley::PageHinkley;
 pub use quantile::RunningQuantile;
 pub use regression::{Loss, RecursiveLeastSquares, Replay, Sgd};
 pub use rules::{Nelson, WesternElectric};
+pub use running_pca::{PcaFigure, RunningPca};
 pub use savgol::SavitzkyGolay;
+pub use subgroups::{Charted, SubgroupChart};
 
 /// What a function makes of the next row.
 trait Step {
@@ -104,10 +110,11 @@ macro_rules! functions {
     };
 }
 
+// The place of a function is its number in checkpoints: new ones come last.
 functions! {
-    Adwin, Butterworth, Conformal, Cusum, Ddm, HoeffdingRegressor, StateDuration, Deadband, Derivative, Ewma, EwmaChart, FrozenScale, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
+    Adwin, Butterworth, Conformal, Cusum, Deadband, Derivative, Ewma, EwmaChart, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
     MovingMedian, Nelson, Novelty, PageHinkley, RateOfChange, RecursiveLeastSquares, RunningQuantile, SavitzkyGolay, Sgd, StandardScale, Stuck,
-    WesternElectric, ZScore,
+    WesternElectric, ZScore, FrozenScale, Ddm, HoeffdingRegressor, StateDuration, SubgroupChart, RunningPca,
 }
 
 impl Online {

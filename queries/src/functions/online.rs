@@ -12,6 +12,7 @@ use lineshaft_operators::online::{
     StateDuration, Stuck, WesternElectric, ZScore,
 };
 
+use super::charts::CHARTS;
 use super::detectors::DETECTORS;
 use super::feature::event_time_type;
 use super::learners::LEARNERS;
@@ -109,7 +110,7 @@ pub(super) fn is_window(n: f64) -> bool {
 
 /// All functions from row to row, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static OnlineFunction> {
-    FUNCTIONS.iter().chain(DETECTORS).chain(LEARNERS)
+    FUNCTIONS.iter().chain(CHARTS).chain(DETECTORS).chain(LEARNERS)
 }
 
 const FUNCTIONS: &[OnlineFunction] = &[
@@ -494,8 +495,10 @@ mod tests {
                 "window" => ScalarValue::from(20.0),
                 "span" => ScalarValue::new_interval_mdn(0, 0, 1_000_000_000),
                 "n" | "memory" | "warmup" | "clock" | "last" | "seed" | "replays" | "trees" | "height"
-                | "delay" | "grace" | "max_depth" | "digits" => ScalarValue::from(7.0),
-                "order" => ScalarValue::from(2.0),
+                | "delay" | "grace" | "max_depth" | "digits" | "size" | "groups" | "every" => {
+                    ScalarValue::from(7.0)
+                }
+                "order" | "components" => ScalarValue::from(2.0),
                 "rate_hz" => ScalarValue::from(100.0),
                 "high_hz" => ScalarValue::from(30.0),
                 _ => ScalarValue::from(0.5),
