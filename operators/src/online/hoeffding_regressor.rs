@@ -149,7 +149,8 @@ impl Leaf {
 
 /// To so many digits, ties as the decimal number that it is.
 fn rounded(x: f64, digits: usize) -> f64 {
-    format!("{x:.digits$}").parse().unwrap_or(x)
+    // Zero has no sign here: it is one value.
+    format!("{x:.digits$}").parse().unwrap_or(x) + 0.0
 }
 
 impl HoeffdingRegressor {

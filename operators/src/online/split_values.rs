@@ -1,5 +1,7 @@
 //! The values of a feature with the target below each, as a leaf of a regression tree keeps them.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::hoeffding_regressor::{Candidate, Variance};
@@ -33,11 +35,12 @@ impl SplitValues {
             if value <= node.value {
                 node.target.add(y);
             }
-            if value >= node.value && value <= node.value {
-                return;
-            }
+            place = match value.total_cmp(&node.value) {
+                Ordering::Equal => return,
+                Ordering::Less => node.below,
+                Ordering::Greater => node.above,
+            };
             from = Some((here, value < node.value));
-            place = if value < node.value { node.below } else { node.above };
         }
         if self.nodes.len() >= MOST_VALUES {
             return;

@@ -13,7 +13,7 @@ use super::{Step, number};
 /// Mean and standard deviation of the range of so many standard normal values, from 2 on: d2 and d3
 /// (`tests/fixtures/range_of_normals.py`).
 const RANGES: [(f64, f64); 24] = [
-    (1.128379167, 0.852502466),
+    (std::f64::consts::FRAC_2_SQRT_PI, 0.852502466),
     (1.692568751, 0.888368004),
     (2.058750746, 0.879808203),
     (2.325928947, 0.864081941),

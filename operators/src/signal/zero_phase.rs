@@ -81,7 +81,7 @@ pub(super) fn by_angle(
     let turns = (start + end) / 2.0 * span;
     // Whole turns, so that orders fall on the lines of the spectrum.
     let points = turns.floor() * number(per_turn);
-    if !(points >= 1.0 && points <= MOST_POINTS) {
+    if !(1.0..=MOST_POINTS).contains(&points) {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and checked above")]
