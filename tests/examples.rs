@@ -8,6 +8,7 @@ mod models;
 mod one_pass_anomalies;
 mod pump_guard;
 mod pump_monitor;
+mod supply_chain;
 mod tennessee_eastman;
 
 #[expect(dead_code, reason = "main() is for those who run the example by itself")]
