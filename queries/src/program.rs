@@ -10,7 +10,7 @@ use lineshaft_engine::declaration::OptionError;
 use lineshaft_operators::model::Training;
 
 use crate::alter::AlterModel;
-use crate::catalog::SourceEntry;
+use crate::catalog::{DRIFT, SourceEntry};
 use crate::context::{Functions, RelationSource};
 use crate::error::QueryError;
 use crate::predict::Predict;
@@ -74,6 +74,8 @@ pub struct Model {
     pub query: String,
     /// How often new data are looked for while the program runs, microseconds.
     pub retrain_us: Option<i64>,
+    /// Whether they are looked for when the model has drifted, too.
+    pub retrains_on_drift: bool,
     pub(crate) plan: LogicalPlan,
     /// The statement.
     pub span: Span,
@@ -91,6 +93,18 @@ pub(crate) struct Actuator {
 pub(crate) struct Sink {
     pub(crate) statement: CreateSink,
     pub(crate) view: View,
+}
+
+impl Model {
+    /// The relation of its drifts, if it is trained on those: `<model>.drift`.
+    pub fn drift(&self) -> Option<String> {
+        self.retrains_on_drift.then(|| format!("{}.{DRIFT}", self.training.name))
+    }
+
+    /// The sink that those rows go to; a model has no other one of this name.
+    pub fn drift_sink(&self) -> Option<String> {
+        self.retrains_on_drift.then(|| format!("{}.retrain", self.training.name))
+    }
 }
 
 impl Program {

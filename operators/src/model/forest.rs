@@ -153,8 +153,8 @@ impl Forest {
         self.trees[tree].root
     }
 
-    /// What is at a node; of the votes of a classifier those for the class with index 1 count.
-    pub(super) fn branch(&self, place: u32) -> Branch {
+    /// What is at a node; of the votes of a classifier those for the class with this index count.
+    pub(super) fn branch(&self, place: u32, class: usize) -> Branch {
         let node = &self.nodes[place as usize];
         let value = self.values[place as usize];
         match self.combination {
@@ -163,7 +163,7 @@ impl Forest {
                 threshold: node.threshold,
                 children: [node.left, node.left + 1],
             },
-            Combination::Votes(_) => Branch::Leaf(f64::from(u8::from(index(value) == 1))),
+            Combination::Votes(_) => Branch::Leaf(f64::from(u8::from(index(value) == class))),
             _ => Branch::Leaf(value),
         }
     }
@@ -296,11 +296,19 @@ impl Model for Forest {
     }
 
     fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
-        (name == "base" && !self.covers.is_empty()).then(|| vec![self.base(); features.rows()])
+        self.value_of(name, 1, features)
     }
 
     fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
-        (name == self.explained() && !self.covers.is_empty()).then(|| self.shap(features))
+        self.contributions_to(name, 1, features)
+    }
+
+    fn value_of(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<f64>> {
+        (name == "base" && !self.covers.is_empty()).then(|| vec![self.base(class); features.rows()])
+    }
+
+    fn contributions_to(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        (name == self.explained() && !self.covers.is_empty()).then(|| self.shap(class, features))
     }
 }
 
