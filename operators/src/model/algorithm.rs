@@ -76,6 +76,8 @@ pub enum Algorithm {
     Mlp(MlpOptions),
     /// The next values of the target from its own past.
     Forecast(ForecastOptions),
+    /// What an ONNX file describes: not trained here.
+    Onnx(Task),
 }
 
 impl Algorithm {
@@ -129,6 +131,7 @@ impl Algorithm {
             Self::IsolationForest(_) => "isolation_forest",
             Self::Mlp(_) => "mlp",
             Self::Forecast(options) => options.method.name(),
+            Self::Onnx(_) => "onnx",
         }
     }
 
@@ -150,6 +153,7 @@ impl Algorithm {
             | Self::ElasticNet { .. }
             | Self::KnnRegressor(_)
             | Self::Forecast(_) => Task::Regression,
+            Self::Onnx(task) => *task,
             Self::KMeans { .. } => Task::Clustering,
             Self::PcaT2Spe(_) | Self::IsolationForest(_) => Task::Anomaly,
             Self::Mlp(MlpOptions { loss: Loss::Mse, .. }) => Task::Regression,
@@ -163,7 +167,11 @@ impl Algorithm {
             Self::PcaT2Spe(_) => &PcaMonitor::VALUES,
             Self::IsolationForest(_) => &IsolationForest::VALUES,
             Self::KMeans { .. } => &Centroids::VALUES,
-            Self::NaiveBayes | Self::KnnClassifier(_) | Self::KnnRegressor(_) | Self::Mlp(_) => &[],
+            Self::NaiveBayes
+            | Self::KnnClassifier(_)
+            | Self::KnnRegressor(_)
+            | Self::Mlp(_)
+            | Self::Onnx(_) => &[],
             // What the contributions begin at.
             _ => &["base"],
         }

@@ -39,6 +39,7 @@ mod mirror;
 mod mlp;
 mod naive_bayes;
 mod nearest;
+pub mod onnx;
 mod options;
 mod pca;
 pub(crate) mod random;
@@ -75,6 +76,7 @@ pub use metrics::Metric;
 pub use mlp::Mlp;
 pub use naive_bayes::NaiveBayes;
 pub use nearest::Nearest;
+pub use onnx::OnnxModel;
 pub use options::{Constant, Missing, Training};
 pub use pca::PcaMonitor;
 pub use search::{Run, Trial};
@@ -148,6 +150,8 @@ pub enum Fitted {
     Mlp(Mlp),
     /// The next values of a series.
     Forecast(Forecast),
+    /// What a file describes.
+    Onnx(OnnxModel),
 }
 
 impl Fitted {
@@ -163,6 +167,7 @@ impl Fitted {
             Self::Nearest(model) => model,
             Self::Mlp(model) => model,
             Self::Forecast(model) => model,
+            Self::Onnx(model) => model,
         }
     }
 }
