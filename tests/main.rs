@@ -15,6 +15,7 @@ mod journal;
 mod late_rows;
 mod model_life;
 mod nexmark;
+mod onnx;
 mod oracle;
 mod pages;
 mod random;

@@ -3,6 +3,8 @@
 //! A view is planned when it is first asked for, so statements may stand in any order. All errors of a program are
 //! collected; a statement that depends on a broken one is left out of the reckoning.
 
+mod model_file;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -408,11 +410,8 @@ impl Binder<'_> {
     }
 
     fn bind_model(&self, statement: &CreateModel) -> Option<Model> {
-        if let Some(format) = statement.options.get("format") {
-            self.errors
-                .borrow_mut()
-                .push(QueryError::not_supported("CREATE MODEL from a file", format.name.span));
-            return None;
+        if statement.options.get("format").is_some() {
+            return self.model_file(statement);
         }
         let Some(query) = &statement.training else {
             let error = QueryError::invalid("CREATE MODEL needs a training query", statement.name.span);
@@ -442,7 +441,7 @@ impl Binder<'_> {
         self.declare(statement, &training, &schema)?;
         let (query, retrain_us) =
             (query.text.clone(), statement.retrain_us.as_ref().map(|every| every.value));
-        Some(Model { training, query, retrain_us, plan: view.logical, span: statement.span })
+        Some(Model { training, query, retrain_us, file: None, plan: view.logical, span: statement.span })
     }
 
     fn declare(&self, statement: &CreateModel, training: &Training, schema: &SchemaRef) -> Option<()> {
