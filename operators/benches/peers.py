@@ -10,7 +10,6 @@ import time
 import numpy as np
 
 FEATURES, WINDOW = 12, 1024
-PART, FOLDER = sys.argv[1:]
 
 
 def path(name):
@@ -172,4 +171,7 @@ def online():
         say(f"{name}/river", len(used), clock(work))
 
 
-{"train": train, "forest": forest, "features": features, "online": online}[PART]()
+# tsfel starts processes, which read this file again.
+if __name__ == "__main__":
+    PART, FOLDER = sys.argv[1:]
+    {"train": train, "forest": forest, "features": features, "online": online}[PART]()

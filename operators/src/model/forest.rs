@@ -107,8 +107,8 @@ impl Forest {
     }
 
     /// Calls `visit(row, leaf value)` for every row and tree; for each row in the order of the trees.
-    fn for_each_leaf(&self, features: &Features<'_>, mut visit: impl FnMut(usize, f64)) {
-        self.trees.for_each_leaf(features, |row, leaf| visit(row, self.values[leaf as usize]));
+    fn for_each_leaf(&self, features: &Features<'_>, visit: impl FnMut(usize, f64)) {
+        self.trees.for_each_leaf(features, &self.values, visit);
     }
 
     /// Votes of the trees: `classes` numbers a row.

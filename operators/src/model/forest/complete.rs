@@ -23,8 +23,8 @@ const MOST_FEATURES: usize = 64;
 pub(crate) enum Place {
     /// Feature, threshold, the nodes for `x <= threshold` and for the others.
     Split(usize, f64, [u32; 2]),
-    /// A leaf, by its number.
-    Leaf(u32),
+    /// A leaf with its value.
+    Leaf(f64),
 }
 
 /// All trees of a forest at one depth.
@@ -34,8 +34,8 @@ pub(crate) struct Complete {
     /// Tree by tree `2^depth - 1` nodes each.
     thresholds: Vec<f64>,
     features: Vec<u8>,
-    /// Tree by tree the numbers of `2^depth` leaves each.
-    leaves: Vec<u32>,
+    /// Tree by tree the values of `2^depth` leaves each.
+    leaves: Vec<f64>,
 }
 
 impl Complete {
@@ -47,7 +47,7 @@ impl Complete {
         }
         let mut thresholds = vec![f64::INFINITY; inner * roots.len()];
         let mut features = vec![0; inner * roots.len()];
-        let mut leaves = vec![0; (inner + 1) * roots.len()];
+        let mut leaves = vec![0.0; (inner + 1) * roots.len()];
         for (tree, root) in roots.iter().enumerate() {
             let mut todo = vec![(0, *root)];
             while let Some((at, node)) = todo.pop() {
@@ -72,8 +72,8 @@ impl Complete {
         Some(Self { depth, thresholds, features, leaves })
     }
 
-    /// Calls `visit(row, leaf)` for every row and tree; for each row in the order of the trees.
-    pub(crate) fn for_each_leaf(&self, features: &Features<'_>, visit: impl FnMut(usize, u32)) {
+    /// Calls `visit(row, value of the leaf)` for every row and tree; for each row in the order of the trees.
+    pub(crate) fn for_each_leaf(&self, features: &Features<'_>, visit: impl FnMut(usize, f64)) {
         // Rows of a fixed width, for which the place of a feature needs no check.
         match features.columns().len() {
             ..=8 => self.descend::<8>(features, visit),
@@ -83,7 +83,7 @@ impl Complete {
         }
     }
 
-    fn descend<const WIDTH: usize>(&self, features: &Features<'_>, mut visit: impl FnMut(usize, u32)) {
+    fn descend<const WIDTH: usize>(&self, features: &Features<'_>, mut visit: impl FnMut(usize, f64)) {
         let (columns, rows) = (features.columns(), features.rows());
         if rows < FEW {
             for at in 0..rows {
@@ -110,7 +110,7 @@ impl Complete {
         &self,
         block: &[[f64; WIDTH]; BLOCK],
         rows: usize,
-        mut visit: impl FnMut(usize, u32),
+        mut visit: impl FnMut(usize, f64),
     ) {
         for tree in 0..self.leaves.len() >> self.depth {
             let (thresholds, features, leaves) = self.tree(tree);
@@ -127,7 +127,7 @@ impl Complete {
     }
 
     /// One row, down many trees at once.
-    fn one<const WIDTH: usize>(&self, row: &[f64; WIDTH], mut visit: impl FnMut(u32)) {
+    fn one<const WIDTH: usize>(&self, row: &[f64; WIDTH], mut visit: impl FnMut(f64)) {
         let leaves = 1 << self.depth;
         let (inner, trees) = (leaves - 1, self.leaves.len() / leaves);
         for first in (0..trees).step_by(LANES) {
@@ -148,7 +148,7 @@ impl Complete {
     }
 
     /// Thresholds, features and leaves of a tree.
-    fn tree(&self, tree: usize) -> (&[f64], &[u8], &[u32]) {
+    fn tree(&self, tree: usize) -> (&[f64], &[u8], &[f64]) {
         let leaves = 1 << self.depth;
         let inner = leaves - 1;
         let nodes = tree * inner..(tree + 1) * inner;

@@ -150,9 +150,15 @@ impl Trees {
         }
     }
 
-    /// Calls `visit(row, place of the leaf)` for every row and tree; for each row in the order of the trees.
-    pub(crate) fn for_each_leaf(&self, features: &Features<'_>, mut visit: impl FnMut(usize, u32)) {
-        if let Some(complete) = self.complete() {
+    /// Calls `visit(row, value of the leaf)` for every row and tree; for each row in the order of the trees. The values are those of
+    /// all places, and the same at each call.
+    pub(crate) fn for_each_leaf(
+        &self,
+        features: &Features<'_>,
+        values: &[f64],
+        mut visit: impl FnMut(usize, f64),
+    ) {
+        if let Some(complete) = self.complete(values) {
             return complete.for_each_leaf(features, visit);
         }
         let width = features.columns().len();
@@ -162,7 +168,7 @@ impl Trees {
             fill(&mut block, features, start, rows);
             for tree in &self.trees {
                 for (row, &leaf) in self.descend(tree, &block, width, rows)[..rows].iter().enumerate() {
-                    visit(start + row, leaf);
+                    visit(start + row, values[leaf as usize]);
                 }
             }
         }
@@ -180,12 +186,12 @@ impl Trees {
         places
     }
 
-    fn complete(&self) -> Option<&Complete> {
+    fn complete(&self, values: &[f64]) -> Option<&Complete> {
         let make = || {
             let roots: Vec<u32> = self.trees.iter().map(|tree| tree.root).collect();
             let depth = self.trees.iter().map(|tree| tree.depth).max().unwrap_or_default();
             Complete::new(&roots, depth, self.nodes.len(), |place| match self.at(place) {
-                At::Leaf => Place::Leaf(place),
+                At::Leaf => Place::Leaf(values[place as usize]),
                 At::Split { feature, threshold, children } => Place::Split(feature, threshold, children),
             })
         };

@@ -12,6 +12,7 @@ use super::graph::Node;
 use super::operation::Columns;
 use crate::model::Features;
 use crate::model::forest::trees::{GrownNode, Trees};
+use crate::model::score::class_index;
 
 /// Trees with a list of numbers in each leaf.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,10 @@ pub(super) struct Ensemble {
     trees: Trees,
     /// Numbers of a leaf.
     outputs: usize,
-    /// By the place of the leaf, all of its numbers.
+    /// By the place of the leaf all of its numbers.
     weights: Vec<f64>,
+    /// By the place of the leaf its number, if a single one is added up; otherwise where its numbers begin.
+    values: Vec<f64>,
     /// Added to the result; none or as many as numbers.
     base: Vec<f64>,
     aggregate: Aggregate,
@@ -53,7 +56,7 @@ impl Ensemble {
         }
         let by_node = grown.weights(node, leaves)?;
         let weights = order.iter().flat_map(|index| &by_node[index * leaves.outputs..][..leaves.outputs]);
-        let weights = weights.copied().collect();
+        let weights: Vec<f64> = weights.copied().collect();
         let base = node.numbers("base_values")?;
         if !base.is_empty() && base.len() != leaves.outputs {
             return Err(format!("it has {} base values for {} outputs", base.len(), leaves.outputs));
@@ -65,7 +68,11 @@ impl Ensemble {
             "MAX" => Aggregate::Greatest,
             other => return Err(format!("aggregate_function {other:?} is not supported")),
         };
-        Ok(Self { trees, outputs: leaves.outputs, weights, base, aggregate })
+        let values = match (aggregate, leaves.outputs) {
+            (Aggregate::Sum | Aggregate::Average, 1) => weights.clone(),
+            (_, outputs) => (0..order.len()).map(|place| super::number(place * outputs)).collect(),
+        };
+        Ok(Self { trees, outputs: leaves.outputs, weights, values, base, aggregate })
     }
 
     /// True if no leaf has a number below zero.
@@ -85,10 +92,10 @@ impl Ensemble {
         let mut results = vec![vec![start; rows]; self.outputs];
         match (self.aggregate, results.as_mut_slice()) {
             (Aggregate::Sum | Aggregate::Average, [one]) => {
-                self.trees.for_each_leaf(&features, |row, leaf| one[row] += self.weights[leaf as usize]);
+                self.trees.for_each_leaf(&features, &self.values, |row, value| one[row] += value);
             }
-            (aggregate, results) => self.trees.for_each_leaf(&features, |row, leaf| {
-                let weights = &self.weights[leaf as usize * self.outputs..][..self.outputs];
+            (aggregate, results) => self.trees.for_each_leaf(&features, &self.values, |row, first| {
+                let weights = &self.weights[class_index(first)..][..self.outputs];
                 for (result, weight) in results.iter_mut().zip(weights) {
                     let result = &mut result[row];
                     *result = match aggregate {
