@@ -14,6 +14,7 @@ use lineshaft_engine::metrics::Metrics;
 use lineshaft_engine::run::{self, Settings};
 use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::source::Source;
+use lineshaft_engine::spill::SpillSettings;
 use lineshaft_engine::{Batch, Error as EngineError};
 use lineshaft_queries::Program;
 use lineshaft_queries::error::QueryError;
@@ -38,6 +39,10 @@ const CONNECTOR_THREADS: usize = 2;
 
 /// The folder of the data if nothing else is said.
 const DATA: &str = "lineshaft-data";
+/// The folder in it for state that does not fit into memory.
+const SPILL: &str = ".spill";
+/// Bytes of such state, at most: 16 GiB.
+pub(crate) const SPILL_LIMIT: u64 = 16 << 30;
 
 /// A program that is checked and not yet started.
 pub struct Engine {
@@ -52,6 +57,7 @@ pub struct Engine {
     pub(crate) sinks: HashMap<String, Arc<dyn SinkFactory>>,
     pub(crate) durability: Option<Durability>,
     memory_limit: Memory,
+    spill_limit: u64,
 }
 
 impl Engine {
@@ -90,6 +96,7 @@ impl Engine {
             sinks: HashMap::new(),
             durability: None,
             memory_limit: Memory::default(),
+            spill_limit: SPILL_LIMIT,
         };
         // What cannot be run as a stream is told now, with the other mistakes.
         let checked = engine.program.check(&engine.data, &engine.outputs);
@@ -116,11 +123,19 @@ impl Engine {
         self
     }
 
-    /// Limits the input that is on its way: a quarter of this is raw input that the workers have not finished, and a source
-    /// is not read while they have that much. With [`Engine::durable`] more waits in the journal. The state of windows, joins
-    /// and models is not limited by it. Without it 512 MiB.
+    /// Limits the input that is on its way and the state of windows and joins by time. A quarter of this is raw input that the
+    /// workers have not finished, and a source is not read while they have that much; with [`Engine::durable`] more waits in the
+    /// journal. Half of it is state: what is more goes to files in the data directory, see [`Engine::spill`]. Keys, models, other
+    /// state and what a step takes while it works are not limited by it. Without it 512 MiB.
     pub fn memory(&mut self, limit: Memory) -> &mut Self {
         self.memory_limit = limit;
+        self
+    }
+
+    /// Limits the bytes of state that are in files, since they do not fit into memory. When these are reached, or the disk is full,
+    /// further state stays in memory. Without it 16 GiB.
+    pub fn spill(&mut self, bytes: u64) -> &mut Self {
+        self.spill_limit = bytes;
         self
     }
 
@@ -267,11 +282,21 @@ impl Engine {
             return Err(ProgramErrors::new(self.program.files(), errors).into());
         }
         let Kept { checkpoints, journal } = kept;
-        let input_bytes = self.memory_limit.input();
         let swaps = models.swaps()?;
-        let (workers, clock, swapped) = (self.workers, self.clock, Some(swaps.clone()));
-        let settings =
-            Settings { workers, clock, runtime, checkpoints, journal, input_bytes, swaps: swapped };
+        let settings = Settings {
+            workers: self.workers,
+            clock: self.clock,
+            runtime,
+            checkpoints,
+            journal,
+            input_bytes: self.memory_limit.input(),
+            spill: Some(SpillSettings {
+                folder: self.data.join(SPILL),
+                memory: self.memory_limit.state(),
+                disk: self.spill_limit,
+            }),
+            swaps: Some(swaps.clone()),
+        };
         let running = run::start(planned.plan, sources, sinks, settings)?;
         Ok(Running { running, _keeper: models.keep(swaps)?, runtime: owned })
     }

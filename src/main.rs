@@ -59,9 +59,13 @@ enum Command {
         /// Forgets the state of the program that ran in the data directory, and what it had not worked on; what sinks wrote stays.
         #[arg(long)]
         new_state: bool,
-        /// Memory for input that is on its way, such as 256MiB: what is beyond it waits in the journal, or at the source.
+        /// Memory for input that is on its way and for state, such as 256MiB: what is beyond it waits in the journal or at the
+        /// source, and state goes to files.
         #[arg(long, value_name = "SIZE", default_value_t)]
         memory: Memory,
+        /// Most that state may take on disk, such as 16GiB.
+        #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+        spill: Memory,
         /// Keeps nothing for the next start: what comes in is acknowledged at once, and open windows end with the program.
         #[arg(long, conflicts_with = "new_state")]
         volatile: bool,
@@ -88,9 +92,12 @@ enum Command {
         /// Worker threads; without it one per core.
         #[arg(long)]
         workers: Option<usize>,
-        /// Memory for input that is on its way, such as 256MiB.
+        /// Memory for input that is on its way and for state, such as 256MiB.
         #[arg(long, value_name = "SIZE", default_value_t)]
         memory: Memory,
+        /// Most that state may take on disk, such as 16GiB.
+        #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+        spill: Memory,
     },
     /// Tells all errors of the files at once.
     Check {
@@ -211,7 +218,7 @@ fn tell(error: &Error) {
 
 fn run(command: Command, quiet: bool) -> Result<(), Error> {
     match command {
-        Command::Run { files, data, workers, new_state, memory, volatile } => {
+        Command::Run { files, data, workers, new_state, memory, spill, volatile } => {
             let mut engine = Engine::from_files(&files)?;
             if engine.is_idle() {
                 let help = "add CREATE SINK, INSERT INTO an actuator, or CREATE MATERIALIZED VIEW";
@@ -220,15 +227,15 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
             if new_state {
                 durable::forget(&data)?;
             }
-            engine.data(data).workers(workers.unwrap_or_else(cores)).memory(memory);
+            engine.data(data).workers(workers.unwrap_or_else(cores)).memory(memory).spill(spill.bytes());
             if !volatile {
                 engine.durable(Durability::default());
             }
             finish(|| engine.start(), quiet)
         }
-        Command::Backfill { files, sources, output, from, to, workers, memory } => {
+        Command::Backfill { files, sources, output, from, to, workers, memory, spill } => {
             let mut engine = Engine::from_files(&files)?;
-            engine.workers(workers.unwrap_or_else(cores)).memory(memory);
+            engine.workers(workers.unwrap_or_else(cores)).memory(memory).spill(spill.bytes());
             let backfill = Backfill { sources, output, from, to, checkpoint_every: None };
             finish(|| engine.backfill(&backfill), quiet)
         }

@@ -29,6 +29,11 @@ impl Memory {
         self.bytes / 4
     }
 
+    /// The part of it that the state of operators may have.
+    pub(crate) fn state(self) -> u64 {
+        self.bytes / 2
+    }
+
     /// The part of it that a query may have for what it holds; the rest is for reading, which nobody counts.
     pub(crate) fn query(self) -> u64 {
         self.bytes / 2

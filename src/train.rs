@@ -110,6 +110,7 @@ fn read(program: &Program, model: &Model, workers: usize, runtime: &Handle) -> R
         checkpoints: None,
         journal: None,
         input_bytes: Memory::default().input(),
+        spill: None,
         swaps: None,
     };
     let running = run::start(planned.plan, sources, sinks.collect(), settings)?;

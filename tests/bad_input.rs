@@ -306,6 +306,24 @@ fn a_sink_that_only_adds_rows_says_how_it_can_take_a_changelog() {
 }
 
 #[test]
+fn a_program_made_by_a_program_is_checked_or_told_what_is_too_long() {
+    let tags = (0..600).map(|n| format!("machine = 'm{n}'")).collect::<Vec<_>>().join(" OR ");
+    let folder = folder(&[(
+        "plant.sql",
+        format!("{READINGS}CREATE VIEW v AS SELECT x FROM readings WHERE {tags};").as_bytes(),
+    )]);
+    lineshaft(folder.path(), &["check", "plant.sql"]).exits(0);
+    let sum = vec!["x"; 400].join(" + ");
+    let help = "put parentheses around parts of it, or compute parts in a view before";
+    refused(
+        &format!("SELECT {sum} AS y FROM readings"),
+        "more than 250 operators in a row",
+        8 + 4 * 399,
+        help,
+    );
+}
+
+#[test]
 fn five_mistakes_are_five_messages_each_at_its_place() {
     let said = check(
         "CREATE SOURCE other (ts TIMESTAMP, x DOUBLE) WITH (connector = 'file', path = 'r.csv', formt = 'csv');

@@ -22,6 +22,7 @@ mod random;
 mod resume;
 mod simulation;
 mod sources;
+mod spill;
 mod support;
 mod tables;
 mod tidy;

@@ -9,6 +9,7 @@
 //! - [`plan`]: the graph of sources, operators and sinks; [`run`] starts it
 //! - [`simulation`]: runs it in a test, on one thread and a disk that fails
 //! - [`time`]: epoch, event time, watermark; [`batch`]: what travels
+//! - [`spill`]: how much state may be in memory, and files for what is more
 //! - [`swap`]: what changes between two epochs, such as the version of a model
 //! - [`journal`]: what came in, durable before it is worked on; [`checkpoint`]: the state; [`disk`]: what both need of a disk
 //! - `intake` forms epochs, `watermark` decides what is late, `dataflow` renders a plan on timely
@@ -35,6 +36,7 @@ pub mod run;
 pub mod simulation;
 pub mod sink;
 pub mod source;
+pub mod spill;
 pub mod swap;
 pub mod testing;
 pub mod time;

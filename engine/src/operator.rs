@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 
 use crate::batch::Batch;
 use crate::error::Result;
+use crate::spill::Spill;
 use crate::time::{EpochHeader, Watermark};
 
 /// A step of a plan on one worker.
@@ -34,6 +35,9 @@ pub trait Operator {
     fn on_epoch_end(&mut self, _header: EpochHeader, _output: &mut Output) -> Result<()> {
         Ok(())
     }
+
+    /// Where it may put state that does not fit into memory. Called once, before all else, if there is a limit.
+    fn use_spill(&mut self, _spill: Spill) {}
 
     /// The state between two epochs, as named Arrow tables. Empty if the operator has none. The stream waits for it: what is
     /// large comes later, by [`Operator::rest_of_snapshot`].

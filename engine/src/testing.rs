@@ -1,6 +1,7 @@
 //! Helpers for tests: batches from text tables, an operator without a dataflow, a source and a sink in memory.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::TimestampMicrosecondArray;
@@ -296,4 +297,19 @@ fn added_up(batches: &[Batch]) -> Vec<RecordBatch> {
     let rows = counts.iter().flat_map(|(row, count)| std::iter::repeat_n(row.as_slice(), times(*count)));
     let columns = codec.decode(rows).expect("rows that were encoded");
     vec![RecordBatch::try_new(schema, columns).expect("columns of the schema")]
+}
+
+/// Number and bytes of the files that state is in, below the folder of [`crate::spill::SpillSettings`].
+///
+/// # Panics
+/// If the folder cannot be read.
+pub fn state_files(folder: &Path) -> (usize, u64) {
+    let entries = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.expect("a folder of a test").path()).collect::<Vec<_>>()
+    };
+    let own = entries(folder).into_iter().filter(|path| path.is_dir());
+    let files = own.flat_map(|own| entries(&own)).filter(|path| !path.ends_with("lock"));
+    let sizes = files.map(|path| path.metadata().map_or(0, |file| file.len()));
+    sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
 }

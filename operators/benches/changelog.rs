@@ -175,6 +175,7 @@ fn run(workers: usize) {
         checkpoints: None,
         journal: None,
         input_bytes: u64::MAX,
+        spill: None,
         swaps: None,
     };
     let start = Instant::now();

@@ -147,6 +147,7 @@ impl World {
             clock: self.clock.clone(),
             runtime: RUNTIME.handle().clone(),
             input_bytes: 1 << 20,
+            spill: None,
             swaps: None,
             checkpoints: Some(CheckpointSettings {
                 disk: Arc::new(self.disk.clone()),

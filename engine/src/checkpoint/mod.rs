@@ -46,6 +46,7 @@ use store::Found;
 
 pub use error::{CheckpointError, Damage};
 pub(crate) use round::{HandOver, Round};
+pub(crate) use state::encode;
 pub(crate) use store::Store;
 pub(crate) use writer::Begun;
 use writer::Writer;

@@ -99,7 +99,8 @@ impl StateFile {
     }
 }
 
-fn encode(rows: &RecordBatch) -> Result<Vec<u8>> {
+/// Rows as a stream of Arrow IPC.
+pub(crate) fn encode(rows: &RecordBatch) -> Result<Vec<u8>> {
     let mut stream = StreamWriter::try_new(Vec::new(), &rows.schema())?;
     stream.write(rows)?;
     Ok(stream.into_inner()?)

@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::operator::{Operator, Output, Snapshot};
 use crate::plan::{Input, Node, Origin, Plan, Route, Work};
 use crate::sink::{Sink, SinkFactory, Worker};
+use crate::spill::Spill;
 use crate::time::{Epoch, EpochHeader};
 
 /// What all workers of a program share.
@@ -44,6 +45,8 @@ pub(crate) struct Program {
     pub(crate) checkpoints: Option<Arc<Checkpoints>>,
     /// Earlier epochs have been worked on before, and are again.
     pub(crate) replayed_below: Epoch,
+    /// The share that nobody uses; each operator has one of its own.
+    pub(crate) spill: Spill,
 }
 
 /// The table of a snapshot with the watermarks of the inputs.
@@ -148,7 +151,13 @@ impl<'scope> Built<'_, 'scope> {
     fn node(&mut self, index: usize) -> Result<()> {
         let node = &self.program.plan.nodes[index];
         let streams = match &node.work {
-            Work::Operator(make) => self.operator(index, node, make(self.worker)?)?,
+            Work::Operator(make) => {
+                let mut operator = make(self.worker)?;
+                if !self.program.spill.is_unlimited() {
+                    operator.use_spill(self.program.spill.share());
+                }
+                self.operator(index, node, operator)?
+            }
             Work::Changelog(operator) => {
                 let inputs = node
                     .inputs

@@ -188,6 +188,7 @@ impl Program {
             checkpoints: Some(checkpoints),
             journal: Some(journal),
             input_bytes: INPUT,
+            spill: None,
             swaps: None,
         };
         let source: Box<dyn Source> = Box::new(Numbers { numbers, kept: Arc::clone(&kept) });

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, SchemaRef};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
@@ -102,10 +103,13 @@ impl PartialGroups {
 impl PartialGroups {
     /// The groups, of which there are none any more.
     fn take(&mut self) -> Result<RecordBatch> {
-        let (slots, results) = self.groups.evaluate(&self.aggregates)?;
-        let mut columns = self.interner.columns(&slots)?;
-        columns.extend(results);
-        Ok(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?)
+        let ranges = self.groups.evaluate(&self.aggregates)?;
+        let batches = ranges.into_iter().map(|(slots, results)| {
+            let mut columns = self.interner.columns(&slots)?;
+            columns.extend(results);
+            Ok(RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?)
+        });
+        Ok(concat_batches(&self.options.schema, &batches.collect::<Result<Vec<_>>>()?)?)
     }
 
     /// What is done with the next rows after so many that were in so many groups.
@@ -156,7 +160,7 @@ impl Operator for PartialGroups {
         let mut snapshot = Snapshot::default();
         snapshot.put(PROGRESS, progress.into_batch()?);
         if !self.groups.slots().is_empty() {
-            let partial = self.groups.state()?;
+            let partial = self.groups.state(&self.aggregates)?;
             self.groups.merge(&self.aggregates, &partial, self.interner.len())?;
             let numbers = vec![vec![0; partial.slots.len()]];
             let keys = self.interner.columns(&partial.slots)?;

@@ -5,13 +5,15 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result};
 
-use crate::window::flags::{Flags, Saved};
+use super::on_disk::{BlocksOnDisk, interleaved};
+use crate::window::flags::{Columns, Flags, Saved};
 use crate::window::row_store::{Place, RowStore};
 
 /// A row that waits.
@@ -36,6 +38,10 @@ pub(super) struct Arrival {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     store: RowStore,
+    /// Blocks that do not fit into memory; the store has their numbers and no rows.
+    on_disk: BlocksOnDisk,
+    /// Bytes of each block in memory, about.
+    sizes: Vec<usize>,
     /// Which rows of each block of the store are there, and which have come out with a row of the other side.
     flags: Vec<Flags>,
     /// What a snapshot that has begun is still to give.
@@ -65,6 +71,7 @@ impl Held {
         } else {
             take_record_batch(rows, &arrivals.iter().map(|arrival| arrival.row).collect::<UInt32Array>())?
         };
+        self.sizes.push(kept.columns().iter().map(|column| column.get_array_memory_size()).sum());
         let places = self.store.push(kept.columns().to_vec(), kept.num_rows());
         self.flags.push(Flags::new(arrivals.iter().map(|arrival| arrival.is_matched)));
         for (arrival, place) in arrivals.iter().zip(places) {
@@ -172,7 +179,23 @@ impl Held {
         if places.is_empty() {
             return Ok(schema.fields().iter().map(|field| new_null_array(field.data_type(), 0)).collect());
         }
-        self.store.pick(places)
+        if self.on_disk.is_empty() { self.store.pick(places) } else { self.pick_anywhere(places) }
+    }
+
+    fn pick_anywhere(&self, places: &[Place]) -> Result<Vec<ArrayRef>> {
+        let (on_disk, in_memory): (Vec<Place>, Vec<Place>) =
+            places.iter().partition(|place| self.on_disk.has(place.block()));
+        if on_disk.is_empty() {
+            return self.store.pick(places);
+        }
+        let parts = [self.store.pick(&in_memory)?, self.on_disk.pick(&on_disk)?];
+        let mut next = [0, 0];
+        let order = places.iter().map(|place| {
+            let part = usize::from(self.on_disk.has(place.block()));
+            next[part] += 1;
+            (part, next[part] - 1)
+        });
+        interleaved(&parts, &order.collect::<Vec<_>>())
     }
 
     /// See [`RowStore::pick_some`].
@@ -187,7 +210,14 @@ impl Held {
 
     /// Frees the memory of rows that are gone, if they are more than those that wait.
     pub(super) fn compact(&mut self) -> Result<()> {
-        if self.store.is_sparse(self.rows) { self.pack() } else { Ok(()) }
+        match self.on_disk.is_empty() {
+            true if self.store.is_sparse(self.rows) => self.pack(),
+            true => Ok(()),
+            false => {
+                self.forget_empty_blocks();
+                Ok(())
+            }
+        }
     }
 
     fn pack(&mut self) -> Result<()> {
@@ -196,6 +226,9 @@ impl Held {
         let live = self.by_slot.iter_mut().flatten().map(|entry| &mut entry.place);
         self.store.compact(live)?;
         self.flags = self.store.blocks().iter().map(|_| Flags::new(marks.iter().copied())).collect();
+        let size =
+            |columns: &Vec<ArrayRef>| columns.iter().map(|column| column.get_array_memory_size()).sum();
+        self.sizes = self.store.blocks().iter().map(size).collect();
         Ok(())
     }
 
@@ -219,8 +252,12 @@ impl Held {
 
     /// From now on [`Held::next_saved`] gives the rows as they are now: blocks do not change, so they are shared.
     pub(super) fn save(&mut self) {
-        let blocks = self.store.blocks().iter().zip(&self.flags);
-        self.saved = blocks.flat_map(|(columns, flags)| flags.save(columns)).collect();
+        let blocks = self.store.blocks().iter().zip(&self.flags).enumerate();
+        let saved =
+            blocks.filter(|(_, (_, flags))| flags.has_rows()).flat_map(|(number, (columns, flags))| {
+                flags.save(self.on_disk.columns(number).unwrap_or_else(|| Columns::InMemory(columns.clone())))
+            });
+        self.saved = saved.collect();
     }
 
     /// The next rows with their marks, for a snapshot; `None` if that were all.
@@ -238,5 +275,85 @@ impl Held {
         let marks = marks.as_boolean_opt().ok_or_else(other_plan)?.iter().map(|mark| mark == Some(true));
         let rows = RecordBatch::try_new(Arc::clone(schema), columns.to_vec())?;
         Ok((rows, marks.collect()))
+    }
+}
+
+/// Bytes of a row besides its columns.
+const ENTRY: usize = size_of::<Entry>();
+/// Numbers of blocks without rows are taken back when they are more than this, and more than half of all.
+const FEW_BLOCKS: usize = if cfg!(test) { 4 } else { 256 };
+
+/// What does not fit into memory.
+impl Held {
+    /// Bytes in memory, about.
+    pub(super) fn size(&self) -> usize {
+        self.sizes.iter().sum::<usize>() + self.rows * ENTRY
+    }
+
+    /// Number of blocks, in memory or on disk.
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// Moves the oldest blocks to disk, until so many bytes are free; gives those that are.
+    pub(super) fn move_to_disk(&mut self, spill: &Spill, bytes: usize) -> Result<usize> {
+        let (mut free, mut numbers) = (0, Vec::new());
+        for (number, size) in self.sizes.iter().enumerate() {
+            if free >= bytes {
+                break;
+            }
+            if *size > 0 && self.flags[number].has_rows() {
+                free += size;
+                numbers.push(number);
+            }
+        }
+        let blocks: Vec<_> = numbers.iter().map(|number| (*number, &self.store.blocks()[*number])).collect();
+        if blocks.is_empty() || !self.on_disk.write(&blocks, spill)? {
+            return Ok(0);
+        }
+        numbers.into_iter().for_each(|number| self.empty(number));
+        Ok(free)
+    }
+
+    /// Nothing of a block is in memory.
+    fn empty(&mut self, block: usize) {
+        self.store.take_block(block);
+        self.sizes[block] = 0;
+    }
+
+    /// Packing would bring all rows into memory.
+    fn forget_empty_blocks(&mut self) {
+        let mut empty = 0;
+        for block in 0..self.flags.len() {
+            if self.flags[block].has_rows() {
+                continue;
+            }
+            empty += 1;
+            self.on_disk.forget(block);
+            if self.sizes[block] > 0 {
+                self.empty(block);
+            }
+        }
+        if empty > FEW_BLOCKS.max(self.flags.len() / 2) {
+            self.renumber_blocks();
+        }
+    }
+
+    fn renumber_blocks(&mut self) {
+        let mut next = 0..;
+        let moved: Vec<Option<usize>> =
+            self.flags.iter().map(|flags| if flags.has_rows() { next.next() } else { None }).collect();
+        for entry in self.by_slot.iter_mut().flatten() {
+            if let Some(block) = moved[entry.place.block()] {
+                entry.place = entry.place.in_block(block);
+            }
+        }
+        self.on_disk.renumber(&moved);
+        self.store.retain_blocks(|block| moved[block].is_some());
+        let mut stays = moved.iter().map(Option::is_some);
+        self.flags.retain(|_| stays.next() == Some(true));
+        let mut stays = moved.iter().map(Option::is_some);
+        self.sizes.retain(|_| stays.next() == Some(true));
     }
 }

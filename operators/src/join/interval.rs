@@ -19,6 +19,7 @@ use arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::{EpochHeader, EventTime, Watermark};
 use lineshaft_engine::{Error, Result};
 
@@ -90,6 +91,7 @@ pub struct IntervalJoin {
     keys: JoinKeys,
     held: [Held; 2],
     watermark: Watermark,
+    spill: Spill,
 }
 
 /// A row of the batch with a row that waits on the other side.
@@ -129,6 +131,7 @@ impl IntervalJoin {
             options,
             held: Default::default(),
             watermark: Watermark::START,
+            spill: Spill::default(),
         })
     }
 
@@ -315,6 +318,23 @@ impl IntervalJoin {
 }
 
 impl IntervalJoin {
+    /// Moves rows to disk if the program has too much state: of the side that has more first.
+    fn make_room(&mut self) -> Result<()> {
+        if self.spill.is_unlimited() {
+            return Ok(());
+        }
+        let sizes = [self.held[LEFT].size(), self.held[RIGHT].size()];
+        let excess = self.spill.report(sizes.iter().sum::<usize>() as u64);
+        let excess = usize::try_from(excess).unwrap_or(usize::MAX);
+        let mut free = 0;
+        for side in if sizes[LEFT] >= sizes[RIGHT] { [LEFT, RIGHT] } else { [RIGHT, LEFT] } {
+            if free < excess {
+                free += self.held[side].move_to_disk(&self.spill, excess - free)?;
+            }
+        }
+        Ok(())
+    }
+
     fn restore_rows(&mut self, side: usize, table: &RecordBatch) -> Result<()> {
         let options = self.side(side).clone();
         let (rows, marks) = Held::untable(table, &options.schema)?;
@@ -368,7 +388,8 @@ impl Operator for IntervalJoin {
         if batch.weights().is_some() {
             return Err(Error::operator("join", "it takes append-only rows, not a changelog"));
         }
-        self.arrive(input, batch.into_rows(), output)
+        self.arrive(input, batch.into_rows(), output)?;
+        self.make_room()
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _output: &mut Output) -> Result<()> {
@@ -384,6 +405,10 @@ impl Operator for IntervalJoin {
             self.held.iter_mut().for_each(|held| held.renumber(&moved));
         }
         Ok(())
+    }
+
+    fn use_spill(&mut self, spill: Spill) {
+        self.spill = spill;
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -408,6 +433,7 @@ impl Operator for IntervalJoin {
         for (side, name) in [LEFT, RIGHT].into_iter().zip(SIDES) {
             for rows in snapshot.take_parts(name) {
                 self.restore_rows(side, &rows)?;
+                self.make_room()?;
             }
         }
         self.watermark = restored_progress(snapshot.take("progress"))?;

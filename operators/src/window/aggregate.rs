@@ -18,13 +18,15 @@ use arrow::datatypes::SchemaRef;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::Watermark;
 use lineshaft_engine::{Error, Result};
 
 use super::arguments::Aggregates;
 use super::cumulating::Cumulating;
-use super::groups::{Groups, Partial, RANGE, Results};
+use super::groups::{Groups, Partial, Results};
 use super::overlap::{OPEN, Overlap, Part};
+use super::pieces::Piece;
 use super::sliding::Sliding;
 use super::split::Split;
 use super::state::{StateTable, slice};
@@ -69,6 +71,7 @@ pub struct WindowAggregate {
     /// What a snapshot that has begun is to give before the open panes.
     saved: VecDeque<Part>,
     is_saving: bool,
+    spill: Spill,
 }
 
 /// The table of the panes in a snapshot.
@@ -107,6 +110,7 @@ impl WindowAggregate {
             busiest: 0,
             saved: VecDeque::new(),
             is_saving: false,
+            spill: Spill::default(),
         })
     }
 
@@ -120,24 +124,29 @@ impl WindowAggregate {
         let still_open = self.open.split_off(&end);
         let mut results = Vec::new();
         for (pane, mut groups) in std::mem::replace(&mut self.open, still_open) {
-            while let Some(partial) = groups.next_held(&self.aggregates)? {
-                self.saved.push_back((OPEN, pane, partial));
+            while let Some(partial) = groups.next_held(&self.aggregates, &self.spill)? {
+                let mut piece = Piece::from(partial);
+                if self.make_room()? > 0 {
+                    piece.move_to_disk(&self.spill)?;
+                }
+                self.saved.push_back((OPEN, pane, piece));
             }
             match &mut self.overlap {
-                Some(overlap) => overlap.add(pane, groups.state()?),
+                Some(overlap) => overlap.add(pane, groups.pieces(&self.aggregates, &self.spill)?),
                 None => {
                     let closed = groups.evaluate(&self.aggregates)?;
-                    results.push(self.rows(self.panes.window(pane, 1), closed)?);
+                    self.put_rows(self.panes.window(pane, 1), closed, &mut results)?;
                 }
             }
         }
         while let Some((window, closed)) = self.close_overlapping(end)? {
-            results.push(self.rows(window, closed)?);
+            self.put_rows(window, closed, &mut results)?;
+            self.make_room()?;
         }
         Ok(results)
     }
 
-    fn close_overlapping(&mut self, end: i64) -> Result<Option<(Window, Results)>> {
+    fn close_overlapping(&mut self, end: i64) -> Result<Option<(Window, Vec<Results>)>> {
         let Some(overlap) = &mut self.overlap else {
             return Ok(None);
         };
@@ -149,9 +158,15 @@ impl WindowAggregate {
         Ok(Some((self.panes.window(first, count), closed)))
     }
 
-    fn rows(&mut self, window: Window, closed: Results) -> Result<RecordBatch> {
-        let (slots, results) = closed;
-        self.busiest = self.busiest.max(slots.len());
+    fn put_rows(&mut self, window: Window, closed: Vec<Results>, to: &mut Vec<RecordBatch>) -> Result<()> {
+        self.busiest = self.busiest.max(closed.iter().map(|(slots, _)| slots.len()).sum());
+        for range in closed {
+            to.push(self.rows(window, range)?);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, window: Window, (slots, results): Results) -> Result<RecordBatch> {
         let mut columns = self.interner.columns(&slots)?;
         for bound in [window.start, window.end] {
             columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, slots.len())));
@@ -167,15 +182,15 @@ impl WindowAggregate {
             return Ok(());
         }
         let mut live: HashSet<u32> = self.open.values().flat_map(Groups::slots).copied().collect();
-        if let Some(overlap) = &self.overlap {
-            live.extend(overlap.slots());
+        if let Some(overlap) = &mut self.overlap {
+            live.extend(overlap.pieces().flat_map(|piece| piece.slots()).copied());
         }
         let moved = self.interner.retain(|slot| live.contains(&slot))?;
         for groups in self.open.values_mut() {
             groups.renumber(&moved);
         }
         if let Some(overlap) = &mut self.overlap {
-            overlap.renumber(&moved);
+            overlap.pieces().for_each(|piece| piece.renumber(&moved));
         }
         self.busiest = live.len();
         Ok(())
@@ -202,6 +217,7 @@ impl Operator for WindowAggregate {
             let columns = slice(&columns, part.start, part.len());
             groups.update(&self.aggregates, &columns, &self.slots[part], self.interner.len())?;
         }
+        self.make_room()?;
         Ok(())
     }
 
@@ -217,6 +233,10 @@ impl Operator for WindowAggregate {
         let results = self.close(complete)?;
         send_all(&self.options.schema, results, output)?;
         self.reclaim()
+    }
+
+    fn use_spill(&mut self, spill: Spill) {
+        self.spill = spill;
     }
 
     /// The panes come later: those that are complete share their columns with the snapshot, and open ones hold back their rows.
@@ -261,29 +281,20 @@ impl Operator for WindowAggregate {
 }
 
 impl WindowAggregate {
-    /// At most [`RANGE`] rows of a pane.
     fn next_saved(&mut self) -> Result<Option<Part>> {
-        if let Some((kind, pane, partial)) = self.saved.pop_front() {
-            let rows = partial.slots.len();
-            if rows <= RANGE {
-                return Ok(Some((kind, pane, partial)));
-            }
-            let part = |from: usize, to: usize| Partial {
-                slots: Arc::new(partial.slots[from..to].to_vec()),
-                states: slice(&partial.states, from, to - from),
-            };
-            self.saved.push_front((kind, pane, part(RANGE, rows)));
-            return Ok(Some((kind, pane, part(0, RANGE))));
+        if let Some(part) = self.saved.pop_front() {
+            return Ok(Some(part));
         }
         for (pane, groups) in &mut self.open {
-            if let Some(partial) = groups.next_held(&self.aggregates)? {
-                return Ok(Some((OPEN, *pane, partial)));
+            if let Some(partial) = groups.next_held(&self.aggregates, &self.spill)? {
+                return Ok(Some((OPEN, *pane, partial.into())));
             }
         }
         Ok(None)
     }
 
-    fn pane_table(&self, (kind, pane, partial): Part) -> Result<RecordBatch> {
+    fn pane_table(&self, (kind, pane, piece): Part) -> Result<RecordBatch> {
+        let partial = piece.load()?;
         let rows = partial.slots.len();
         StateTable {
             numbers: vec![vec![kind; rows], vec![pane; rows]],
@@ -294,7 +305,6 @@ impl WindowAggregate {
     }
 
     fn restore_panes(&mut self, tables: &[RecordBatch]) -> Result<()> {
-        let mut complete: BTreeMap<(i64, i64), Vec<Partial>> = BTreeMap::new();
         for table in tables {
             let table = StateTable::from_batch(table, 2, self.options.keys.len())?;
             let mut all = Vec::new();
@@ -306,17 +316,13 @@ impl WindowAggregate {
                 let len = (start..table.rows()).take_while(|row| place(*row) == (kind, pane)).count();
                 let slots = Arc::new(all[start..start + len].to_vec());
                 let partial = Partial { slots, states: slice(&table.values, start, len) };
-                match kind {
-                    OPEN => self.restore_open(pane, &partial)?,
-                    _ => complete.entry((kind, pane)).or_default().push(partial),
+                match &mut self.overlap {
+                    Some(overlap) if kind != OPEN => overlap.restore((kind, pane, partial.into())),
+                    _ => self.restore_open(pane, &partial)?,
                 }
                 start += len;
             }
-        }
-        for ((kind, pane), parts) in complete {
-            if let Some(overlap) = &mut self.overlap {
-                overlap.restore((kind, pane, Partial::stacked(&parts)?));
-            }
+            self.make_room()?;
         }
         Ok(())
     }
@@ -327,6 +333,41 @@ impl WindowAggregate {
             Entry::Vacant(new) => new.insert(Groups::new(&self.aggregates)?),
         };
         groups.merge(&self.aggregates, partial, self.interner.len())
+    }
+}
+
+/// What does not fit into memory.
+impl WindowAggregate {
+    /// Moves state to disk if the program has too much; gives the bytes that were too many.
+    fn make_room(&mut self) -> Result<usize> {
+        if self.spill.is_unlimited() {
+            return Ok(0);
+        }
+        let (of, spill) = (&self.aggregates, &mut self.spill);
+        let mut size = 0;
+        for groups in self.open.values_mut() {
+            groups.tidy(of, spill)?;
+            size += groups.size();
+        }
+        if let Some(overlap) = &mut self.overlap {
+            size += overlap.pieces().map(|piece| piece.size()).sum::<usize>();
+        }
+        let excess = usize::try_from(spill.report(size as u64)).unwrap_or(usize::MAX);
+        let mut free = 0;
+        if let Some(overlap) = &mut self.overlap {
+            for piece in overlap.pieces() {
+                if free < excess {
+                    free += piece.move_to_disk(spill)?;
+                }
+            }
+        }
+        for groups in self.open.values_mut() {
+            if free < excess {
+                free += groups.move_to_disk(of, spill, excess - free)?;
+            }
+        }
+        spill.report(size.saturating_sub(free) as u64);
+        Ok(excess)
     }
 }
 

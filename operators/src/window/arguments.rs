@@ -183,6 +183,13 @@ impl Accumulators {
         Ok(columns)
     }
 
+    /// Bytes in memory, about.
+    pub(crate) fn size(&self) -> usize {
+        let rows = self.rows.as_ref().map_or(0, |rows| rows.capacity() * size_of::<i64>());
+        let moments: usize = self.moments.iter().map(Moments::size).sum();
+        rows + moments + self.own.iter().map(|accumulator| accumulator.size()).sum::<usize>()
+    }
+
     /// The results of all groups, in the order of [`Aggregates`]; no group is left.
     pub(crate) fn evaluate(&mut self, of: &Aggregates) -> Result<Vec<ArrayRef>> {
         let mut own = self.own.iter_mut();

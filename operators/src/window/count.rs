@@ -22,7 +22,7 @@ use lineshaft_engine::{Error, Result};
 
 use super::arguments::{Accumulators, Aggregates};
 use super::arrivals::Arrivals;
-use super::flags::{Flags, Saved};
+use super::flags::{Columns, Flags, Saved};
 use super::row_store::{Place, RowStore};
 use super::send_all;
 use super::state::StateTable;
@@ -246,7 +246,8 @@ impl Operator for CountAggregate {
         let mut snapshot = Snapshot::default();
         self.arrivals.snapshot(&mut snapshot)?;
         let blocks = self.rows.blocks().iter().zip(&self.flags);
-        self.saved = blocks.flat_map(|(columns, flags)| flags.save(columns)).collect();
+        self.saved =
+            blocks.flat_map(|(columns, flags)| flags.save(Columns::InMemory(columns.clone()))).collect();
         let kept = || (0_u32..).zip(&self.kept);
         let skips = kept().filter(|(_, kept)| kept.skip > 0);
         let (slots, skips): (Vec<u32>, Vec<i64>) = skips.map(|(slot, kept)| (slot, kept.skip as i64)).unzip();

@@ -13,18 +13,20 @@
 use std::collections::BTreeMap;
 
 use lineshaft_engine::Result;
+use lineshaft_engine::spill::Spill;
 
 use super::arguments::Aggregates;
-use super::groups::{Groups, Partial, Results};
+use super::groups::{Groups, Results};
 use super::overlap::{COMPLETE, Overlap, PREFIX, Part};
+use super::pieces::Piece;
 
 pub(super) struct Cumulating {
     /// Panes of the longest window.
     count: i64,
     /// Panes that are complete and in no window yet.
-    panes: BTreeMap<i64, Partial>,
+    panes: BTreeMap<i64, Vec<Piece>>,
     /// The newest window of the current block, if the block is not full.
-    window: Option<(i64, Partial)>,
+    window: Option<(i64, Vec<Piece>)>,
     /// Empty between two merges.
     merged: Groups,
 }
@@ -40,8 +42,8 @@ impl Cumulating {
 }
 
 impl Overlap for Cumulating {
-    fn add(&mut self, pane: i64, partial: Partial) {
-        self.panes.insert(pane, partial);
+    fn add(&mut self, pane: i64, pieces: Vec<Piece>) {
+        self.panes.insert(pane, pieces);
     }
 
     fn close_next(&mut self, end: i64) -> Option<i64> {
@@ -57,29 +59,22 @@ impl Overlap for Cumulating {
         (start, window - start + 1)
     }
 
-    fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Results> {
-        if let Some((_, shorter)) = self.window.take() {
-            self.merged.merge(of, &shorter, slot_count)?;
-        }
-        if let Some(pane) = self.panes.remove(&window) {
-            self.merged.merge(of, &pane, slot_count)?;
+    fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Vec<Results>> {
+        let shorter = self.window.take().map(|(_, pieces)| pieces);
+        for pieces in [shorter, self.panes.remove(&window)].into_iter().flatten() {
+            self.merged.merge_pieces(of, &pieces, slot_count)?;
         }
         if window + 1 - self.start(window) < self.count {
-            let partial = self.merged.state()?;
-            self.merged.merge(of, &partial, slot_count)?;
-            self.window = Some((window, partial));
+            let pieces = self.merged.pieces(of, &Spill::default())?;
+            self.merged.merge_pieces(of, &pieces, slot_count)?;
+            self.window = Some((window, pieces));
         }
         self.merged.evaluate(of)
     }
 
-    fn slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
-        let partials = self.panes.values().chain(self.window.iter().map(|(_, partial)| partial));
-        Box::new(partials.flat_map(|partial| partial.slots.iter().copied()))
-    }
-
-    fn renumber(&mut self, moved: &[Option<u32>]) {
-        let partials = self.panes.values_mut().chain(self.window.iter_mut().map(|(_, partial)| partial));
-        partials.for_each(|partial| partial.renumber(moved));
+    fn pieces(&mut self) -> Box<dyn Iterator<Item = &mut Piece> + '_> {
+        let window = self.window.iter_mut().map(|(_, pieces)| pieces);
+        Box::new(self.panes.values_mut().rev().chain(window).flatten())
     }
 
     fn next(&self) -> i64 {
@@ -89,15 +84,17 @@ impl Overlap for Cumulating {
     fn restart_at(&mut self, _next: i64) {}
 
     fn parts(&self) -> Vec<Part> {
-        let panes = self.panes.iter().map(|(pane, partial)| (COMPLETE, *pane, partial.clone()));
-        panes.chain(self.window.iter().map(|(newest, partial)| (PREFIX, *newest, partial.clone()))).collect()
+        let panes = self.panes.iter().map(|(pane, pieces)| (COMPLETE, *pane, pieces));
+        let all = panes.chain(self.window.iter().map(|(newest, pieces)| (PREFIX, *newest, pieces)));
+        all.flat_map(|(kind, pane, pieces)| pieces.iter().map(move |piece| (kind, pane, piece.clone())))
+            .collect()
     }
 
-    fn restore(&mut self, (kind, pane, partial): Part) {
+    fn restore(&mut self, (kind, pane, piece): Part) {
         if kind == PREFIX {
-            self.window = Some((pane, partial));
+            self.window.get_or_insert_with(|| (pane, Vec::new())).1.push(piece);
         } else {
-            self.panes.insert(pane, partial);
+            self.panes.entry(pane).or_default().push(piece);
         }
     }
 }

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter;
 use lineshaft_engine::Result;
+use lineshaft_engine::spill::SpillFile;
 
 use super::state::{slice, stack};
 
@@ -19,12 +20,33 @@ const PART: usize = if cfg!(test) { 3 } else { 32_768 };
 pub(crate) struct Flags {
     is_there: BooleanBufferBuilder,
     is_matched: BooleanBufferBuilder,
+    /// Rows that are there.
+    left: usize,
+}
+
+/// The columns of a block.
+#[derive(Clone, Debug)]
+pub(crate) enum Columns {
+    InMemory(Vec<ArrayRef>),
+    /// A batch of a file, by the place where it begins.
+    OnDisk(Arc<SpillFile>, u64),
+}
+
+impl Columns {
+    pub(crate) fn load(&self) -> Result<Vec<ArrayRef>> {
+        match self {
+            Self::InMemory(columns) => Ok(columns.clone()),
+            Self::OnDisk(file, at) => Ok(file.read_at(*at)?.columns().to_vec()),
+        }
+    }
 }
 
 /// Some rows of a block as they were.
 #[derive(Debug)]
 pub(crate) struct Saved {
-    columns: Vec<ArrayRef>,
+    columns: Columns,
+    /// The first of them in the block.
+    from: usize,
     is_there: BooleanBuffer,
     is_matched: BooleanBuffer,
 }
@@ -36,7 +58,12 @@ impl Flags {
         is_matched.for_each(|is_matched| marks.append(is_matched));
         let mut is_there = BooleanBufferBuilder::new(marks.len());
         is_there.append_n(marks.len(), true);
-        Self { is_there, is_matched: marks }
+        Self { left: marks.len(), is_there, is_matched: marks }
+    }
+
+    /// False if all rows are gone.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.left > 0
     }
 
     pub(crate) fn is_matched(&self, row: usize) -> bool {
@@ -52,17 +79,19 @@ impl Flags {
 
     pub(crate) fn remove(&mut self, row: usize) {
         self.is_there.set_bit(row, false);
+        self.left -= 1;
     }
 
     /// The rows of the block with these columns, in pieces of which a worker can make a part at a time.
-    pub(crate) fn save(&self, columns: &[ArrayRef]) -> impl Iterator<Item = Saved> {
+    pub(crate) fn save(&self, columns: Columns) -> impl Iterator<Item = Saved> + use<> {
         let rows = self.is_there.len();
         let bits = |bits: &BooleanBufferBuilder| BooleanBuffer::new(bits.as_slice().into(), 0, rows);
         let (is_there, is_matched) = (bits(&self.is_there), bits(&self.is_matched));
         (0..rows).step_by(PART).map(move |from| {
             let len = PART.min(rows - from);
             Saved {
-                columns: slice(columns, from, len),
+                columns: columns.clone(),
+                from,
                 is_there: is_there.slice(from, len),
                 is_matched: is_matched.slice(from, len),
             }
@@ -87,7 +116,8 @@ impl Saved {
 
     fn rows(self) -> Result<Vec<ArrayRef>> {
         let marks: ArrayRef = Arc::new(BooleanArray::new(self.is_matched, None));
-        let columns = std::iter::once(marks).chain(self.columns);
+        let columns = slice(&self.columns.load()?, self.from, self.is_there.len());
+        let columns = std::iter::once(marks).chain(columns);
         if self.is_there.count_set_bits() == self.is_there.len() {
             return Ok(columns.collect());
         }

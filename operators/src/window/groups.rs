@@ -1,7 +1,7 @@
 //! The groups of one pane or window: the keys that have a row in it.
 //!
-//! Groups are in ranges with accumulators of their own, so that a snapshot can take one after the other while rows come: an
-//! accumulator gives its state only as a whole, and is empty then. Until its turn a range holds back the rows that come for it.
+//! Groups are in ranges with accumulators of their own (`range.rs`), so that a snapshot can take one after the other while rows
+//! come, and those that do not fit into memory can be on disk: an accumulator gives its state only as a whole, and is empty then.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,8 +9,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use lineshaft_engine::Result;
+use lineshaft_engine::spill::Spill;
 
 use super::arguments::{Accumulators, Aggregates};
+use super::pieces::Piece;
+use super::range::GroupRange;
 use super::state::{slice, stack};
 use crate::keys::ABSENT;
 
@@ -136,20 +139,6 @@ pub(crate) struct Groups {
     numbers: Vec<usize>,
 }
 
-struct GroupRange {
-    accumulators: Accumulators,
-    /// Groups that the accumulators know.
-    len: usize,
-    /// The rows that wait until a snapshot has what was before them.
-    held: Option<Vec<HeldRows>>,
-}
-
-struct HeldRows {
-    columns: Vec<ArrayRef>,
-    numbers: Vec<usize>,
-    total: usize,
-}
-
 impl Groups {
     pub(crate) fn new(of: &Aggregates) -> Result<Self> {
         let ranges = vec![GroupRange::new(of)?];
@@ -176,9 +165,18 @@ impl Groups {
     pub(crate) fn merge(&mut self, of: &Aggregates, partial: &Partial, slot_count: usize) -> Result<()> {
         self.table.assign(&partial.slots, slot_count, &mut self.numbers);
         self.spread(of, &partial.states, |range, states, numbers, total| {
-            range.len = total;
-            range.accumulators.merge(of, states, numbers, total)
+            range.merge(of, states, numbers, total)
         })
+    }
+
+    /// Adds partial results piece by piece.
+    pub(super) fn merge_pieces(
+        &mut self,
+        of: &Aggregates,
+        pieces: &[Piece],
+        slot_count: usize,
+    ) -> Result<()> {
+        pieces.iter().try_for_each(|piece| self.merge(of, &piece.load()?, slot_count))
     }
 
     /// Gives rows to the ranges of their groups, which are `self.numbers`.
@@ -209,83 +207,84 @@ impl Groups {
     }
 
     /// The partial results of all groups; no group is left.
-    pub(crate) fn state(&mut self) -> Result<Partial> {
-        let states =
-            self.filled().map(|range| range.empty(Accumulators::state)).collect::<Result<Vec<_>>>()?;
-        Ok(Partial { states: stack(states.iter().map(Vec::as_slice))?, slots: Arc::new(self.table.take()) })
+    pub(crate) fn state(&mut self, of: &Aggregates) -> Result<Partial> {
+        let (slots, states): (Vec<_>, Vec<_>) = self.drain(of, Accumulators::state)?.into_iter().unzip();
+        Ok(Partial { slots: Arc::new(slots.concat()), states: stack(states.iter().map(Vec::as_slice))? })
     }
 
-    /// Slots and results of all groups; no group is left.
-    pub(crate) fn evaluate(&mut self, of: &Aggregates) -> Result<Results> {
-        let results = self.filled().map(|range| range.empty(|accumulators| accumulators.evaluate(of)));
-        let results = results.collect::<Result<Vec<_>>>()?;
-        Ok((self.table.take(), stack(results.iter().map(Vec::as_slice))?))
+    /// The same range by range. Those that are on disk stay there.
+    pub(super) fn pieces(&mut self, of: &Aggregates, spill: &Spill) -> Result<Vec<Piece>> {
+        let mut slots = self.table.take().into_iter();
+        let mut pieces = Vec::new();
+        for range in self.ranges.iter_mut().filter(|range| range.has_groups()) {
+            let is_on_disk = range.is_on_disk();
+            let states = range.empty(of, Accumulators::state)?;
+            let slots = Arc::new(slots.by_ref().take(RANGE).collect());
+            let mut piece = Piece::from(Partial { slots, states });
+            if is_on_disk {
+                piece.move_to_disk(spill)?;
+            }
+            pieces.push(piece);
+        }
+        Ok(pieces)
     }
 
-    /// The ranges that have groups, and the first one.
-    fn filled(&mut self) -> impl Iterator<Item = &mut GroupRange> {
-        self.ranges
-            .iter_mut()
-            .enumerate()
-            .filter(|(at, range)| *at == 0 || range.len > 0)
-            .map(|(_, range)| range)
+    /// Slots and results of all groups, range by range; no group is left.
+    pub(crate) fn evaluate(&mut self, of: &Aggregates) -> Result<Vec<Results>> {
+        self.drain(of, |accumulators| accumulators.evaluate(of))
+    }
+
+    /// The slots of each range that has groups, and of the first one, with what `take` gives.
+    fn drain<T>(
+        &mut self,
+        of: &Aggregates,
+        take: impl Fn(&mut Accumulators) -> Result<T>,
+    ) -> Result<Vec<(Vec<u32>, T)>> {
+        let mut slots = self.table.take().into_iter();
+        let filled = self.ranges.iter_mut().enumerate().filter(|(at, range)| *at == 0 || range.has_groups());
+        let taken =
+            filled.map(|(_, range)| Ok((slots.by_ref().take(RANGE).collect(), range.empty(of, &take)?)));
+        taken.collect()
     }
 
     /// From now on [`Groups::next_held`] gives the partial results as they are now.
     pub(crate) fn hold(&mut self) {
-        for range in self.ranges.iter_mut().filter(|range| range.len > 0) {
-            range.held = Some(Vec::new());
-        }
+        self.ranges.iter_mut().for_each(GroupRange::hold);
     }
 
     /// The partial results of the next range, as they were at the last [`Groups::hold`]; `None` if that were all.
-    pub(crate) fn next_held(&mut self, of: &Aggregates) -> Result<Option<Partial>> {
-        let Some(number) = self.ranges.iter().position(|range| range.held.is_some()) else { return Ok(None) };
-        let range = &mut self.ranges[number];
-        let slots = self.table.slots()[number * RANGE..][..range.len].to_vec();
-        Ok(Some(Partial { slots: Arc::new(slots), states: range.release(of)? }))
+    pub(super) fn next_held(&mut self, of: &Aggregates, spill: &Spill) -> Result<Option<Partial>> {
+        let Some(number) = self.ranges.iter().position(GroupRange::is_held) else { return Ok(None) };
+        let Some((states, groups)) = self.ranges[number].release(of, spill)? else { return Ok(None) };
+        let slots = self.table.slots()[number * RANGE..][..groups].to_vec();
+        Ok(Some(Partial { slots: Arc::new(slots), states }))
+    }
+
+    /// Bytes of partial results in memory, about.
+    pub(super) fn size(&mut self) -> usize {
+        self.ranges.iter_mut().map(GroupRange::size).sum()
+    }
+
+    /// Moves rows that wait for ranges on disk there.
+    pub(super) fn tidy(&mut self, of: &Aggregates, spill: &Spill) -> Result<()> {
+        self.ranges.iter_mut().try_for_each(|range| range.tidy(of, spill))
+    }
+
+    /// Moves ranges to disk until so many bytes are free, if possible; gives those that are. The keys of the last ranges came
+    /// last: they come less often than others.
+    pub(super) fn move_to_disk(&mut self, of: &Aggregates, spill: &Spill, bytes: usize) -> Result<usize> {
+        let mut free = 0;
+        for range in self.ranges.iter_mut().rev() {
+            if free >= bytes {
+                break;
+            }
+            free += range.move_to_disk(of, spill)?;
+        }
+        Ok(free)
     }
 
     pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
         self.table.renumber(moved);
-    }
-}
-
-impl GroupRange {
-    fn new(of: &Aggregates) -> Result<Self> {
-        Ok(Self { accumulators: of.accumulators()?, len: 0, held: None })
-    }
-
-    fn update(
-        &mut self,
-        of: &Aggregates,
-        columns: &[ArrayRef],
-        numbers: &[usize],
-        total: usize,
-    ) -> Result<()> {
-        if let Some(held) = &mut self.held {
-            held.push(HeldRows { columns: columns.to_vec(), numbers: numbers.to_vec(), total });
-            return Ok(());
-        }
-        self.len = total;
-        self.accumulators.update(of, columns, numbers, total)
-    }
-
-    /// Gives the partial results, keeps them, and adds the rows that have waited.
-    fn release(&mut self, of: &Aggregates) -> Result<Vec<ArrayRef>> {
-        let states = self.accumulators.state()?;
-        let all: Vec<usize> = (0..self.len).collect();
-        self.accumulators.merge(of, &states, &all, self.len)?;
-        for HeldRows { columns, numbers, total } in self.held.take().unwrap_or_default() {
-            self.update(of, &columns, &numbers, total)?;
-        }
-        Ok(states)
-    }
-
-    fn empty<T>(&mut self, take: impl FnOnce(&mut Accumulators) -> Result<T>) -> Result<T> {
-        assert!(self.held.is_none(), "what is held is given before");
-        self.len = 0;
-        take(&mut self.accumulators)
     }
 }
 

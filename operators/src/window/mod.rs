@@ -16,7 +16,9 @@
 //! unpack.rs     UnpackRows: the rows of sessions, count and state windows
 //! arguments.rs  the aggregates of a window, each argument computed once
 //! moments.rs     count, sum, extremes and variance of a column in one pass
-//! groups.rs     the keys of a pane and their partial results
+//! groups.rs     the keys of a pane and their partial results, in
+//! range.rs      ranges, in memory or on disk; those of complete panes
+//! pieces.rs     are pieces that do not change
 //! state.rs      snapshots as tables
 //! ```
 //!
@@ -51,6 +53,8 @@ pub(crate) mod moments;
 #[cfg(test)]
 mod oracle;
 mod overlap;
+mod pieces;
+pub(crate) mod range;
 mod revised;
 pub(crate) mod row_store;
 mod session;

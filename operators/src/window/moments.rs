@@ -230,6 +230,11 @@ impl Moments {
         }
     }
 
+    /// Bytes in memory.
+    pub(super) fn size(&self) -> usize {
+        self.groups.capacity() * size_of::<Group>()
+    }
+
     /// Forgets all groups.
     pub(super) fn clear(&mut self) {
         self.groups.clear();

@@ -3,7 +3,8 @@
 use lineshaft_engine::Result;
 
 use super::arguments::Aggregates;
-use super::groups::{Partial, Results};
+use super::groups::Results;
+use super::pieces::Piece;
 
 /// Kinds of parts of a snapshot: a pane that may still get rows.
 pub(super) const OPEN: i64 = 0;
@@ -14,13 +15,13 @@ pub(super) const SUFFIX: i64 = 2;
 /// From the beginning of a block to a pane.
 pub(super) const PREFIX: i64 = 3;
 
-/// Kind, pane and partial results.
-pub(super) type Part = (i64, i64, Partial);
+/// Kind, pane and some of its partial results.
+pub(super) type Part = (i64, i64, Piece);
 
 /// Complete panes on their way into windows.
 pub(super) trait Overlap {
     /// Adds a pane that is complete.
-    fn add(&mut self, pane: i64, partial: Partial);
+    fn add(&mut self, pane: i64, pieces: Vec<Piece>);
 
     /// The next window, if all its panes are before `end`; that window is then to be evaluated.
     fn close_next(&mut self, end: i64) -> Option<i64>;
@@ -32,13 +33,10 @@ pub(super) trait Overlap {
     ///
     /// # Errors
     /// If a result cannot be computed.
-    fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Results>;
+    fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Vec<Results>>;
 
-    /// Slots that partial results are kept of, with repetitions.
-    fn slots(&self) -> Box<dyn Iterator<Item = u32> + '_>;
-
-    /// Slots have new numbers.
-    fn renumber(&mut self, moved: &[Option<u32>]);
+    /// All that is kept; what is needed last comes first.
+    fn pieces(&mut self) -> Box<dyn Iterator<Item = &mut Piece> + '_>;
 
     /// Windows before this one have been evaluated.
     fn next(&self) -> i64;

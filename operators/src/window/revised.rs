@@ -30,7 +30,7 @@ use super::arguments::Aggregates;
 use super::early::is_next_tick;
 use super::groups::{Groups, Partial, renumber};
 use super::split::Split;
-use super::state::slice;
+use super::state::{slice, stack};
 use super::{Panes, columns_at, panes_of, timed_rows, times};
 use crate::keys::{ABSENT, KeyInterner};
 use bag::{Bag, Encoder};
@@ -240,12 +240,13 @@ impl RevisedAggregate {
             bags.iter().try_for_each(|bag| self.add_up(bag))?;
         } else {
             for pane in self.kept.range_mut(panes).map(|(_, pane)| pane) {
-                let partial = pane.partial()?;
+                let partial = pane.partial(&self.aggregates)?;
                 self.merged.merge(&self.aggregates, partial, self.interner.len())?;
             }
         }
-        let (slots, results) = self.merged.evaluate(&self.aggregates)?;
-        Ok(Given { slots, results })
+        let ranges = self.merged.evaluate(&self.aggregates)?;
+        let (slots, results): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
+        Ok(Given { slots: slots.concat(), results: stack(results.iter().map(Vec::as_slice))? })
     }
 
     /// Takes back what is no longer right of a window, and gives what is.
@@ -362,9 +363,9 @@ impl Pane {
         }
     }
 
-    fn partial(&mut self) -> Result<&Partial> {
+    fn partial(&mut self, of: &Aggregates) -> Result<&Partial> {
         if let Self::Open(groups) = self {
-            *self = Self::Kept(groups.state()?);
+            *self = Self::Kept(groups.state(of)?);
         }
         match self {
             Self::Kept(partial) => Ok(partial),

@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, new_empty_array, new_null_array,
+};
 use arrow::compute::{cast, interleave};
 use arrow::datatypes::{DataType, FieldRef};
 use lineshaft_engine::Result;
@@ -21,6 +23,11 @@ impl Place {
     /// The number of its block.
     pub(crate) fn block(self) -> usize {
         self.block as usize
+    }
+
+    /// The place of the same row after its block has got another number.
+    pub(crate) fn in_block(self, block: usize) -> Self {
+        Self { block: u32::try_from(block).unwrap_or(u32::MAX), row: self.row }
     }
 
     /// The number of the row in its block.
@@ -98,6 +105,19 @@ impl RowStore {
     /// The columns of each block. They do not change.
     pub(crate) fn blocks(&self) -> &[Vec<ArrayRef>] {
         &self.blocks
+    }
+
+    /// Takes the columns of a block out. Its number stays, and no row is left in it.
+    pub(crate) fn take_block(&mut self, block: usize) -> Vec<ArrayRef> {
+        self.rows -= self.blocks[block].first().map_or(0, |column| column.len());
+        let empty = self.blocks[block].iter().map(|column| new_empty_array(column.data_type())).collect();
+        std::mem::replace(&mut self.blocks[block], empty)
+    }
+
+    /// Forgets blocks that have no rows; the others are numbered anew, in their order.
+    pub(crate) fn retain_blocks(&mut self, stays: impl Fn(usize) -> bool) {
+        let blocks = std::mem::take(&mut self.blocks).into_iter().enumerate();
+        self.blocks = blocks.filter(|(number, _)| stays(*number)).map(|(_, columns)| columns).collect();
     }
 
     /// Puts another column in the place of one, in every block.

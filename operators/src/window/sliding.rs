@@ -14,10 +14,12 @@
 use std::collections::BTreeMap;
 
 use lineshaft_engine::Result;
+use lineshaft_engine::spill::Spill;
 
 use super::arguments::Aggregates;
-use super::groups::{Groups, Partial, Results};
+use super::groups::{Groups, Results};
 use super::overlap::{COMPLETE, Overlap, Part, SUFFIX};
+use super::pieces::Piece;
 
 /// Windows of so many panes are merged directly: that takes no more merges.
 const DIRECT: i64 = 6;
@@ -28,9 +30,9 @@ pub(super) struct Sliding {
     /// The first pane of the next window; panes before it are gone.
     next: i64,
     /// Panes that are complete.
-    panes: BTreeMap<i64, Partial>,
+    panes: BTreeMap<i64, Vec<Piece>>,
     /// From a pane to the end of its block; they take the place of the panes.
-    suffixes: BTreeMap<i64, Partial>,
+    suffixes: BTreeMap<i64, Vec<Piece>>,
     prefix: Option<Prefix>,
     /// Empty between two merges.
     merged: Groups,
@@ -42,7 +44,7 @@ struct Prefix {
     start: i64,
     /// The first pane that is not in it.
     end: i64,
-    partial: Option<Partial>,
+    pieces: Option<Vec<Piece>>,
 }
 
 impl Sliding {
@@ -57,7 +59,7 @@ impl Sliding {
         })
     }
 
-    fn finish(&mut self, window: i64, of: &Aggregates) -> Result<Results> {
+    fn finish(&mut self, window: i64, of: &Aggregates) -> Result<Vec<Results>> {
         self.next = window.saturating_add(1);
         self.panes = self.panes.split_off(&self.next);
         self.suffixes = self.suffixes.split_off(&self.next);
@@ -67,7 +69,7 @@ impl Sliding {
 
     fn build_suffixes(&mut self, from: i64, to: i64, of: &Aggregates, slot_count: usize) -> Result<()> {
         let places: Vec<i64> = self.panes.range(from..to).map(|(pane, _)| *pane).collect();
-        let mut suffix: Option<Partial> = None;
+        let mut suffix: Option<Vec<Piece>> = None;
         for place in places.into_iter().rev() {
             let Some(pane) = self.panes.remove(&place) else {
                 continue;
@@ -85,7 +87,7 @@ impl Sliding {
     fn extend_prefix(&mut self, start: i64, end: i64, of: &Aggregates, slot_count: usize) -> Result<()> {
         let mut prefix = match self.prefix.take() {
             Some(prefix) if prefix.start == start => prefix,
-            _ => Prefix { start, end: start, partial: None },
+            _ => Prefix { start, end: start, pieces: None },
         };
         // Only one pane is new, unless windows without rows were passed over or the state was restored.
         let places: Vec<i64> = self.panes.range(prefix.end..end.max(prefix.end)).map(|(p, _)| *p).collect();
@@ -93,7 +95,7 @@ impl Sliding {
             let Some(pane) = self.panes.get(&place).cloned() else {
                 continue;
             };
-            prefix.partial = Some(match prefix.partial {
+            prefix.pieces = Some(match prefix.pieces {
                 Some(shorter) => self.join([&shorter, &pane], of, slot_count)?,
                 None => pane,
             });
@@ -103,37 +105,32 @@ impl Sliding {
         Ok(())
     }
 
-    fn join(&mut self, parts: [&Partial; 2], of: &Aggregates, slot_count: usize) -> Result<Partial> {
+    fn join(&mut self, parts: [&[Piece]; 2], of: &Aggregates, slot_count: usize) -> Result<Vec<Piece>> {
         for part in parts {
-            self.merged.merge(of, part, slot_count)?;
+            self.merged.merge_pieces(of, part, slot_count)?;
         }
-        self.merged.state()
-    }
-
-    fn partials(&mut self) -> impl Iterator<Item = &mut Partial> {
-        let prefix = self.prefix.iter_mut().filter_map(|prefix| prefix.partial.as_mut());
-        self.panes.values_mut().chain(self.suffixes.values_mut()).chain(prefix)
+        self.merged.pieces(of, &Spill::default())
     }
 }
 
 /// A window is named by its first pane.
 impl Overlap for Sliding {
-    fn add(&mut self, pane: i64, partial: Partial) {
-        self.panes.insert(pane, partial);
+    fn add(&mut self, pane: i64, pieces: Vec<Piece>) {
+        self.panes.insert(pane, pieces);
     }
 
     fn close_next(&mut self, end: i64) -> Option<i64> {
-        let first = |partials: &BTreeMap<i64, Partial>| partials.keys().next().copied();
+        let first = |partials: &BTreeMap<i64, Vec<Piece>>| partials.keys().next().copied();
         let first = [first(&self.panes), first(&self.suffixes)].into_iter().flatten().min()?;
         let window = first.saturating_sub(self.count - 1).max(self.next);
         (window.saturating_add(self.count) <= end).then_some(window)
     }
 
-    fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Results> {
+    fn evaluate(&mut self, window: i64, of: &Aggregates, slot_count: usize) -> Result<Vec<Results>> {
         let end = window.saturating_add(self.count);
         if self.count <= DIRECT {
             for (_, pane) in self.panes.range(window..end) {
-                self.merged.merge(of, pane, slot_count)?;
+                self.merged.merge_pieces(of, pane, slot_count)?;
             }
             return self.finish(window, of);
         }
@@ -145,11 +142,11 @@ impl Overlap for Sliding {
             self.build_suffixes(window, block_end, of, slot_count)?;
             self.extend_prefix(block_end, end, of, slot_count)?;
             if let Some((_, suffix)) = self.suffixes.range(window..block_end).next() {
-                self.merged.merge(of, suffix, slot_count)?;
+                self.merged.merge_pieces(of, suffix, slot_count)?;
             }
         }
-        if let Some(prefix) = self.prefix.as_ref().and_then(|prefix| prefix.partial.as_ref()) {
-            self.merged.merge(of, prefix, slot_count)?;
+        if let Some(prefix) = self.prefix.as_ref().and_then(|prefix| prefix.pieces.as_ref()) {
+            self.merged.merge_pieces(of, prefix, slot_count)?;
         }
         self.finish(window, of)
     }
@@ -158,16 +155,10 @@ impl Overlap for Sliding {
         (window, self.count)
     }
 
-    fn slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
-        let prefix = self.prefix.iter().filter_map(|prefix| prefix.partial.as_ref());
-        let partials = self.panes.values().chain(self.suffixes.values()).chain(prefix);
-        Box::new(partials.flat_map(|partial| partial.slots.iter().copied()))
-    }
-
-    fn renumber(&mut self, moved: &[Option<u32>]) {
-        for partial in self.partials() {
-            partial.renumber(moved);
-        }
+    fn pieces(&mut self) -> Box<dyn Iterator<Item = &mut Piece> + '_> {
+        let prefix = self.prefix.iter_mut().filter_map(|prefix| prefix.pieces.as_mut());
+        let later = self.suffixes.values_mut().rev().chain(self.panes.values_mut().rev());
+        Box::new(later.chain(prefix).flatten())
     }
 
     fn next(&self) -> i64 {
@@ -179,15 +170,14 @@ impl Overlap for Sliding {
     }
 
     fn parts(&self) -> Vec<Part> {
-        let panes = self.panes.iter().map(|(pane, partial)| (COMPLETE, *pane, partial.clone()));
-        panes.chain(self.suffixes.iter().map(|(pane, partial)| (SUFFIX, *pane, partial.clone()))).collect()
+        let panes = self.panes.iter().map(|(pane, pieces)| (COMPLETE, *pane, pieces));
+        let all = panes.chain(self.suffixes.iter().map(|(pane, pieces)| (SUFFIX, *pane, pieces)));
+        all.flat_map(|(kind, pane, pieces)| pieces.iter().map(move |piece| (kind, pane, piece.clone())))
+            .collect()
     }
 
-    fn restore(&mut self, (kind, pane, partial): Part) {
-        if kind == SUFFIX {
-            self.suffixes.insert(pane, partial);
-        } else {
-            self.panes.insert(pane, partial);
-        }
+    fn restore(&mut self, (kind, pane, piece): Part) {
+        let kept = if kind == SUFFIX { &mut self.suffixes } else { &mut self.panes };
+        kept.entry(pane).or_default().push(piece);
     }
 }

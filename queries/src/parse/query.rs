@@ -11,8 +11,8 @@ use super::options::options;
 use super::tokens::{Lexeme, Result, Tokens};
 use crate::alter::{AlterModel, Change};
 use crate::error::QueryError;
-use crate::rewrite::precedence;
-use crate::span::{Name, Span, Spanned};
+use crate::rewrite::{chains, precedence};
+use crate::span::{Name, Span, Spanned, StatementText};
 use crate::statement::{CreateModel, CreateSink, CreateView, Emit, InsertInto, SelectQuery};
 
 /// `name [(a, b)] AS query`.
@@ -182,6 +182,15 @@ fn parse(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
         Some(lexemes) => whole_query(&mut Tokens::of_statement(tokens.file(), &lexemes))?,
         None => whole_query(tokens)?,
     };
+    chains::balance(&mut query).map_err(|place| {
+        let most = chains::MOST;
+        let statement = StatementText { file: tokens.file(), span };
+        QueryError::invalid(
+            format!("more than {most} operators in a row"),
+            statement.span_of(place).unwrap_or(span),
+        )
+        .with_help("put parentheses around parts of it, or compute parts in a view before")
+    })?;
     precedence::correct(&mut query);
     Ok(SelectQuery { query, text: tokens.file().slice(span).to_owned(), span, emit: None })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Batch, Error, Result};
 use lineshaft_operators::window::{
@@ -113,6 +114,10 @@ impl Operator for Lagged {
 
     fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
         self.operator.on_epoch_end(header, output)
+    }
+
+    fn use_spill(&mut self, spill: Spill) {
+        self.operator.use_spill(spill);
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {

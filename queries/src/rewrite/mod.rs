@@ -1,5 +1,6 @@
 //! Brings a parsed query to a form that DataFusion plans as SQL means it.
 //!
+//! - [`chains`]: thousands of conditions
 //! - [`precedence`]: what belongs to `IS DISTINCT FROM`
 //! - [`row_values`]: `(a, b) IN (SELECT ...)`
 //! - [`casts`]: `sum(n)` beside `sum(CAST(n AS DOUBLE))`
@@ -7,6 +8,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, Query, Value};
 
 pub(crate) mod casts;
+pub(crate) mod chains;
 pub(crate) mod precedence;
 mod row_values;
 

@@ -306,6 +306,7 @@ fn run_to_crash(sink: &TakesBack, root: &Path, workers: usize, until_crash: usiz
         checkpoints: Some(CheckpointSettings { every: Duration::ZERO, ..settings(root) }),
         journal: None,
         input_bytes: u64::MAX,
+        spill: None,
         swaps: None,
     };
     let sink: Arc<dyn SinkFactory> = Arc::new(sink.clone());

@@ -214,8 +214,16 @@ fn run_once(
         identity: "test".into(),
     });
     let (clock, runtime) = (Clock::fixed(0), runtime.handle().clone());
-    let settings =
-        Settings { workers, clock, runtime, checkpoints, journal: None, input_bytes: u64::MAX, swaps: None };
+    let settings = Settings {
+        workers,
+        clock,
+        runtime,
+        checkpoints,
+        journal: None,
+        input_bytes: u64::MAX,
+        spill: None,
+        swaps: None,
+    };
     let sources = inputs.iter().map(|rows| Box::new(InStep(rows.clone())) as _).collect();
     let sinks = sinks.iter().map(|sink| Arc::new(sink.clone()) as _).collect();
     start(plan(inputs), sources, sinks, settings)?.wait()

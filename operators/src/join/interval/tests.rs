@@ -1,4 +1,5 @@
-use lineshaft_engine::testing::{Step, lines, run, run_restarted, whole_snapshot};
+use lineshaft_engine::spill::SpillSettings;
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, state_files, whole_snapshot};
 use proptest::prelude::*;
 
 use super::*;
@@ -115,7 +116,43 @@ fn many_keys_that_come_and_go_leave_nothing_behind() {
     assert!(join.held[LEFT].len() < 100);
 }
 
+/// A join whose rows are on disk whenever there is a file for them, of which there may be `disk` bytes.
+fn on_disk(kind: JoinKind, folder: &tempfile::TempDir, disk: u64) -> IntervalJoin {
+    let mut join = join(kind);
+    join.use_spill(Spill::new(SpillSettings { folder: folder.path().to_owned(), memory: 1, disk }));
+    join
+}
+
+#[test]
+fn rows_on_disk_come_and_go_and_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut join = on_disk(INNER, &folder, u64::MAX);
+    for second in 0..100 {
+        let text: String = (0..20).map(|n| format!("{second} key{second}_{n} {n} \n ")).collect();
+        let steps = vec![left(&text), right(&text), Step::Watermark(f64::from(second))];
+        assert_eq!(given(&mut join, steps).len(), 20);
+        assert!(join.held.iter().map(Held::size).sum::<usize>() < 8_000, "only what is known of the rows");
+    }
+    assert!(join.held[LEFT].blocks() < 20, "{} blocks", join.held[LEFT].blocks());
+    given(&mut join, vec![Step::End]);
+    assert_eq!(state_files(folder.path()), (0, 0));
+}
+
 proptest! {
+    #[test]
+    fn rows_on_disk_give_what_rows_in_memory_give(
+        steps in any_steps(),
+        restart in prop::option::of(any::<prop::sample::Index>()),
+        disk in prop_oneof![Just(u64::MAX), 0..20_000_u64],
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let at = restart.map(|restart| restart.index(steps.len()));
+        for kind in [INNER, FULL, JoinKind::Semi, JoinKind::Anti] {
+            let expected = run_restarted(|| join(kind), 1, &steps, None).unwrap();
+            prop_assert_eq!(run_restarted(|| on_disk(kind, &folder, disk), 1, &steps, at).unwrap(), expected);
+        }
+    }
+
     #[test]
     fn a_restart_at_any_step_changes_no_row(steps in any_steps(), restart in any::<prop::sample::Index>()) {
         let at = restart.index(steps.len());

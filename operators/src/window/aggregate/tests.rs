@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field};
-use lineshaft_engine::testing::{Step, run, table};
+use lineshaft_engine::spill::SpillSettings;
+use lineshaft_engine::testing::{Step, run, state_files, table};
 use proptest::prelude::*;
 
 use super::super::oracle::{Stream, line, number, results, streams};
@@ -177,7 +178,47 @@ fn assert_close(found: &[String], expected: &[String]) {
     }
 }
 
+#[test]
+fn few_bytes_are_in_memory_while_the_rest_is_on_disk_and_many_rows_of_a_window_take_no_more_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tumbling = on_disk(windows(SECOND, SECOND), &folder, u64::MAX);
+    let rows: String = (0..50).map(|key| format!("\n 0 k{key} {key}")).collect();
+    let rows = table(&format!("ts:ts m:s x:f {rows}"));
+    let mut most = 0;
+    for _ in 0..100 {
+        given(&mut tumbling, vec![Step::Rows(0, rows.clone())]);
+        let size: usize = tumbling.open.values_mut().map(Groups::size).sum();
+        assert!(size < 50 * 64, "{size} bytes in memory");
+        most = most.max(state_files(folder.path()).1);
+    }
+    assert!(most < 25 * 10_000, "{most} bytes on disk for 25 ranges");
+    let closed = given(&mut tumbling, vec![Step::End]);
+    assert_eq!(closed.len(), 50);
+    assert!(closed.contains(&"k7 0 1 100 700 7 7".to_owned()), "{closed:?}");
+}
+
+/// An operator whose state is on disk whenever there is a file for it, of which there may be `disk` bytes.
+fn on_disk(mut operator: WindowAggregate, folder: &tempfile::TempDir, disk: u64) -> WindowAggregate {
+    operator.use_spill(Spill::new(SpillSettings { folder: folder.path().to_owned(), memory: 1, disk }));
+    operator
+}
+
 proptest! {
+    #[test]
+    fn state_on_disk_gives_the_same_bits(
+        stream in streams(60, 6, 15),
+        (slide, count, grows) in (1_i64..10, 1_i64..15, any::<bool>()),
+        restart in prop::option::of(0_usize..20),
+        disk in prop_oneof![Just(u64::MAX), 0..20_000_u64],
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let size = slide * count;
+        let make = || if grows { cumulating(size, slide) } else { windows(size, slide) };
+        let expected = results(&stream, restart, make);
+        prop_assert_eq!(results(&stream, restart, || on_disk(make(), &folder, disk)), expected);
+        prop_assert_eq!(state_files(folder.path()), (0, 0), "files go with the state that is in them");
+    }
+
     #[test]
     fn tumbling_windows_are_those_of_brute_force(
         stream in streams(60, 6, 15), size in 1_i64..30, restart in prop::option::of(0_usize..20),

@@ -36,7 +36,7 @@ impl RevisedAggregate {
         }
         let mut panes = Vec::new();
         for (number, pane) in self.kept.iter_mut().filter(|(_, pane)| pane.rows().is_none()) {
-            panes.push((*number, pane.partial()?.clone()));
+            panes.push((*number, pane.partial(&self.aggregates)?.clone()));
         }
         let panes = panes.iter().map(|(number, partial)| (*number, &*partial.slots, &partial.states));
         self.put_rows(&mut snapshot, "panes", panes.collect())?;
