@@ -5,17 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use lineshaft_connectors::Context;
 use lineshaft_connectors::memory::Registry;
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::run::{self, Settings};
 use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::testing::Collected;
-use lineshaft_operators::model::{Artifact, train as fit};
+use lineshaft_operators::model::{Artifact, Trained, train as fit};
 use lineshaft_queries::batch::Tables;
 use lineshaft_queries::error::QueryError;
 use lineshaft_queries::plan::Outputs;
-use lineshaft_queries::{Model, Program};
+use lineshaft_queries::{Model, ModelFile, Program};
 use tokio::runtime::Handle;
 
 use crate::embed::open_source;
@@ -33,6 +34,10 @@ pub(crate) struct Fresh {
 
 /// The training query and what it reads: a changed file trains the model anew.
 pub(crate) fn definition(program: &Program, model: &Model) -> Result<String, Error> {
+    if let Some(file) = &model.file {
+        let (_, hash) = Trained::from_onnx(&model.training.name, &file.path, &file.options)?;
+        return Ok(format!("-- {hash} {:?}", file.options));
+    }
     let mut definition = model.query.clone();
     for name in program.inputs_of(model) {
         let Some(source) = program.source(&name) else { continue };
@@ -48,6 +53,9 @@ pub(crate) fn definition(program: &Program, model: &Model) -> Result<String, Err
 
 /// Trains a model and stores it as the next version.
 pub(crate) fn train(models: &Models, model: &Model, definition: &str) -> Result<Fresh, Error> {
+    if let Some(file) = &model.file {
+        return import(models, model, file, definition);
+    }
     let (program, name) = (&models.program, &model.training.name);
     tracing::info!("model {name:?}: training {}", model.training.algorithm.name());
     let tables = read(program, model, models.workers, &models.runtime)?;
@@ -68,6 +76,16 @@ pub(crate) fn train(models: &Models, model: &Model, definition: &str) -> Result<
         figures(&artifact)
     );
     Ok(Fresh { artifact, version, rows })
+}
+
+/// Reads the model of a file and stores it as the next version.
+fn import(models: &Models, model: &Model, file: &ModelFile, definition: &str) -> Result<Fresh, Error> {
+    let name = &model.training.name;
+    let (trained, _) = Trained::from_onnx(name, &file.path, &file.options)?;
+    let artifact = Artifact::new(trained, definition, models.clock.now());
+    let version = artifact.save(&models.data)?;
+    tracing::info!("model {name:?}: version {version} of {}", file.path.display());
+    Ok(Fresh { artifact, version, rows: RecordBatch::new_empty(Schema::empty().into()) })
 }
 
 /// All rows of all sources of a training query.

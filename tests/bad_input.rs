@@ -286,8 +286,6 @@ fn what_is_not_built_yet_is_told_at_check_and_never_ignored() {
     actuator("auto", "INTERLOCK (SELECT machine FROM untimed)")
         .tells("not supported yet: INTERLOCK")
         .tells("plant.sql:6:");
-    check("CREATE MODEL m WITH (format = 'onnx', path = 'm.onnx');")
-        .tells("not supported yet: CREATE MODEL from a file");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod late_rows;
 mod model_figures;
 mod model_life;
 mod nexmark;
+mod onnx;
 mod oracle;
 mod pages;
 mod random;

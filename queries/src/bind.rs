@@ -4,6 +4,7 @@
 //! collected; a statement that depends on a broken one is left out of the reckoning.
 
 mod drift;
+mod model_file;
 mod models;
 
 use std::cell::RefCell;

@@ -54,7 +54,7 @@ pub mod window_function;
 pub use catalog::{Connectors, SourceEntry};
 use error::QueryError;
 use parse::Environment;
-pub use program::{Model, Program};
+pub use program::{Model, ModelFile, Program};
 use span::SourceFile;
 
 /// Reads a program: all of its files, all of its errors at once.

@@ -1,6 +1,7 @@
 //! A program as it was bound: its relations with their plans, its models, sinks and actuators.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -8,6 +9,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use lineshaft_engine::declaration::OptionError;
 use lineshaft_operators::model::Training;
+use lineshaft_operators::model::onnx::OnnxOptions;
 
 use crate::alter::AlterModel;
 use crate::catalog::{DRIFT, SourceEntry};
@@ -76,9 +78,20 @@ pub struct Model {
     pub retrain_us: Option<i64>,
     /// Whether they are looked for when the model has drifted, too.
     pub retrains_on_drift: bool,
+    /// Where it comes from, if it is not trained.
+    pub file: Option<ModelFile>,
     pub(crate) plan: LogicalPlan,
     /// The statement.
     pub span: Span,
+}
+
+/// A model that is read from a file.
+#[derive(Clone, Debug)]
+pub struct ModelFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What the statement says of it.
+    pub options: OnnxOptions,
 }
 
 /// `CREATE ACTUATOR` with the commands that are inserted into it.

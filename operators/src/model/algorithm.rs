@@ -84,6 +84,8 @@ pub enum Algorithm {
     Svc(SvmOptions),
     /// The flattest function within a tube around the target, by a kernel.
     Svr(SvmOptions),
+    /// What an ONNX file describes: not trained here.
+    Onnx(Task),
 }
 
 /// What is known of an algorithm before it is trained.
@@ -197,6 +199,7 @@ impl Algorithm {
             Self::IsolationForest(_) => "isolation_forest",
             Self::Mlp(_) => "mlp",
             Self::Forecast(options) => options.method.name(),
+            Self::Onnx(_) => "onnx",
         }
     }
 
@@ -208,6 +211,7 @@ impl Algorithm {
     /// What its models give.
     pub fn task(&self) -> Task {
         match self {
+            Self::Onnx(task) => *task,
             Self::Mlp(MlpOptions { loss: Loss::CrossEntropy, .. }) => Task::Classification,
             _ => self.entry().map_or(Task::Regression, |entry| entry.task),
         }

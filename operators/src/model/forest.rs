@@ -1,41 +1,22 @@
-//! A forest in one flat array: how a random forest scores.
-//!
-//! A step of the descent is `node = node.left + (x[node.feature] > node.threshold)`, without a branch: siblings are
-//! neighbours, and a leaf leads to itself. Rows go in blocks, and a block goes down one tree after the other, so the
-//! tree stays in the cache and the descents of different rows overlap in the processor.
+//! A forest in one flat array ([`trees`]): how a random forest scores.
 //!
 //! Sums run over the trees in order, so predictions equal smartcore's bit for bit.
 //!
 //! The same layout serves single trees, boosted trees and isolation trees: they differ in what is made of the leaves.
 
+mod complete;
+pub(super) mod trees;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Features, Model, Task};
-
-/// Rows that go down a tree together: enough to overlap their loads, few enough for the first-level cache.
-const BLOCK: usize = 64;
-
-/// One node, 16 bytes. A leaf has threshold `+inf` and itself as `left`, so every finite row stays there.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Node {
-    threshold: f64,
-    feature: u32,
-    /// Where rows go whose feature is at most the threshold; the others go to the next node.
-    left: u32,
-}
-
-/// Where a tree begins and how many steps lead to its deepest leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Tree {
-    root: u32,
-    depth: u32,
-}
+pub(crate) use trees::GrownNode;
+use trees::{At, Trees};
 
 /// Trees with a number in each leaf: a value of a regression, or the index of a class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forest {
-    trees: Vec<Tree>,
-    nodes: Vec<Node>,
+    trees: Trees,
     /// The value of each node; read at leaves.
     values: Vec<f64>,
     /// How many training rows came to each node; empty where nothing is explained.
@@ -67,81 +48,20 @@ pub(super) enum Branch {
     Split { feature: usize, threshold: f64, children: [u32; 2] },
 }
 
-/// A tree as it was grown: nodes with links, the root first.
-pub(crate) struct GrownNode {
-    /// The value if it is a leaf.
-    pub(crate) value: f64,
-    /// Feature, threshold, child for `x <= threshold`, child for the others; `None` for a leaf.
-    pub(crate) split: Option<(usize, f64, usize, usize)>,
-}
-
 impl Forest {
-    /// Lays trees out breadth first. `None` if a link leads out of its tree or
-    /// there are too many nodes for 32 bits.
-    pub(crate) fn new(trees: &[Vec<GrownNode>], combination: Combination) -> Option<Self> {
-        let (trees_laid, nodes, values, covers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut forest = Self { trees: trees_laid, nodes, values, covers, combination };
-        for tree in trees {
-            forest.push_tree(tree)?;
+    /// Lays trees out. `None` if a link leads out of its tree or there are too many nodes for 32 bits.
+    pub(crate) fn new(grown: &[Vec<GrownNode>], combination: Combination) -> Option<Self> {
+        let (mut trees, mut values) = (Trees::default(), Vec::new());
+        for tree in grown {
+            values.extend(trees.push(tree)?.into_iter().map(|index| tree[index].value));
         }
-        Some(forest)
-    }
-
-    fn push_tree(&mut self, grown: &[GrownNode]) -> Option<()> {
-        let root = self.push_leaf(grown.first()?.value)?;
-        let mut level = vec![(root, 0_usize)];
-        let mut depth = 0;
-        loop {
-            let mut below = Vec::new();
-            for &(place, index) in &level {
-                let Some((feature, threshold, low, high)) = grown[index].split else {
-                    continue;
-                };
-                let left = self.push_leaf(grown.get(low)?.value)?;
-                let right = self.push_leaf(grown.get(high)?.value)?;
-                let node = Node { threshold, feature: u32::try_from(feature).ok()?, left };
-                self.nodes[place as usize] = node;
-                below.push((left, low));
-                below.push((right, high));
-            }
-            if below.is_empty() {
-                break;
-            }
-            depth += 1;
-            level = below;
-        }
-        self.trees.push(Tree { root, depth });
-        Some(())
-    }
-
-    fn push_leaf(&mut self, value: f64) -> Option<u32> {
-        let place = u32::try_from(self.nodes.len()).ok()?;
-        self.nodes.push(Node { threshold: f64::INFINITY, feature: 0, left: place });
-        self.values.push(value);
-        Some(place)
+        Some(Self { trees, values, covers: Vec::new(), combination })
     }
 
     /// Counts how many of the training rows come to each node, so that predictions can be explained.
     pub(crate) fn count(&mut self, features: &Features<'_>) {
-        let mut covers = vec![0_u32; self.nodes.len()];
-        let width = features.columns().len();
-        let mut block = vec![0.0; width * BLOCK];
-        for start in (0..features.rows()).step_by(BLOCK) {
-            let rows = BLOCK.min(features.rows() - start);
-            fill(&mut block, features, start, rows);
-            for (tree, row) in self.trees.iter().flat_map(|tree| (0..rows).map(move |row| (tree, row))) {
-                let row = &block[row * width..][..width];
-                let mut place = tree.root;
-                loop {
-                    covers[place as usize] += 1;
-                    let node = &self.nodes[place as usize];
-                    if node.left == place {
-                        break;
-                    }
-                    place = node.left + u32::from(row[node.feature as usize] > node.threshold);
-                }
-            }
-        }
+        let mut covers = vec![0_u32; self.trees.nodes()];
+        self.trees.for_each_step(features, |place| covers[place as usize] += 1);
         self.covers = covers;
     }
 
@@ -150,21 +70,16 @@ impl Forest {
     }
 
     pub(super) fn root(&self, tree: usize) -> u32 {
-        self.trees[tree].root
+        self.trees.root(tree)
     }
 
     /// What is at a node; of the votes of a classifier those for the class with this index count.
     pub(super) fn branch(&self, place: u32, class: usize) -> Branch {
-        let node = &self.nodes[place as usize];
         let value = self.values[place as usize];
-        match self.combination {
-            _ if node.left != place => Branch::Split {
-                feature: node.feature as usize,
-                threshold: node.threshold,
-                children: [node.left, node.left + 1],
-            },
-            Combination::Votes(_) => Branch::Leaf(f64::from(u8::from(index(value) == class))),
-            _ => Branch::Leaf(value),
+        match (self.trees.at(place), self.combination) {
+            (At::Split { feature, threshold, children }, _) => Branch::Split { feature, threshold, children },
+            (At::Leaf, Combination::Votes(_)) => Branch::Leaf(f64::from(u8::from(index(value) == class))),
+            (At::Leaf, _) => Branch::Leaf(value),
         }
     }
 
@@ -191,31 +106,9 @@ impl Forest {
         if let Combination::Votes(_) = self.combination { "probability" } else { "prediction" }
     }
 
-    /// Calls `visit(row, leaf value)` for every tree, tree by tree within a block of rows.
-    fn for_each_leaf(&self, features: &Features<'_>, mut visit: impl FnMut(usize, f64)) {
-        let width = features.columns().len();
-        let mut block = vec![0.0; width * BLOCK];
-        for start in (0..features.rows()).step_by(BLOCK) {
-            let rows = BLOCK.min(features.rows() - start);
-            fill(&mut block, features, start, rows);
-            for tree in &self.trees {
-                for (row, &leaf) in self.descend(tree, &block, width, rows)[..rows].iter().enumerate() {
-                    visit(start + row, self.values[leaf as usize]);
-                }
-            }
-        }
-    }
-
-    /// The leaves of the first `rows` rows of the block.
-    fn descend(&self, tree: &Tree, block: &[f64], width: usize, rows: usize) -> [u32; BLOCK] {
-        let mut places = [tree.root; BLOCK];
-        for _ in 0..tree.depth {
-            for (place, row) in places[..rows].iter_mut().zip(block.chunks_exact(width)) {
-                let node = &self.nodes[*place as usize];
-                *place = node.left + u32::from(row[node.feature as usize] > node.threshold);
-            }
-        }
-        places
+    /// Calls `visit(row, leaf value)` for every row and tree; for each row in the order of the trees.
+    fn for_each_leaf(&self, features: &Features<'_>, visit: impl FnMut(usize, f64)) {
+        self.trees.for_each_leaf(features, &self.values, visit);
     }
 
     /// Votes of the trees: `classes` numbers a row.
@@ -223,16 +116,6 @@ impl Forest {
         let mut votes = vec![0_u32; features.rows() * classes];
         self.for_each_leaf(features, |row, class| votes[row * classes + index(class)] += 1);
         votes
-    }
-}
-
-/// Row-major copy of a block, so that a row is one or two cache lines.
-fn fill(block: &mut [f64], features: &Features<'_>, start: usize, rows: usize) {
-    let width = features.columns().len();
-    for (feature, column) in features.columns().iter().enumerate() {
-        for (row, &value) in column[start..start + rows].iter().enumerate() {
-            block[row * width + feature] = value;
-        }
     }
 }
 
@@ -317,14 +200,14 @@ impl Forest {
     /// Puts in how many rows came to the nodes of the trees as they were grown.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of rows")]
     pub(crate) fn set_covers(&mut self, grown: &[Vec<GrownNode>], rows: &[Vec<f64>]) {
-        self.covers = vec![0; self.nodes.len()];
+        self.covers = vec![0; self.trees.nodes()];
         for (tree, (grown, rows)) in grown.iter().zip(rows).enumerate() {
             let mut todo = vec![(self.root(tree), 0)];
             while let Some((place, index)) = todo.pop() {
                 self.covers[place as usize] = rows[index] as u32;
                 if let Some((_, _, low, high)) = grown[index].split {
-                    let left = self.nodes[place as usize].left;
-                    todo.extend([(left, low), (left + 1, high)]);
+                    let At::Split { children: [left, right], .. } = self.trees.at(place) else { continue };
+                    todo.extend([(left, low), (right, high)]);
                 }
             }
         }

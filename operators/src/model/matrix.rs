@@ -74,6 +74,9 @@ pub(crate) fn numbers(model: &str, column: &str, array: &ArrayRef) -> Result<Vec
 /// # Errors
 /// If the column is neither.
 pub(crate) fn float_array(model: &str, column: &str, array: &ArrayRef) -> Result<Float64Array> {
+    if let Some(floats) = array.as_primitive_opt::<Float64Type>() {
+        return Ok(floats.clone());
+    }
     let data_type = array.data_type();
     if !(data_type.is_numeric() || matches!(data_type, DataType::Boolean | DataType::Null)) {
         let reason = format!(

@@ -41,6 +41,7 @@ mod mirror;
 mod mlp;
 mod naive_bayes;
 mod nearest;
+pub mod onnx;
 mod options;
 mod pca;
 pub(crate) mod random;
@@ -80,6 +81,7 @@ pub use metrics::Metric;
 pub use mlp::Mlp;
 pub use naive_bayes::NaiveBayes;
 pub use nearest::Nearest;
+pub use onnx::OnnxModel;
 pub use options::{Constant, Missing, Training};
 pub use pca::PcaMonitor;
 pub use search::{Run, Trial};
@@ -173,6 +175,8 @@ pub enum Fitted {
     Dbscan(Dbscan),
     /// Support vectors.
     SupportVectors(SupportVectors),
+    /// What a file describes.
+    Onnx(OnnxModel),
 }
 
 impl Fitted {
@@ -190,6 +194,7 @@ impl Fitted {
             Self::Forecast(model) => model,
             Self::Dbscan(model) => model,
             Self::SupportVectors(model) => model,
+            Self::Onnx(model) => model,
         }
     }
 }

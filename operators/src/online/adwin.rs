@@ -151,7 +151,15 @@ impl Window {
                 if old < MIN_SIDE || new < MIN_SIDE {
                     continue;
                 }
-                let m = 1.0 / (old - MIN_SIDE + 1.0) + 1.0 / (new - MIN_SIDE + 1.0);
+                // Most cuts are far from one: the square of the distance is below half of that of the first part of epsilon, which
+                // takes neither a root nor a division.
+                let (left, right) = (old - MIN_SIDE + 1.0, new - MIN_SIDE + 1.0);
+                let (distance, sides) = (old_sum * new - new_sum * old, old * new);
+                if distance * distance * left * right < variance * confidence * (left + right) * sides * sides
+                {
+                    continue;
+                }
+                let m = 1.0 / left + 1.0 / right;
                 let epsilon = (2.0 * m * variance * confidence).sqrt() + 2.0 / 3.0 * confidence * m;
                 if (old_sum / old - new_sum / new).abs() > epsilon {
                     return true;

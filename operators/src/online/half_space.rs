@@ -11,6 +11,8 @@ const PADDING: f64 = 0.15;
 const LEAST_SHARE: f64 = 0.1;
 /// More is a mistake: a tree of height h has 2^(h + 1) - 1 nodes.
 const MAX_HEIGHT: usize = 15;
+/// Trees that a row goes down side by side.
+const LANES: usize = 16;
 
 /// The anomaly score of rows `[x...]` of features between 0 and 1, from 0 to 1: near 1 where few rows of the window before lie in
 /// the same parts of the space, which random trees divide in halves before the first row. `None` in the first window.
@@ -61,40 +63,30 @@ impl HalfSpaceTrees {
         }
     }
 
-    /// The nodes from the root of a tree to the leaf of a row.
-    fn way(tree: &[Node], row: &[f64]) -> impl Iterator<Item = usize> {
-        let next = |place: &usize| {
-            let node = &tree[*place];
-            let child = 2 * place + if row[node.feature as usize] < node.threshold { 1 } else { 2 };
-            (child < tree.len()).then_some(child)
-        };
-        std::iter::successors(Some(0), next)
-    }
-
-    fn score(&self, row: &[f64]) -> f64 {
+    /// The score of a row, which then counts. Trees go down side by side, so that the processor need not wait for one of them.
+    fn score_and_learn(&mut self, row: &[f64]) -> f64 {
         let least = LEAST_SHARE * number(self.window);
         let size = self.nodes_of_tree();
         let mut score = 0.0;
-        for tree in self.nodes.chunks_exact(size) {
-            let mut weight = 1.0;
-            for place in Self::way(tree, row) {
-                let mass = f64::from(tree[place].reference);
-                score += mass * weight;
-                if mass < least {
-                    break;
+        for trees in self.nodes.chunks_mut(LANES * size) {
+            // Where each tree is, and what its next node weighs: 0 below a node with few rows.
+            let mut ways = [(0, 1.0); LANES];
+            for _ in 0..=self.height {
+                for (tree, (place, weight)) in trees.chunks_exact_mut(size).zip(&mut ways) {
+                    let node = &mut tree[*place];
+                    let mass = f64::from(node.reference);
+                    score += mass * *weight;
+                    *weight *= if mass < least { 0.0 } else { 2.0 };
+                    node.latest += 1;
+                    *place = 2 * *place + if row[node.feature as usize] < node.threshold { 1 } else { 2 };
                 }
-                weight *= 2.0;
             }
         }
         1.0 - score / number(self.trees * self.window * size)
     }
 
-    fn learn(&mut self, row: &[f64]) {
-        let size = self.nodes_of_tree();
-        for tree in self.nodes.chunks_exact_mut(size) {
-            let way: Vec<usize> = Self::way(tree, row).collect();
-            way.into_iter().for_each(|place| tree[place].latest += 1);
-        }
+    /// Ends a window with its last row.
+    fn end_row(&mut self) {
         self.seen += 1;
         if self.seen == self.window {
             for node in &mut self.nodes {
@@ -139,9 +131,10 @@ impl Step for HalfSpaceTrees {
         if self.features != row.len() || row.is_empty() {
             return None;
         }
-        let score = (!self.is_first_window).then(|| self.score(row));
-        self.learn(row);
-        score
+        let score = self.score_and_learn(row);
+        let is_scored = !self.is_first_window;
+        self.end_row();
+        is_scored.then_some(score)
     }
 }
 

@@ -8,7 +8,7 @@
 //! quantile.rs   median, percentile, mad, iqr
 //! histogram.rs  entropy
 //! dynamics.rs   Hjorth's parameters, entropies of order, line length, curvature
-//! spectrum.rs   band energy, centroid, dominant frequency, spectral entropy, envelope
+//! spectrum.rs   band energy, centroid, dominant frequency, spectral entropy, envelope; recent.rs  what is known of them
 //! shape.rs      bandwidth, kurtosis and roll-off of the spectrum, its peaks
 //! welch.rs      power spectral density, cepstrum
 //! envelope.rs   energy of bearing faults, velocity from acceleration       bearing.rs  the frequencies of a bearing
@@ -41,6 +41,7 @@ mod operations;
 mod order;
 mod orders;
 mod quantile;
+mod recent;
 pub mod running;
 mod shape;
 mod spectrum;

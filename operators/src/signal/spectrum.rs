@@ -10,16 +10,21 @@
 //! - All are `None` below two samples, and if `rate_hz` is not a finite number above zero.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
-use super::{finite, number, ratio};
+use super::recent::power_of;
+use super::{finite, number, ratio, sum_of};
 
 thread_local! {
     /// Plans of the transform by length: making one costs more than using it.
     static PLANNER: RefCell<RealFftPlanner<f64>> = RefCell::new(RealFftPlanner::new());
+
+    /// What a transform works with, so that it need not be allocated each time.
+    static WORK: RefCell<Work> = const { RefCell::new(Work { input: Vec::new(), output: Vec::new(), scratch: Vec::new() }) };
 
     /// The last Hann window: most windows of a query have one length, and its cosines cost as much as the transform.
     static HANN: RefCell<Rc<[f64]>> = RefCell::new(Rc::new([]));
@@ -29,7 +34,7 @@ thread_local! {
 pub fn band_energy(samples: &[f64], rate_hz: f64, low_hz: f64, high_hz: f64) -> Option<f64> {
     let power = power(samples, rate_hz)?;
     let band = power.band(low_hz, high_hz)?;
-    finite(band.map(|(_, p)| p).sum())
+    finite(sum_of(&power.values[band], |p| p))
 }
 
 /// The mean frequency, weighted with the power without the mean: `sum(f_k * P_k) / sum(P_k)` over `k >= 1`, in hertz.
@@ -73,13 +78,13 @@ pub fn spectral_entropy(samples: &[f64], rate_hz: f64) -> Option<f64> {
 pub fn envelope_rms(samples: &[f64], rate_hz: f64, low_hz: f64, high_hz: f64) -> Option<f64> {
     let power = power(samples, rate_hz)?;
     let band = power.band(low_hz, high_hz)?;
-    let envelope: f64 = band.map(|(k, p)| p * power.sides(k)).sum();
+    let envelope: f64 = band.map(|k| power.values[k] * power.sides(k)).sum();
     finite((envelope / number(samples.len())).sqrt())
 }
 
 /// The one-sided power of a signal.
 pub(super) struct Power {
-    pub(super) values: Vec<f64>,
+    pub(super) values: Rc<[f64]>,
     samples: usize,
     /// Hertz from one value to the next.
     pub(super) step_hz: f64,
@@ -92,37 +97,65 @@ impl Power {
         values.map(|(k, p)| (number(k) * self.step_hz, *p))
     }
 
-    /// Place and power within a band; `None` if its limits are no numbers.
-    fn band(&self, low_hz: f64, high_hz: f64) -> Option<impl Iterator<Item = (usize, f64)>> {
+    /// The places within a band; `None` if its limits are no numbers.
+    fn band(&self, low_hz: f64, high_hz: f64) -> Option<Range<usize>> {
         if low_hz.is_nan() || high_hz.is_nan() {
             return None;
         }
-        let values = self.values.iter().copied().enumerate();
-        Some(values.filter(move |(k, _)| {
-            let f = number(*k) * self.step_hz;
-            low_hz <= f && f < high_hz
-        }))
+        let start = self.first(|f| low_hz <= f);
+        Some(start..self.first(|f| f >= high_hz).max(start))
+    }
+
+    /// The first place whose frequency is there; once it is, all later ones are.
+    fn first(&self, is_there: impl Fn(f64) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.values.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if is_there(number(middle) * self.step_hz) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
     }
 
     /// 1 for the frequencies that stand alone, 2 for those that have a negative twin.
     fn sides(&self, k: usize) -> f64 {
-        if k == 0 || 2 * k == self.samples { 1.0 } else { 2.0 }
+        sides(k, self.samples)
     }
+}
+
+fn sides(k: usize, samples: usize) -> f64 {
+    if k == 0 || 2 * k == samples { 1.0 } else { 2.0 }
+}
+
+#[derive(Default)]
+struct Work {
+    input: Vec<f64>,
+    output: Vec<Complex<f64>>,
+    scratch: Vec<Complex<f64>>,
 }
 
 pub(super) fn is_rate(rate_hz: f64) -> bool {
     rate_hz.is_finite() && rate_hz > 0.0
 }
 
+/// The power of samples; of those that were asked for lately it is still known.
 pub(super) fn power(samples: &[f64], rate_hz: f64) -> Option<Power> {
     let n = samples.len();
-    let origin = *samples.first().filter(|_| n > 1 && is_rate(rate_hz))?;
+    if n < 2 || !is_rate(rate_hz) {
+        return None;
+    }
+    Some(Power { values: power_of(samples, whole_power)?, samples: n, step_hz: rate_hz / number(n) })
+}
+
+fn whole_power(samples: &[f64]) -> Option<Rc<[f64]>> {
+    let n = samples.len();
+    let origin = *samples.first()?;
     // Without its first sample a constant is exactly zero, and a large mean costs the tones no digits.
-    let input: Vec<f64> = samples.iter().map(|x| x - origin).collect();
-    let mean_part = input.iter().sum::<f64>() + origin * number(n);
-    let mut power = one_sided(input, rate_hz)?;
-    power.values[0] = mean_part * mean_part / number(n);
-    Some(power)
+    let mean_part = sum_of(samples, |x| x - origin) + origin * number(n);
+    one_sided(samples.iter().map(|x| x - origin), Some(mean_part * mean_part / number(n)))
 }
 
 /// The power of the samples without their mean, under a Hann window.
@@ -130,7 +163,8 @@ pub(super) fn hann_power(samples: &[f64], rate_hz: f64) -> Option<Power> {
     let mean = super::mean(samples).filter(|_| samples.len() > 1 && is_rate(rate_hz))?;
     let hann = hann(samples.len());
     let windowed = samples.iter().zip(hann.iter()).map(|(x, w)| (x - mean) * w);
-    one_sided(windowed.collect(), rate_hz)
+    let values = one_sided(windowed, None)?;
+    Some(Power { values, samples: samples.len(), step_hz: rate_hz / number(samples.len()) })
 }
 
 /// The periodic Hann window.
@@ -144,15 +178,24 @@ pub(super) fn hann(n: usize) -> Rc<[f64]> {
     })
 }
 
-fn one_sided(input: Vec<f64>, rate_hz: f64) -> Option<Power> {
-    let n = input.len();
-    let output = spectrum_of(input)?;
-    let values = output.iter().map(|x| x.norm_sqr() / number(n)).collect();
-    let mut power = Power { values, samples: n, step_hz: rate_hz / number(n) };
-    for k in 1..power.values.len() {
-        power.values[k] *= power.sides(k);
-    }
-    Some(power)
+/// The power of as many samples; its first value may be known.
+fn one_sided(samples: impl Iterator<Item = f64>, first: Option<f64>) -> Option<Rc<[f64]>> {
+    WORK.with_borrow_mut(|Work { input, output, scratch }| {
+        input.clear();
+        input.extend(samples);
+        let n = input.len();
+        let transform = PLANNER.with_borrow_mut(|planner| planner.plan_fft_forward(n));
+        output.resize(n / 2 + 1, Complex::default());
+        scratch.resize(transform.get_scratch_len(), Complex::default());
+        // Fails only for slices of a wrong length, and all were made for this one.
+        transform.process_with_scratch(input, output, scratch).ok()?;
+        let scale = 1.0 / number(n);
+        let value = |(k, x): (usize, &Complex<f64>)| match first {
+            Some(first) if k == 0 => first,
+            _ => x.norm_sqr() * scale * sides(k, n),
+        };
+        Some(output.iter().enumerate().map(value).collect())
+    })
 }
 
 /// The transform of real samples, which are used up.

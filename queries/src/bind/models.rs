@@ -34,11 +34,8 @@ impl Binder<'_> {
     }
 
     fn bind_model(&self, statement: &CreateModel) -> Option<Model> {
-        if let Some(format) = statement.options.get("format") {
-            self.errors
-                .borrow_mut()
-                .push(QueryError::not_supported("CREATE MODEL from a file", format.name.span));
-            return None;
+        if statement.options.get("format").is_some() {
+            return self.model_file(statement);
         }
         let Some(query) = &statement.training else {
             let error = QueryError::invalid("CREATE MODEL needs a training query", statement.name.span);
@@ -69,7 +66,7 @@ impl Binder<'_> {
         let retrain_us = statement.retrain_us.as_ref().map(|every| every.value);
         let retrains_on_drift = statement.drift.is_some();
         let (query, plan, span) = (query.text.clone(), view.logical, statement.span);
-        Some(Model { training, query, retrain_us, retrains_on_drift, plan, span })
+        Some(Model { training, query, retrain_us, retrains_on_drift, file: None, plan, span })
     }
 
     fn declare(&self, statement: &CreateModel, training: &Training, schema: &SchemaRef) -> Option<()> {

@@ -1,0 +1,131 @@
+//! Against onnxruntime 1.32: `tests/fixtures/onnx/expected.py`.
+
+use super::super::matrix::slices;
+use super::*;
+
+const EXPECTED: &str = include_str!("../../../../tests/fixtures/onnx/expected.txt");
+
+fn bytes(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/onnx");
+    std::fs::read(format!("{folder}/{name}.onnx")).unwrap()
+}
+
+fn model(name: &str) -> Imported {
+    OnnxModel::read(&bytes(name), &OnnxOptions::default()).unwrap()
+}
+
+fn words(name: &str) -> Vec<&'static str> {
+    let line = EXPECTED.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap().split(' ').collect()
+}
+
+fn numbers(name: &str) -> Vec<f64> {
+    words(name).into_iter().map(|word| word.parse().unwrap()).collect()
+}
+
+/// The rows as columns.
+fn columns() -> Vec<Vec<f64>> {
+    let rows = EXPECTED.lines().filter_map(|line| line.strip_prefix("row "));
+    let rows: Vec<Vec<f64>> =
+        rows.map(|row| row.split(' ').map(|word| word.parse().unwrap()).collect()).collect();
+    (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column]).collect()).collect()
+}
+
+#[track_caller]
+fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{name}");
+    for (found, expected) in found.iter().zip(expected) {
+        // onnxruntime adds up floats, we doubles.
+        assert!(
+            (found - expected).abs() <= 2e-6 * expected.abs().max(1.0),
+            "{name}: {found}, not {expected}"
+        );
+    }
+}
+
+#[test]
+fn numbers_are_those_of_onnxruntime() {
+    for name in ["forest_scaled", "linear_double", "boosted", "below", "linear", "mlp_number"] {
+        let Imported { model, features, classes } = model(name);
+        assert_eq!(features, ["x_0", "x_1", "x_2", "x_3"]);
+        assert_eq!((classes, model.task()), (None, Task::Regression));
+        let found = model.predict(&Features::new(&slices(&columns())));
+        assert_close(name, &found, &numbers(name));
+    }
+}
+
+#[test]
+fn classes_and_their_scores_are_those_of_onnxruntime() {
+    for name in [
+        "forest_two",
+        "forest_text",
+        "boosted_two",
+        "boosted_three",
+        "logistic_two",
+        "logistic_three",
+        "mlp_two",
+        "mlp_three",
+    ] {
+        let Imported { model, classes, .. } = model(name);
+        let labels = classes.unwrap().labels();
+        let columns = columns();
+        let columns = slices(&columns);
+        let features = Features::new(&columns);
+        let places = model.predict(&features);
+        let found: Vec<&str> =
+            places.iter().map(|place| labels[crate::model::score::class_index(*place)].as_str()).collect();
+        assert_eq!(found, words(name), "{name}");
+        let scores: Vec<Vec<f64>> =
+            (0..labels.len()).map(|class| model.predict_proba(&features, class).unwrap()).collect();
+        let found: Vec<f64> =
+            (0..features.rows()).flat_map(|row| scores.iter().map(move |class| class[row])).collect();
+        assert_close(name, &found, &numbers(&format!("{name}_scores")));
+        assert_eq!(model.predict_proba(&features, labels.len()), None);
+    }
+}
+
+#[test]
+fn an_output_of_several_columns_needs_the_names_of_its_classes() {
+    let read = |classes: &[&str]| {
+        let classes = classes.iter().map(ToString::to_string).collect();
+        OnnxModel::read(&bytes("net"), &OnnxOptions { classes, ..OnnxOptions::default() })
+    };
+    assert!(read(&[]).unwrap_err().contains("its output has 3 columns"));
+    assert!(read(&["a", "b"]).unwrap_err().contains("names 2"));
+    let model = read(&["a", "b", "c"]).unwrap().model;
+    let columns = columns();
+    let columns = slices(&columns);
+    let features = Features::new(&columns);
+    let scores: Vec<Vec<f64>> = (0..3).map(|class| model.predict_proba(&features, class).unwrap()).collect();
+    let found: Vec<f64> =
+        (0..features.rows()).flat_map(|row| scores.iter().map(move |class| class[row])).collect();
+    assert_close("net", &found, &numbers("net"));
+    assert_eq!(operation::greatest(&scores, features.rows()), model.predict(&features));
+}
+
+#[test]
+fn what_cannot_be_scored_is_named() {
+    let read = |bytes: &[u8]| OnnxModel::read(bytes, &OnnxOptions::default()).unwrap_err();
+    assert_eq!(read(&bytes("isolation")), "operator LabelEncoder is not supported");
+    assert!(read(b"").contains("no graph"));
+    assert!(read(b"ts,machine,x\n1,a,2\n").contains("no ONNX file"));
+    let whole = bytes("forest_two");
+    for cut in (1..whole.len()).step_by(97) {
+        read(&whole[..cut]);
+    }
+    let options = OnnxOptions { features: vec!["a".into()], ..OnnxOptions::default() };
+    let error = OnnxModel::read(&bytes("linear"), &options).unwrap_err();
+    assert!(error.contains("takes 4 features"), "{error}");
+    let options = OnnxOptions { output: Some("z".into()), ..OnnxOptions::default() };
+    let error = OnnxModel::read(&bytes("linear"), &options).unwrap_err();
+    assert!(error.contains("no output \"z\", but variable"), "{error}");
+}
+
+#[test]
+fn a_stored_model_is_the_same() {
+    for name in ["forest_two", "mlp_three", "linear"] {
+        let model = model(name).model;
+        let stored = postcard::to_allocvec(&model).unwrap();
+        assert_eq!(postcard::from_bytes::<OnnxModel>(&stored).unwrap(), model);
+    }
+}
