@@ -268,6 +268,9 @@ impl Engine {
             history::forget_changes(&self.data, &planned.sinks)?;
         }
         history::record(&self.data, &planned.sinks)?;
+        for (name, sink) in models.drift_sinks() {
+            self.sinks.insert(name, sink);
+        }
         let mut sinks: Vec<Arc<dyn SinkFactory>> = Vec::new();
         for declaration in &planned.sinks {
             match self.sinks.remove(&declaration.name) {

@@ -33,6 +33,7 @@ mod alter;
 pub mod backfill;
 mod catalog;
 mod declared;
+mod drift;
 pub mod durable;
 mod embed;
 mod error;

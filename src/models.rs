@@ -3,7 +3,7 @@
 //! ```text
 //! statement, files --definition--> stored version, or train.rs --gate--> models/<name>/chosen <--ALTER MODEL
 //!                                                                               |
-//!                        looked at while the program runs, and after RETRAIN    v
+//!                        looked at while the program runs, and after RETRAIN    v   (drift.rs: ON DRIFT)
 //!                                                        Swaps --epoch--> Predict::swap
 //! ```
 //!
@@ -17,15 +17,17 @@ use std::time::Duration;
 
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::error::Error as EngineError;
+use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::swap::{Holder, Swap, Swaps};
 use lineshaft_engine::time::Epoch;
 use lineshaft_operators::model::artifact::{self, Choice};
-use lineshaft_operators::model::{Artifact, Trained};
+use lineshaft_operators::model::{Artifact, Classes, Trained};
 use lineshaft_queries::predict::Scoring;
 use lineshaft_queries::{Model, Program};
 use tokio::runtime::Handle;
 
 use crate::alter::alter;
+use crate::drift::Drifts;
 use crate::error::{Error, ProgramErrors};
 use crate::train::{self, Fresh};
 
@@ -40,6 +42,7 @@ pub(crate) struct Models {
     pub(crate) runtime: Handle,
     pub(crate) clock: Clock,
     loaded: Mutex<BTreeMap<(String, u32), Loaded>>,
+    drifts: Drifts,
 }
 
 /// A version in memory.
@@ -62,7 +65,15 @@ impl Models {
         clock: Clock,
     ) -> Result<Arc<Self>, Error> {
         let (program, runtime) = (Arc::clone(program), runtime.clone());
-        let models = Self { program, data, workers, runtime, clock, loaded: Mutex::default() };
+        let models = Self {
+            program,
+            data,
+            workers,
+            runtime,
+            clock,
+            loaded: Mutex::default(),
+            drifts: Drifts::default(),
+        };
         for model in models.program.models() {
             let name = &model.training.name;
             let mut choice = models.settle(model)?;
@@ -85,6 +96,13 @@ impl Models {
             }
         }
         Ok(swaps)
+    }
+
+    /// Where the rows of `<model>.drift` go, by the name of the sink.
+    pub(crate) fn drift_sinks(&self) -> Vec<(String, Arc<dyn SinkFactory>)> {
+        let models = self.program.models().iter();
+        let sink = |model: &Model| Some((model.drift_sink()?, self.drifts.sink(&model.training.name)));
+        models.filter_map(sink).collect()
     }
 
     fn ask(&self, swaps: &Swaps, name: &str, choice: &Choice) -> Result<(), Error> {
@@ -194,6 +212,15 @@ impl Models {
                  anew with --new-state"
             )));
         }
+        let unknown = self.program.predict().unknown_classes(name, &found.trained);
+        if !unknown.is_empty() {
+            let known = found.trained.classes.as_ref().map(Classes::labels).unwrap_or_default();
+            return Err(Error::Query(format!(
+                "version {version} of model {name:?} has no class {:?}, of which the program asks; its classes are {}",
+                unknown.join(", "),
+                known.join(", ")
+            )));
+        }
         if !self.program.predict().fits(name, &found.trained) {
             return Err(Error::Query(format!(
                 "version {version} of model {name:?} takes {}, which is not what the program gives it",
@@ -226,6 +253,18 @@ impl Models {
         Ok(Keeper(stop))
     }
 
+    /// A model that has drifted is trained once there are data that it was not trained on.
+    fn answer_drift(&self, model: &Model) -> Result<(), Error> {
+        let (name, training) = (&model.training.name, &model.training);
+        let data = training.definition_hash(&train::definition(&self.program, model)?);
+        let known = Choice::load(&self.data, name)?.is_some_and(|choice| choice.definition == data);
+        if !known && self.drifts.is_new(name, &data) {
+            self.settle(model)?;
+            self.drifts.answered(name);
+        }
+        Ok(())
+    }
+
     fn look_after(
         &self,
         model: &Model,
@@ -241,6 +280,9 @@ impl Models {
                 *tried = now;
                 self.settle(model)?;
             }
+        }
+        if self.drifts.asks(name) {
+            self.answer_drift(model)?;
         }
         let Some(choice) = Choice::load(&self.data, name)? else { return Ok(()) };
         if last.get(name) != Some(&choice) {

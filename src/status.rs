@@ -111,6 +111,10 @@ fn line(metrics: &Metrics, rate: f64, progress: String) -> String {
         parts.push(format!("watermark {} behind", span(lag)));
     }
     parts.extend(behind(metrics, now));
+    let on_disk = metrics.state.on_disk.load(Ordering::Relaxed);
+    if on_disk > 0 {
+        parts.push(format!("{}B of state on disk", count(on_disk)));
+    }
     parts.push(format!("late {}", total(|source| source.late.get())));
     parts.push(format!("quarantined {}", total(|source| source.quarantined.get())));
     let deduplicated = total(|source| source.deduplicated.get());

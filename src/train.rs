@@ -67,6 +67,7 @@ pub(crate) fn train(models: &Models, model: &Model, definition: &str) -> Result<
     })?;
     let artifact = Artifact::new(trained, definition, models.clock.now());
     let version = artifact.save(&models.data)?;
+    artifact.write_events(&models.data, version)?;
     tracing::info!(
         "model {name:?}: version {version}, {} rows, {} held back, {} left out; {}",
         artifact.trained.rows,

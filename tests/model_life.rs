@@ -83,6 +83,42 @@ impl Plant {
     fn alter(&self, what: &str) -> Result<RecordBatch, Error> {
         alter(&self.data(), what)
     }
+
+    /// Does each change, and sends batches until the version scores that it should lead to. Each batch is answered before the
+    /// next one comes. Gives the number of batches.
+    fn swap_through(
+        &self,
+        changes: &[(&str, i64)],
+        input: &lineshaft::Input,
+        rows: &mut Receiver<lineshaft::Batch>,
+        all: &mut Vec<Scored>,
+    ) -> i64 {
+        let mut number = 0;
+        for (change, version) in changes {
+            if !change.is_empty() {
+                self.alter(change).unwrap();
+            }
+            let mut newest = 0;
+            while newest != *version {
+                answered(&batch(number), input, rows, all);
+                number += 1;
+                newest = all.iter().max_by_key(|row| row.n).unwrap().version;
+            }
+        }
+        number
+    }
+}
+
+/// Sends a batch and waits for its last row.
+fn answered(
+    batch: &RecordBatch,
+    input: &lineshaft::Input,
+    rows: &mut Receiver<lineshaft::Batch>,
+    all: &mut Vec<Scored>,
+) {
+    let last = batch.column_by_name("n").unwrap().as_primitive::<Int64Type>().value(batch.num_rows() - 1);
+    input.send(batch.clone()).unwrap();
+    until(rows, all, |row| row.n == last);
 }
 
 fn alter(data: &Path, what: &str) -> Result<RecordBatch, Error> {
@@ -221,20 +257,8 @@ fn a_replay_scores_each_row_by_the_version_of_its_epoch() {
     let (input, mut rows) = (engine.input("readings").unwrap(), engine.subscribe("scored"));
     let running = engine.start().unwrap();
     let mut all = Vec::new();
-    let mut number = 0;
-    for (change, version) in [("", 2), ("SET VERSION 1", 1), ("SET VERSION 2", 2), ("SET VERSION 1", 1)] {
-        if !change.is_empty() {
-            plant.alter(change).unwrap();
-        }
-        // Each batch is answered before the next one comes.
-        let mut newest = 0;
-        while newest != version {
-            input.send(batch(number)).unwrap();
-            number += 1;
-            until(&mut rows, &mut all, |row| row.n == number * ROWS - 1);
-            newest = all.iter().max_by_key(|row| row.n).unwrap().version;
-        }
-    }
+    let changes = [("", 2), ("SET VERSION 1", 1), ("SET VERSION 2", 2), ("SET VERSION 1", 1)];
+    let number = plant.swap_through(&changes, &input, &mut rows, &mut all);
     assert_eq!(versions(&all), [2, 1, 2, 1]);
     // As a crash leaves it; meanwhile somebody has chosen version 2 again.
     let crashed = plant.folder.path().join("crashed");
@@ -311,6 +335,102 @@ fn retraining_takes_up_new_data_while_the_program_runs() {
     running.wait().unwrap();
 }
 
+/// A stream whose x rises by 500 at the row [`DRIFT`].
+fn drifting(number: i64) -> RecordBatch {
+    let whole = batch(number);
+    let n = number * ROWS..(number + 1) * ROWS;
+    let x: Float64Array = n.map(|n| Some(drifting_value(n))).collect();
+    let columns = [whole.column(0), whole.column(1), &(Arc::new(x) as _)];
+    RecordBatch::try_new(whole.schema(), columns.map(Arc::clone).into()).unwrap()
+}
+
+const DRIFT: i64 = 40 * ROWS;
+
+fn drifting_value(n: i64) -> f64 {
+    value(n % 7) + if n < DRIFT { 0.0 } else { 500.0 }
+}
+
+/// Rows before and after a drift of x, with new training data at hand from the start; the batches and rows. Two batches after the
+/// first version of those data scores are the end.
+fn drift_through(
+    plant: &Plant,
+    input: &lineshaft::Input,
+    rows: &mut Receiver<lineshaft::Batch>,
+) -> (i64, Vec<Scored>) {
+    let (mut all, mut number) = (Vec::new(), 0);
+    while number < 20 {
+        answered(&drifting(number), input, rows, &mut all);
+        number += 1;
+    }
+    plant.history(3);
+    // Several looks after the models.
+    std::thread::sleep(Duration::from_millis(700));
+    let clock = Clock::system();
+    let started = clock.steady();
+    let mut newest = 0;
+    while newest != 3 {
+        answered(&drifting(number), input, rows, &mut all);
+        number += 1;
+        newest = all.iter().max_by_key(|row| row.n).unwrap().version;
+        assert!(clock.steady() - started < LONG_US, "no training after {number} batches");
+    }
+    let first = all.iter().filter(|row| row.version == 3).map(|row| row.n).min().unwrap();
+    assert!(first > DRIFT, "trained at row {first} by chance");
+    assert_eq!(versions(&all), [2, 3]);
+    for row in &all {
+        let expected = f64::from(i32::try_from(row.version).unwrap()) * drifting_value(row.n);
+        assert!((row.y - expected).abs() < 1e-6, "{row:?}");
+    }
+    (number, all)
+}
+
+#[test]
+fn a_model_whose_features_drift_is_trained_on_new_data_and_only_then() {
+    let plant = Plant::new();
+    let mut engine = plant.engine(&plant.data(), ") RETRAIN ON DRIFT", "").unwrap();
+    let (input, mut rows) = (engine.input("readings").unwrap(), engine.subscribe("scored"));
+    let running = engine.start().unwrap();
+    drift_through(&plant, &input, &mut rows);
+    drop(input);
+    running.wait().unwrap();
+}
+
+#[test]
+fn a_drift_is_what_a_query_says_and_a_replay_scores_as_before() {
+    let plant = Plant::new();
+    let on_drift = ") RETRAIN EVERY INTERVAL '1' DAY ON DRIFT (SELECT ts FROM watched WHERE has_risen)";
+    let more = "CREATE VIEW watched AS SELECT ts, page_hinkley(x, 2000) OVER (ORDER BY ts) AS has_risen FROM readings;";
+    let durability = Durability { checkpoint_every: Duration::from_secs(3600), ..Durability::default() };
+    let mut engine = plant.engine(&plant.data(), on_drift, more).unwrap();
+    engine.durable(durability.clone());
+    let (input, mut rows) = (engine.input("readings").unwrap(), engine.subscribe("scored"));
+    let running = engine.start().unwrap();
+    let (number, mut all) = drift_through(&plant, &input, &mut rows);
+    let crashed = plant.folder.path().join("crashed");
+    copy(&plant.data(), &crashed);
+    running.stop();
+    while rows.blocking_recv().is_some() {}
+    running.wait().unwrap();
+    let (_, drifts) = history::query("SELECT count(*) FROM power.drift", &plant.data()).unwrap();
+    assert_eq!(drifts[0].column(0).as_primitive::<Int64Type>().value(0), 1, "they are kept");
+
+    let mut engine = plant.engine(&crashed, on_drift, more).unwrap();
+    engine.durable(durability);
+    let (input, mut rows) = (engine.input("readings").unwrap(), engine.subscribe("scored"));
+    let running = engine.start().unwrap();
+    let mut again = Vec::new();
+    until(&mut rows, &mut again, |row| row.n == number * ROWS - 1);
+    let by_number = |rows: &mut Vec<Scored>| rows.sort_by_key(|row| row.n);
+    (by_number(&mut all), by_number(&mut again));
+    assert_eq!(again, all);
+    drop(input);
+    running.wait().unwrap();
+    assert!(
+        !crashed.join("models/power/v4.model").exists(),
+        "the drift that was answered asks again in vain"
+    );
+}
+
 #[test]
 fn what_cannot_be_chosen_is_refused_with_a_reason() {
     let plant = Plant::new();
@@ -379,19 +499,12 @@ fn a_row_that_is_taken_back_has_the_score_that_it_was_given() {
     let view = engine.read("greatest_scored");
     let (input, mut rows) = (engine.input("readings").unwrap(), engine.subscribe("scored"));
     let running = engine.start().unwrap();
-    let (mut all, mut number) = (Vec::new(), 0);
-    for (change, version) in [("", 2), ("SET VERSION 1", 1), ("SET VERSION 2", 2)] {
-        if !change.is_empty() {
-            plant.alter(change).unwrap();
-        }
-        let mut newest = 0;
-        while newest != version {
-            input.send(batch(number)).unwrap();
-            number += 1;
-            until(&mut rows, &mut all, |row| row.n == number * ROWS - 1);
-            newest = all.iter().max_by_key(|row| row.n).unwrap().version;
-        }
-    }
+    plant.swap_through(
+        &[("", 2), ("SET VERSION 1", 1), ("SET VERSION 2", 2)],
+        &input,
+        &mut rows,
+        &mut Vec::new(),
+    );
     drop(input);
     running.wait().unwrap();
     let (_, left) = view.rows().unwrap().unwrap();

@@ -142,13 +142,14 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
         "# Metrics\n\n{HOW}\n\n\
          `Running::metrics` gives them while a program runs; the status line and the last log line show them. For every \
          source, received = processed + late + quarantined + deduplicated + shed, exactly. Counts only grow, and are in rows unless it says \
-         otherwise; what is behind rises and falls, and is 0 when nothing waits.\n"
+         otherwise; what is behind and state rise and fall.\n"
     );
     for (owner, title) in [
         ("SourceMetrics", "Of each source"),
         ("SinkMetrics", "Of each sink"),
         ("Metrics", "Of the program"),
         ("Lag", "How far the workers are behind"),
+        ("StateSize", "State that can go to disk"),
     ] {
         let body =
             code.split_once(&format!("pub struct {owner} {{\n")).unwrap().1.split_once("\n}").unwrap().0;
@@ -158,7 +159,7 @@ fn the_page_of_the_metrics_is_that_of_the_code() {
             if let Some(text) = line.strip_prefix("/// ") {
                 meaning = text;
             } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':'))
-                && !["name", "sources", "sinks", "lag"].contains(&name)
+                && !["name", "sources", "sinks", "lag", "state"].contains(&name)
             {
                 writeln!(page, "| `{name}` | {} |", escape(meaning)).unwrap();
             }

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub failed: Arc<Counter>,
     /// How far the workers are behind the input.
     pub lag: Lag,
+    /// How much state there is that can go to disk.
+    pub state: Arc<StateSize>,
 }
 
 impl Metrics {
@@ -31,8 +33,18 @@ impl Metrics {
             sinks: sinks.into_iter().map(SinkMetrics::new).collect(),
             failed,
             lag: Lag::default(),
+            state: Arc::default(),
         })
     }
+}
+
+/// The state of windows and joins that goes to disk if there is too much. These figures rise and fall.
+#[derive(Debug, Default)]
+pub struct StateSize {
+    /// Bytes of it in memory, about; half of `--memory` limits them.
+    pub in_memory: AtomicU64,
+    /// Bytes of it in files; `--spill` limits them.
+    pub on_disk: AtomicU64,
 }
 
 /// How far the workers are behind the input. These figures rise and fall; all are 0 when nothing waits.

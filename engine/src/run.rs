@@ -195,7 +195,9 @@ pub(crate) fn wire(
         restored,
         checkpoints: checkpoints.clone(),
         replayed_below: input.as_ref().map_or(0, Input::replayed_below),
-        spill: settings.spill.clone().map(Spill::new).unwrap_or_default(),
+        spill: (settings.spill.clone())
+            .map(|spill| Spill::new(spill, Arc::clone(&metrics.state)))
+            .unwrap_or_default(),
     };
     let intake = Intake::new(lines, Arc::clone(&control), metrics, settings, checkpoints.clone(), input)?;
     Ok((Wired { program: Arc::new(program), control, checkpoints }, intake, connectors))

@@ -16,6 +16,7 @@ use arrow::ipc::reader::StreamReader;
 
 use crate::checkpoint::encode;
 use crate::error::{Error, Result};
+use crate::metrics::StateSize;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
@@ -44,8 +45,7 @@ pub struct Spill {
 struct Shared {
     settings: SpillSettings,
     own: OnceLock<Option<OwnFolder>>,
-    in_memory: AtomicU64,
-    on_disk: AtomicU64,
+    size: Arc<StateSize>,
     /// How many files there have been; they are named by it.
     files: AtomicU64,
     /// It was said that a file could not be written.
@@ -53,13 +53,12 @@ struct Shared {
 }
 
 impl Spill {
-    /// The first share of a program.
-    pub fn new(settings: SpillSettings) -> Self {
+    /// The first share of a program, whose state is counted by `size`.
+    pub fn new(settings: SpillSettings, size: Arc<StateSize>) -> Self {
         let shared = Shared {
             settings,
             own: OnceLock::new(),
-            in_memory: AtomicU64::new(0),
-            on_disk: AtomicU64::new(0),
+            size,
             files: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
         };
@@ -81,8 +80,8 @@ impl Spill {
     /// the program has too many, so that not every batch moves some.
     pub fn report(&mut self, bytes: u64) -> u64 {
         let Some(shared) = &self.shared else { return 0 };
-        shared.in_memory.fetch_add(bytes, Ordering::Relaxed);
-        let total = shared.in_memory.fetch_sub(self.in_memory, Ordering::Relaxed) - self.in_memory;
+        shared.size.in_memory.fetch_add(bytes, Ordering::Relaxed);
+        let total = shared.size.in_memory.fetch_sub(self.in_memory, Ordering::Relaxed) - self.in_memory;
         self.in_memory = bytes;
         match total.saturating_sub(shared.settings.memory) {
             0 => 0,
@@ -181,7 +180,7 @@ fn for_writing(path: &Path) -> io::Result<File> {
 impl Drop for Spill {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.in_memory.fetch_sub(self.in_memory, Ordering::Relaxed);
+            shared.size.in_memory.fetch_sub(self.in_memory, Ordering::Relaxed);
         }
     }
 }
@@ -214,13 +213,13 @@ impl SpillFile {
         let encoded = encode(rows)?;
         let bytes = 8 + encoded.len() as u64;
         let limit = self.shared.settings.disk;
-        if self.shared.on_disk.fetch_add(bytes, Ordering::Relaxed) + bytes > limit {
-            self.shared.on_disk.fetch_sub(bytes, Ordering::Relaxed);
+        if self.shared.size.on_disk.fetch_add(bytes, Ordering::Relaxed) + bytes > limit {
+            self.shared.size.on_disk.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::Plan(format!("the files have reached their limit of {limit} bytes")));
         }
         let written = self.write_at_end(&encoded);
         written.map_err(|error| {
-            self.shared.on_disk.fetch_sub(bytes, Ordering::Relaxed);
+            self.shared.size.on_disk.fetch_sub(bytes, Ordering::Relaxed);
             Error::file("write", &self.path, error)
         })?;
         Ok(bytes)
@@ -268,7 +267,7 @@ impl SpillFile {
 
 impl Drop for SpillFile {
     fn drop(&mut self) {
-        self.shared.on_disk.fetch_sub(self.length, Ordering::Relaxed);
+        self.shared.size.on_disk.fetch_sub(self.length, Ordering::Relaxed);
         // One that stays is deleted with the folder.
         fs::remove_file(&self.path).ok();
     }
@@ -317,7 +316,7 @@ mod tests {
     use crate::testing::{state_files, table};
 
     fn open(folder: &Path, memory: u64, disk: u64) -> Spill {
-        Spill::new(SpillSettings { folder: folder.to_owned(), memory, disk })
+        Spill::new(SpillSettings { folder: folder.to_owned(), memory, disk }, Arc::default())
     }
 
     #[test]

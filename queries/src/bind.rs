@@ -3,7 +3,9 @@
 //! A view is planned when it is first asked for, so statements may stand in any order. All errors of a program are
 //! collected; a statement that depends on a broken one is left out of the reckoning.
 
+mod drift;
 mod model_file;
+mod models;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,25 +20,22 @@ use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use lineshaft_engine::declaration::SinkDeclaration;
 use lineshaft_operators::changelog::operations::with_operation;
-use lineshaft_operators::model::{Task, Training};
+use lineshaft_operators::model::Task;
 
 use crate::alter;
-use crate::catalog::{Connectors, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
+use crate::catalog::{Connectors, DRIFT, LATE, LOG, QUARANTINE, SourceEntry, unknown_relation};
 use crate::context::{Context, Functions, RelationSource, Relations, parser_options};
 use crate::error::{NameKind, QueryError, from_datafusion};
 use crate::event_time::{self, emit_every, fill_event_time, windows_of};
 use crate::functions::mark_calls;
-use crate::now::{is_now, not_here, plan_has_now};
+use crate::now::is_now;
 use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
-use crate::predict::{Predict, Slot, is_key};
-use crate::program::{
-    Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times, relations_of,
-};
+use crate::predict::Predict;
+use crate::program::{Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times};
 use crate::span::{SourceFile, Span, Spanned, StatementText};
 use crate::statement::{
-    CreateActuator, CreateModel, CreateOptimizer, CreateView, Emit, InsertInto, Options, SelectQuery,
-    Statement,
+    CreateActuator, CreateOptimizer, CreateView, Drift, Emit, InsertInto, Options, SelectQuery, Statement,
 };
 use crate::window_function::external;
 
@@ -57,6 +56,7 @@ pub(crate) fn bind(
         predict: &predict,
         connectors,
         uses: uses(&statements),
+        statements: &statements,
         sources: BTreeMap::new(),
         done: RefCell::default(),
         in_work: RefCell::default(),
@@ -180,7 +180,12 @@ fn uses(statements: &[Statement]) -> BTreeMap<String, usize> {
             Statement::CreateOptimizer(optimizer) => count(&optimizer.input),
             Statement::CreateSink(sink) => count(&sink.query),
             Statement::InsertInto(insert) => count(&insert.query),
-            Statement::CreateModel(model) => model.training.iter().for_each(&mut count),
+            Statement::CreateModel(model) => {
+                model.training.iter().for_each(&mut count);
+                if let Some(Drift::Query(query)) = &model.drift {
+                    count(query);
+                }
+            }
             Statement::CreateActuator(actuator) => actuator.interlock.iter().for_each(&mut count),
             _ => {}
         }
@@ -203,6 +208,7 @@ struct Binder<'a> {
     predict: &'a Predict,
     connectors: &'a dyn Connectors,
     uses: BTreeMap<String, usize>,
+    statements: &'a [Statement],
     sources: BTreeMap<String, SourceEntry>,
     /// `None` for a relation that is broken; its errors are in `errors`.
     done: RefCell<BTreeMap<String, Option<Bound>>>,
@@ -281,6 +287,10 @@ impl Binder<'_> {
                 }
                 (LOG, Some(Statement::CreateActuator(actuator))) => {
                     return plain(Kind::Log(owner), crate::plan::log_schema(actuator));
+                }
+                (DRIFT, Some(Statement::CreateModel(model))) => {
+                    let drift = model.drift.as_ref().ok_or_else(|| self.unknown(name))?;
+                    return Ok(self.bind_drift(model, drift));
                 }
                 _ => return Err(self.unknown(name)),
             }
@@ -392,129 +402,6 @@ impl Binder<'_> {
         }
     }
 
-    /// Plans the training query of a model and declares it, so that `predict` has a type.
-    fn model(&self, name: &str) {
-        if self.models.borrow().contains_key(name) {
-            return;
-        }
-        let Some(Statement::CreateModel(statement)) = self.names.get(name) else { return };
-        self.models.borrow_mut().insert(name.to_owned(), None);
-        // Models that are used in the training query come first.
-        if let Some(training) = &statement.training {
-            for other in self.names.keys().filter(|other| training.text.contains(&format!("'{other}'"))) {
-                self.model(other);
-            }
-        }
-        let model = self.bind_model(statement);
-        self.models.borrow_mut().insert(name.to_owned(), model);
-    }
-
-    fn bind_model(&self, statement: &CreateModel) -> Option<Model> {
-        if statement.options.get("format").is_some() {
-            return self.model_file(statement);
-        }
-        let Some(query) = &statement.training else {
-            let error = QueryError::invalid("CREATE MODEL needs a training query", statement.name.span);
-            self.errors.borrow_mut().push(error.with_help("add AS SELECT features, target FROM ..."));
-            return None;
-        };
-        let mut options = statement.options.to_map();
-        options.remove("connector");
-        let training = match Training::from_options(&statement.name.value, &options) {
-            Ok(training) => {
-                Training { per: statement.per.as_ref().map(|column| column.value.clone()), ..training }
-            }
-            Err(errors) => {
-                self.errors
-                    .borrow_mut()
-                    .extend(errors.into_iter().map(|error| statement.options.error(error)));
-                return None;
-            }
-        };
-        let (_, view) = self.plan(query)?;
-        if plan_has_now(&view.logical) {
-            self.report(external(not_here()), query.span);
-            return None;
-        }
-        self.check_bounded(&view.logical, query.span, &statement.name.value);
-        let schema = Arc::new(view.plan.schema().as_arrow().clone());
-        self.declare(statement, &training, &schema)?;
-        let (query, retrain_us) =
-            (query.text.clone(), statement.retrain_us.as_ref().map(|every| every.value));
-        Some(Model { training, query, retrain_us, file: None, plan: view.logical, span: statement.span })
-    }
-
-    fn declare(&self, statement: &CreateModel, training: &Training, schema: &SchemaRef) -> Option<()> {
-        let option = |name: &str| statement.options.get(name).map(|entry| entry.value.span);
-        let target = match &training.target {
-            None => None,
-            Some(target) => Some(self.training_column(schema, target, option("target"))?),
-        };
-        if let Some(name) = training.split.column() {
-            self.training_column(schema, name, option("group").or(option("time")))?;
-        }
-        if let Some(per) = &statement.per {
-            let key = self.training_column(schema, &per.value, Some(per.span))?;
-            if !is_key(&key) {
-                self.errors.borrow_mut().push(QueryError::TypeMismatch {
-                    what: format!("PER {:?} of model {:?}", per.value, statement.name.value),
-                    expected: "text, a number or BOOLEAN".into(),
-                    found: key.to_string(),
-                    span: Some(per.span),
-                });
-                return None;
-            }
-        }
-        let features: Vec<_> =
-            schema.fields().iter().filter(|field| training.is_feature(field.name())).collect();
-        for field in &features {
-            if !(field.data_type().is_numeric() || *field.data_type() == DataType::Boolean) {
-                self.errors.borrow_mut().push(QueryError::TypeMismatch {
-                    what: format!("feature {:?} of model {:?}", field.name(), statement.name.value),
-                    expected: "a number or BOOLEAN".into(),
-                    found: field.data_type().to_string(),
-                    span: statement.training.as_ref().map(|query| query.span),
-                });
-            }
-        }
-        let output = output_type(training.algorithm.task(), target);
-        let features = training.features(schema.fields().iter().map(|field| field.name().as_str()));
-        let features = features.map_err(|message| {
-            let span = statement.training.as_ref().map(|query| query.span);
-            self.errors.borrow_mut().push(QueryError::invalid(message, span));
-        });
-        let features = features.ok()?;
-        let slot = Slot::new(training.algorithm.clone(), output, training.per.clone(), features);
-        self.predict.declare(&statement.name.value, slot);
-        Some(())
-    }
-
-    /// The type of a column of the training query that an option names.
-    fn training_column(&self, schema: &SchemaRef, name: &str, span: Option<Span>) -> Option<DataType> {
-        if let Ok(field) = schema.field_with_name(name) {
-            return Some(field.data_type().clone());
-        }
-        let columns = schema.fields().iter().map(|field| field.name().as_str());
-        self.errors.borrow_mut().push(QueryError::unknown(NameKind::Column, name, span, columns));
-        None
-    }
-
-    /// A model is trained on data that ends.
-    fn check_bounded(&self, plan: &LogicalPlan, span: Span, model: &str) {
-        for name in relations_of(plan) {
-            let statement = self.names.get(&name);
-            let is_live = self.sources.get(&name).is_some_and(|source| !source.is_bounded);
-            if let (Some(Statement::CreateSource(_) | Statement::CreateTable(_)), true) = (statement, is_live)
-            {
-                let message = format!("model {model:?} is trained on {name:?}, which never ends");
-                let help = "train on files or on the history, such as a source with connector = 'file'";
-                self.errors.borrow_mut().push(QueryError::invalid(message, span).with_help(help));
-            } else if let Ok(Some(Bound { view: Some(view), .. })) = self.bound(&name) {
-                self.check_bounded(&view.logical, span, model);
-            }
-        }
-    }
-
     fn statement(&self, statement: &Statement, parts: &mut Parts) {
         match statement {
             Statement::CreateView(view) => self.touch(&view.name.value, view.span),
@@ -541,6 +428,9 @@ impl Binder<'_> {
             }
             Statement::CreateActuator(actuator) => self.actuator(actuator, parts),
             Statement::InsertInto(insert) => self.insert(insert, parts),
+            Statement::CreateModel(model) if model.drift.is_some() => {
+                self.touch(&format!("{}.{DRIFT}", model.name.value), model.span);
+            }
             Statement::CreateModel(_) | Statement::AlterModel(_) | Statement::Broken(_) => {}
         }
     }

@@ -174,6 +174,8 @@ pub(crate) const LATE: &str = "late";
 pub(crate) const QUARANTINE: &str = "quarantine";
 /// `<actuator>.log`: every proposed command with what became of it.
 pub(crate) const LOG: &str = "log";
+/// `<model>.drift`: every time that a model with `RETRAIN ON DRIFT` has drifted.
+pub(crate) const DRIFT: &str = "drift";
 
 /// The error of a name that nothing has.
 pub(crate) fn unknown_relation<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> QueryError {

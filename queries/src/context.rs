@@ -79,6 +79,13 @@ impl Functions {
     }
 }
 
+impl Functions {
+    /// The window function of this name.
+    pub(crate) fn window(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.window.get(name).cloned()
+    }
+}
+
 /// A relation of the catalog as DataFusion sees it.
 #[derive(Debug)]
 pub(crate) struct RelationSource {

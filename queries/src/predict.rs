@@ -1,5 +1,6 @@
 //! Models in SQL: `predict('model', features...)`, `predict_proba(...)`, `model_value('model', 'figure', features...)` and
-//! `contributions('model', 'figure', features...)`. Of a model `PER key` the key stands before the features.
+//! `contributions('model', 'figure', features...)`, `model_transform('model', features...)`. Of a model `PER key` the key stands before
+//! the features. The name of a class stands before both: `predict_proba('model', 'worn', features...)`.
 //! `model_version(...)` is the version that scores a row, `predict_shadow(...)` and `predict_proba_shadow(...)` what the version
 //! beside it gives.
 //!
@@ -7,7 +8,7 @@
 //! trained model is put into the slot before the program starts, and others may follow, each with the epoch from which it
 //! scores ([`lineshaft_engine::swap`]). Scoring is by batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -17,7 +18,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use lineshaft_engine::swap::worked_on;
 use lineshaft_engine::time::Epoch;
@@ -42,6 +43,8 @@ pub struct Slot {
     key: Option<String>,
     /// The names of its features, in order.
     features: Vec<String>,
+    /// The classes that queries name.
+    classes: Mutex<BTreeSet<String>>,
     /// What scores, with the epochs from which it does; the first one does before, too.
     versions: RwLock<Vec<(Epoch, Scoring)>>,
 }
@@ -60,7 +63,8 @@ pub struct Scoring {
 impl Slot {
     /// A model that is not trained yet. `output` is the type of `predict`.
     pub fn new(algorithm: Algorithm, output: DataType, key: Option<String>, features: Vec<String>) -> Self {
-        Self { algorithm, output, key, features, versions: RwLock::default() }
+        let (classes, versions) = (Mutex::default(), RwLock::default());
+        Self { algorithm, output, key, features, classes, versions }
     }
 
     fn versions(&self) -> std::sync::RwLockWriteGuard<'_, Vec<(Epoch, Scoring)>> {
@@ -73,6 +77,27 @@ impl Slot {
         let epoch = worked_on().unwrap_or_default();
         let newest = versions.iter().rev().find(|(from, _)| *from <= epoch);
         newest.or(versions.first()).map(|(_, scoring)| scoring.clone())
+    }
+
+    /// The class that a call names before key and features, and the number of arguments up to those.
+    fn class_of<'a>(
+        &self,
+        kind: Kind,
+        arguments: usize,
+        second: Option<&'a ScalarValue>,
+    ) -> (usize, Option<&'a str>) {
+        let (names, inputs) = (kind.names(), self.features.len() + usize::from(self.key.is_some()));
+        match second.and_then(|class| class.try_as_str().flatten()) {
+            Some(class) if kind.takes_class() && arguments == names + 1 + inputs => (names + 1, Some(class)),
+            _ => (names, None),
+        }
+    }
+
+    /// The classes that queries name and a version does not know.
+    fn unknown_classes(&self, trained: &Trained) -> Vec<String> {
+        let classes = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |class: &&String| trained.class(Some(class)).is_ok();
+        classes.iter().filter(|class| !is_known(class)).cloned().collect()
     }
 
     /// What a version must have to score in place of another one.
@@ -121,9 +146,19 @@ impl Predict {
         }
     }
 
+    /// The classes that queries name and a version does not know.
+    pub fn unknown_classes(&self, name: &str, trained: &Trained) -> Vec<String> {
+        self.slot(name).map(|slot| slot.unknown_classes(trained)).unwrap_or_default()
+    }
+
     /// True if `trained` takes and gives what the program says of the model.
     pub fn fits(&self, name: &str, trained: &Trained) -> bool {
         self.slot(name).is_some_and(|slot| slot.fits(trained))
+    }
+
+    /// The names of the features of a model that is declared.
+    pub(crate) fn features(&self, name: &str) -> Option<Vec<String>> {
+        self.slot(name).map(|slot| slot.features.clone())
     }
 
     fn slot(&self, name: &str) -> Option<Arc<Slot>> {
@@ -144,6 +179,17 @@ impl Predict {
     }
 }
 
+/// Key and features of a call that asks `model`, as they are written: its last arguments, `inputs` of them.
+pub(crate) fn asked<'a>(call: &'a Expr, model: &str, inputs: usize) -> Option<&'a [Expr]> {
+    let Expr::ScalarFunction(call) = call else { return None };
+    call.func.inner().downcast_ref::<PredictFunction>()?;
+    let Expr::Literal(name, _) = call.args.first()? else { return None };
+    if name.try_as_str().flatten() != Some(model) {
+        return None;
+    }
+    call.args.get(call.args.len().checked_sub(inputs)?..)
+}
+
 /// True if the values of a column can be keys of models.
 pub(crate) fn is_key(data_type: &DataType) -> bool {
     let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
@@ -160,16 +206,18 @@ enum Kind {
     Probability,
     Value,
     Contributions,
+    Transform,
     Version,
     Shadow,
     ShadowProbability,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Predict,
     Kind::Probability,
     Kind::Value,
     Kind::Contributions,
+    Kind::Transform,
     Kind::Version,
     Kind::Shadow,
     Kind::ShadowProbability,
@@ -182,6 +230,11 @@ impl Kind {
             Self::Value | Self::Contributions => 2,
             _ => 1,
         }
+    }
+
+    /// True if the name of a class may follow.
+    fn takes_class(self) -> bool {
+        matches!(self, Self::Probability | Self::ShadowProbability | Self::Value | Self::Contributions)
     }
 }
 
@@ -224,8 +277,7 @@ impl PredictFunction {
     }
 
     /// Key and features must be as many as the model takes, and the features numbers.
-    fn check_inputs(&self, slot: &Slot, shown: &str, fields: &[FieldRef]) -> Result<()> {
-        let inputs = fields.get(self.kind.names()..).unwrap_or_default();
+    fn check_inputs(&self, slot: &Slot, shown: &str, inputs: &[FieldRef]) -> Result<()> {
         let (wanted, keys) = (slot.features.len(), usize::from(slot.key.is_some()));
         if inputs.len() != wanted + keys {
             let found = inputs.len().saturating_sub(keys);
@@ -240,7 +292,7 @@ impl PredictFunction {
             return Err(external(QueryError::invalid(message, None).with_help(help)));
         }
         match inputs[keys..].iter().find(|field| !is_number(field.data_type())) {
-            Some(text) => Err(self.not_a_number(text.data_type())),
+            Some(text) => Err(not_a_number(self.name(), text.data_type())),
             None => Ok(()),
         }
     }
@@ -259,15 +311,6 @@ impl PredictFunction {
         };
         Err(external(QueryError::invalid(message, None).with_help(help)))
     }
-
-    fn not_a_number(&self, found: &DataType) -> DataFusionError {
-        external(QueryError::TypeMismatch {
-            what: format!("a feature of {}", self.name()),
-            expected: "a number or BOOLEAN".into(),
-            found: found.to_string(),
-            span: None,
-        })
-    }
 }
 
 impl ScalarUDFImpl for PredictFunction {
@@ -277,6 +320,7 @@ impl ScalarUDFImpl for PredictFunction {
             Kind::Probability => "predict_proba",
             Kind::Value => "model_value",
             Kind::Contributions => "contributions",
+            Kind::Transform => "model_transform",
             Kind::Version => "model_version",
             Kind::Shadow => "predict_shadow",
             Kind::ShadowProbability => "predict_proba_shadow",
@@ -295,17 +339,33 @@ impl ScalarUDFImpl for PredictFunction {
         let name = arguments.scalar_arguments.first().copied().flatten();
         let slot = self.slot_of(name)?;
         let shown = name.map(ToString::to_string).unwrap_or_default();
-        self.check_inputs(&slot, &shown, arguments.arg_fields)?;
+        let scalar = |place: usize| arguments.scalar_arguments.get(place).copied().flatten();
+        let (names, class) = slot.class_of(self.kind, arguments.arg_fields.len(), scalar(self.kind.names()));
+        self.check_inputs(&slot, &shown, arguments.arg_fields.get(names..).unwrap_or_default())?;
+        if let Some(class) = class {
+            slot.classes.lock().unwrap_or_else(PoisonError::into_inner).insert(class.to_owned());
+        }
         let figure = arguments.scalar_arguments.get(1).copied().flatten();
         let data_type = match self.kind {
             Kind::Predict | Kind::Shadow => slot.output.clone(),
             Kind::Version => DataType::Int64,
-            Kind::Probability | Kind::ShadowProbability if slot.algorithm.task() == Task::Classification => {
+            Kind::Probability | Kind::ShadowProbability if slot.algorithm.has_probabilities() => {
                 DataType::Float64
             }
             Kind::Probability | Kind::ShadowProbability => {
-                let message = format!("model {shown:?} is no classifier: it has no probabilities");
+                let what = if slot.algorithm.task() == Task::Classification {
+                    slot.algorithm.name()
+                } else {
+                    "no classifier"
+                };
+                let message = format!("model {shown:?} is {what}: it has no probabilities");
                 return Err(external(QueryError::invalid(message, None).with_help("use predict")));
+            }
+            Kind::Transform if slot.algorithm.transforms() => Algorithm::contribution_type(),
+            Kind::Transform => {
+                let message =
+                    format!("model {shown:?} is {}: it gives no other coordinates", slot.algorithm.name());
+                return Err(external(QueryError::invalid(message, None).with_help("use algorithm = 'pca'")));
             }
             Kind::Value => {
                 self.check_figure(&shown, figure, slot.algorithm.values())?;
@@ -321,12 +381,13 @@ impl ScalarUDFImpl for PredictFunction {
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let names = self.kind.names();
+        let last_text = names + usize::from(self.kind.takes_class());
         let input = |(place, data_type): (usize, &DataType)| match data_type {
             _ if place < names => Ok(DataType::Utf8),
             data_type if is_number(data_type) => Ok(DataType::Float64),
-            // Perhaps a key: the model is not known here.
-            data_type if place == names && is_key(data_type) => Ok(DataType::Utf8),
-            data_type => Err(self.not_a_number(data_type)),
+            // Perhaps a class or a key: the model is not known here.
+            data_type if place <= last_text && is_key(data_type) => Ok(DataType::Utf8),
+            data_type => Err(not_a_number(self.name(), data_type)),
         };
         arguments.iter().enumerate().map(input).collect()
     }
@@ -341,25 +402,36 @@ impl ScalarUDFImpl for PredictFunction {
         let Some(Scoring { version, live, shadow }) = slot.scoring() else {
             return Err(DataFusionError::Execution(format!("model {name:?} is not trained")));
         };
-        let columns: Vec<ArrayRef> = arguments.args[self.kind.names()..]
+        let (names, class) = slot.class_of(self.kind, arguments.args.len(), text(self.kind.names()));
+        let columns: Vec<ArrayRef> = arguments.args[names..]
             .iter()
             .map(|argument| argument.to_array(arguments.number_rows))
             .collect::<Result<_>>()?;
         let figure = text(1).and_then(|figure| figure.try_as_str().flatten()).unwrap_or_default();
         let scored = match self.kind {
             Kind::Predict => live.predict(&columns),
-            Kind::Probability => live.predict_proba(&columns, None),
-            Kind::Value => live.value(figure, &columns),
-            Kind::Contributions => live.contributions(figure, &columns),
+            Kind::Probability => live.predict_proba(&columns, class),
+            Kind::Value => live.value(figure, class, &columns),
+            Kind::Contributions => live.contributions(figure, class, &columns),
+            Kind::Transform => live.transform(&columns),
             Kind::Version => live.predict(&columns).map(|scores| version_of(version, &scores)),
             Kind::Shadow | Kind::ShadowProbability => match shadow {
                 None => Ok(new_null_array(arguments.return_type(), arguments.number_rows)),
                 Some(shadow) if self.kind == Kind::Shadow => shadow.predict(&columns),
-                Some(shadow) => shadow.predict_proba(&columns, None),
+                Some(shadow) => shadow.predict_proba(&columns, class),
             },
         };
         Ok(ColumnarValue::Array(scored.map_err(|error| DataFusionError::External(Box::new(error)))?))
     }
+}
+
+fn not_a_number(function: &str, found: &DataType) -> DataFusionError {
+    external(QueryError::TypeMismatch {
+        what: format!("a feature of {function}"),
+        expected: "a number or BOOLEAN".into(),
+        found: found.to_string(),
+        span: None,
+    })
 }
 
 /// The version where there is a score, as that is what it has scored.

@@ -12,7 +12,7 @@ use lineshaft_operators::model::Training;
 use lineshaft_operators::model::onnx::OnnxOptions;
 
 use crate::alter::AlterModel;
-use crate::catalog::SourceEntry;
+use crate::catalog::{DRIFT, SourceEntry};
 use crate::context::{Functions, RelationSource};
 use crate::error::QueryError;
 use crate::predict::Predict;
@@ -76,6 +76,8 @@ pub struct Model {
     pub query: String,
     /// How often new data are looked for while the program runs, microseconds.
     pub retrain_us: Option<i64>,
+    /// Whether they are looked for when the model has drifted, too.
+    pub retrains_on_drift: bool,
     /// Where it comes from, if it is not trained.
     pub file: Option<ModelFile>,
     pub(crate) plan: LogicalPlan,
@@ -104,6 +106,18 @@ pub(crate) struct Actuator {
 pub(crate) struct Sink {
     pub(crate) statement: CreateSink,
     pub(crate) view: View,
+}
+
+impl Model {
+    /// The relation of its drifts, if it is trained on those: `<model>.drift`.
+    pub fn drift(&self) -> Option<String> {
+        self.retrains_on_drift.then(|| format!("{}.{DRIFT}", self.training.name))
+    }
+
+    /// The sink that those rows go to; a model has no other one of this name.
+    pub fn drift_sink(&self) -> Option<String> {
+        self.retrains_on_drift.then(|| format!("{}.retrain", self.training.name))
+    }
 }
 
 impl Program {

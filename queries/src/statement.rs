@@ -178,7 +178,16 @@ pub struct ExpressionText {
     pub span: Span,
 }
 
-/// `CREATE MODEL name [PER column] WITH (...) [RETRAIN EVERY interval] [AS query]`.
+/// What tells that a model has drifted.
+#[derive(Clone, Debug)]
+pub enum Drift {
+    /// `ON DRIFT`: its features, wherever it is asked.
+    Features(Span),
+    /// `ON DRIFT (query)`: each row of the query.
+    Query(SelectQuery),
+}
+
+/// `CREATE MODEL name [PER column] WITH (...) [RETRAIN [EVERY interval] [ON DRIFT [(query)]]] [AS query]`.
 #[derive(Clone, Debug)]
 pub struct CreateModel {
     /// Its name.
@@ -189,6 +198,8 @@ pub struct CreateModel {
     pub options: Options,
     /// `RETRAIN EVERY`, in microseconds: how often new data are looked for.
     pub retrain_us: Option<Spanned<i64>>,
+    /// `RETRAIN ... ON DRIFT`: they are looked for then, too.
+    pub drift: Option<Drift>,
     /// The rows it is trained on; `None` for a model that is loaded.
     pub training: Option<SelectQuery>,
     /// The whole statement.

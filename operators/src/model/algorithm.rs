@@ -1,8 +1,9 @@
-//! The algorithms of `CREATE MODEL`, each with its options.
+//! The algorithms of `CREATE MODEL`, each with its options: [`TABLE`] has a row for each.
 
 use lineshaft_engine::declaration::OptionError;
 use serde::{Deserialize, Serialize};
 
+use super::dbscan::{self, Dbscan, DbscanOptions};
 use super::forecast::{self, ForecastOptions};
 use super::hyper_parameters::{
     BoostingOptions, ForestOptions, IsolationOptions, Loss, MlpOptions, NearestOptions, PcaOptions,
@@ -10,6 +11,7 @@ use super::hyper_parameters::{
 };
 use super::pca::PcaMonitor;
 use super::reader::{Reader, did_you_mean};
+use super::svm::{self, SvmOptions};
 use super::{Centroids, IsolationForest, Task};
 
 /// An algorithm with its options.
@@ -76,38 +78,101 @@ pub enum Algorithm {
     Mlp(MlpOptions),
     /// The next values of the target from its own past.
     Forecast(ForecastOptions),
+    /// Clusters of any shape where rows are dense, and noise between them.
+    Dbscan(DbscanOptions),
+    /// The widest margin between each two classes, by a kernel.
+    Svc(SvmOptions),
+    /// The flattest function within a tube around the target, by a kernel.
+    Svr(SvmOptions),
     /// What an ONNX file describes: not trained here.
     Onnx(Task),
 }
 
+/// What is known of an algorithm before it is trained.
+struct Entry {
+    name: &'static str,
+    task: Task,
+    /// See [`Algorithm::values`].
+    values: &'static [&'static str],
+    /// See [`Algorithm::contributions`].
+    contributions: &'static [&'static str],
+    /// See [`Algorithm::transforms`].
+    transforms: bool,
+    read: fn(&mut Reader<'_>) -> Algorithm,
+}
+
+const NOTHING: &[&str] = &[];
+/// What the contributions begin at.
+const BASE: &[&str] = &["base"];
+const PREDICTION: &[&str] = &["prediction"];
+const PROBABILITY: &[&str] = &["probability"];
+
+const fn entry(
+    name: &'static str,
+    task: Task,
+    (values, contributions): (&'static [&'static str], &'static [&'static str]),
+    read: fn(&mut Reader<'_>) -> Algorithm,
+) -> Entry {
+    Entry { name, task, values, contributions, transforms: false, read }
+}
+
+const TABLE: &[Entry] = {
+    use Algorithm as A;
+    use Task::{Anomaly, Classification, Clustering, Regression};
+    &[
+        entry("random_forest_classifier", Classification, (BASE, PROBABILITY), |r| {
+            A::RandomForestClassifier(forest(r, 1))
+        }),
+        entry("random_forest_regressor", Regression, (BASE, PREDICTION), |r| {
+            A::RandomForestRegressor(forest(r, 5))
+        }),
+        entry("extra_trees_regressor", Regression, (BASE, PREDICTION), |r| {
+            A::ExtraTreesRegressor(forest(r, 5))
+        }),
+        entry("gradient_boosting_regressor", Regression, (BASE, PREDICTION), |r| {
+            A::GradientBoostingRegressor(boosting(r))
+        }),
+        entry("decision_tree_classifier", Classification, (BASE, PROBABILITY), |r| {
+            A::DecisionTreeClassifier(tree(r, 1))
+        }),
+        entry("decision_tree_regressor", Regression, (BASE, PREDICTION), |r| {
+            A::DecisionTreeRegressor(tree(r, 5))
+        }),
+        entry("linear_regression", Regression, (BASE, PREDICTION), |_| A::LinearRegression),
+        entry("ridge", Regression, (BASE, PREDICTION), |r| A::Ridge { alpha: alpha(r) }),
+        entry("lasso", Regression, (BASE, PREDICTION), |r| A::Lasso { alpha: alpha(r) }),
+        entry("elastic_net", Regression, (BASE, PREDICTION), |r| A::ElasticNet {
+            alpha: alpha(r),
+            l1_ratio: r.number("l1_ratio", 0.5, |ratio| (0.0..=1.0).contains(ratio), "a number in [0, 1]"),
+        }),
+        entry("logistic_regression", Classification, (BASE, &["log_odds"]), |r| A::LogisticRegression {
+            alpha: alpha(r),
+        }),
+        entry("naive_bayes", Classification, (NOTHING, NOTHING), |_| A::NaiveBayes),
+        entry("knn_classifier", Classification, (NOTHING, NOTHING), |r| A::KnnClassifier(nearest(r))),
+        entry("knn_regressor", Regression, (NOTHING, NOTHING), |r| A::KnnRegressor(nearest(r))),
+        entry("svc", Classification, (&["decision"], NOTHING), |r| A::Svc(svm::options(r, false))),
+        entry("svr", Regression, (NOTHING, NOTHING), |r| A::Svr(svm::options(r, true))),
+        entry("kmeans", Clustering, (&Centroids::VALUES, NOTHING), kmeans),
+        entry("dbscan", Clustering, (&Dbscan::VALUES, NOTHING), |r| A::Dbscan(dbscan::options(r))),
+        Entry {
+            transforms: true,
+            ..entry("pca_t2_spe", Anomaly, (&PcaMonitor::VALUES, &PcaMonitor::CONTRIBUTIONS), |r| {
+                A::PcaT2Spe(pca(r))
+            })
+        },
+        entry("isolation_forest", Anomaly, (&IsolationForest::VALUES, NOTHING), |r| {
+            A::IsolationForest(isolation(r))
+        }),
+        entry("mlp", Regression, (NOTHING, NOTHING), |r| A::Mlp(mlp(r))),
+    ]
+};
+
 impl Algorithm {
     /// The names that `algorithm = '...'` takes.
-    pub const NAMES: [&str; 24] = [
-        "random_forest_classifier",
-        "random_forest_regressor",
-        "extra_trees_regressor",
-        "gradient_boosting_regressor",
-        "decision_tree_classifier",
-        "decision_tree_regressor",
-        "linear_regression",
-        "ridge",
-        "lasso",
-        "elastic_net",
-        "logistic_regression",
-        "naive_bayes",
-        "knn_classifier",
-        "knn_regressor",
-        "kmeans",
-        "pca_t2_spe",
-        "isolation_forest",
-        "mlp",
-        "seasonal_naive",
-        "holt_winters",
-        "theta",
-        "croston",
-        "tsb",
-        "forecast_combination",
-    ];
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TABLE.iter().map(|entry| entry.name).chain(forecast::NAMES)
+    }
 
     /// Its name in a query file.
     pub fn name(&self) -> &'static str {
@@ -126,7 +191,10 @@ impl Algorithm {
             Self::NaiveBayes => "naive_bayes",
             Self::KnnClassifier(_) => "knn_classifier",
             Self::KnnRegressor(_) => "knn_regressor",
+            Self::Svc(_) => "svc",
+            Self::Svr(_) => "svr",
             Self::KMeans { .. } => "kmeans",
+            Self::Dbscan(_) => "dbscan",
             Self::PcaT2Spe(_) => "pca_t2_spe",
             Self::IsolationForest(_) => "isolation_forest",
             Self::Mlp(_) => "mlp",
@@ -135,101 +203,58 @@ impl Algorithm {
         }
     }
 
+    /// Its row of the table; forecasters have none.
+    fn entry(&self) -> Option<&'static Entry> {
+        TABLE.iter().find(|entry| entry.name == self.name())
+    }
+
     /// What its models give.
     pub fn task(&self) -> Task {
         match self {
-            Self::RandomForestClassifier(_)
-            | Self::DecisionTreeClassifier(_)
-            | Self::LogisticRegression { .. }
-            | Self::NaiveBayes
-            | Self::KnnClassifier(_) => Task::Classification,
-            Self::RandomForestRegressor(_)
-            | Self::ExtraTreesRegressor(_)
-            | Self::GradientBoostingRegressor(_)
-            | Self::DecisionTreeRegressor(_)
-            | Self::LinearRegression
-            | Self::Ridge { .. }
-            | Self::Lasso { .. }
-            | Self::ElasticNet { .. }
-            | Self::KnnRegressor(_)
-            | Self::Forecast(_) => Task::Regression,
             Self::Onnx(task) => *task,
-            Self::KMeans { .. } => Task::Clustering,
-            Self::PcaT2Spe(_) | Self::IsolationForest(_) => Task::Anomaly,
-            Self::Mlp(MlpOptions { loss: Loss::Mse, .. }) => Task::Regression,
             Self::Mlp(MlpOptions { loss: Loss::CrossEntropy, .. }) => Task::Classification,
+            _ => self.entry().map_or(Task::Regression, |entry| entry.task),
         }
     }
 
     /// The names of the further figures of a row, see [`super::Model::value`].
     pub fn values(&self) -> &'static [&'static str] {
-        match self {
-            Self::PcaT2Spe(_) => &PcaMonitor::VALUES,
-            Self::IsolationForest(_) => &IsolationForest::VALUES,
-            Self::KMeans { .. } => &Centroids::VALUES,
-            Self::NaiveBayes
-            | Self::KnnClassifier(_)
-            | Self::KnnRegressor(_)
-            | Self::Mlp(_)
-            | Self::Onnx(_) => &[],
-            // What the contributions begin at.
-            _ => &["base"],
-        }
+        self.entry().map_or(NOTHING, |entry| entry.values)
     }
 
     /// The names of the figures that are explained by feature, see [`super::Model::contributions`].
     pub fn contributions(&self) -> &'static [&'static str] {
-        match self {
-            Self::PcaT2Spe(_) => &PcaMonitor::CONTRIBUTIONS,
-            Self::RandomForestClassifier(_) | Self::DecisionTreeClassifier(_) => &["probability"],
-            Self::LogisticRegression { .. } => &["log_odds"],
-            Self::RandomForestRegressor(_)
-            | Self::ExtraTreesRegressor(_)
-            | Self::GradientBoostingRegressor(_)
-            | Self::DecisionTreeRegressor(_)
-            | Self::LinearRegression
-            | Self::Ridge { .. }
-            | Self::Lasso { .. }
-            | Self::ElasticNet { .. } => &["prediction"],
-            _ => &[],
-        }
+        self.entry().map_or(NOTHING, |entry| entry.contributions)
+    }
+
+    /// True if its models give the probability of a class.
+    pub fn has_probabilities(&self) -> bool {
+        self.task() == Task::Classification && !matches!(self, Self::Svc(_))
+    }
+
+    /// True if its models give a row in other coordinates, see [`super::Model::transform`].
+    pub fn transforms(&self) -> bool {
+        self.entry().is_some_and(|entry| entry.transforms)
     }
 
     /// Reads `algorithm` and its options; `None` if the algorithm is not known.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let names: Vec<&str> = Self::names().collect();
         let Some(name) = reader.text("algorithm") else {
-            let help = format!("give one of {}", Self::NAMES.join(", "));
+            let help = format!("give one of {}", names.join(", "));
             reader.errors.push(OptionError::general("a model needs the option `algorithm`").help(help));
             return None;
         };
-        match name.as_str() {
-            "random_forest_classifier" => Some(Self::RandomForestClassifier(forest(reader, 1))),
-            "random_forest_regressor" => Some(Self::RandomForestRegressor(forest(reader, 5))),
-            "extra_trees_regressor" => Some(Self::ExtraTreesRegressor(forest(reader, 5))),
-            "gradient_boosting_regressor" => Some(Self::GradientBoostingRegressor(boosting(reader))),
-            "decision_tree_classifier" => Some(Self::DecisionTreeClassifier(tree(reader, 1))),
-            "decision_tree_regressor" => Some(Self::DecisionTreeRegressor(tree(reader, 5))),
-            "linear_regression" => Some(Self::LinearRegression),
-            "lasso" => Some(Self::Lasso { alpha: alpha(reader) }),
-            "elastic_net" => Some(Self::ElasticNet {
-                alpha: alpha(reader),
-                l1_ratio: reader.number("l1_ratio", 0.5, |r| (0.0..=1.0).contains(r), "a number in [0, 1]"),
-            }),
-            "naive_bayes" => Some(Self::NaiveBayes),
-            "knn_classifier" => Some(Self::KnnClassifier(nearest(reader))),
-            "knn_regressor" => Some(Self::KnnRegressor(nearest(reader))),
-            "isolation_forest" => Some(Self::IsolationForest(isolation(reader))),
-            "ridge" => Some(Self::Ridge { alpha: alpha(reader) }),
-            "logistic_regression" => Some(Self::LogisticRegression { alpha: alpha(reader) }),
-            "kmeans" => Some(kmeans(reader)),
-            "mlp" => Some(Self::Mlp(mlp(reader))),
-            "pca_t2_spe" => Some(Self::PcaT2Spe(pca(reader))),
-            other => forecast::read(other, reader).map(Self::Forecast).or_else(|| {
-                let message = format!("there is no algorithm {other:?}");
-                let help = did_you_mean(other, &Self::NAMES);
-                reader.errors.push(OptionError::of("algorithm", message).help(help));
-                None
-            }),
+        // Principal components are one algorithm, whether they watch or transform.
+        let known = if name == "pca" { "pca_t2_spe" } else { name.as_str() };
+        if let Some(entry) = TABLE.iter().find(|entry| entry.name == known) {
+            return Some((entry.read)(reader));
         }
+        forecast::read(&name, reader).map(Self::Forecast).or_else(|| {
+            let message = format!("there is no algorithm {name:?}");
+            let help = did_you_mean(&name, &names);
+            reader.errors.push(OptionError::of("algorithm", message).help(help));
+            None
+        })
     }
 }

@@ -8,6 +8,7 @@
 //! all: it is written beside its place, synced, renamed, and the folder is synced.
 
 mod choice;
+mod event_file;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,7 +24,7 @@ pub use choice::Choice;
 
 const MAGIC: &[u8; 8] = b"LSMODEL\0";
 /// Raised when the body changes: an older file is then trained again.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const HASH: usize = 32;
 
 /// A trained model with where it comes from.

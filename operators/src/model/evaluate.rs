@@ -10,7 +10,7 @@ pub(crate) enum Outcome {
         truth: Vec<f64>,
         predicted: Vec<f64>,
     },
-    /// Indices of classes, and for each class the probability of each row.
+    /// Indices of classes, and for each class the probability of each row if the model has any.
     Classes {
         truth: Vec<usize>,
         predicted: Vec<usize>,
@@ -32,7 +32,7 @@ impl Outcome {
             Chosen::Classes(truth) => Self::Classes {
                 truth: truth.into_iter().map(|class| class as usize).collect(),
                 predicted: model.predict(&features).into_iter().map(super::score::class_index).collect(),
-                probabilities: (0..classes).map(|class| probabilities(model, &features, class)).collect(),
+                probabilities: probabilities(model, &features, classes),
             },
             Chosen::None if model.task() == Task::Anomaly => Self::Alarms(model.predict(&features)),
             Chosen::None => {
@@ -80,6 +80,11 @@ impl Outcome {
     }
 }
 
-fn probabilities(model: &Fitted, features: &Features<'_>, class: usize) -> Vec<f64> {
-    model.predict_proba(features, class).unwrap_or_else(|| vec![0.0; features.rows()])
+/// Of each class, zero for one that the training rows did not have; nothing if the model has none.
+fn probabilities(model: &Fitted, features: &Features<'_>, classes: usize) -> Vec<Vec<f64>> {
+    let found: Vec<_> = (0..classes).map(|class| model.predict_proba(features, class)).collect();
+    if found.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    found.into_iter().map(|of_class| of_class.unwrap_or_else(|| vec![0.0; features.rows()])).collect()
 }

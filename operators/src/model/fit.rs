@@ -3,8 +3,8 @@
 use super::mlp::Goal;
 use super::target::Chosen;
 use super::{
-    Algorithm, Fitted, Training, boosting, decision_tree, elastic_net, forecast, isolation_forest, kmeans,
-    linear, logistic_regression, mlp, naive_bayes, nearest, pca, random_forest,
+    Algorithm, Fitted, Training, boosting, dbscan, decision_tree, elastic_net, forecast, isolation_forest,
+    kmeans, linear, logistic_regression, mlp, naive_bayes, nearest, pca, random_forest, svm,
 };
 
 /// Fits the algorithm of `training`; `classes` is the number of classes of the whole table.
@@ -21,6 +21,7 @@ pub(crate) fn fit(
         (Algorithm::KMeans { k, max_iter, standardize }, _) => {
             kmeans::fit(*k, *max_iter, *standardize, training.seed, columns).map(Fitted::Centroids)
         }
+        (Algorithm::Dbscan(options), _) => dbscan::fit(options, columns).map(Fitted::Dbscan),
         (Algorithm::PcaT2Spe(options), _) => pca::fit(options, columns).map(Fitted::PcaMonitor),
         (Algorithm::IsolationForest(options), _) => {
             isolation_forest::fit(options, training.seed, columns).map(Fitted::IsolationForest)
@@ -69,6 +70,7 @@ fn regression(
         }
         Algorithm::Ridge { alpha } => linear::fit_ridge(*alpha, columns, target).map(Fitted::Affine),
         Algorithm::Mlp(options) => mlp::fit(options, seed, columns, &Goal::Numbers(target)).map(Fitted::Mlp),
+        Algorithm::Svr(options) => svm::fit_numbers(options, columns, target).map(Fitted::SupportVectors),
         Algorithm::LinearRegression => linear::fit_linear(columns, target).map(Fitted::Affine),
         other => Err(format!("{} is not a regression", other.name())),
     }
@@ -100,6 +102,9 @@ fn classification(
         }
         Algorithm::Mlp(options) => {
             mlp::fit(options, seed, columns, &Goal::Classes(target, classes)).map(Fitted::Mlp)
+        }
+        Algorithm::Svc(options) => {
+            svm::fit_classes(options, columns, target, classes).map(Fitted::SupportVectors)
         }
         Algorithm::NaiveBayes => naive_bayes::fit(columns, target, classes).map(Fitted::NaiveBayes),
         Algorithm::KnnClassifier(options) => {

@@ -73,12 +73,12 @@ impl Forest {
         self.trees.root(tree)
     }
 
-    /// What is at a node; of the votes of a classifier those for the class with index 1 count.
-    pub(super) fn branch(&self, place: u32) -> Branch {
+    /// What is at a node; of the votes of a classifier those for the class with this index count.
+    pub(super) fn branch(&self, place: u32, class: usize) -> Branch {
         let value = self.values[place as usize];
         match (self.trees.at(place), self.combination) {
             (At::Split { feature, threshold, children }, _) => Branch::Split { feature, threshold, children },
-            (At::Leaf, Combination::Votes(_)) => Branch::Leaf(f64::from(u8::from(index(value) == 1))),
+            (At::Leaf, Combination::Votes(_)) => Branch::Leaf(f64::from(u8::from(index(value) == class))),
             (At::Leaf, _) => Branch::Leaf(value),
         }
     }
@@ -179,11 +179,19 @@ impl Model for Forest {
     }
 
     fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
-        (name == "base" && !self.covers.is_empty()).then(|| vec![self.base(); features.rows()])
+        self.value_of(name, 1, features)
     }
 
     fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
-        (name == self.explained() && !self.covers.is_empty()).then(|| self.shap(features))
+        self.contributions_to(name, 1, features)
+    }
+
+    fn value_of(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<f64>> {
+        (name == "base" && !self.covers.is_empty()).then(|| vec![self.base(class); features.rows()])
+    }
+
+    fn contributions_to(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        (name == self.explained() && !self.covers.is_empty()).then(|| self.shap(class, features))
     }
 }
 

@@ -47,12 +47,7 @@ pub(crate) fn fit(
         return Err(format!("k is {k}, but only {distinct} training rows differ; choose a smaller k"));
     }
     let scales = Scales::of(columns)?;
-    let factor = |&deviation: &f64| match (deviation > 0.0, standardize) {
-        (true, true) => 1.0 / deviation,
-        (true, false) => 1.0,
-        (false, _) => 0.0,
-    };
-    let factors: Vec<f64> = scales.deviations.iter().map(factor).collect();
+    let factors = scales.factors(standardize);
     let empty = Centroids { centers: Vec::new(), means: scales.means, factors };
     let scaled = empty.scale_columns(columns);
     let x = column_matrix(&scaled).map_err(|error| error.to_string())?;

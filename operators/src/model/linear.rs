@@ -99,6 +99,16 @@ pub(crate) struct Scales {
 }
 
 impl Scales {
+    /// What the distance of each feature from its mean is multiplied by; zero for a constant one.
+    pub(crate) fn factors(&self, standardize: bool) -> Vec<f64> {
+        let factor = |&deviation: &f64| match (deviation > 0.0, standardize) {
+            (true, true) => 1.0 / deviation,
+            (true, false) => 1.0,
+            (false, _) => 0.0,
+        };
+        self.deviations.iter().map(factor).collect()
+    }
+
     pub(crate) fn of(columns: &[Vec<f64>]) -> Result<Self, String> {
         let (means, deviations): (Vec<f64>, Vec<f64>) = columns.iter().map(|column| moments(column)).unzip();
         if means.iter().chain(&deviations).any(|number| !number.is_finite()) {

@@ -45,6 +45,20 @@ impl Logistic {
     }
 }
 
+impl Logistic {
+    /// What each score counts in the logarithm of the odds of a class: of two classes against the other one, of more against
+    /// the geometric mean of all. `None` for a class that the training rows did not have.
+    #[expect(clippy::cast_precision_loss, reason = "few classes")]
+    fn weights_to(&self, class: usize) -> Option<Vec<f64>> {
+        let place = self.classes.iter().position(|&known| known as usize == class)?;
+        if self.scores.len() == 1 {
+            return Some(vec![if place == 1 { 1.0 } else { -1.0 }]);
+        }
+        let share = 1.0 / self.scores.len() as f64;
+        Some((0..self.scores.len()).map(|score| f64::from(u8::from(score == place)) - share).collect())
+    }
+}
+
 fn sigmoid(score: f64) -> f64 {
     1.0 / (1.0 + (-score).exp())
 }
@@ -79,14 +93,28 @@ impl Model for Logistic {
     }
 
     fn value(&self, name: &str, features: &Features<'_>) -> Option<Vec<f64>> {
-        let [score] = self.scores.as_slice() else { return None };
-        (name == "base").then(|| vec![score.intercept(); features.rows()])
+        self.value_of(name, 1, features)
     }
 
-    /// Of the logarithm of the odds of the greater of two classes.
     fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
-        let [score] = self.scores.as_slice() else { return None };
-        (name == "log_odds").then(|| score.parts(features))
+        self.contributions_to(name, 1, features)
+    }
+
+    fn value_of(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<f64>> {
+        let weights = (name == "base").then(|| self.weights_to(class))??;
+        let base = self.scores.iter().zip(&weights).map(|(score, weight)| weight * score.intercept()).sum();
+        Some(vec![base; features.rows()])
+    }
+
+    fn contributions_to(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        let weights = (name == "log_odds").then(|| self.weights_to(class))??;
+        let mut sums = vec![vec![0.0; features.columns().len()]; features.rows()];
+        for (score, weight) in self.scores.iter().zip(&weights) {
+            for (sums, parts) in sums.iter_mut().zip(score.parts(features)) {
+                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += weight * part);
+            }
+        }
+        Some(sums)
     }
 }
 
@@ -134,6 +162,29 @@ mod tests {
         let (no, yes) =
             (model.predict_proba(&features, 0).unwrap(), model.predict_proba(&features, 1).unwrap());
         assert!(no.iter().zip(&yes).all(|(no, yes)| (no + yes - 1.0).abs() < 1e-12));
+    }
+
+    #[test]
+    fn the_parts_of_a_class_add_up_to_its_log_odds() {
+        let columns = features(400, 2);
+        let third = |i: usize| columns[0][i] > 0.0;
+        let target: Vec<u32> =
+            (0..400).map(|i| if third(i) { 2 } else { u32::from(columns[1][i] > 0.5) }).collect();
+        let model = fit(0.1, &columns, &target).unwrap();
+        let slices = slices(&columns);
+        let features = Features::new(&slices);
+        let logs = |row: usize| -> Vec<f64> {
+            (0..3).map(|class| model.predict_proba(&features, class).unwrap()[row].ln()).collect()
+        };
+        for class in 0..3 {
+            let base = model.value_of("base", class, &features).unwrap()[0];
+            let parts = model.contributions_to("log_odds", class, &features).unwrap();
+            for row in (0..400).step_by(37) {
+                let odds = logs(row)[class] - logs(row).iter().sum::<f64>() / 3.0;
+                assert!((base + parts[row].iter().sum::<f64>() - odds).abs() < 1e-9, "{class} {row}");
+            }
+        }
+        assert_eq!(model.contributions_to("log_odds", 7, &features), None);
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 
 /// `log_loss`: the mean of `-ln p` of the true class, where `p` is kept above 1e-15.
 pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> Option<Metric> {
-    if truth.is_empty() {
+    if truth.is_empty() || probabilities.is_empty() {
         return None;
     }
     let loss = |(row, &class): (usize, &usize)| -probabilities[class][row].clamp(1e-15, 1.0).ln();

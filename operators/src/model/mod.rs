@@ -14,13 +14,15 @@
 
 mod algorithm;
 pub mod artifact;
+mod augment;
 mod balance;
 mod boosting;
 mod candidates;
 mod classes;
+mod dbscan;
 mod decision_tree;
 mod distribution;
-mod eigen;
+pub(crate) mod eigen;
 mod elastic_net;
 mod evaluate;
 mod fit;
@@ -49,6 +51,7 @@ mod score;
 mod search;
 mod shap;
 mod split;
+mod svm;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -60,8 +63,10 @@ use serde::{Deserialize, Serialize};
 
 pub use algorithm::Algorithm;
 pub use artifact::Artifact;
+pub use augment::Augment;
 pub use balance::Balance;
 pub use classes::Classes;
+pub use dbscan::Dbscan;
 pub(crate) use distribution::normal_cdf;
 pub use forecast::Forecast;
 pub use forest::Forest;
@@ -81,6 +86,7 @@ pub use options::{Constant, Missing, Training};
 pub use pca::PcaMonitor;
 pub use search::{Run, Trial};
 pub use split::Split;
+pub use svm::SupportVectors;
 pub use train::{Models, Trained, train};
 
 /// What a model gives.
@@ -115,10 +121,25 @@ pub trait Model: Send + Sync + Debug {
         None
     }
 
+    /// The row in other coordinates: for each row a number per coordinate; `None` if the model has none.
+    fn transform(&self, _features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        None
+    }
+
     /// How much each feature adds to a figure: for each row a number per feature, in their order. `None` if the model
     /// does not explain a figure of this name.
     fn contributions(&self, _name: &str, _features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
         None
+    }
+
+    /// [`Model::value`] of the class with this index. A model that has it of one class only gives that.
+    fn value_of(&self, name: &str, _class: usize, features: &Features<'_>) -> Option<Vec<f64>> {
+        self.value(name, features)
+    }
+
+    /// [`Model::contributions`] to the figure of the class with this index, likewise.
+    fn contributions_to(&self, name: &str, _class: usize, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        self.contributions(name, features)
     }
 
     /// The figures after each epoch of its training; empty if it was not trained in epochs.
@@ -150,6 +171,10 @@ pub enum Fitted {
     Mlp(Mlp),
     /// The next values of a series.
     Forecast(Forecast),
+    /// Clusters by density.
+    Dbscan(Dbscan),
+    /// Support vectors.
+    SupportVectors(SupportVectors),
     /// What a file describes.
     Onnx(OnnxModel),
 }
@@ -167,6 +192,8 @@ impl Fitted {
             Self::Nearest(model) => model,
             Self::Mlp(model) => model,
             Self::Forecast(model) => model,
+            Self::Dbscan(model) => model,
+            Self::SupportVectors(model) => model,
             Self::Onnx(model) => model,
         }
     }
@@ -191,6 +218,18 @@ impl Model for Fitted {
 
     fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
         self.model().contributions(name, features)
+    }
+
+    fn transform(&self, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        self.model().transform(features)
+    }
+
+    fn value_of(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<f64>> {
+        self.model().value_of(name, class, features)
+    }
+
+    fn contributions_to(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        self.model().contributions_to(name, class, features)
     }
 
     fn epochs(&self) -> Vec<Vec<Metric>> {

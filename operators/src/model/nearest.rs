@@ -36,12 +36,7 @@ pub(crate) fn fit(
         return Err(format!("k is {k}, but there are {} training rows; choose a smaller k", targets.len()));
     }
     let scales = Scales::of(columns)?;
-    let factor = |&deviation: &f64| match (deviation > 0.0, standardize) {
-        (true, true) => 1.0 / deviation,
-        (true, false) => 1.0,
-        (false, _) => 0.0,
-    };
-    let factors: Vec<f64> = scales.deviations.iter().map(factor).collect();
+    let factors = scales.factors(standardize);
     let mut model = Nearest { k, means: scales.means, factors, rows: Vec::new(), targets, classes };
     for row in 0..model.targets.len() {
         let scaled: Vec<f64> = (0..columns.len()).map(|j| model.scaled(j, columns[j][row])).collect();

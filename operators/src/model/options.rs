@@ -4,6 +4,7 @@ use lineshaft_engine::declaration::{OptionError, Options};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::augment::Augment;
 use super::balance::Balance;
 use super::candidates;
 use super::gate::Gate;
@@ -35,6 +36,8 @@ pub struct Training {
     pub constant: Constant,
     /// What is done about rare classes.
     pub balance: Balance,
+    /// How training rows are varied.
+    pub augment: Augment,
     /// What a new version must reach before it scores.
     pub gate: Gate,
     /// Parts of the cross-validation; zero for none.
@@ -107,6 +110,11 @@ impl Training {
         let missing = reader.choice("missing", &[("drop", Missing::Drop), ("refuse", Missing::Refuse)]);
         let constant = reader.choice("constant", &[("keep", Constant::Keep), ("refuse", Constant::Refuse)]);
         let balance = balance(&mut reader, &algorithm);
+        let augment = match algorithm {
+            // A series has no features that could be varied.
+            Algorithm::Forecast(_) => Augment::default(),
+            _ => Augment::read(&mut reader),
+        };
         let folds = folds(&mut reader);
         let gate = Gate::read(&mut reader, &algorithm);
         reader.refuse_unknown(algorithm.name());
@@ -125,6 +133,7 @@ impl Training {
             missing,
             constant,
             balance,
+            augment,
             gate,
             folds,
             halving: options.get("search").is_some_and(|search| search == "halving"),

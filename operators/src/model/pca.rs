@@ -234,6 +234,11 @@ impl Model for PcaMonitor {
         }
     }
 
+    /// The scores: the place of the row along each component, in deviations of the standardised features.
+    fn transform(&self, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
+        Some(self.map_rows(features, |_, scores| scores.to_vec()))
+    }
+
     fn contributions(&self, name: &str, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
         match name {
             "t2" => Some(self.map_rows(features, |z, scores| self.t2_parts(z, scores))),

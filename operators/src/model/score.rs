@@ -52,35 +52,46 @@ impl Trained {
         Ok(Arc::new(Float64Array::from(scored)))
     }
 
-    /// A further figure of each row, one of [`Algorithm::values`]. NULL as in [`Trained::predict`].
+    /// A further figure of each row, one of [`Algorithm::values`]; of a class, if it has classes, as for
+    /// [`Trained::predict_proba`]. NULL as in [`Trained::predict`].
     ///
     /// # Errors
     /// If the model has no figure of this name.
-    pub fn value(&self, name: &str, columns: &[ArrayRef]) -> Result<ArrayRef> {
+    pub fn value(&self, name: &str, class: Option<&str>, columns: &[ArrayRef]) -> Result<ArrayRef> {
         self.check_name(name, self.training.algorithm.values())?;
-        if self.classes.is_some() {
-            self.class(None)?;
-        }
-        let scored = self.score(columns, |model, features| model.value(name, features))?;
+        let class = self.explained(class)?;
+        let scored = self.score(columns, |model, features| model.value_of(name, class, features))?;
         Ok(Arc::new(Float64Array::from(scored)))
     }
 
     /// How much each feature adds to a figure, one of [`Algorithm::contributions`]: a list with a number per feature, in
-    /// their order. NULL as in [`Trained::predict`].
+    /// their order; of a class, if it has classes. NULL as in [`Trained::predict`].
     ///
     /// # Errors
     /// If the model does not explain a figure of this name.
-    pub fn contributions(&self, name: &str, columns: &[ArrayRef]) -> Result<ArrayRef> {
+    pub fn contributions(&self, name: &str, class: Option<&str>, columns: &[ArrayRef]) -> Result<ArrayRef> {
         self.check_name(name, self.training.algorithm.contributions())?;
-        if self.classes.is_some() {
-            // They are of the greater of two classes.
-            self.class(None)?;
+        let class = self.explained(class)?;
+        let rows =
+            self.score_rows(columns, |model, features| model.contributions_to(name, class, features))?;
+        Ok(list_of(rows))
+    }
+
+    /// The row in other coordinates, such as the scores of principal components: a list of numbers. NULL as in
+    /// [`Trained::predict`].
+    ///
+    /// # Errors
+    /// If the model has none.
+    pub fn transform(&self, columns: &[ArrayRef]) -> Result<ArrayRef> {
+        if !self.training.algorithm.transforms() {
+            return Err(self.error(format!("{} gives no other coordinates", self.training.algorithm.name())));
         }
-        let rows = self.score_rows(columns, |model, features| model.contributions(name, features))?;
-        let lists = rows.into_iter().map(|row| row.map(|parts| parts.into_iter().map(Some)));
-        let built = ListArray::from_iter_primitive::<Float64Type, _, _>(lists);
-        let (_, offsets, values, nulls) = built.into_parts();
-        Ok(Arc::new(ListArray::new(contribution_field(), offsets, values, nulls)))
+        Ok(list_of(self.score_rows(columns, |model, features| model.transform(features))?))
+    }
+
+    /// The class that is explained; of no meaning without classes.
+    fn explained(&self, class: Option<&str>) -> Result<usize> {
+        if self.classes.is_some() { self.class(class) } else { Ok(0) }
     }
 
     fn check_name(&self, name: &str, known: &[&str]) -> Result<()> {
@@ -168,7 +179,7 @@ impl Trained {
 }
 
 impl Algorithm {
-    /// The type of the elements of [`Trained::contributions`].
+    /// The type of [`Trained::contributions`] and [`Trained::transform`].
     pub fn contribution_type() -> DataType {
         DataType::List(contribution_field())
     }
@@ -176,6 +187,14 @@ impl Algorithm {
 
 fn contribution_field() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Float64, true))
+}
+
+/// Rows of numbers as a column of lists.
+fn list_of(rows: Vec<Option<Vec<f64>>>) -> ArrayRef {
+    let lists = rows.into_iter().map(|row| row.map(|parts| parts.into_iter().map(Some)));
+    let built = ListArray::from_iter_primitive::<Float64Type, _, _>(lists);
+    let (_, offsets, values, nulls) = built.into_parts();
+    Arc::new(ListArray::new(contribution_field(), offsets, values, nulls))
 }
 
 /// A result for each of `rows`; a model without one gives none.

@@ -24,14 +24,14 @@ struct Step {
 }
 
 impl Forest {
-    /// For each row a number per feature.
-    pub(super) fn shap(&self, features: &Features<'_>) -> Vec<Vec<f64>> {
+    /// For each row a number per feature, of the votes for the class with this index.
+    pub(super) fn shap(&self, class: usize, features: &Features<'_>) -> Vec<Vec<f64>> {
         let columns = features.columns();
         let row = |row: usize| {
             let values: Vec<f64> = columns.iter().map(|column| column[row]).collect();
             let mut sums = vec![0.0; columns.len()];
             for tree in 0..self.trees() {
-                self.walk(self.root(tree), &values, &mut Vec::new(), Step::root(), &mut sums);
+                self.walk((self.root(tree), class), &values, &mut Vec::new(), Step::root(), &mut sums);
             }
             sums.iter_mut().for_each(|sum| *sum *= self.scale());
             sums
@@ -39,9 +39,16 @@ impl Forest {
         (0..features.rows()).map(row).collect()
     }
 
-    fn walk(&self, node: u32, row: &[f64], path: &mut Vec<Step>, step: Step, sums: &mut [f64]) {
+    fn walk(
+        &self,
+        (node, class): (u32, usize),
+        row: &[f64],
+        path: &mut Vec<Step>,
+        step: Step,
+        sums: &mut [f64],
+    ) {
         extend(path, step);
-        match self.branch(node) {
+        match self.branch(node, class) {
             Branch::Leaf(value) => {
                 for place in 1..path.len() {
                     let Step { feature, unknown, known, .. } = path[place];
@@ -62,18 +69,18 @@ impl Forest {
                         known: if side == taken { known } else { 0.0 },
                         weight: 0.0,
                     };
-                    self.walk(child, row, &mut path.clone(), step, sums);
+                    self.walk((child, class), row, &mut path.clone(), step, sums);
                 }
             }
         }
     }
 
     /// The mean of what the trees give over the training rows.
-    pub(super) fn base(&self) -> f64 {
+    pub(super) fn base(&self, class: usize) -> f64 {
         let of_tree = |tree: usize| {
             let (mut todo, mut sum) = (vec![(self.root(tree), 1.0)], 0.0);
             while let Some((node, weight)) = todo.pop() {
-                match self.branch(node) {
+                match self.branch(node, class) {
                     Branch::Leaf(value) => sum += weight * value,
                     Branch::Split { children, .. } => todo.extend(
                         children.map(|child| (child, weight * share(self.cover(child), self.cover(node)))),
@@ -196,14 +203,14 @@ mod tests {
             (0..rows[0].len()).map(|at| rows.iter().map(|row| row[at]).collect()).collect();
         let columns = slices(&columns);
         let features = Features::new(&columns);
-        let found = forest.shap(&features);
+        let found = forest.shap(1, &features);
         let expected: Vec<Vec<f64>> = lines(&format!("{kind}_shap")).collect();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
             assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{found} {expected}");
         }
         let base = lines(&format!("{kind}_base")).next().unwrap()[0];
-        assert!((forest.base() - base).abs() <= 1e-9 * base.abs().max(1.0), "{} {base}", forest.base());
+        assert!((forest.base(1) - base).abs() <= 1e-9 * base.abs().max(1.0), "{} {base}", forest.base(1));
         let predicted = match combination {
             Combination::Votes(_) => forest.predict_proba(&features, 1).unwrap(),
             _ => forest.predict(&features),

@@ -80,8 +80,11 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         if let Algorithm::Forecast(options) = &training.algorithm {
             return rows.forecast(options, train, test);
         }
-        let train = balance::resample(training, &rows.target, train.to_vec());
-        let model = fit(training, &gather(&rows.columns, &train), &rows.target.gather(&train), classes)?;
+        let taken = balance::resample(training, &rows.target, train.to_vec());
+        let train = training.augment.rows(&taken);
+        let mut columns = gather(&rows.columns, &train);
+        training.augment.change(&mut columns, taken.len(), training.seed);
+        let model = fit(training, &columns, &rows.target.gather(&train), classes)?;
         let outcome = Outcome::of(&model, &gather(&rows.columns, test), rows.target.gather(test), classes);
         Ok((model, outcome, train))
     };

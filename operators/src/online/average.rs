@@ -105,6 +105,49 @@ impl Step for MinMaxScale {
     }
 }
 
+/// Which scale a [`FrozenScale`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scale {
+    /// `(x - mean) / stddev_pop`.
+    Standard,
+    /// `(x - min) / (max - min)`.
+    MinMax,
+}
+
+/// A scale of the first rows that stays as it is: what comes later is measured by what was normal then. `None` for those rows
+/// themselves, and if they are constant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrozenScale {
+    scale: Scale,
+    rows: f64,
+    moments: Moments,
+    extent: (f64, f64),
+}
+
+impl FrozenScale {
+    /// By the first `rows`, at least 2.
+    pub fn new(scale: Scale, rows: usize) -> Option<Self> {
+        let (moments, extent) = (Moments::default(), (f64::INFINITY, f64::NEG_INFINITY));
+        (rows >= 2).then(|| Self { scale, rows: super::number(rows), moments, extent })
+    }
+}
+
+impl Step for FrozenScale {
+    fn step(&mut self, x: &[f64], _time: i64) -> Option<f64> {
+        if self.moments.n < self.rows {
+            self.moments.add(x[0]);
+            self.extent = (self.extent.0.min(x[0]), self.extent.1.max(x[0]));
+            return None;
+        }
+        let (Moments { n, mean, squares }, (least, greatest)) = (&self.moments, self.extent);
+        match self.scale {
+            _ if least >= greatest => None,
+            Scale::Standard => Some((x[0] - mean) / (squares / n).sqrt()),
+            Scale::MinMax => Some((x[0] - least) / (greatest - least)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
@@ -117,6 +160,8 @@ mod tests {
         check("zscore", &ZScore::default().into());
         check("standard_scale", &StandardScale::default().into());
         check("minmax_scale", &MinMaxScale::default().into());
+        check("standard_scale_frozen", &FrozenScale::new(Scale::Standard, 40).unwrap().into());
+        check("minmax_scale_frozen", &FrozenScale::new(Scale::MinMax, 40).unwrap().into());
     }
 
     #[test]

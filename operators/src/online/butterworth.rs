@@ -95,6 +95,11 @@ impl Butterworth {
         })
     }
 
+    /// How many sections of second order it has.
+    pub fn sections(&self) -> usize {
+        self.sections.len()
+    }
+
     /// The sections of the poles of the prototype that lie above the axis: `exp(i * pi * (1/2 + (2 k + 1) / (2 order)))`.
     fn of(order: usize, sections: impl Fn(Complex<f64>) -> Vec<Section>) -> Option<Self> {
         if order != 2 && order != 4 {

@@ -49,6 +49,26 @@ impl Step for RateOfChange {
     }
 }
 
+/// How long the state has been what it is, in seconds: the time since the row in which it became that. A state is a number, such as
+/// a code or a flag; 0 in the first row of each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StateDuration {
+    since: Option<(i64, f64)>,
+}
+
+impl Step for StateDuration {
+    #[expect(clippy::float_cmp, reason = "the number is the name of a state")]
+    fn step(&mut self, x: &[f64], time: i64) -> Option<f64> {
+        let since = match self.since {
+            Some((since, state)) if state == x[0] => since,
+            _ => time,
+        };
+        self.since = Some((since, x[0]));
+        // Rows may be sorted from the newest on.
+        Some(micros(time - since).abs() / MICROS_PER_SECOND)
+    }
+}
+
 /// The value of a row that leaves the band around the last one that did, `|x - last| > width`; `None` for the others. The
 /// first row always passes.
 ///
@@ -114,6 +134,7 @@ mod tests {
         check("derivative", &Derivative::default().into());
         check("rate_of_change", &RateOfChange::new(400_000).unwrap().into());
         check("deadband", &Deadband::new(0.4).unwrap().into());
+        check("state_duration", &StateDuration::default().into());
         check("stuck", &Stuck::new(3).unwrap().into());
     }
 

@@ -10,7 +10,7 @@ const SPLITS: usize = 10;
 /// Both sides of a split need more than this share of the rows.
 const LEAST_SHARE: f64 = 0.01;
 /// A tree of so many nodes grows no more; its leaves go on counting.
-const MAX_NODES: usize = 4_095;
+pub(super) const MAX_NODES: usize = 4_095;
 /// Where one class has more than this share, there is nothing to split.
 const PURE_SHARE: f64 = 0.99;
 
@@ -41,6 +41,13 @@ pub struct HoeffdingOptions {
     pub tau: f64,
     /// Most splits from root to leaf.
     pub max_depth: usize,
+}
+
+impl HoeffdingOptions {
+    /// True if each is in its range.
+    pub(super) fn is_valid(&self) -> bool {
+        self.grace >= 1.0 && self.delta > 0.0 && self.delta < 1.0 && self.tau >= 0.0
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -232,9 +239,7 @@ impl Leaf {
 impl HoeffdingTree {
     /// A tree without rows; `None` if an option is out of its range.
     pub fn new(options: HoeffdingOptions) -> Option<Self> {
-        let HoeffdingOptions { grace, delta, tau, .. } = options;
-        let is_valid = grace >= 1.0 && delta > 0.0 && delta < 1.0 && tau >= 0.0;
-        is_valid.then(|| Self { options, features: 0, classes: Vec::new(), nodes: Vec::new() })
+        options.is_valid().then(|| Self { options, features: 0, classes: Vec::new(), nodes: Vec::new() })
     }
 
     /// The place of the leaf of a row.

@@ -1,15 +1,17 @@
 //! Functions that go from row to row: each row's value is made of what is remembered of the rows before it.
 //!
 //! ```text
-//! average.rs      ewma, zscore, standard_scale, minmax_scale
-//! change.rs       derivative, rate_of_change, deadband, stuck
+//! average.rs      ewma, zscore, standard_scale, minmax_scale and both frozen
+//! change.rs       derivative, rate_of_change, deadband, stuck, state_duration
 //! median.rs       moving_median, hampel
 //! butterworth.rs  lowpass, highpass, bandpass        savgol.rs  kalman.rs  smoothing
 //! chart.rs        cusum, ewma_chart                   rules.rs   the rules of Western Electric and of Nelson
+//! subgroups.rs    xbar_chart, range_chart, p_chart, u_chart
 //! quantile.rs     running_quantile                    novelty.rs  novelty, holdoff
-//! adwin.rs  kswin.rs  page_hinkley.rs  detectors of drift
+//! adwin.rs  kswin.rs  page_hinkley.rs  ddm.rs  detectors of drift
 //! regression.rs   rls, sgd_regression, sgd_classification
-//! hoeffding_tree.rs  hoeffding_tree
+//! hoeffding_tree.rs  hoeffding_tree              hoeffding_regressor.rs, split_values.rs  hoeffding_regression
+//! running_pca.rs  running_pca_t2, running_pca_spe
 //! half_space.rs   half_space_trees                    conformal.rs  conformal, adaptive_conformal
 //! inputs.rs       the arguments as columns
 //! ```
@@ -34,7 +36,9 @@ mod butterworth;
 mod change;
 mod chart;
 mod conformal;
+mod ddm;
 mod half_space;
+mod hoeffding_regressor;
 mod hoeffding_tree;
 mod inputs;
 mod kalman;
@@ -45,17 +49,22 @@ mod page_hinkley;
 mod quantile;
 mod regression;
 mod rules;
+mod running_pca;
 mod savgol;
+mod split_values;
+mod subgroups;
 #[cfg(test)]
 mod testing;
 
 pub use adwin::{Adwin, Gives};
-pub use average::{Ewma, MinMaxScale, StandardScale, ZScore};
+pub use average::{Ewma, FrozenScale, MinMaxScale, Scale, StandardScale, ZScore};
 pub use butterworth::Butterworth;
-pub use change::{Deadband, Derivative, RateOfChange, Stuck};
+pub use change::{Deadband, Derivative, RateOfChange, StateDuration, Stuck};
 pub use chart::{Cusum, EwmaChart, Side};
 pub use conformal::Conformal;
+pub use ddm::Ddm;
 pub use half_space::HalfSpaceTrees;
+pub use hoeffding_regressor::HoeffdingRegressor;
 pub use hoeffding_tree::{HoeffdingOptions, HoeffdingTree};
 pub use inputs::Inputs;
 pub use kalman::Kalman;
@@ -66,7 +75,9 @@ pub use page_hinkley::PageHinkley;
 pub use quantile::RunningQuantile;
 pub use regression::{Loss, RecursiveLeastSquares, Replay, Sgd};
 pub use rules::{Nelson, WesternElectric};
+pub use running_pca::{PcaFigure, RunningPca};
 pub use savgol::SavitzkyGolay;
+pub use subgroups::{Charted, SubgroupChart};
 
 /// What a function makes of the next row.
 trait Step {
@@ -99,10 +110,11 @@ macro_rules! functions {
     };
 }
 
+// The place of a function is its number in checkpoints: new ones come last.
 functions! {
     Adwin, Butterworth, Conformal, Cusum, Deadband, Derivative, Ewma, EwmaChart, HalfSpaceTrees, Hampel, HoeffdingTree, Holdoff, Kalman, Kswin, MinMaxScale,
     MovingMedian, Nelson, Novelty, PageHinkley, RateOfChange, RecursiveLeastSquares, RunningQuantile, SavitzkyGolay, Sgd, StandardScale, Stuck,
-    WesternElectric, ZScore,
+    WesternElectric, ZScore, FrozenScale, Ddm, HoeffdingRegressor, StateDuration, SubgroupChart, RunningPca,
 }
 
 impl Online {
@@ -117,7 +129,11 @@ impl Online {
     pub fn learns(&self) -> bool {
         matches!(
             self,
-            Self::Conformal(_) | Self::HoeffdingTree(_) | Self::RecursiveLeastSquares(_) | Self::Sgd(_)
+            Self::Conformal(_)
+                | Self::HoeffdingRegressor(_)
+                | Self::HoeffdingTree(_)
+                | Self::RecursiveLeastSquares(_)
+                | Self::Sgd(_)
         )
     }
 
@@ -125,7 +141,7 @@ impl Online {
     pub fn data_type(&self) -> DataType {
         match self {
             Self::WesternElectric(_) | Self::Nelson(_) => DataType::Int64,
-            Self::Stuck(_) | Self::Kswin(_) | Self::PageHinkley(_) => DataType::Boolean,
+            Self::Stuck(_) | Self::Ddm(_) | Self::Kswin(_) | Self::PageHinkley(_) => DataType::Boolean,
             Self::Adwin(adwin) if adwin.gives() == Gives::Drift => DataType::Boolean,
             _ => DataType::Float64,
         }

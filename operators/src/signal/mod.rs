@@ -12,6 +12,8 @@
 //! shape.rs      bandwidth, kurtosis and roll-off of the spectrum, its peaks
 //! welch.rs      power spectral density, cepstrum
 //! envelope.rs   energy of bearing faults, velocity from acceleration       bearing.rs  the frequencies of a bearing
+//! kurtogram.rs  the band of impacts             orders.rs  orders of a shaft, time-synchronous average
+//! zero_phase.rs filters forwards and back, levels by all samples
 //! capability.rs cp, cpk, pp, ppk, times between failures and to repair     operations.rs  OEE, ISO zones
 //! running.rs    the same features as sums that rows are added to one by one, and that can be merged
 //! ```
@@ -32,10 +34,12 @@ mod capability;
 mod dynamics;
 mod envelope;
 mod histogram;
+mod kurtogram;
 mod magnitude;
 mod moments;
 mod operations;
 mod order;
+mod orders;
 mod quantile;
 mod recent;
 pub mod running;
@@ -43,6 +47,7 @@ mod shape;
 mod spectrum;
 mod trend;
 mod welch;
+mod zero_phase;
 
 pub use bearing::{Bearing, Fault};
 pub use capability::{cp, cpk, mtbf, mttr, pp, ppk, sigma_within};
@@ -52,17 +57,20 @@ pub use dynamics::{
 };
 pub use envelope::{Search, bearing_energy, velocity_rms};
 pub use histogram::{MAX_BINS, entropy};
+pub use kurtogram::{SpikyBand, kurtogram};
 pub use magnitude::{
     abs_energy, clearance_factor, crest_factor, impulse_factor, peak_to_peak, rms, shape_factor,
 };
 pub use moments::{kurtosis, mean, skewness, stddev, stddev_pop, variance, variance_pop};
 pub use operations::{MACHINES, availability, effectiveness, iso_zone, oee, quality_ratio};
 pub use order::{autocorrelation, mean_crossing_rate, zero_crossing_rate};
+pub use orders::{Speed, order_energy, synchronous_average};
 pub use quantile::{iqr, mad, median, percentile};
 pub use shape::{peak_frequencies, spectral_bandwidth, spectral_kurtosis, spectral_rolloff};
 pub use spectrum::{band_energy, dominant_frequency, envelope_rms, spectral_centroid, spectral_entropy};
 pub use trend::{slope, slope_per_second, time_weighted_avg};
 pub use welch::{cepstrum_peak, psd};
+pub use zero_phase::{kalman_smooth, zero_phase};
 
 /// The samples without NaN; borrowed if there is none, which is the usual case.
 pub fn without_nan(samples: &[f64]) -> Cow<'_, [f64]> {

@@ -9,7 +9,7 @@ use super::Binder;
 use crate::error::QueryError;
 use crate::predict::Slot;
 use crate::program::{Model, ModelFile};
-use crate::statement::CreateModel;
+use crate::statement::{CreateModel, Drift};
 
 impl Binder<'_> {
     pub(super) fn model_file(&self, statement: &CreateModel) -> Option<Model> {
@@ -22,6 +22,15 @@ impl Binder<'_> {
         if let Some(per) = &statement.per {
             let error = QueryError::invalid("a model of a file scores all rows, and has no PER", per.span);
             errors.push(error.with_help("declare a model for each file and choose with CASE"));
+        }
+        if let Some(drift) = &statement.drift {
+            let place = match drift {
+                Drift::Features(span) => *span,
+                Drift::Query(query) => query.span,
+            };
+            let message = "a model of a file is not trained, and so it is not trained again ON DRIFT";
+            let error = QueryError::invalid(message, place);
+            errors.push(error.with_help("RETRAIN EVERY reads the file again"));
         }
         let mut options = statement.options.to_map();
         options.remove("connector");
@@ -50,7 +59,8 @@ impl Binder<'_> {
         let retrain_us = statement.retrain_us.as_ref().map(|every| every.value);
         let plan = LogicalPlanBuilder::empty(false).build().ok()?;
         let (query, file) = (String::new(), Some(file));
-        Some(Model { training, query, retrain_us, file, plan, span: statement.span })
+        let retrains_on_drift = false;
+        Some(Model { training, query, retrain_us, retrains_on_drift, file, plan, span: statement.span })
     }
 
     fn unreadable(&self, statement: &CreateModel, error: &lineshaft_engine::Error) -> QueryError {

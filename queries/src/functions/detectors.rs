@@ -2,7 +2,7 @@
 
 use datafusion::arrow::datatypes::DataType;
 use lineshaft_operators::online::{
-    Adwin, Gives, Holdoff, Kswin, Novelty, Online, PageHinkley, RunningQuantile,
+    Adwin, Ddm, Gives, Holdoff, Kswin, Novelty, Online, PageHinkley, RunningQuantile,
 };
 
 use super::online::{BASE, OnlineFunction, is_window};
@@ -32,6 +32,9 @@ const WINDOW: Parameter =
 const LAST: Parameter =
     Parameter::number("last", "the number of last rows that are compared with the others", is_window);
 const SEED: Parameter = Parameter::number("seed", "a whole number from 0 up", is_whole);
+const SIGMAS: Parameter = Parameter::number("sigmas", "a number of deviations above 0", |sigmas| {
+    sigmas > 0.0 && sigmas.is_finite()
+});
 const THRESHOLD: Parameter =
     Parameter::number("threshold", "a sum of deviations in the unit of x, above 0", |limit| limit > 0.0);
 const TOLERANCE: Parameter = Parameter::number(
@@ -93,6 +96,19 @@ pub(super) const DETECTORS: &[OnlineFunction] = &[
         source: "Page (1954), Continuous inspection schemes; as river's PageHinkley",
         unit: "BOOLEAN",
         null_when: NEVER,
+        ..BASE
+    },
+    OnlineFunction {
+        name: "ddm",
+        parameters: &[SIGMAS.or(3.0), WARMUP.or(30.0)],
+        result: DataType::Boolean,
+        make: |p, _| Ddm::new(p[0], whole(p[1])).map(Online::from),
+        summary: "True where the rate of errors has risen, for rows that are 1 where a prediction was wrong and else 0; it begins anew with \
+            the row after. With 2 sigmas it warns",
+        formula: "p + s > p_min + sigmas * s_min, s = sqrt(p (1 - p) / n), where p_min + s_min was least",
+        source: "Gama et al. (2004), Learning with drift detection; as river's DDM",
+        unit: "BOOLEAN",
+        null_when: "x is not between 0 and 1",
         ..BASE
     },
     OnlineFunction {

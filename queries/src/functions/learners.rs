@@ -1,8 +1,8 @@
 //! Functions from row to row that learn while they predict.
 
 use lineshaft_operators::online::{
-    Conformal, HalfSpaceTrees, HoeffdingOptions, HoeffdingTree, Loss, Online, RecursiveLeastSquares, Replay,
-    Sgd,
+    Conformal, HalfSpaceTrees, HoeffdingOptions, HoeffdingRegressor, HoeffdingTree, Loss, Online, PcaFigure,
+    RecursiveLeastSquares, Replay, RunningPca, Sgd,
 };
 
 use super::online::{BASE, OnlineFunction, is_window};
@@ -58,6 +58,12 @@ const DEPTH: Parameter =
     Parameter::number("max_depth", "the most splits from root to leaf, from 0 to 100", |depth| {
         is_whole(depth) && depth <= 100.0
     });
+const COMPONENTS: Parameter =
+    Parameter::number("components", "a whole number from 1 up", |n| is_whole(n) && n >= 1.0);
+const EVERY: Parameter =
+    Parameter::number("every", "a whole number of rows from 2 up", |n| is_whole(n) && n >= 2.0);
+const DIGITS: Parameter =
+    Parameter::number("digits", "a whole number from 0 to 15", |digits| is_whole(digits) && digits <= 15.0);
 const TREES: Parameter = Parameter::number("trees", "a whole number from 1 to 1000", |trees| {
     is_whole(trees) && (1.0..=1000.0).contains(&trees)
 });
@@ -139,6 +145,51 @@ pub(super) const LEARNERS: &[OnlineFunction] = &[
         source: "Domingos, Hulten (2000), Mining high-speed data streams; as river's HoeffdingTreeClassifier with leaf_prediction='mc'",
         unit: "number of the class",
         null_when: "a feature is not a number, there was no row with a class yet, or the number of features has changed",
+        ..BASE
+    },
+    OnlineFunction {
+        name: "hoeffding_regression",
+        inputs: &[Y, FEATURES],
+        parameters: &[GRACE.or(200.0), DELTA.or(1e-7), TAU.or(0.05), DEPTH.or(20.0), DIGITS.or(1.0)],
+        make: |p, _| {
+            let options = HoeffdingOptions { grace: p[0], delta: p[1], tau: p[2], max_depth: whole(p[3]) };
+            HoeffdingRegressor::new(options, whole(p[4])).map(Online::from)
+        },
+        summary: "The mean of y that a regression tree, grown from the rows before, gives for x. A leaf is split where the second best split \
+            reduces the variance by a share of the best that is below one by more than the bound, or the bound is below tau; splits lie at values \
+            with so many digits, so features should be scaled. A tree of 4,095 nodes grows no more, a leaf keeps 2,048 values of a feature",
+        formula: "bound = sqrt(ln(1 / delta) / (2 n)), looked at each `grace` rows of a leaf",
+        source: "Ikonomovska, Gama, Dzeroski (2011), Learning model trees from evolving data streams; as river's HoeffdingTreeRegressor with \
+            leaf_prediction='mean'",
+        unit: "unit of y",
+        null_when: "a feature is not a number, there was no row with y yet, or the number of features has changed",
+        ..BASE
+    },
+    OnlineFunction {
+        name: "running_pca_t2",
+        inputs: &[FEATURES],
+        parameters: &[COMPONENTS, EVERY.or(100.0), FORGETTING.or(0.999)],
+        make: |p, _| RunningPca::new(PcaFigure::T2, whole(p[0]), whole(p[1]), p[2]).map(Online::from),
+        needs: "components below every",
+        summary: "Hotelling's T2 of x by the principal components of the rows before, which are taken anew after each `every` rows from the exact \
+            correlations; rows before weigh less by a factor a row. For limits take `running_quantile` of it, or that of a chi-squared distribution",
+        formula: "sum(t_a^2 / l_a), t = P' z, z = (x - mean) / stddev_pop of the rows before",
+        source: "Li et al. (2000), Recursive PCA for adaptive process monitoring",
+        unit: "none",
+        null_when: "a feature is not a number, it is one of the first `every` rows, or the number of features has changed",
+        ..BASE
+    },
+    OnlineFunction {
+        name: "running_pca_spe",
+        inputs: &[FEATURES],
+        parameters: &[COMPONENTS, EVERY.or(100.0), FORGETTING.or(0.999)],
+        make: |p, _| RunningPca::new(PcaFigure::Spe, whole(p[0]), whole(p[1]), p[2]).map(Online::from),
+        needs: "components below every",
+        summary: "The squared prediction error of x, how far it is from the principal components of the rows before; otherwise as `running_pca_t2`",
+        formula: "|z - P P' z|^2",
+        source: "Li et al. (2000); Jackson, Mudholkar (1979)",
+        unit: "none",
+        null_when: "a feature is not a number, it is one of the first `every` rows, or the number of features has changed",
         ..BASE
     },
     OnlineFunction {

@@ -1,6 +1,6 @@
 //! Features of the vibration of rotating machines.
 
-use lineshaft_operators::signal::{self, Bearing, Fault, Search};
+use lineshaft_operators::signal::{self, Bearing, Fault, Search, Speed};
 
 use super::feature::{Feature, Kernel, Time};
 use super::parameter::{Parameter, is_whole, whole};
@@ -49,6 +49,25 @@ const HARMONICS: Parameter =
     Parameter::number("harmonics", "a whole number from 1 up", |n| is_whole(n) && n >= 1.0);
 const SLIP: Parameter = Parameter::number("slip", "a share from 0 to 1", |slip| (0.0..=1.0).contains(&slip));
 
+const LEVELS: Parameter =
+    Parameter::number("levels", "a whole number from 1 to 10", |n| is_whole(n) && (1.0..=10.0).contains(&n));
+const RPM_START: Parameter =
+    Parameter::number("rpm_start", "turns per minute at the first sample, above 0", is_size);
+const RPM_END: Parameter =
+    Parameter::number("rpm_end", "turns per minute at the last sample, above 0", is_size);
+const LOW_ORDER: Parameter = Parameter::number("low_order", "a number of events a turn", |o| !o.is_nan());
+const HIGH_ORDER: Parameter = Parameter::number("high_order", "a number of events a turn", |o| !o.is_nan());
+const PER_TURN: Parameter =
+    Parameter::number("per_turn", "the number of angles of a turn, from 2 to 100000", |n| {
+        is_whole(n) && (2.0..=100_000.0).contains(&n)
+    });
+const ORDERS: &str = "Fyfe, Munck (1997), Analysis of computed order tracking";
+const NO_TURN: &str = "the shaft makes no whole turn, or there are fewer than two samples";
+
+fn speed(rpm_start: f64, rpm_end: f64, per_turn: f64) -> Speed {
+    Speed { rpm_start, rpm_end, per_turn: whole(per_turn) }
+}
+
 fn is_size(length: f64) -> bool {
     length > 0.0 && length.is_finite()
 }
@@ -96,6 +115,50 @@ pub(super) const FEATURES: &[Feature] = &[
         formula: "sum(P_k) / n over |f_k - h * f| <= max(slip * h * f, rate_hz / n / 2), each k once",
         unit: "unit of x, squared",
         null_when: "the fault has no frequency below half the rate, or there are fewer than two samples",
+        ..BASE
+    },
+    Feature {
+        name: "kurtogram",
+        array_name: "array_kurtogram",
+        parameters: &[RATE, LEVELS.or(5.0)],
+        kernel: Kernel::List(|x, p| {
+            let levels = u32::try_from(whole(p[1])).ok()?;
+            let band = signal::kurtogram(x, p[0], levels)?;
+            Some(vec![band.low_hz, band.high_hz, band.kurtosis])
+        }),
+        summary: "The band of the impacts, `[low_hz, high_hz, kurtosis]`: the one whose envelope is spikiest, among the parts of half the \
+            rate by 2, 3, 4, 6, 8, ... up to 2^levels; for `bearing_energy` and `envelope_rms`. The wider and lower one of equal ones; \
+            bands of fewer than 8 lines of the spectrum do not count",
+        formula: "mean(|c|^4) / mean(|c|^2)^2 - 2 of the analytic signal c of the band, cut out of the transform",
+        source: "Antoni (2007), Fast computation of the kurtogram for the detection of transient faults, with sharp bands",
+        unit: "Hz, Hz, none",
+        null_when: "x is constant, or there are too few samples for any band",
+        ..BASE
+    },
+    Feature {
+        name: "order_energy",
+        array_name: "array_order_energy",
+        parameters: &[RATE, RPM_START, RPM_END, LOW_ORDER, HIGH_ORDER, PER_TURN.or(64.0)],
+        kernel: Kernel::Samples(|x, p| signal::order_energy(x, p[0], speed(p[1], p[2], p[5]), p[3], p[4])),
+        summary: "The mean square of what turns with a shaft, low_order <= o < high_order events a turn, while its speed goes evenly from \
+            rpm_start at the first to rpm_end at the last sample. Orders above half of per_turn fold back: filter first",
+        formula: "sum(P_k) / n over the band of the samples at even angles, per_turn of them a turn, all whole turns",
+        source: ORDERS,
+        unit: "unit of x, squared",
+        null_when: NO_TURN,
+        ..BASE
+    },
+    Feature {
+        name: "synchronous_average",
+        array_name: "array_synchronous_average",
+        parameters: &[RATE, RPM_START, RPM_END, PER_TURN.or(64.0)],
+        kernel: Kernel::List(|x, p| signal::synchronous_average(x, p[0], speed(p[1], p[2], p[3]))),
+        summary: "The mean turn of a shaft, an array of per_turn angles: what does not turn with it is averaged out. The speed is as for \
+            `order_energy`",
+        formula: "mean over all whole turns of the samples at the angle, between two samples on the line through them",
+        source: ORDERS,
+        unit: "unit of x, an array",
+        null_when: NO_TURN,
         ..BASE
     },
     Feature {

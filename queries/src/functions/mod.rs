@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! Feature (one table entry: name, kernel, reference)    vibration.rs, distribution.rs, order.rs, dynamics.rs,
-//!    |                                                  spectrum.rs, machine.rs, process.rs
+//!    |                                                  smoothing.rs, spectrum.rs, machine.rs, process.rs
 //!    |-- rms(x)         aggregate over a group, window or OVER frame: aggregate.rs
 //!    |                    sums per group (running.rs) or all samples per group (collected.rs)
 //!    '-- rms(waveform)  one value per row of an array column: array.rs
 //! figure.rs     functions of single numbers: `bearing_frequency`, `iso_zone`, `oee`
-//! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; detectors.rs, learners.rs
+//! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; charts.rs, detectors.rs,
+//!               learners.rs
 //! extreme.rs    `min` and `max`
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
@@ -24,6 +25,7 @@ mod aggregate;
 #[cfg(test)]
 mod aggregate_tests;
 mod array;
+mod charts;
 mod collected;
 mod detectors;
 mod distribution;
@@ -41,6 +43,7 @@ mod parameter;
 mod process;
 mod reference;
 mod running;
+mod smoothing;
 mod spectrum;
 #[cfg(test)]
 mod testing;
@@ -59,11 +62,12 @@ pub use form::{ArrayForms, mark_calls, with_event_time};
 pub use reference::reference;
 
 /// The functions, family by family.
-const FAMILIES: [(&str, &[Feature]); 7] = [
+const FAMILIES: [(&str, &[Feature]); 8] = [
     ("Moments and magnitudes", vibration::FEATURES),
     ("Distribution", distribution::FEATURES),
     ("Order and time", order::FEATURES),
     ("Dynamics", dynamics::FEATURES),
+    ("Smoothing forwards and back", smoothing::FEATURES),
     ("Spectrum", spectrum::FEATURES),
     ("Rotating machines", machine::FEATURES),
     ("Processes", process::FEATURES),

@@ -7,11 +7,12 @@ use std::fmt::Debug;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use lineshaft_operators::online::{
-    Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, Hampel, Kalman, MAX_WINDOW, MinMaxScale,
-    MovingMedian, Nelson, Online, RateOfChange, SavitzkyGolay, Side, StandardScale, Stuck, WesternElectric,
-    ZScore,
+    Butterworth, Cusum, Deadband, Derivative, Ewma, EwmaChart, FrozenScale, Hampel, Kalman, MAX_WINDOW,
+    MinMaxScale, MovingMedian, Nelson, Online, RateOfChange, SavitzkyGolay, Scale, Side, StandardScale,
+    StateDuration, Stuck, WesternElectric, ZScore,
 };
 
+use super::charts::CHARTS;
 use super::detectors::DETECTORS;
 use super::feature::event_time_type;
 use super::learners::LEARNERS;
@@ -74,6 +75,8 @@ const WIDTH: Parameter =
 const ROWS: Parameter = Parameter::number("n", "a whole number of rows from 1 to 100000", is_window);
 const REPEATS: Parameter =
     Parameter::number("n", "a whole number of rows from 2 up", |n| is_whole(n) && n >= 2.0);
+const SCALED_BY: Parameter =
+    Parameter::number("n", "the number of first rows, from 2 up", |n| is_whole(n) && n >= 2.0);
 const SIGMAS: Parameter = Parameter::number("sigmas", "a number from 0 up", |sigmas| sigmas >= 0.0);
 const HZ: Parameter = Parameter::number("hz", "a frequency above 0", |hz| hz > 0.0);
 const LOW: Parameter = Parameter::number("low_hz", "a frequency above 0", |hz| hz > 0.0);
@@ -94,6 +97,7 @@ const NOISE: Parameter =
 const NEVER: &str = "x is no number";
 const FIRST: &str = "it is the first row, or of the same time as the one it compares with";
 const FEW: &str = "there are not so many rows yet";
+const FROZEN: &str = "it is one of the first n rows, or those are equal";
 const SAME: &str = "all rows so far are equal";
 const NYQUIST: &str = "frequencies below half of rate_hz, low_hz below high_hz";
 const BUTTERWORTH: &str =
@@ -106,7 +110,7 @@ pub(super) fn is_window(n: f64) -> bool {
 
 /// All functions from row to row, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static OnlineFunction> {
-    FUNCTIONS.iter().chain(DETECTORS).chain(LEARNERS)
+    FUNCTIONS.iter().chain(CHARTS).chain(DETECTORS).chain(LEARNERS)
 }
 
 const FUNCTIONS: &[OnlineFunction] = &[
@@ -150,6 +154,29 @@ const FUNCTIONS: &[OnlineFunction] = &[
         source: "scikit-learn, MinMaxScaler.partial_fit",
         unit: "none",
         null_when: SAME,
+        ..BASE
+    },
+    OnlineFunction {
+        name: "standard_scale_frozen",
+        parameters: &[SCALED_BY],
+        make: |p, _| FrozenScale::new(Scale::Standard, whole(p[0])).map(Online::from),
+        summary: "The distance from the mean of the first n rows, in their standard deviations: the scale does not follow what \
+            comes later",
+        formula: "(x - mean) / stddev_pop of the first n rows",
+        source: "scikit-learn, StandardScaler.fit on the first n rows, then transform",
+        unit: "none",
+        null_when: FROZEN,
+        ..BASE
+    },
+    OnlineFunction {
+        name: "minmax_scale_frozen",
+        parameters: &[SCALED_BY],
+        make: |p, _| FrozenScale::new(Scale::MinMax, whole(p[0])).map(Online::from),
+        summary: "The place between the least and the greatest of the first n rows; below 0 or above 1 where a row is beyond them",
+        formula: "(x - min) / (max - min) of the first n rows",
+        source: "scikit-learn, MinMaxScaler.fit on the first n rows, then transform",
+        unit: "none",
+        null_when: FROZEN,
         ..BASE
     },
     OnlineFunction {
@@ -197,6 +224,17 @@ const FUNCTIONS: &[OnlineFunction] = &[
         source: "NAMUR NE 107 (frozen measured value)",
         unit: "BOOLEAN",
         null_when: FEW,
+        ..BASE
+    },
+    OnlineFunction {
+        name: "state_duration",
+        is_timed: true,
+        make: |_, _| Some(StateDuration::default().into()),
+        summary: "How long x, a number that names a state, has been what it is: the time since the row in which it became that",
+        formula: "t - t of the first row of the run of equal x",
+        source: "run length in time",
+        unit: "s",
+        null_when: NEVER,
         ..BASE
     },
     OnlineFunction {
@@ -457,8 +495,10 @@ mod tests {
                 "window" => ScalarValue::from(20.0),
                 "span" => ScalarValue::new_interval_mdn(0, 0, 1_000_000_000),
                 "n" | "memory" | "warmup" | "clock" | "last" | "seed" | "replays" | "trees" | "height"
-                | "delay" | "grace" | "max_depth" => ScalarValue::from(7.0),
-                "order" => ScalarValue::from(2.0),
+                | "delay" | "grace" | "max_depth" | "digits" | "size" | "groups" | "every" => {
+                    ScalarValue::from(7.0)
+                }
+                "order" | "components" => ScalarValue::from(2.0),
                 "rate_hz" => ScalarValue::from(100.0),
                 "high_hz" => ScalarValue::from(30.0),
                 _ => ScalarValue::from(0.5),

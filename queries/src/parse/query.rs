@@ -13,7 +13,7 @@ use crate::alter::{AlterModel, Change};
 use crate::error::QueryError;
 use crate::rewrite::{chains, precedence};
 use crate::span::{Name, Span, Spanned, StatementText};
-use crate::statement::{CreateModel, CreateSink, CreateView, Emit, InsertInto, SelectQuery};
+use crate::statement::{CreateModel, CreateSink, CreateView, Drift, Emit, InsertInto, SelectQuery};
 
 /// `name [(a, b)] AS query`.
 pub(super) fn view(mut tokens: Tokens<'_>, name: Name, materialized: bool) -> Result<CreateView> {
@@ -57,7 +57,7 @@ fn is_options(tokens: &Tokens<'_>) -> bool {
     tokens.is(&["WITH"]) && matches!((tokens.nth(1), tokens.nth(3)), (Some(Token::LParen), Some(Token::Eq)))
 }
 
-/// `name [PER column] WITH (...) [RETRAIN EVERY interval] [AS query]`.
+/// `name [PER column] WITH (...) [RETRAIN [EVERY interval] [ON DRIFT [(query)]]] [AS query]`.
 pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_>) -> Result<CreateModel> {
     let span = tokens.span();
     let per = match tokens.eat(&["PER"]) {
@@ -65,9 +65,9 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
         false => None,
     };
     let options = options(&mut tokens, &name, context)?;
-    let retrain_us = match tokens.eat(&["RETRAIN"]) {
-        true => Some(every(&mut tokens)?),
-        false => None,
+    let (retrain_us, drift) = match tokens.eat(&["RETRAIN"]) {
+        true => retrain(&mut tokens)?,
+        false => (None, None),
     };
     let training = match tokens.eat(&["AS"]) {
         true => Some(select_without_emit(tokens)?),
@@ -76,17 +76,25 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
             None
         }
     };
-    Ok(CreateModel { name, per, options, retrain_us, training, span })
+    Ok(CreateModel { name, per, options, retrain_us, drift, training, span })
 }
 
-/// `EVERY INTERVAL '1' DAY`.
-fn every(tokens: &mut Tokens<'_>) -> Result<Spanned<i64>> {
-    if tokens.is(&["ON", "DRIFT"]) {
-        let error = QueryError::not_supported("RETRAIN ON DRIFT", tokens.here());
-        return Err(error.with_help("look for new data now and then: RETRAIN EVERY INTERVAL '1' DAY"));
-    }
-    tokens.expect(&["EVERY"])?;
-    tokens.interval(Least::AboveZero)
+/// `EVERY INTERVAL '1' DAY`, `ON DRIFT`, `ON DRIFT (query)`, or both.
+fn retrain(tokens: &mut Tokens<'_>) -> Result<(Option<Spanned<i64>>, Option<Drift>)> {
+    let every = match tokens.eat(&["EVERY"]) {
+        true => Some(tokens.interval(Least::AboveZero)?),
+        false => None,
+    };
+    let here = tokens.here();
+    let drift = match tokens.eat(&["ON", "DRIFT"]) {
+        true if tokens.peek() == Some(&Token::LParen) => {
+            Some(Drift::Query(select_without_emit(tokens.parenthesised()?)?))
+        }
+        true => Some(Drift::Features(here)),
+        false if every.is_none() => return Err(tokens.unexpected("EVERY and an interval, or ON DRIFT")),
+        false => None,
+    };
+    Ok((every, drift))
 }
 
 /// `ALTER MODEL name SET VERSION n | SET SHADOW VERSION n | DROP SHADOW | ROLLBACK`.

@@ -185,7 +185,14 @@ impl<'a> Lowering<'a> {
             }
             false => Vec::new(),
         };
-        for name in kept.iter().copied().chain(&self.outputs.subscriptions) {
+        // In a replay the versions that scored do so again, whatever has drifted.
+        let trains = runs && !self.outputs.close_gates;
+        let drifts: Vec<(String, String)> = match trains {
+            true => program.models.iter().filter_map(|model| model.drift().zip(model.drift_sink())).collect(),
+            false => Vec::new(),
+        };
+        let drifting = drifts.iter().map(|(relation, _)| relation);
+        for name in kept.iter().copied().chain(&self.outputs.subscriptions).chain(drifting) {
             wanted.relation(name);
             readers.relation(name);
         }
@@ -210,11 +217,12 @@ impl<'a> Lowering<'a> {
         for name in kept {
             self.keep(name, &format!("views/{name}"), errors);
         }
-        for name in &self.outputs.subscriptions {
+        let subscribed = self.outputs.subscriptions.iter().map(|name| (name, name));
+        for (name, sink) in subscribed.chain(drifts.iter().map(|(relation, sink)| (relation, sink))) {
             let span = program.views.get(name).map(|view| view.span);
             let span = span.unwrap_or(Span { file: 0, start: 0, end: 0 });
             let options = Options::from([("connector".into(), "memory".into())]);
-            let lowered = self.relation(name).and_then(|from| self.add_sink(name, from, options));
+            let lowered = self.relation(name).and_then(|from| self.add_sink(sink, from, options));
             self.checked(lowered, span, errors);
         }
         if runs && self.outputs.keep_history {

@@ -119,7 +119,8 @@ fn many_keys_that_come_and_go_leave_nothing_behind() {
 /// A join whose rows are on disk whenever there is a file for them, of which there may be `disk` bytes.
 fn on_disk(kind: JoinKind, folder: &tempfile::TempDir, disk: u64) -> IntervalJoin {
     let mut join = join(kind);
-    join.use_spill(Spill::new(SpillSettings { folder: folder.path().to_owned(), memory: 1, disk }));
+    let settings = SpillSettings { folder: folder.path().to_owned(), memory: 1, disk };
+    join.use_spill(Spill::new(settings, Arc::default()));
     join
 }
 

@@ -22,8 +22,8 @@ mod smoothing;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use options::read;
 pub use options::{ForecastOptions, Form, Method, Trend};
+pub(crate) use options::{NAMES, read};
 
 use super::{Features, Fitted, Model, Task};
 

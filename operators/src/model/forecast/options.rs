@@ -103,6 +103,10 @@ impl Method {
 /// Longer horizons and seasons are mistakes.
 const MOST_ROWS: usize = 100_000;
 
+/// The names of the forecasters.
+pub(crate) const NAMES: [&str; 6] =
+    ["seasonal_naive", "holt_winters", "theta", "croston", "tsb", "forecast_combination"];
+
 /// Reads the options of the forecaster of this name; `None` if there is none.
 pub(crate) fn read(name: &str, reader: &mut Reader<'_>) -> Option<ForecastOptions> {
     let method = match name {

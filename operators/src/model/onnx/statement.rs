@@ -8,6 +8,7 @@ use lineshaft_engine::error::{Error, Result};
 use sha2::{Digest, Sha256};
 
 use super::{Imported, OnnxModel, OnnxOptions};
+use crate::model::augment::Augment;
 use crate::model::options::hex;
 use crate::model::reader::Reader;
 use crate::model::split::Split;
@@ -77,6 +78,7 @@ impl Trained {
             missing: Missing::Drop,
             constant: Constant::Keep,
             balance: Balance::None,
+            augment: Augment::default(),
             gate: Gate::Open,
             folds: 0,
             halving: false,

@@ -90,3 +90,19 @@ fn too_few_rows_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn scores_are_those_of_scikit_learn_but_for_their_signs() {
+    let (columns, _) = super::super::testing::plant();
+    let model = fit(&options(Components::Number(2)), &columns).unwrap();
+    let slices = slices(&columns);
+    let scores = model.transform(&Features::new(&slices)).unwrap();
+    let expected = [
+        [2.408373701656092, 0.40837370165609166],
+        [0.8153742483272115, 0.8153742483272112],
+        [0.7776252050016692, 1.2223747949983303],
+    ];
+    for (found, expected) in scores.iter().zip(expected) {
+        assert!(found.iter().zip(expected).all(|(f, e)| (f.abs() - e).abs() < 1e-9 * e), "{found:?}");
+    }
+}

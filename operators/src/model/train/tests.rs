@@ -308,11 +308,13 @@ fn a_monitor_of_normal_operation_flags_scores_and_explains() {
     ];
     let flags = trained.predict(&rows).unwrap();
     assert_eq!(flags.as_boolean(), &BooleanArray::from(vec![Some(false), Some(true), None]));
-    let score = trained.value("score", &rows).unwrap();
+    let score = trained.value("score", None, &rows).unwrap();
     assert!(score.as_primitive::<Float64Type>().value(1) > 1.0 && score.is_null(2));
-    let parts = trained.contributions("spe", &rows).unwrap();
+    let parts = trained.contributions("spe", None, &rows).unwrap();
     assert_eq!((parts.as_list::<i32>().value(1).len(), parts.is_null(2)), (2, true));
-    let error = trained.value("t3", &rows).unwrap_err().to_string();
+    let scores = trained.transform(&rows).unwrap();
+    assert_eq!((scores.as_list::<i32>().value(1).len(), scores.is_null(2)), (1, true));
+    let error = trained.value("t3", None, &rows).unwrap_err().to_string();
     assert!(error.contains("pca_t2_spe has no figure \"t3\"; known are score, t2"), "{error}");
 }
 

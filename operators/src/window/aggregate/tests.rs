@@ -199,7 +199,8 @@ fn few_bytes_are_in_memory_while_the_rest_is_on_disk_and_many_rows_of_a_window_t
 
 /// An operator whose state is on disk whenever there is a file for it, of which there may be `disk` bytes.
 fn on_disk(mut operator: WindowAggregate, folder: &tempfile::TempDir, disk: u64) -> WindowAggregate {
-    operator.use_spill(Spill::new(SpillSettings { folder: folder.path().to_owned(), memory: 1, disk }));
+    let settings = SpillSettings { folder: folder.path().to_owned(), memory: 1, disk };
+    operator.use_spill(Spill::new(settings, Arc::default()));
     operator
 }
 
