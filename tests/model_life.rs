@@ -421,7 +421,8 @@ fn a_drift_is_what_a_query_says_and_a_replay_scores_as_before() {
     let mut again = Vec::new();
     until(&mut rows, &mut again, |row| row.n == number * ROWS - 1);
     let by_number = |rows: &mut Vec<Scored>| rows.sort_by_key(|row| row.n);
-    (by_number(&mut all), by_number(&mut again));
+    by_number(&mut all);
+    by_number(&mut again);
     assert_eq!(again, all);
     drop(input);
     running.wait().unwrap();
