@@ -136,9 +136,11 @@ fn of_arrays() -> (usize, f64) {
     run(&program, "features", (0..2_000).step_by(20).map(batch).collect())
 }
 
+type Kind = fn() -> (usize, f64);
+
 #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
 fn features() {
-    let kinds: [(&str, fn() -> (usize, f64)); 2] = [("count windows", of_windows), ("arrays", of_arrays)];
+    let kinds: [(&str, Kind); 2] = [("count windows", of_windows), ("arrays", of_arrays)];
     for (name, kind) in kinds {
         let best = (0..3).map(|_| kind()).min_by(|a, b| a.1.total_cmp(&b.1)).expect("a run");
         let (rows, seconds) = best;

@@ -80,13 +80,13 @@ fn what_cannot_be_scored_is_told_by_check() {
     let all = |file: &str, more: &str| of(file, more) + "predict('m', a, b, c, d) AS y FROM rows;";
     check(&["isolation"], &all("isolation.onnx", ""))
         .tells("operator LabelEncoder is not supported")
-        .tells("plant.sql:3:47");
+        .tells("plant.sql:3:46");
     check(&[], &all("away.onnx", "")).tells("away.onnx").tells("No such file");
     check(&[], &all("rows.csv", "")).tells("no ONNX file");
     check(&["net"], &all("net.onnx", "")).tells("its output has 3 columns").tells("`classes`");
     check(&["linear"], &all("linear.onnx", ", ouput = 'y'")).tells("output");
     check(&["linear"], &(of("linear.onnx", "") + "predict('m', a, b) AS y FROM rows;"))
-        .tells("model 'm' takes 4 features, found 2");
+        .tells("model \"m\" takes 4 features, found 2");
     check(&["linear"], "CREATE MODEL m WITH (format = 'onnx', path = 'linear.onnx') AS SELECT a FROM rows;")
         .tells("a model of a file is not trained");
     check(&[], "CREATE MODEL m WITH (format = 'onnx');").tells("needs the option `path`");

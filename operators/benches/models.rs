@@ -344,9 +344,11 @@ fn online(peers: &Peers) {
     best.say("rows/s");
 }
 
+type Part = fn(&Peers);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let parts: [(&str, fn(&Peers)); 3] = [("forest", forests), ("features", kernels), ("online", online)];
+    let parts: [(&str, Part); 3] = [("forest", forests), ("features", kernels), ("online", online)];
     let is_chosen = |name: &str| arguments.iter().any(|argument| argument == name);
     let others = ["sql", "swap"];
     let all = !parts.iter().map(|(name, _)| *name).chain(others).any(is_chosen);

@@ -108,7 +108,7 @@ def features():
     }
     chosen = {domain: {name: what for name, what in full[domain].items() if name in names} for domain, names in pick.items()}
     some = windows[:100].reshape(-1)
-    work = lambda: tsfel.time_series_features_extractor(chosen, some, fs=1024, window_size=WINDOW, verbose=0)
+    work = lambda: tsfel.time_series_features_extractor(chosen, some, fs=1024, window_size=WINDOW, verbose=0, n_jobs=None)
     say("12 features and 4 bands/tsfel (12)", some.size, clock(work))
 
 

@@ -16,9 +16,20 @@ thread_local! {
 #[derive(Default)]
 struct Recent {
     /// By length and some of the samples, with all of them.
-    powers: HashMap<u64, (Box<[f64]>, Rc<[f64]>)>,
+    powers: HashMap<u64, Known>,
     numbers: usize,
     hash: RandomState,
+}
+
+struct Known {
+    samples: Box<[f64]>,
+    power: Rc<[f64]>,
+}
+
+impl Known {
+    fn numbers(&self) -> usize {
+        self.samples.len() + self.power.len()
+    }
 }
 
 /// What `make` gives for these samples. Samples that are equal bit for bit have the same power.
@@ -27,10 +38,10 @@ pub(super) fn power_of(samples: &[f64], make: impl FnOnce(&[f64]) -> Option<Rc<[
         let n = samples.len();
         let some = [0, n / 3, n / 2, n - 1].map(|place| samples[place].to_bits());
         let key = recent.hash.hash_one((n, some));
-        if let Some((known, power)) = recent.powers.get(&key)
-            && is_same(known, samples)
+        if let Some(known) = recent.powers.get(&key)
+            && is_same(&known.samples, samples)
         {
-            return Some(Rc::clone(power));
+            return Some(Rc::clone(&known.power));
         }
         let power = make(samples)?;
         let more = n + power.len();
@@ -39,9 +50,10 @@ pub(super) fn power_of(samples: &[f64], make: impl FnOnce(&[f64]) -> Option<Rc<[
             recent.numbers = 0;
         }
         if more <= MOST_NUMBERS {
-            let before = recent.powers.insert(key, (samples.into(), Rc::clone(&power)));
+            let known = Known { samples: samples.into(), power: Rc::clone(&power) };
+            let before = recent.powers.insert(key, known);
             recent.numbers += more;
-            recent.numbers -= before.map_or(0, |(samples, power)| samples.len() + power.len());
+            recent.numbers -= before.map_or(0, |known| known.numbers());
         }
         Some(power)
     })
@@ -87,7 +99,7 @@ mod tests {
             assert!(asked(&samples));
         }
         RECENT.with_borrow(|recent| {
-            let numbers = recent.powers.values().map(|(samples, power)| samples.len() + power.len());
+            let numbers = recent.powers.values().map(Known::numbers);
             assert_eq!(numbers.sum::<usize>(), recent.numbers);
             assert!(recent.numbers <= MOST_NUMBERS);
         });

@@ -76,9 +76,9 @@ impl Complete {
     pub(crate) fn for_each_leaf(&self, features: &Features<'_>, visit: impl FnMut(usize, f64)) {
         // Rows of a fixed width, for which the place of a feature needs no check.
         match features.columns().len() {
-            ..=8 => self.descend::<8>(features, visit),
-            ..=16 => self.descend::<16>(features, visit),
-            ..=32 => self.descend::<32>(features, visit),
+            0..=8 => self.descend::<8>(features, visit),
+            9..=16 => self.descend::<16>(features, visit),
+            17..=32 => self.descend::<32>(features, visit),
             _ => self.descend::<MOST_FEATURES>(features, visit),
         }
     }

@@ -208,3 +208,67 @@ fn fill(block: &mut [f64], features: &Features<'_>, start: usize, rows: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::matrix::slices;
+    use super::super::super::random::Random;
+    use super::*;
+
+    /// A tree with leaves at any depth up to one; thresholds are those that rows have, too.
+    fn grow(random: &mut Random, width: usize, depth: usize, nodes: &mut Vec<GrownNode>) -> usize {
+        let at = nodes.len();
+        nodes.push(GrownNode { value: random.unit(), split: None });
+        if depth > 0 && random.unit() < 0.9 {
+            let (feature, threshold) = (random.below(width), value(random));
+            let low = grow(random, width, depth - 1, nodes);
+            let high = grow(random, width, depth - 1, nodes);
+            nodes[at].split = Some((feature, threshold, low, high));
+        }
+        at
+    }
+
+    fn value(random: &mut Random) -> f64 {
+        f64::from(u32::try_from(random.below(40)).unwrap()) / 4.0 - 5.0
+    }
+
+    #[test]
+    fn filled_trees_lead_to_the_same_leaves_as_links() {
+        let mut random = Random::new(11);
+        let mut filled = 0;
+        for (width, depth) in [(1, 0), (3, 1), (8, 5), (9, 9), (20, 7), (64, 3), (65, 3), (5, 12), (5, 14)] {
+            let (mut trees, mut values) = (Trees::default(), Vec::new());
+            for _ in 0..40 {
+                let mut nodes = Vec::new();
+                grow(&mut random, width, depth, &mut nodes);
+                values.extend(trees.push(&nodes).unwrap().into_iter().map(|index| nodes[index].value));
+            }
+            filled += usize::from(trees.complete(&values).is_some());
+            for rows in [0, 1, 7, 8, 65, 200] {
+                let columns: Vec<Vec<f64>> =
+                    (0..width).map(|_| (0..rows).map(|_| value(&mut random)).collect()).collect();
+                let columns = slices(&columns);
+                let features = Features::new(&columns);
+                let (mut found, mut expected) = (vec![Vec::new(); rows], Vec::new());
+                trees.for_each_leaf(&features, &values, |row, value| found[row].push(value.to_bits()));
+                trees.for_each_step(&features, |place| {
+                    if let At::Leaf = trees.at(place) {
+                        expected.push(values[place as usize].to_bits());
+                    }
+                });
+                assert_eq!(found.concat(), expected, "{width} features, depth {depth}, {rows} rows");
+            }
+        }
+        assert!((4..9).contains(&filled), "{filled}");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_or_back_is_refused() {
+        let split = |low, high| GrownNode { value: 0.0, split: Some((0, 0.0, low, high)) };
+        let leaf = || GrownNode { value: 0.0, split: None };
+        assert!(Trees::default().push(&[split(1, 2), leaf(), leaf()]).is_some());
+        assert!(Trees::default().push(&[split(1, 3), leaf(), leaf()]).is_none());
+        assert!(Trees::default().push(&[split(1, 0), leaf(), leaf()]).is_none());
+        assert!(Trees::default().push(&[]).is_none());
+    }
+}
