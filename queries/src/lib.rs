@@ -14,6 +14,7 @@
 //! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL; `now`: the time of the epoch
 //! - what SQL means and DataFusion plans in another way, or not at all: in the syntax tree `rewrite`, in the plan
 //!   `subqueries`, `laterals`, `sets`, `total_order`, `distinct_on`, `durations`
+//! - `deep`: a stack for what is nested
 //! - [`alter`]: which version of a model scores
 //! - [`batch`]: batch execution; [`explain`]: a plan as text
 
@@ -24,6 +25,7 @@ mod bind;
 mod can_fail;
 mod catalog;
 mod context;
+mod deep;
 mod distinct_on;
 mod durations;
 pub mod error;
@@ -63,9 +65,11 @@ use span::SourceFile;
 /// Everything that is wrong with it, in the order of the text.
 pub fn compile(
     files: &[SourceFile],
-    connectors: &dyn Connectors,
-    environment: &dyn Environment,
+    connectors: &(dyn Connectors + Sync),
+    environment: &(dyn Environment + Sync),
 ) -> Result<Program, Vec<QueryError>> {
-    let (statements, errors) = parse::parse_with(files, environment);
-    bind::bind(files, statements, connectors, errors)
+    deep::deep(|| {
+        let (statements, errors) = parse::parse_with(files, environment);
+        bind::bind(files, statements, connectors, errors)
+    })
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::prune::Readers;
 use super::wanted::Wanted;
 use super::{Lowering, Outputs};
+use crate::deep::deep;
 use crate::error::QueryError;
 use crate::program::Program;
 use crate::span::Span;
@@ -34,7 +35,7 @@ impl Program {
     /// What cannot be run as a stream, each with its place.
     pub fn check(&self, data: &Path, outputs: &Outputs) -> std::result::Result<(), Vec<QueryError>> {
         let found = self.plan(data, outputs).err().unwrap_or_default();
-        let mut errors = self.check_views(&found);
+        let mut errors = deep(|| self.check_views(&found));
         let is_said = |error: &QueryError| errors.iter().any(|other| other.to_string() == error.to_string());
         let more: Vec<QueryError> = found.into_iter().filter(|error| !is_said(error)).collect();
         errors.extend(more);

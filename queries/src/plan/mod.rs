@@ -51,6 +51,7 @@ use self::wanted::Wanted;
 use crate::as_of::AsOfJoin;
 use crate::can_fail::can_fail;
 use crate::context::RelationSource;
+use crate::deep::deep;
 use crate::error::{QueryError, from_datafusion};
 use crate::event_time;
 use crate::expression::expression;
@@ -102,13 +103,15 @@ impl Program {
         data: &Path,
         outputs: &Outputs,
     ) -> std::result::Result<PlannedProgram, Vec<QueryError>> {
-        let mut lowering = Lowering::new(self, data, outputs);
-        let mut errors = Vec::new();
-        lowering.all(&mut errors);
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        Ok(PlannedProgram { plan: lowering.plan, sources: lowering.declarations, sinks: lowering.sinks })
+        deep(|| {
+            let mut lowering = Lowering::new(self, data, outputs);
+            let mut errors = Vec::new();
+            lowering.all(&mut errors);
+            if !errors.is_empty() {
+                return Err(errors);
+            }
+            Ok(PlannedProgram { plan: lowering.plan, sources: lowering.declarations, sinks: lowering.sinks })
+        })
     }
 
     /// True if no sink, actuator or kept view makes the program do anything.

@@ -102,6 +102,7 @@ mod tests {
     use datafusion::sql::sqlparser::parser::Parser;
 
     use super::*;
+    use crate::deep::deep;
 
     fn query(expression: &str) -> Box<Query> {
         let sql = format!("SELECT {expression}");
@@ -127,8 +128,10 @@ mod tests {
 
     #[test]
     fn a_sum_that_is_too_long_is_told_with_the_place_of_its_end() {
-        balance(&mut query(&chain(" + ", MOST + 1))).unwrap();
-        let span = balance(&mut query(&chain(" + ", MOST + 2))).unwrap_err();
+        let span = deep(|| {
+            balance(&mut query(&chain(" + ", MOST + 1))).unwrap();
+            balance(&mut query(&chain(" + ", MOST + 2))).unwrap_err()
+        });
         assert_eq!(span.start.column, 8 + chain(" + ", MOST + 1).len() as u64 + 3);
     }
 }
