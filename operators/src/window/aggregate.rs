@@ -26,7 +26,7 @@ use super::arguments::Aggregates;
 use super::cumulating::Cumulating;
 use super::groups::{Groups, Partial, Results};
 use super::overlap::{OPEN, Overlap, Part};
-use super::pieces::Piece;
+use super::pieces::{self, Piece};
 use super::sliding::Sliding;
 use super::split::Split;
 use super::state::{StateTable, slice};
@@ -72,6 +72,7 @@ pub struct WindowAggregate {
     saved: VecDeque<Part>,
     is_saving: bool,
     spill: Spill,
+    measured: Measured,
 }
 
 /// The table of the panes in a snapshot.
@@ -111,6 +112,7 @@ impl WindowAggregate {
             saved: VecDeque::new(),
             is_saving: false,
             spill: Spill::default(),
+            measured: Measured::default(),
         })
     }
 
@@ -343,23 +345,20 @@ impl WindowAggregate {
         if self.spill.is_unlimited() {
             return Ok(0);
         }
+        let mut size = self.measure_complete();
         let (of, spill) = (&self.aggregates, &mut self.spill);
-        let mut size = 0;
         for groups in self.open.values_mut() {
             groups.tidy(of, spill)?;
             size += groups.size();
         }
-        if let Some(overlap) = &mut self.overlap {
-            size += overlap.pieces().map(|piece| piece.size()).sum::<usize>();
-        }
         let excess = usize::try_from(spill.report(size as u64)).unwrap_or(usize::MAX);
+        if excess == 0 {
+            return Ok(0);
+        }
         let mut free = 0;
         if let Some(overlap) = &mut self.overlap {
-            for piece in overlap.pieces() {
-                if free < excess {
-                    free += piece.move_to_disk(spill)?;
-                }
-            }
+            free = pieces::move_to_disk(overlap.pieces(), spill, excess)?;
+            self.measured = Measured::default();
         }
         for groups in self.open.values_mut() {
             if free < excess {
@@ -369,6 +368,30 @@ impl WindowAggregate {
         spill.report(size.saturating_sub(free) as u64);
         Ok(excess)
     }
+
+    /// Bytes of complete panes in memory. There may be a hundred thousand of them, so that not every batch adds them up.
+    fn measure_complete(&mut self) -> usize {
+        let Some(overlap) = &mut self.overlap else { return 0 };
+        let measured = &mut self.measured;
+        if measured.left == 0 {
+            let (mut pieces, mut bytes) = (0, 0);
+            overlap.pieces().for_each(|piece| (pieces, bytes) = (pieces + 1, bytes + piece.size()));
+            *measured = Measured { bytes, left: 1 + pieces / PIECES_AT_ONCE };
+        }
+        measured.left -= 1;
+        measured.bytes
+    }
+}
+
+/// So many pieces of complete panes are as quickly added up as a batch is worked on.
+const PIECES_AT_ONCE: usize = 256;
+
+/// What complete panes had when they were last added up.
+#[derive(Default)]
+struct Measured {
+    bytes: usize,
+    /// How often that will do.
+    left: usize,
 }
 
 #[cfg(test)]

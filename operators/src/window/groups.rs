@@ -118,14 +118,6 @@ impl Partial {
         let slots: &mut Vec<u32> = Arc::make_mut(&mut self.slots);
         renumber(slots, moved);
     }
-
-    /// All in one.
-    pub(crate) fn stacked(parts: &[Self]) -> Result<Self> {
-        Ok(Self {
-            slots: Arc::new(parts.iter().flat_map(|part| part.slots.iter().copied()).collect()),
-            states: stack(parts.iter().map(|part| part.states.as_slice()))?,
-        })
-    }
 }
 
 /// Slots of keys, and a column for each aggregate.

@@ -19,7 +19,8 @@ pub(super) struct Piece {
 #[derive(Clone, Debug)]
 enum States {
     InMemory(Vec<ArrayRef>),
-    OnDisk(Arc<SpillFile>),
+    /// A batch of a file, by the place where it begins. Pieces that went there together share the file.
+    OnDisk(Arc<SpillFile>, u64),
 }
 
 impl From<Partial> for Piece {
@@ -40,36 +41,62 @@ impl Piece {
 
     /// All of it in memory.
     pub(super) fn load(&self) -> Result<Partial> {
-        let slots = Arc::clone(&self.slots);
-        let file = match &self.states {
-            States::InMemory(states) => return Ok(Partial { slots, states: states.clone() }),
-            States::OnDisk(file) => file,
+        let states = match &self.states {
+            States::InMemory(states) => states.clone(),
+            States::OnDisk(file, at) => file.read_at(*at)?.columns().to_vec(),
         };
-        let parts = file
-            .read()?
-            .map(|states| Ok(Partial { slots: Arc::default(), states: states?.columns().to_vec() }));
-        let states = Partial::stacked(&parts.collect::<Result<Vec<_>>>()?)?.states;
-        Ok(Partial { slots, states })
+        Ok(Partial { slots: Arc::clone(&self.slots), states })
     }
 
     /// Bytes of partial results in memory, about.
     pub(super) fn size(&self) -> usize {
         match &self.states {
             States::InMemory(states) => states.iter().map(|column| column.get_array_memory_size()).sum(),
-            States::OnDisk(_) => 0,
+            States::OnDisk(..) => 0,
         }
     }
 
-    /// Moves the partial results to a file, if that is possible; gives the bytes that are free then.
-    pub(super) fn move_to_disk(&mut self, spill: &Spill) -> Result<usize> {
-        let size = self.size();
-        if let States::InMemory(states) = &self.states
-            && size > 0
-            && let Some(file) = spill.write(&table(states.clone())?)
-        {
-            self.states = States::OnDisk(Arc::new(file));
-            return Ok(size);
-        }
-        Ok(0)
+    /// Moves the partial results to a file of their own, if that is possible.
+    pub(super) fn move_to_disk(&mut self, spill: &Spill) -> Result<()> {
+        move_to_disk(std::iter::once(self), spill, usize::MAX)?;
+        Ok(())
     }
+}
+
+/// Moves pieces to a file until so many bytes are free, if possible; gives those that are.
+pub(super) fn move_to_disk<'a>(
+    pieces: impl Iterator<Item = &'a mut Piece>,
+    spill: &Spill,
+    bytes: usize,
+) -> Result<usize> {
+    let (mut free, mut written) = (0, Vec::new());
+    let mut file: Option<SpillFile> = None;
+    for piece in pieces {
+        let States::InMemory(states) = &piece.states else { continue };
+        let size = piece.size();
+        if size == 0 {
+            continue;
+        }
+        let rows = table(states.clone())?;
+        let at = file.as_ref().map_or(0, SpillFile::bytes);
+        let is_written = match &mut file {
+            Some(file) => file.append(&rows),
+            None => {
+                file = spill.write(&rows);
+                file.is_some()
+            }
+        };
+        if !is_written {
+            break;
+        }
+        written.push((piece, at));
+        free += size;
+        if free >= bytes {
+            break;
+        }
+    }
+    if let Some(file) = file.map(Arc::new) {
+        written.into_iter().for_each(|(piece, at)| piece.states = States::OnDisk(Arc::clone(&file), at));
+    }
+    Ok(free)
 }
