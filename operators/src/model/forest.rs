@@ -1,4 +1,4 @@
-//! A forest in one flat array ([`trees`]): how a random forest scores.
+//! A forest in one flat array (`trees`): how a random forest scores.
 //!
 //! Sums run over the trees in order, so predictions equal smartcore's bit for bit.
 //!
