@@ -19,6 +19,11 @@ pub trait Expression: Send + Sync + fmt::Debug {
 
     /// The type of the values.
     fn data_type(&self) -> &DataType;
+
+    /// The place of the column that it is, if it is one as it stands.
+    fn column(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The column at an index, as an expression.
@@ -37,6 +42,10 @@ impl Expression for Column {
 
     fn data_type(&self) -> &DataType {
         &self.data_type
+    }
+
+    fn column(&self) -> Option<usize> {
+        Some(self.index)
     }
 }
 

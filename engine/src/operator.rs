@@ -4,7 +4,7 @@
 //! operator: all batches of an epoch in a fixed order, then the watermark as of that epoch. Between two epochs the
 //! state is a consistent snapshot.
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -18,6 +18,21 @@ pub trait Operator {
     /// # Errors
     /// Any error ends the program.
     fn on_batch(&mut self, input: usize, batch: Batch, output: &mut Output) -> Result<()>;
+
+    /// Takes the rows of `batch` that have the numbers `rows`, ascending: those that are this worker's. An operator that only
+    /// adds values up may read them where they are, and need not have a copy.
+    ///
+    /// # Errors
+    /// As for [`Operator::on_batch`].
+    fn on_rows_of(
+        &mut self,
+        input: usize,
+        batch: &Batch,
+        rows: &UInt32Array,
+        output: &mut Output,
+    ) -> Result<()> {
+        self.on_batch(input, batch.take(rows)?, output)
+    }
 
     /// The watermark has moved; with several inputs it is the least of theirs. Called after the batches of the
     /// epoch, at most once in an epoch. The watermark itself is passed on by the engine.

@@ -15,7 +15,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, ExprSchemable, GroupsAccumulator, lit};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use lineshaft_engine::expression::{
@@ -189,6 +189,10 @@ impl Expression for Computed {
 
     fn data_type(&self) -> &DataType {
         &self.data_type
+    }
+
+    fn column(&self) -> Option<usize> {
+        self.physical.downcast_ref::<Column>().map(Column::index)
     }
 }
 

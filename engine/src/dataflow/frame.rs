@@ -10,6 +10,7 @@ use timely::dataflow::channels::ContainerBytes;
 
 use crate::batch::Batch;
 use crate::error::Result;
+use crate::operator::{Operator, Output};
 use crate::time::Watermark;
 
 /// One item on an edge.
@@ -28,8 +29,9 @@ pub(crate) enum Part {
 
 /// A batch, or some rows of it.
 ///
-/// The rows for a worker are copied out of the batch by the worker itself, when it works on them: the copy is used at once and
-/// its memory is taken for the next one. Copied by the sender, they would lie about until then, and be freed by another thread.
+/// The rows for a worker are copied out of the batch by the worker itself, when it works on them, if at all: the copy is used at
+/// once and its memory is taken for the next one. Copied by the sender, they would lie about until then, and be freed by another
+/// thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Selected {
     batch: Batch,
@@ -45,6 +47,18 @@ impl Selected {
 
     pub(crate) fn num_rows(&self) -> usize {
         self.only.as_ref().map_or(self.batch.num_rows(), Array::len)
+    }
+
+    /// Gives the rows to an operator.
+    pub(crate) fn give(&self, operator: &mut dyn Operator, input: usize, output: &mut Output) -> Result<()> {
+        match &self.only {
+            Some(only) => operator.on_rows_of(input, &self.batch, only, output),
+            None => operator.on_batch(input, self.batch.clone(), output),
+        }
+    }
+
+    pub(crate) fn has_weights(&self) -> bool {
+        self.batch.weights().is_some()
     }
 
     /// The rows as a batch of their own.

@@ -376,9 +376,8 @@ impl Epochs {
         }
         let mut placed = vec![Vec::new(); ports.len()];
         for (input, order, rows) in batches {
-            let batch = rows.into_batch()?;
-            work_on(Some(epoch).filter(|_| batch.weights().is_none()));
-            self.operator.on_batch(input, batch, &mut self.output)?;
+            work_on(Some(epoch).filter(|_| !rows.has_weights()));
+            rows.give(self.operator.as_mut(), input, &mut self.output)?;
             if self.keeps_order {
                 for (number, parts) in placed.iter_mut().enumerate() {
                     parts.extend(self.output.take(number).into_iter().map(|batch| (order, batch)));

@@ -13,7 +13,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
@@ -22,13 +23,13 @@ use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::Watermark;
 use lineshaft_engine::{Error, Result};
 
-use super::arguments::Aggregates;
+use super::arguments::{Aggregates, Values};
 use super::cumulating::Cumulating;
 use super::groups::{Groups, Partial, Results};
 use super::overlap::{OPEN, Overlap, Part};
 use super::pieces::{self, Piece};
 use super::sliding::Sliding;
-use super::split::Split;
+use super::split::{Runs, Split};
 use super::state::{StateTable, slice};
 use super::{Panes, Window, columns_at, panes_of, send_all, timed_rows, times};
 use crate::keys::KeyInterner;
@@ -199,6 +200,35 @@ impl WindowAggregate {
     }
 }
 
+impl WindowAggregate {
+    /// Adds rows to their panes. Their slots are known; `only` has their numbers in the columns, if these have more.
+    fn add(&mut self, parts: &Runs, columns: &[ArrayRef], only: Option<&[u32]>) -> Result<()> {
+        for (pane, part) in parts {
+            if *pane < self.complete {
+                self.ignored += part.len() as u64;
+                continue;
+            }
+            let groups = match self.open.entry(*pane) {
+                Entry::Occupied(open) => open.into_mut(),
+                Entry::Vacant(new) => new.insert(Groups::new(&self.aggregates)?),
+            };
+            let (slots, known) = (&self.slots[part.clone()], self.interner.len());
+            match only {
+                Some(only) => {
+                    let values = Values { columns, only: Some(&only[part.clone()]) };
+                    groups.update(&self.aggregates, values, slots, known)?;
+                }
+                None => {
+                    let columns = slice(columns, part.start, part.len());
+                    groups.update(&self.aggregates, &columns, slots, known)?;
+                }
+            }
+        }
+        self.make_room()?;
+        Ok(())
+    }
+}
+
 impl Operator for WindowAggregate {
     fn on_batch(&mut self, _input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
         let rows = timed_rows(batch, self.options.time)?;
@@ -207,20 +237,30 @@ impl Operator for WindowAggregate {
         self.interner.intern(&keys, rows.num_rows(), &mut self.slots)?;
         let mut split = Split::new(times(&rows, self.options.time)?, self.panes);
         split.arrange(&mut self.slots, &mut columns)?;
-        for (pane, part) in split.parts {
-            if pane < self.complete {
-                self.ignored += part.len() as u64;
-                continue;
-            }
-            let groups = match self.open.entry(pane) {
-                Entry::Occupied(open) => open.into_mut(),
-                Entry::Vacant(new) => new.insert(Groups::new(&self.aggregates)?),
-            };
-            let columns = slice(&columns, part.start, part.len());
-            groups.update(&self.aggregates, &columns, &self.slots[part], self.interner.len())?;
-        }
-        self.make_room()?;
-        Ok(())
+        self.add(&split.parts, &columns, None)
+    }
+
+    fn on_rows_of(
+        &mut self,
+        input: usize,
+        batch: &Batch,
+        only: &UInt32Array,
+        output: &mut Output,
+    ) -> Result<()> {
+        let rows = batch.rows();
+        let has_gaps = batch.weights().is_some() || rows.column(self.options.time).null_count() > 0;
+        let Some(columns) = self.aggregates.columns_of(rows).filter(|_| !has_gaps) else {
+            return self.on_batch(input, batch.take(only)?, output);
+        };
+        let mut looked_at = self.options.keys.clone();
+        looked_at.push(self.options.time);
+        let looked_at = take_record_batch(&rows.project(&looked_at)?, only)?;
+        let (keys, time) = (&looked_at.columns()[..self.options.keys.len()], self.options.keys.len());
+        self.interner.intern(keys, only.len(), &mut self.slots)?;
+        let mut split = Split::new(times(&looked_at, time)?, self.panes);
+        let mut numbers = only.values().to_vec();
+        split.arrange_numbers(&mut self.slots, &mut numbers);
+        self.add(&split.parts, &columns, Some(&numbers))
     }
 
     fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {

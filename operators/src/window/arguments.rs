@@ -1,13 +1,44 @@
 //! The aggregates of a window: each distinct argument is computed once per batch, however many of them use it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
 use lineshaft_engine::{Error, Result};
 
 use super::moments::{Moments, STATE_COLUMNS};
+
+/// The arguments of some rows: columns, of which only some rows may be meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
+    pub(crate) columns: &'a [ArrayRef],
+    /// The numbers of the rows that are meant; `None` for all, in their order.
+    pub(crate) only: Option<&'a [u32]>,
+}
+
+impl<'a> From<&'a Vec<ArrayRef>> for Values<'a> {
+    fn from(columns: &'a Vec<ArrayRef>) -> Self {
+        columns.as_slice().into()
+    }
+}
+
+impl<'a> From<&'a [ArrayRef]> for Values<'a> {
+    fn from(columns: &'a [ArrayRef]) -> Self {
+        Self { columns, only: None }
+    }
+}
+
+impl<'a> Values<'a> {
+    /// Columns of the rows that are meant.
+    pub(crate) fn copied(self) -> Result<Cow<'a, [ArrayRef]>> {
+        let Some(only) = self.only else { return Ok(Cow::Borrowed(self.columns)) };
+        let only = UInt32Array::from(only.to_vec());
+        Ok(Cow::Owned(self.columns.iter().map(|column| take(column, &only, None)).collect::<Result<_, _>>()?))
+    }
+}
 
 /// Aggregates and their distinct arguments.
 #[derive(Debug)]
@@ -67,6 +98,17 @@ impl Aggregates {
         self.expressions.iter().map(|expression| expression.evaluate(rows)).collect()
     }
 
+    /// The columns of `rows` that the arguments are, if all of them are columns and only moments are taken: then no row need be
+    /// copied to be added.
+    pub(crate) fn columns_of(&self, rows: &RecordBatch) -> Option<Vec<ArrayRef>> {
+        if self.own().next().is_some() {
+            return None;
+        }
+        let columns =
+            self.expressions.iter().map(|argument| Some(Arc::clone(rows.column(argument.column()?))));
+        columns.collect()
+    }
+
     /// Number of columns of [`Accumulators::state`].
     pub(crate) fn state_width(&self) -> usize {
         let rows = self.functions.iter().any(|function| matches!(function, Function::Rows));
@@ -106,11 +148,11 @@ pub(crate) struct Accumulators {
 }
 
 impl Accumulators {
-    /// Adds rows whose arguments are `columns`, as [`Aggregates::evaluate`] gave them.
-    pub(crate) fn update(
+    /// Adds rows whose arguments are `values`, as [`Aggregates::evaluate`] gave them.
+    pub(crate) fn update<'a>(
         &mut self,
         of: &Aggregates,
-        columns: &[ArrayRef],
+        values: impl Into<Values<'a>>,
         groups: &[usize],
         total: usize,
     ) -> Result<()> {
@@ -120,9 +162,14 @@ impl Accumulators {
                 rows[*group] += 1;
             }
         }
+        let values = values.into();
         for (moments, column) in self.moments.iter_mut().zip(&of.moments) {
-            moments.update(&columns[*column], groups, total)?;
+            moments.update(&values.columns[*column], values.only, groups, total)?;
         }
+        if self.own.is_empty() {
+            return Ok(());
+        }
+        let columns = values.copied()?;
         let none = BooleanArray::new_null(0);
         for (accumulator, own) in self.own.iter_mut().zip(of.own()) {
             let arguments: Vec<_> = own.arguments.iter().map(|at| Arc::clone(&columns[*at])).collect();

@@ -11,7 +11,7 @@ use arrow::compute::take;
 use lineshaft_engine::Result;
 use lineshaft_engine::spill::Spill;
 
-use super::arguments::{Accumulators, Aggregates};
+use super::arguments::{Accumulators, Aggregates, Values};
 use super::pieces::Piece;
 use super::range::GroupRange;
 use super::state::{slice, stack};
@@ -142,15 +142,24 @@ impl Groups {
     }
 
     /// Adds rows; `slots` has the slot of each.
-    pub(crate) fn update(
+    pub(crate) fn update<'a>(
         &mut self,
         of: &Aggregates,
-        columns: &[ArrayRef],
+        values: impl Into<Values<'a>>,
         slots: &[u32],
         slot_count: usize,
     ) -> Result<()> {
+        let values = values.into();
         self.table.assign(slots, slot_count, &mut self.numbers);
-        self.spread(of, columns, |range, columns, numbers, total| range.update(of, columns, numbers, total))
+        let groups = self.table.len();
+        if let [only] = self.ranges.as_mut_slice()
+            && groups <= RANGE
+        {
+            return only.update(of, values, &self.numbers, groups);
+        }
+        self.spread(of, &values.copied()?, |range, columns, numbers, total| {
+            range.update(of, columns.into(), numbers, total)
+        })
     }
 
     /// Adds partial results.

@@ -45,6 +45,22 @@ pub(crate) const EMPTY: Group =
 impl Group {
     #[inline]
     pub(crate) fn add(&mut self, x: f64) {
+        if x.is_nan() || self.count == self.nans {
+            return self.add_first(x);
+        }
+        self.count += 1;
+        self.sum += x;
+        // There is a number, so the least one is none but a number; NaN stays the greatest.
+        self.min = if x < self.min { x } else { self.min };
+        self.max = if x > self.max { x } else { self.max };
+        let d = x - self.shift;
+        self.s1 += d;
+        self.s2 += d * d;
+    }
+
+    /// Adds NaN, or a value before which there is no other, or NaN only.
+    #[cold]
+    fn add_first(&mut self, x: f64) {
         if self.count == self.nans {
             self.shift = x;
         }
@@ -156,19 +172,39 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// Adds the rows of `column`; row `i` belongs to group `groups[i]`.
-    pub(super) fn update(&mut self, column: &ArrayRef, groups: &[usize], total: usize) -> Result<()> {
+    /// Adds the rows of `column`, or those of them that `only` has; the `i`th one belongs to group `groups[i]`.
+    pub(super) fn update(
+        &mut self,
+        column: &ArrayRef,
+        only: Option<&[u32]>,
+        groups: &[usize],
+        total: usize,
+    ) -> Result<()> {
         let column = column.as_primitive_opt::<Float64Type>();
         let column = column.ok_or_else(|| Error::operator("window", "a column of moments is not DOUBLE"))?;
         self.groups.resize(total, EMPTY);
-        if column.null_count() == 0 {
-            for (x, group) in column.values().iter().zip(groups) {
-                self.groups[*group].add(*x);
+        match (column.null_count() == 0, only) {
+            (true, None) => {
+                for (x, group) in column.values().iter().zip(groups) {
+                    self.groups[*group].add(*x);
+                }
             }
-        } else {
-            for (x, group) in column.iter().zip(groups) {
-                if let Some(x) = x {
-                    self.groups[*group].add(x);
+            (true, Some(only)) => {
+                let values = column.values();
+                for (row, group) in only.iter().zip(groups) {
+                    self.groups[*group].add(values[*row as usize]);
+                }
+            }
+            (false, None) => {
+                for (x, group) in column.iter().zip(groups) {
+                    x.into_iter().for_each(|x| self.groups[*group].add(x));
+                }
+            }
+            (false, Some(only)) => {
+                for (row, group) in only.iter().zip(groups) {
+                    if column.is_valid(*row as usize) {
+                        self.groups[*group].add(column.value(*row as usize));
+                    }
                 }
             }
         }
@@ -264,7 +300,7 @@ mod tests {
     fn of(values: &[Option<f64>]) -> Moments {
         let mut moments = Moments::default();
         let column: ArrayRef = Arc::new(values.iter().copied().collect::<Float64Array>());
-        moments.update(&column, &vec![0; values.len()], 1).unwrap();
+        moments.update(&column, None, &vec![0; values.len()], 1).unwrap();
         moments
     }
 

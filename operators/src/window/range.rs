@@ -15,7 +15,7 @@ use arrow::datatypes::UInt32Type;
 use lineshaft_engine::spill::{Spill, SpillFile};
 use lineshaft_engine::{Error, Result};
 
-use super::arguments::{Accumulators, Aggregates};
+use super::arguments::{Accumulators, Aggregates, Values};
 use super::state::stack;
 
 /// Rows that wait for a state on disk go to a file when they are so many.
@@ -74,19 +74,19 @@ impl GroupRange {
     pub(super) fn update(
         &mut self,
         of: &Aggregates,
-        columns: &[ArrayRef],
+        values: Values<'_>,
         numbers: &[usize],
         total: usize,
     ) -> Result<()> {
         self.len = total;
         match &mut self.waiting {
             Some(waiting) => {
-                waiting.push(columns, numbers);
+                waiting.push(&values.copied()?, numbers);
                 Ok(())
             }
             None => {
                 self.added += numbers.len();
-                self.accumulators.update(of, columns, numbers, total)
+                self.accumulators.update(of, values, numbers, total)
             }
         }
     }

@@ -11,7 +11,7 @@ use lineshaft_engine::time::EventTime;
 use super::Panes;
 
 /// Panes, each with a range of rows.
-type Runs = Vec<(i64, Range<usize>)>;
+pub(super) type Runs = Vec<(i64, Range<usize>)>;
 
 /// The panes of a batch.
 pub(super) struct Split {
@@ -50,6 +50,15 @@ impl Split {
             parts.push((pane, start..order.len()));
         }
         Self { parts, order: Some(order) }
+    }
+
+    /// The same for slots, and the numbers of the rows in columns that stay as they are.
+    pub(super) fn arrange_numbers(&mut self, slots: &mut Vec<u32>, numbers: &mut Vec<u32>) {
+        if let Some(order) = self.order.take() {
+            for of_rows in [slots, numbers] {
+                *of_rows = order.iter().map(|row| of_rows[*row as usize]).collect();
+            }
+        }
     }
 
     /// Brings slots and columns of the batch into the order of `parts`; within a pane it stays as it is.

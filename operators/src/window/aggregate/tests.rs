@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
+use arrow::array::Float64Array;
 use arrow::datatypes::{DataType, Field};
+use lineshaft_engine::expression::{Accumulator, Column, Expression, Moment};
 use lineshaft_engine::spill::SpillSettings;
-use lineshaft_engine::testing::{Step, run, state_files, table};
+use lineshaft_engine::testing::{Step, lines, run, state_files, table};
 use proptest::prelude::*;
 
-use super::super::oracle::{Stream, line, number, results, streams};
+use super::super::oracle::{Stream, batch, line, number, results, streams};
 use super::*;
 use crate::testing::{Statistic, aggregate, all_of, window_rows, window_schema};
 
@@ -204,7 +206,93 @@ fn on_disk(mut operator: WindowAggregate, folder: &tempfile::TempDir, disk: u64)
     operator
 }
 
+/// A moment of column 2.
+#[derive(Debug)]
+struct Of(Moment, Vec<Arc<dyn Expression>>, Field);
+
+impl Of {
+    fn all() -> Vec<Arc<dyn Aggregate>> {
+        let column = || Arc::new(Column { index: 2, data_type: DataType::Float64 }) as Arc<dyn Expression>;
+        let of = |moment| {
+            let result = Field::new("result", DataType::Float64, true);
+            Arc::new(Self(moment, vec![column()], result)) as Arc<dyn Aggregate>
+        };
+        [Moment::Sum, Moment::Max, Moment::Variance { sample: true }].map(of).into()
+    }
+}
+
+impl Aggregate for Of {
+    fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
+        Err(Error::operator("window", "moments have none"))
+    }
+
+    fn arguments(&self) -> &[Arc<dyn Expression>] {
+        &self.1
+    }
+
+    fn filter(&self) -> Option<&Arc<dyn Expression>> {
+        None
+    }
+
+    fn result(&self) -> &Field {
+        &self.2
+    }
+
+    fn state(&self) -> &[Field] {
+        &[]
+    }
+
+    fn moment(&self) -> Option<Moment> {
+        Some(self.0)
+    }
+}
+
+/// A batch in which some values are NULL or NaN, and some times are NULL if `has_gaps`.
+fn with_gaps(rows: &[(i64, Option<u8>, i32)], has_gaps: bool) -> RecordBatch {
+    let batch = batch(rows);
+    let times = rows.iter().map(|row| Some(row.0).filter(|_| !has_gaps || row.2 % 7 != 1));
+    let values = rows.iter().map(|row| match row.2 % 5 {
+        0 => None,
+        1 => Some(f64::NAN),
+        _ => Some(number(row.2)),
+    });
+    let times: TimestampMicrosecondArray = times.collect();
+    let values: Float64Array = values.collect();
+    let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::clone(batch.column(1)), Arc::new(values)];
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
 proptest! {
+    #[test]
+    fn some_rows_of_a_batch_are_added_as_copies_of_them_would_be(
+        stream in streams(60, 6, 15), mine in any::<u64>(), has_gaps: bool,
+        (slide, count) in (1_i64..10, 1_i64..4), holds_moments: bool,
+    ) {
+        let aggregates = || if holds_moments { Of::all() } else { all_of(2) };
+        let schema = window_schema(&machine(), aggregates().len());
+        let options = WindowOptions { aggregates: aggregates(), schema, ..windows(slide * count, slide).options };
+        let make = || WindowAggregate::new(options.clone()).unwrap();
+        let (mut copies, mut places) = (make(), make());
+        let (mut of_copies, mut of_places) = (Output::new(1), Output::new(1));
+        for (batches, watermark) in &stream.epochs {
+            for rows in batches {
+                let batch = Batch::new(with_gaps(rows, has_gaps));
+                let only = (0_u32..).take(rows.len()).filter(|row| mine >> (row % 64) & 1 == 1);
+                let only: UInt32Array = only.map(Some).collect();
+                copies.on_batch(0, batch.take(&only).unwrap(), &mut of_copies).unwrap();
+                places.on_rows_of(0, &batch, &only, &mut of_places).unwrap();
+            }
+            copies.on_watermark(Watermark(*watermark), &mut of_copies).unwrap();
+            places.on_watermark(Watermark(*watermark), &mut of_places).unwrap();
+        }
+        copies.on_watermark(Watermark::END, &mut of_copies).unwrap();
+        places.on_watermark(Watermark::END, &mut of_places).unwrap();
+        let [copies, places] = [of_copies, of_places].map(|mut output| {
+            lines(&output.take(0).into_iter().map(Batch::into_rows).collect::<Vec<_>>())
+        });
+        prop_assert_eq!(copies, places);
+    }
+
     #[test]
     fn state_on_disk_gives_the_same_bits(
         stream in streams(60, 6, 15),
