@@ -38,6 +38,8 @@ use rows::{Batches, Place, Shape};
 const BATCH_ROWS: usize = 32_768;
 /// Rows of a chunk, at most. A worker keeps a chunk decoded until its turn comes, so this bounds its memory.
 const CHUNK_ROWS: u64 = 8 * BATCH_ROWS as u64;
+/// The same of the last chunks of all, so that no worker works long after the others.
+const LAST_CHUNK_ROWS: u64 = 2 * BATCH_ROWS as u64;
 
 /// A source of Parquet files.
 pub(super) struct ParquetSource {
@@ -100,7 +102,9 @@ impl ParquetSource {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let files = files.into_iter().filter_map(Result::ok).collect();
+        let mut files: Vec<_> = files.into_iter().filter_map(Result::ok).collect();
+        let last = files.iter_mut().max_by_key(|file| file.pieces.last().map(|piece| piece.span.earliest));
+        last.into_iter().for_each(|file| taper(&mut file.pieces));
         Ok(Self { decoder: Arc::new(ParquetDecoder { layout, files, _leases: leases }) })
     }
 }
@@ -235,6 +239,18 @@ fn pieces(metadata: &ArrowReaderMetadata, spans: &[Span], wanted: &[bool]) -> Ve
         })
     });
     pieces.collect()
+}
+
+/// Cuts the last two pieces into small ones.
+fn taper(pieces: &mut Vec<Piece>) {
+    for piece in pieces.split_off(pieces.len().saturating_sub(2)) {
+        let offsets = (0..piece.rows).step_by(usize::try_from(LAST_CHUNK_ROWS).unwrap_or(usize::MAX));
+        pieces.extend(offsets.map(|offset| Piece {
+            offset: piece.offset + usize::try_from(offset).unwrap_or(usize::MAX),
+            rows: LAST_CHUNK_ROWS.min(piece.rows - offset),
+            ..piece
+        }));
+    }
 }
 
 /// Where each declared column is, by its name.
@@ -500,6 +516,25 @@ mod tests {
         assert_eq!((chunks.len(), chunks[0].0, chunks[0].1.len()), (1, 2, 39_999));
         assert_eq!(chunks[0].1[5], "1970-01-01T00:00:00.000006Z|6.0");
         assert_eq!(rejected, ["null_time: column \"ts\" is NULL, but declared NOT NULL"]);
+    }
+
+    #[test]
+    fn the_last_pieces_are_cut_and_have_the_same_rows() {
+        let piece = |offset: u64, rows| Piece {
+            row_group: 0,
+            offset: usize::try_from(offset).unwrap(),
+            rows,
+            span: Span::default(),
+        };
+        let mut pieces: Vec<Piece> = (0..3).map(|number| piece(number * CHUNK_ROWS, CHUNK_ROWS)).collect();
+        pieces.push(piece(3 * CHUNK_ROWS, LAST_CHUNK_ROWS + 1));
+        taper(&mut pieces);
+        let rows: Vec<u64> = pieces.iter().map(|piece| piece.rows).collect();
+        let quarters = [LAST_CHUNK_ROWS; 4];
+        assert_eq!(rows, [&[CHUNK_ROWS; 2], quarters.as_slice(), &[LAST_CHUNK_ROWS, 1]].concat());
+        for (one, next) in pieces.iter().zip(&pieces[1..]) {
+            assert_eq!(one.offset as u64 + one.rows, next.offset as u64);
+        }
     }
 
     #[test]
