@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! bytes --protobuf.rs, graph.rs--> Graph --build.rs--> steps --operation.rs--> columns
-//!                                                        `-- ensemble.rs: trees, in the layout of our own forests
+//!                                                |       `-- ensemble.rs: trees, in the layout of our own forests
+//!                                                `-- opset.rs: whether an operator is the one that we know by its name
 //! statement.rs: the options of `CREATE MODEL ... WITH (format = 'onnx')`
 //! ```
 //!
@@ -14,8 +15,8 @@ mod build;
 mod ensemble;
 mod graph;
 mod operation;
+mod opset;
 mod protobuf;
-
 mod statement;
 
 use serde::{Deserialize, Serialize};

@@ -106,7 +106,7 @@ fn an_output_of_several_columns_needs_the_names_of_its_classes() {
 #[test]
 fn what_cannot_be_scored_is_named() {
     let read = |bytes: &[u8]| OnnxModel::read(bytes, &OnnxOptions::default()).unwrap_err();
-    assert_eq!(read(&bytes("isolation")), "operator LabelEncoder is not supported");
+    assert_eq!(read(&bytes("isolation")), "operator LabelEncoder of ai.onnx.ml is not supported");
     assert!(read(b"").contains("no graph"));
     assert!(read(b"ts,machine,x\n1,a,2\n").contains("no ONNX file"));
     let whole = bytes("forest_two");
