@@ -100,7 +100,8 @@ fn an_output_of_several_columns_needs_the_names_of_its_classes() {
     let found: Vec<f64> =
         (0..features.rows()).flat_map(|row| scores.iter().map(move |class| class[row])).collect();
     assert_close("net", &found, &numbers("net"));
-    assert_eq!(operation::greatest(&scores, features.rows()), model.predict(&features));
+    let scores = Columns::of(scores.iter().map(Vec::as_slice), features.rows());
+    assert_eq!(operation::greatest(&scores), model.predict(&features));
 }
 
 #[test]
