@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::ensemble::{Ensemble, Leaves};
 use super::graph::{Elements, Graph, Node, Tensor, element};
 use super::operation::{Binary, Decide, Norm, Operand, Operation, Post, Unary};
+use super::vectors::Vectors;
 use super::{Reason, Step};
 
 /// What becomes of a graph.
@@ -80,6 +81,7 @@ impl Builder {
             "TreeEnsembleClassifier" => self.tree_classifier(node),
             "LinearRegressor" => self.linear_regressor(node),
             "LinearClassifier" => self.linear_classifier(node),
+            "SVMRegressor" => self.vectors(node),
             "Scaler" => self.scaler(node),
             "BatchNormalization" => self.batch_normalization(node),
             "Gemm" | "MatMul" => self.product(node),
@@ -111,6 +113,7 @@ impl Builder {
             "Sqrt" => Unary::Sqrt,
             "Neg" => Unary::Neg,
             "Abs" => Unary::Abs,
+            "Sign" => Unary::Sign,
             "Softmax" | "Normalizer" => return self.of_rows(node),
             _ => return self.binary(node),
         };
@@ -232,6 +235,16 @@ impl Builder {
         let weights = weights.chunks_exact(width).map(<[f64]>::to_vec).collect();
         let bias = if bias.is_empty() { vec![0.0; results] } else { bias };
         Ok(self.push(Operation::Affine { weights, bias }, vec![operand], name, results))
+    }
+
+    fn vectors(&mut self, node: &Node) -> Result<(), Reason> {
+        if post(node)? != Post::None {
+            return Err("SVMRegressor with a post_transform is not supported".into());
+        }
+        let (operand, width) = self.columns(node, 0)?;
+        let vectors = Vectors::of(node, width)?;
+        self.push(Operation::Vectors(vectors), vec![operand], output(node, 0)?, 1);
+        Ok(())
     }
 
     fn scaler(&mut self, node: &Node) -> Result<(), Reason> {

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! bytes --protobuf.rs, graph.rs--> Graph --build.rs--> steps --operation.rs--> columns
-//!                                                |       `-- ensemble.rs: trees, in the layout of our own forests
+//!                                                |       |-- ensemble.rs: trees, in the layout of our own forests
+//!                                                |       `-- vectors.rs: support vectors
 //!                                                `-- opset.rs: whether an operator is the one that we know by its name
 //! statement.rs: the options of `CREATE MODEL ... WITH (format = 'onnx')`
 //! ```
 //!
-//! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, dense layers
-//! with their activations, scalers, and the arithmetic between them, for rows of numbers. An operator that is not known is named
+//! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, regressions by support
+//! vectors, dense layers with their activations, scalers, and the arithmetic between them, for rows of numbers. An operator that is not known is named
 //! when the program is checked; nothing is left out in silence. Source: ONNX 1.23, `ai.onnx` and `ai.onnx.ml`.
 
 mod build;
@@ -18,6 +19,7 @@ mod operation;
 mod opset;
 mod protobuf;
 mod statement;
+mod vectors;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ensemble::Ensemble;
+use super::vectors::Vectors;
 
 /// Columns of equal length, one behind the other.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +77,7 @@ pub(super) enum Operand {
     Constant(Vec<f64>),
 }
 
-/// What a step does.
+/// What a step does. The place of an operation is its number in stored models: new ones come last, here and below.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Operation {
     /// Sums of leaves.
@@ -99,6 +100,8 @@ pub(super) enum Operation {
     ArgMax,
     /// From the scores of a classifier to the place of its class, and the scores that it gives: two results.
     Decide(Decide),
+    /// Sums over support vectors.
+    Vectors(Vectors),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +136,7 @@ pub(super) enum Unary {
     Neg,
     Abs,
     Truncate,
+    Sign,
 }
 
 /// How the scores of a classifier become a class.
@@ -167,6 +171,7 @@ impl Operation {
         let x = columns(0);
         let result = match self {
             Self::Trees(ensemble) => ensemble.apply(x, rows),
+            Self::Vectors(vectors) => vectors.apply(x, rows),
             Self::Affine { weights, bias } => affine(x, weights, bias, rows),
             Self::Normalize(norm) => by_row(x, |row| normalize(*norm, row)),
             Self::Binary(binary) => binary.apply(operands, slots, rows),
@@ -352,6 +357,14 @@ impl Unary {
             Self::Neg => -x,
             Self::Abs => x.abs(),
             Self::Truncate => x.trunc(),
+            // Zero has no sign here.
+            Self::Sign => {
+                if x == 0.0 {
+                    0.0
+                } else {
+                    x.signum()
+                }
+            }
         }
     }
 }

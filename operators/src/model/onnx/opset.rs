@@ -22,7 +22,7 @@ const NEWEST: [(&str, i64); 2] = [(MAIN, 28), (LEARNING, 5)];
 /// What was there before them: arithmetic and `Gemm` with an attribute that asks for broadcasts (7); `BatchNormalization` and `Dropout`
 /// that learn unless told not to (7); types by name in `Cast` (6); forms by attribute in `Reshape` (5); an axis that may be left out in
 /// `Concat` (4). `consumed_inputs`, which others had below 6, changes no result.
-const READ: [(&str, i64, &[&str]); 6] = [
+const READ: [(&str, i64, &[&str]); 7] = [
     (
         MAIN,
         1,
@@ -55,6 +55,7 @@ const READ: [(&str, i64, &[&str]); 6] = [
     (MAIN, 4, &["Concat"]),
     (MAIN, 5, &["Reshape"]),
     (MAIN, 6, &["Cast"]),
+    (MAIN, 9, &["Sign"]),
     (MAIN, 7, &["Add", "BatchNormalization", "Div", "Dropout", "Gemm", "Mul", "Pow", "Sub"]),
     (
         LEARNING,
@@ -64,6 +65,7 @@ const READ: [(&str, i64, &[&str]); 6] = [
             "LinearClassifier",
             "LinearRegressor",
             "Normalizer",
+            "SVMRegressor",
             "Scaler",
             "TreeEnsembleClassifier",
             "TreeEnsembleRegressor",
