@@ -79,7 +79,7 @@ fn what_cannot_be_scored_is_told_by_check() {
     };
     let all = |file: &str, more: &str| of(file, more) + "predict('m', a, b, c, d) AS y FROM rows;";
     check(&["isolation"], &all("isolation.onnx", ""))
-        .tells("operator LabelEncoder is not supported")
+        .tells("operator LabelEncoder of ai.onnx.ml is not supported")
         .tells("plant.sql:3:46");
     check(&[], &all("away.onnx", "")).tells("away.onnx").tells("No such file");
     check(&[], &all("rows.csv", "")).tells("no ONNX file");

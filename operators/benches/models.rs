@@ -16,12 +16,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, ListArray, RecordBatch};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
 use lineshaft_operators::model::onnx::OnnxOptions;
 use lineshaft_operators::model::{Trained, Training, train};
 use lineshaft_operators::online::{
-    Adwin, Gives, HalfSpaceTrees, HoeffdingOptions, HoeffdingTree, Kswin, Loss, Online, PageHinkley, Replay,
-    RunningQuantile, Sgd, StandardScale, ZScore,
+    Adwin, Gives, HalfSpaceTrees, HoeffdingOptions, HoeffdingTree, Inputs, Kswin, Loss, Online, PageHinkley,
+    Replay, RunningQuantile, Sgd, StandardScale, ZScore,
 };
 use lineshaft_operators::signal;
 
@@ -311,6 +313,28 @@ fn detectors() -> Vec<Detector> {
     ]
 }
 
+/// Values of the rows of a batch, as a column: what `OVER` does with the rows of a key.
+fn next(function: &mut Online, batch: &[ArrayRef]) -> ArrayRef {
+    let rows = batch[0].len();
+    let mut values = Vec::with_capacity(rows);
+    Inputs::new(batch, false).expect("numbers").extend(function, 0..rows, &mut values);
+    function.column(values)
+}
+
+/// The columns of a call: the target of a learner, and a number or a list of numbers.
+fn arguments(rows: &[[f64; FEATURES + 1]], has_target: bool, inputs: usize) -> Vec<ArrayRef> {
+    let column =
+        |place: usize| Arc::new(rows.iter().map(|row| row[place]).collect::<Float64Array>()) as ArrayRef;
+    if inputs == 1 {
+        return vec![column(1)];
+    }
+    let numbers: Float64Array = rows.iter().flat_map(|row| &row[1..]).copied().collect();
+    let offsets = OffsetBuffer::from_repeated_length(FEATURES, rows.len());
+    let field = Arc::new(Field::new_list_field(DataType::Float64, true));
+    let features = Arc::new(ListArray::new(field, offsets, Arc::new(numbers), None)) as ArrayRef;
+    if has_target { vec![column(0), features] } else { vec![features] }
+}
+
 fn sgd() -> Option<Online> {
     let replay = Replay::new(0, 0, 0);
     Sgd::new(Loss::Squared, 0.01, 0.0, replay).map(Online::from)
@@ -331,10 +355,11 @@ fn online(peers: &Peers) {
     let mut best = Best::default();
     for _ in 0..RUNS {
         for Detector { name, mut function, has_target, inputs } in detectors() {
-            let inputs = if has_target { 0..inputs + 1 } else { 1..inputs + 1 };
+            let batches: Vec<Vec<ArrayRef>> =
+                rows.chunks(BATCH).map(|rows| arguments(rows, has_target, inputs)).collect();
             let figure = per_second(ROWS, || {
-                for row in &rows {
-                    std::hint::black_box(function.next(&row[inputs.clone()], 0));
+                for batch in &batches {
+                    std::hint::black_box(next(&mut function, batch));
                 }
             });
             best.add(vec![(name.to_owned(), figure)]);

@@ -122,7 +122,7 @@ impl Space<'_> {
 }
 
 impl Kernel {
-    fn of(self, x: &[f64], y: &[f64]) -> f64 {
+    pub(super) fn of(self, x: &[f64], y: &[f64]) -> f64 {
         let product = || x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
         let gamma = |gamma: Option<f64>| gamma.unwrap_or(1.0 / number(x.len()));
         match self {

@@ -1,7 +1,5 @@
 //! A window that is as long as its mean stays the same.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Step, number};
@@ -39,16 +37,74 @@ pub struct Adwin {
 }
 
 /// The sum of the values of some rows, and of their squared distances from their mean.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Bucket {
     sum: f64,
     squares: f64,
 }
 
+/// The places for the buckets of one size: a power of two above [`MAX_BUCKETS`].
+const PLACES: usize = 8;
+
+/// The buckets of one size, in a ring.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Vec<Bucket>", try_from = "Vec<Bucket>")]
+struct Level {
+    ring: [Bucket; PLACES],
+    /// The place of the oldest.
+    first: usize,
+    len: usize,
+}
+
+impl Level {
+    fn push(&mut self, bucket: Bucket) {
+        self.ring[(self.first + self.len) % PLACES] = bucket;
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Bucket {
+        let oldest = self.ring[self.first % PLACES];
+        self.first = (self.first + 1) % PLACES;
+        self.len -= 1;
+        oldest
+    }
+
+    /// The oldest first.
+    fn iter(&self) -> impl Iterator<Item = Bucket> {
+        (self.first..self.first + self.len).map(|at| self.ring[at % PLACES])
+    }
+}
+
+/// Where in the ring they are does not count.
+impl PartialEq for Level {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl From<Level> for Vec<Bucket> {
+    fn from(level: Level) -> Self {
+        level.iter().collect()
+    }
+}
+
+impl TryFrom<Vec<Bucket>> for Level {
+    type Error = &'static str;
+
+    fn try_from(buckets: Vec<Bucket>) -> Result<Self, Self::Error> {
+        if buckets.len() > MAX_BUCKETS {
+            return Err("too many buckets of one size");
+        }
+        let mut level = Self::default();
+        buckets.into_iter().for_each(|bucket| level.push(bucket));
+        Ok(level)
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Window {
-    /// Buckets of 2^i rows, the oldest first.
-    levels: Vec<VecDeque<Bucket>>,
+    /// Buckets of 2^i rows.
+    levels: Vec<Level>,
     rows: usize,
     sum: f64,
     squares: f64,
@@ -111,29 +167,22 @@ impl Window {
         }
         self.rows += 1;
         self.sum += x;
-        self.push(0, Bucket { sum: x, squares: 0.0 });
-        let mut level = 0;
-        while self.levels.get(level).is_some_and(|buckets| buckets.len() > MAX_BUCKETS) {
-            self.merge(level);
-            level += 1;
+        let mut bucket = Bucket { sum: x, squares: 0.0 };
+        for level in 0.. {
+            if self.levels.len() == level {
+                self.levels.push(Level::default());
+            }
+            let buckets = &mut self.levels[level];
+            buckets.push(bucket);
+            if buckets.len <= MAX_BUCKETS {
+                break;
+            }
+            let [a, b] = [buckets.pop(), buckets.pop()];
+            let n = size(level);
+            let distance = a.sum / n - b.sum / n;
+            bucket =
+                Bucket { sum: a.sum + b.sum, squares: a.squares + b.squares + n * distance * distance / 2.0 };
         }
-    }
-
-    fn push(&mut self, level: usize, bucket: Bucket) {
-        if self.levels.len() == level {
-            self.levels.push(VecDeque::new());
-        }
-        self.levels[level].push_back(bucket);
-    }
-
-    /// Makes one bucket of the two oldest of a level.
-    fn merge(&mut self, level: usize) {
-        let buckets = &mut self.levels[level];
-        let (Some(a), Some(b)) = (buckets.pop_front(), buckets.pop_front()) else { return };
-        let n = size(level);
-        let distance = a.sum / n - b.sum / n;
-        let squares = a.squares + b.squares + n * distance * distance / 2.0;
-        self.push(level + 1, Bucket { sum: a.sum + b.sum, squares });
     }
 
     /// True if the means of both sides of a cut between two buckets differ.
@@ -143,7 +192,7 @@ impl Window {
         let confidence = (2.0 * new.ln() / delta).ln();
         let variance = self.squares / new;
         for (level, buckets) in self.levels.iter().enumerate().rev() {
-            for bucket in buckets {
+            for bucket in buckets.iter() {
                 old += size(level);
                 new -= size(level);
                 old_sum += bucket.sum;
@@ -171,8 +220,8 @@ impl Window {
 
     fn drop_oldest(&mut self) {
         let level = self.levels.len() - 1;
-        let Some(bucket) = self.levels[level].pop_front() else { return };
-        if self.levels[level].is_empty() {
+        let bucket = self.levels[level].pop();
+        if self.levels[level].len == 0 {
             self.levels.pop();
         }
         self.rows -= 1 << level;
@@ -200,7 +249,7 @@ mod tests {
         for row in 0..100_000 {
             assert!(!adwin.add(f64::from(row % 7)));
         }
-        assert!(adwin.window.levels.iter().map(VecDeque::len).sum::<usize>() < 100);
+        assert!(adwin.window.levels.iter().map(|level| level.len).sum::<usize>() < 100);
         assert_eq!(adwin.window.rows, 100_000);
     }
 }

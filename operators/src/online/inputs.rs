@@ -1,5 +1,7 @@
 //! The arguments of a function as columns, row by row.
 
+use std::ops::Range;
+
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use lineshaft_engine::{Error, Result};
@@ -22,18 +24,25 @@ impl<'a> Numbers<'a> {
 
     /// Adds the numbers of a row; a NULL is NaN. `None` if there is no list.
     fn push(&self, row: usize, numbers: &mut Vec<f64>) -> Option<()> {
-        let value = |array: &Float64Array, row| if array.is_valid(row) { array.value(row) } else { f64::NAN };
         match self {
             Self::One(column) => numbers.push(value(column, row)),
             Self::List(lists, values) => {
                 let offsets = lists.is_valid(row).then(|| lists.value_offsets())?;
                 let [start, end] =
                     [offsets[row], offsets[row + 1]].map(|offset| offset.unsigned_abs() as usize);
-                numbers.extend((start..end).map(|item| value(values, item)));
+                match values.null_count() {
+                    0 => numbers.extend_from_slice(&values.values()[start..end]),
+                    _ => numbers.extend((start..end).map(|item| value(values, item))),
+                }
             }
         }
         Some(())
     }
+}
+
+/// The number of a row; NaN for NULL.
+fn value(column: &Float64Array, row: usize) -> f64 {
+    if column.is_valid(row) { column.value(row) } else { f64::NAN }
 }
 
 /// Columns of numbers, or of lists of numbers, and of the time if the function takes one.
@@ -57,6 +66,19 @@ impl<'a> Inputs<'a> {
         let times =
             times.first().map(|times| times.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong));
         Ok(Self { row: Vec::with_capacity(numbers.len()), times: times.transpose()?, numbers })
+    }
+
+    /// Adds the values of some rows to `values`, NaN for none; see [`Inputs::step`].
+    pub fn extend(&mut self, function: &mut Online, rows: Range<usize>, values: &mut Vec<f64>) {
+        if let ([Numbers::One(column)], None) = (self.numbers.as_slice(), self.times) {
+            if column.null_count() == 0 {
+                return function.extend(&column.values()[rows], values);
+            }
+            self.row.clear();
+            self.row.extend(rows.map(|row| value(column, row)));
+            return function.extend(&self.row, values);
+        }
+        values.extend(rows.map(|row| self.step(function, row).unwrap_or(f64::NAN)));
     }
 
     /// The value of a row; one in which an argument is NULL changes nothing, other than what is to be learned.

@@ -27,6 +27,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,21 @@ pub use subgroups::{Charted, SubgroupChart};
 trait Step {
     /// The value of a row; `x` are its inputs, all finite, `time` is in microseconds, or 0 if the function takes none.
     fn step(&mut self, x: &[f64], time: i64) -> Option<f64>;
+
+    /// Adds the values of rows with one input each, NaN for none: those of [`Online::next`], but what is remembered stays in
+    /// registers from row to row.
+    fn run(&mut self, x: &[f64], values: &mut Vec<f64>) {
+        values.extend(x.iter().map(|x| match x.is_finite() {
+            true => number_or_nan(self.step(std::slice::from_ref(x), 0)),
+            false => f64::NAN,
+        }));
+    }
+}
+
+/// NaN if there is no number, or one that is not finite.
+#[inline]
+fn number_or_nan(value: Option<f64>) -> f64 {
+    value.filter(|value| value.is_finite()).unwrap_or(f64::NAN)
 }
 
 /// The functions as one type, so that what they remember can be written down.
@@ -106,6 +122,12 @@ macro_rules! functions {
                     $(Self::$name(function) => function.step(x, time)),+
                 }
             }
+
+            fn run_step(&mut self, x: &[f64], values: &mut Vec<f64>) {
+                match self {
+                    $(Self::$name(function) => function.run(x, values)),+
+                }
+            }
         }
     };
 }
@@ -123,6 +145,15 @@ impl Online {
         let needed = if self.learns() { x.get(1..)? } else { x };
         let is_complete = needed.iter().all(|x| x.is_finite());
         if is_complete { self.step(x, time).filter(|y| y.is_finite()) } else { None }
+    }
+
+    /// Adds the values of the next rows, which have one argument and no time, to `values`: those of [`Online::next`], NaN for none.
+    pub fn extend(&mut self, x: &[f64], values: &mut Vec<f64>) {
+        if self.learns() {
+            values.extend(x.iter().map(|x| number_or_nan(self.next(std::slice::from_ref(x), 0))));
+        } else {
+            self.run_step(x, values);
+        }
     }
 
     /// True if the first argument is what it learns, which need not be known.
@@ -147,15 +178,19 @@ impl Online {
         }
     }
 
-    /// Values as a column of that type.
-    pub fn column(&self, values: Vec<Option<f64>>) -> ArrayRef {
-        let values = values.into_iter();
+    /// Values as a column of that type; NaN is NULL.
+    pub fn column(&self, mut values: Vec<f64>) -> ArrayRef {
+        let is_number =
+            |values: &[f64]| BooleanBuffer::collect_bool(values.len(), |row| !values[row].is_nan());
+        let nulls = values.iter().any(|value| value.is_nan()).then(|| NullBuffer::new(is_number(&values)));
+        values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
         match self.data_type() {
-            DataType::Int64 => Arc::new(values.map(|value| value.map(whole)).collect::<Int64Array>()),
+            DataType::Int64 => Arc::new(Int64Array::new(values.into_iter().map(whole).collect(), nulls)),
             DataType::Boolean => {
-                Arc::new(values.map(|value| value.map(|value| value > 0.0)).collect::<BooleanArray>())
+                let is_above = BooleanBuffer::collect_bool(values.len(), |row| values[row] > 0.0);
+                Arc::new(BooleanArray::new(is_above, nulls))
             }
-            _ => Arc::new(values.collect::<Float64Array>()),
+            _ => Arc::new(Float64Array::new(values.into(), nulls)),
         }
     }
 }

@@ -30,11 +30,14 @@ impl RunningQuantile {
     /// Moves the markers above a value, which becomes one of the outer two where it is beyond them.
     fn place(&mut self, x: f64) {
         self.heights[0] = self.heights[0].min(x);
-        let above = self.heights.iter().position(|height| x < *height).unwrap_or(4);
-        self.heights[4] = self.heights[4].max(x);
-        for position in &mut self.positions[above..] {
-            *position += 1.0;
+        // Without a branch: where a value falls cannot be foretold.
+        let mut is_above = false;
+        for (height, position) in self.heights.iter().zip(&mut self.positions).take(4) {
+            is_above |= x < *height;
+            *position += f64::from(u8::from(is_above));
         }
+        self.positions[4] += 1.0;
+        self.heights[4] = self.heights[4].max(x);
     }
 
     /// Moves a marker by one row if it is that far from where it should be.

@@ -11,13 +11,10 @@ use crate::model::random::Random;
 /// Recursive least squares of more weights take none of the rows: their covariance would have more than a million numbers.
 const MAX_WEIGHTS: usize = 1_000;
 
-/// The features of a row with the constant 1 before them, from `[y, x...]`.
-fn with_constant(row: &[f64]) -> impl Iterator<Item = f64> + Clone {
-    std::iter::once(1.0).chain(row[1..].iter().copied())
-}
-
+/// The sum of the products of weights and the features of `[y, x...]`, with the constant 1 before them.
 fn dot(weights: &[f64], row: &[f64]) -> f64 {
-    weights.iter().zip(with_constant(row)).map(|(w, x)| w * x).sum()
+    let Some((constant, weights)) = weights.split_first() else { return 0.0 };
+    weights.iter().zip(&row[1..]).fold(*constant, |sum, (w, x)| sum + w * x)
 }
 
 /// Linear regression by recursive least squares with forgetting: the value of `[y, x...]` is what the rows before make of x,
@@ -185,24 +182,27 @@ impl Sgd {
         }
     }
 
-    /// The derivative of the loss by the weighted sum.
-    fn gradient(&self, row: &[f64]) -> f64 {
+    /// The derivative of the loss by the weighted sum, of a row for which this was predicted.
+    fn gradient(&self, predicted: f64, y: f64) -> f64 {
         match self.loss {
-            Loss::Squared => 2.0 * (self.predict(row) - row[0]),
-            Loss::Logistic => self.predict(row) - f64::from(u8::from(row[0] > 0.0)),
+            Loss::Squared => 2.0 * (predicted - y),
+            Loss::Logistic => predicted - f64::from(u8::from(y > 0.0)),
         }
     }
 
-    /// A step against the gradient; one that ends nowhere is not taken.
-    fn learn(&mut self, row: &[f64]) {
-        let gradient = self.gradient(row);
-        let moved = self.weights.iter().zip(with_constant(row)).enumerate().map(|(place, (weight, x))| {
-            let penalty = if place == 0 { 0.0 } else { self.l2 * weight };
-            weight - self.rate * (gradient * x + penalty)
-        });
-        let moved: Vec<f64> = moved.collect();
-        if moved.iter().all(|weight| weight.is_finite()) {
-            self.weights = moved;
+    /// A step against the gradient of a row for which this was predicted; one that ends nowhere is not taken.
+    fn learn(&mut self, row: &[f64], predicted: f64) {
+        let gradient = self.gradient(predicted, row[0]);
+        let (rate, l2) = (self.rate, self.l2);
+        let Some((constant, weights)) = self.weights.split_first_mut() else { return };
+        let moved = |weight: f64, x: f64| weight - rate * (gradient * x + l2 * weight);
+        let moved_constant = *constant - rate * gradient;
+        // In two passes, so that nothing needs to be kept or taken back.
+        let weights_and_features = weights.iter().zip(&row[1..]);
+        let is_finite = weights_and_features.fold(true, |all, (w, x)| all & moved(*w, *x).is_finite());
+        if is_finite && moved_constant.is_finite() {
+            *constant = moved_constant;
+            weights.iter_mut().zip(&row[1..]).for_each(|(weight, x)| *weight = moved(*weight, *x));
         }
     }
 }
@@ -215,16 +215,17 @@ impl Step for Sgd {
         if self.weights.len() != row.len() {
             return None;
         }
-        let predicted = (self.learned >= row.len()).then(|| self.predict(row));
+        let predicted = self.predict(row);
+        let is_ready = self.learned >= row.len();
         if row[0].is_finite() {
             self.learned += 1;
-            self.learn(row);
+            self.learn(row, predicted);
             for place in self.replay.take(row, self.learned) {
                 let again = self.replay.kept[place].clone();
-                self.learn(&again);
+                self.learn(&again, self.predict(&again));
             }
         }
-        predicted
+        is_ready.then_some(predicted)
     }
 }
 

@@ -39,7 +39,11 @@ impl Evaluate for Stepwise {
             let slot = segment.slot as usize;
             self.functions.grow(slot + 1, || self.fresh.clone());
             let function = &mut self.functions[slot];
-            values.extend(spans.iter().map(|span| inputs.step(function, segment.place(span.start))));
+            // Each row is a frame of its own, one after the other.
+            if let [first, .., last] | [first @ last] = spans {
+                let rows = segment.place(first.start)..segment.place(last.start) + 1;
+                inputs.extend(function, rows, &mut values);
+            }
         }
         Ok(self.fresh.column(values))
     }

@@ -130,25 +130,31 @@ impl CountAggregate {
         self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
         let mut full = Full::default();
         let slots = rows.slots.clone();
-        let places = self.push(rows);
-        for (slot, place) in slots.into_iter().zip(places) {
-            let kept = &mut self.kept[slot as usize];
-            if kept.skip > 0 {
-                kept.skip -= 1;
-                self.flags[place.block()].remove(place.row());
-                continue;
-            }
-            kept.rows.push_back(place);
-            self.live_rows += 1;
-            if kept.rows.len() == self.options.size {
-                full.add(slot, kept, &self.rows);
-                for gone in kept.move_on(self.options.slide) {
-                    self.flags[gone.block()].remove(gone.row());
-                    self.live_rows -= 1;
+        let mut places = self.push(rows).into_iter();
+        // Rows come key by key.
+        for run in slots.chunk_by(|a, b| a == b) {
+            let (slot, mut rows) = (run[0], run.len());
+            while rows > 0 {
+                let kept = &mut self.kept[slot as usize];
+                let skipped = rows.min(kept.skip);
+                kept.skip -= skipped;
+                for place in places.by_ref().take(skipped) {
+                    self.flags[place.block()].remove(place.row());
                 }
-            }
-            if full.places.len() >= EMIT_ROWS {
-                self.emit(std::mem::take(&mut full), output)?;
+                let added = (rows - skipped).min(self.options.size - kept.rows.len());
+                kept.rows.extend(places.by_ref().take(added));
+                self.live_rows += added;
+                rows -= skipped + added;
+                if kept.rows.len() == self.options.size {
+                    full.add(slot, kept, &self.rows);
+                    for gone in kept.move_on(self.options.slide) {
+                        self.flags[gone.block()].remove(gone.row());
+                        self.live_rows -= 1;
+                    }
+                }
+                if full.places.len() >= EMIT_ROWS {
+                    self.emit(std::mem::take(&mut full), output)?;
+                }
             }
         }
         self.emit(full, output)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, new_empty_array, new_null_array,
 };
-use arrow::compute::{cast, interleave};
+use arrow::compute::{cast, concat, interleave};
 use arrow::datatypes::{DataType, FieldRef};
 use lineshaft_engine::Result;
 
@@ -30,11 +30,19 @@ impl Place {
         Self { block: u32::try_from(block).unwrap_or(u32::MAX), row: self.row }
     }
 
+    /// True if a place is the next one of the same block.
+    fn is_before(self, next: Self) -> bool {
+        self.block == next.block && self.row + 1 == next.row
+    }
+
     /// The number of the row in its block.
     pub(crate) fn row(self) -> usize {
         self.row as usize
     }
 }
+
+/// Rows that follow each other are copied at once if there are so many of them, on average.
+const LONG_RUN: usize = 8;
 
 /// Blocks of rows of the same columns. The owner knows which places are live, and compacts when most are not.
 #[derive(Debug, Default)]
@@ -71,12 +79,30 @@ impl RowStore {
 
     /// Some columns of the rows at `places`, of which there is at least one.
     pub(crate) fn pick_columns(&self, places: &[Place], columns: Range<usize>) -> Result<Vec<ArrayRef>> {
+        let runs: Vec<&[Place]> = places.chunk_by(|place, next| place.is_before(*next)).collect();
+        let is_long = !runs.is_empty() && runs.len() * LONG_RUN <= places.len();
+        if is_long && self.is_plain(columns.clone()) {
+            return columns.map(|at| self.pick_runs(&runs, at)).collect();
+        }
         let indices: Vec<_> = places.iter().map(|place| (place.block as usize, place.row as usize)).collect();
         let column = |at: usize| {
             let blocks: Vec<&dyn Array> = self.blocks.iter().map(|block| block[at].as_ref()).collect();
             Ok(interleave(&blocks, &indices)?)
         };
         columns.map(column).collect()
+    }
+
+    /// True if some columns are of numbers, times and the like, of which copies are cheap.
+    fn is_plain(&self, mut columns: Range<usize>) -> bool {
+        let block = self.blocks.first();
+        block.is_some_and(|block| columns.all(|at| block[at].data_type().is_primitive()))
+    }
+
+    /// A column of rows that follow each other.
+    fn pick_runs(&self, runs: &[&[Place]], at: usize) -> Result<ArrayRef> {
+        let part = |run: &&[Place]| self.blocks[run[0].block()][at].slice(run[0].row(), run.len());
+        let parts: Vec<ArrayRef> = runs.iter().map(part).collect();
+        Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
     }
 
     /// The first columns of the rows at `places`, one for each of `fields`; NULL where there is no place. Text may come out as

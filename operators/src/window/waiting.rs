@@ -45,15 +45,47 @@ impl Rows {
 
     /// By key, then event time, then order of arrival.
     fn sorted(self) -> Result<Self> {
-        let rows = (0_u32..).zip(self.slots.iter().zip(&self.times));
-        let mut order: Vec<_> = rows.map(|(row, (slot, time))| (*slot, *time, row)).collect();
-        if order.is_sorted() {
+        let key = |row: &usize| (self.slots[*row], self.times[*row]);
+        if (0..self.len()).is_sorted_by_key(|row| key(&row)) {
             return Ok(self);
         }
-        order.sort_unstable();
-        self.take(order.into_iter().map(|(_, _, row)| row).collect())
+        let order = self.order();
+        self.take(order)
+    }
+
+    /// The numbers of the rows in that order.
+    fn order(&self) -> Vec<u32> {
+        let slots = self.slots.iter().max().map_or(0, |slot| *slot as usize + 1);
+        if slots > MOST_COUNTS * self.len() {
+            let rows = (0_u32..).zip(self.slots.iter().zip(&self.times));
+            let mut order: Vec<_> = rows.map(|(row, (slot, time))| (*slot, *time, row)).collect();
+            order.sort_unstable();
+            return order.into_iter().map(|(_, _, row)| row).collect();
+        }
+        // Rows of a key mostly come in the order of time: it is enough to put them together.
+        let mut ends = vec![0; slots];
+        self.slots.iter().for_each(|slot| ends[*slot as usize] += 1);
+        let mut begin = 0;
+        for end in &mut ends {
+            begin += std::mem::replace(end, begin);
+        }
+        let mut order = vec![0; self.len()];
+        for (row, slot) in (0..).zip(&self.slots) {
+            order[ends[*slot as usize]] = row;
+            ends[*slot as usize] += 1;
+        }
+        let (slot, time) = (|row: u32| self.slots[row as usize], |row: u32| self.times[row as usize]);
+        for run in order.chunk_by_mut(|a, b| slot(*a) == slot(*b)) {
+            if !run.is_sorted_by_key(|row| time(*row)) {
+                run.sort_by_key(|row| time(*row));
+            }
+        }
+        order
     }
 }
+
+/// Where there are more keys for a row, rows are compared instead of counted by key.
+const MOST_COUNTS: usize = 4;
 
 /// Rows in order of arrival, of which none is final yet. A snapshot shares them.
 #[derive(Debug)]
@@ -154,5 +186,25 @@ impl SavedRows {
             parts.push(Arc::unwrap_or_clone(part));
         }
         if parts.is_empty() { Ok(None) } else { Rows::stacked(parts).map(Some) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::random::Random;
+
+    #[test]
+    fn rows_are_put_in_order_the_same_way_whether_counted_or_compared() {
+        let mut random = Random::new(3);
+        for (rows, keys) in [(0, 1), (1, 1), (500, 7), (500, 400), (90, 1_000)] {
+            let mut next = |n| u32::try_from(random.below(n)).unwrap();
+            let slots: Vec<u32> = (0..rows).map(|_| next(keys)).collect();
+            let times: Vec<EventTime> = (0..rows).map(|_| next(20).into()).collect();
+            let rows = Rows { times, slots, columns: Vec::new() };
+            let mut expected: Vec<u32> = (0..).take(rows.len()).collect();
+            expected.sort_by_key(|row| (rows.slots[*row as usize], rows.times[*row as usize]));
+            assert_eq!(rows.order(), expected);
+        }
     }
 }

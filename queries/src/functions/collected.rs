@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeListArray, PrimitiveArray};
@@ -52,6 +53,36 @@ impl<'a> Rows<'a> {
             Some(valid) => valid.valid_indices().for_each(|i| row(i, self.samples[i])),
             None => self.samples.iter().enumerate().for_each(|(i, x)| row(i, *x)),
         }
+    }
+}
+
+impl Rows<'_> {
+    /// Calls `take` with the group and the numbers of rows that follow each other, are of one group and all count: where a window is
+    /// full at once, its rows need not be taken one by one.
+    pub(super) fn for_each_run(&self, groups: &[usize], mut take: impl FnMut(usize, Range<usize>)) {
+        let mut start = 0;
+        for run in groups.chunk_by(|a, b| a == b) {
+            let rows = start..start + run.len();
+            start = rows.end;
+            if self.valid.is_none() && !self.samples[rows.clone()].iter().any(|x| x.is_nan()) {
+                take(run[0], rows);
+                continue;
+            }
+            let counts = |row: &usize| {
+                !self.samples[*row].is_nan() && self.valid.as_ref().is_none_or(|valid| valid.is_valid(*row))
+            };
+            rows.filter(counts).for_each(|row| take(run[0], row..row + 1));
+        }
+    }
+
+    /// The samples of some rows.
+    pub(super) fn samples(&self, rows: Range<usize>) -> &[f64] {
+        &self.samples[rows]
+    }
+
+    /// The times of some rows; none without times.
+    fn times(&self, rows: Range<usize>) -> &[i64] {
+        self.times.map_or(&[], |times| &times[rows])
     }
 }
 
@@ -195,13 +226,11 @@ impl GroupsAccumulator for Groups {
         total: usize,
     ) -> Result<()> {
         self.groups.resize(total, Group::default());
-        let timed = self.call.timed;
-        Rows::of(values, timed, filter).for_each(|row, x, time| {
-            self.change(groups[row], |group| {
-                group.samples.push(x);
-                if timed {
-                    group.times.push(time);
-                }
+        let of_batch = Rows::of(values, self.call.timed, filter);
+        of_batch.for_each_run(groups, |group, rows| {
+            self.change(group, |group| {
+                group.samples.extend_from_slice(of_batch.samples(rows.clone()));
+                group.times.extend_from_slice(of_batch.times(rows));
             });
         });
         Ok(())

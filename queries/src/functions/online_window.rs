@@ -92,7 +92,8 @@ impl PartitionEvaluator for Evaluator {
         let inputs = Inputs::new(&columns, self.function.is_timed());
         let mut inputs = inputs.map_err(|error| DataFusionError::External(Box::new(error)))?;
         let mut online = self.fresh.clone();
-        let values = (0..rows).map(|row| inputs.step(&mut online, row)).collect();
+        let mut values = Vec::with_capacity(rows);
+        inputs.extend(&mut online, 0..rows, &mut values);
         Ok(online.column(values))
     }
 }

@@ -144,7 +144,13 @@ impl<S: Running> GroupsAccumulator for Groups<S> {
         total: usize,
     ) -> Result<()> {
         self.sums.resize(total, S::default());
-        Rows::of(values, false, filter).for_each(|row, x, _| self.sums[groups[row]].add(x));
+        let of_batch = Rows::of(values, false, filter);
+        of_batch.for_each_run(groups, |group, rows| {
+            // A copy, so that the sums stay in registers from row to row.
+            let mut sums = self.sums[group];
+            of_batch.samples(rows).iter().for_each(|x| sums.add(*x));
+            self.sums[group] = sums;
+        });
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::ensemble::{Ensemble, Leaves};
 use super::graph::{Elements, Graph, Node, Tensor, element};
 use super::operation::{Binary, Decide, Norm, Operand, Operation, Post, Unary};
+use super::vectors::Vectors;
 use super::{Reason, Step};
 
 /// What becomes of a graph.
@@ -39,6 +40,7 @@ impl Builder {
             builder.name(name, *width);
         }
         for node in &graph.nodes {
+            graph.opsets.check(node)?;
             builder.node(node)?;
         }
         Ok(builder)
@@ -79,6 +81,7 @@ impl Builder {
             "TreeEnsembleClassifier" => self.tree_classifier(node),
             "LinearRegressor" => self.linear_regressor(node),
             "LinearClassifier" => self.linear_classifier(node),
+            "SVMRegressor" => self.vectors(node),
             "Scaler" => self.scaler(node),
             "BatchNormalization" => self.batch_normalization(node),
             "Gemm" | "MatMul" => self.product(node),
@@ -90,7 +93,8 @@ impl Builder {
             "Clip" => self.clip(node),
             "Cast" => self.cast(node),
             "Reshape" | "Flatten" | "Squeeze" => self.reshape(node),
-            "Identity" | "Dropout" | "ZipMap" => self.same(node),
+            "Dropout" => self.dropout(node),
+            "Identity" | "ZipMap" => self.same(node),
             _ => self.simple(node),
         }
     }
@@ -109,6 +113,7 @@ impl Builder {
             "Sqrt" => Unary::Sqrt,
             "Neg" => Unary::Neg,
             "Abs" => Unary::Abs,
+            "Sign" => Unary::Sign,
             "Softmax" | "Normalizer" => return self.of_rows(node),
             _ => return self.binary(node),
         };
@@ -232,6 +237,16 @@ impl Builder {
         Ok(self.push(Operation::Affine { weights, bias }, vec![operand], name, results))
     }
 
+    fn vectors(&mut self, node: &Node) -> Result<(), Reason> {
+        if post(node)? != Post::None {
+            return Err("SVMRegressor with a post_transform is not supported".into());
+        }
+        let (operand, width) = self.columns(node, 0)?;
+        let vectors = Vectors::of(node, width)?;
+        self.push(Operation::Vectors(vectors), vec![operand], output(node, 0)?, 1);
+        Ok(())
+    }
+
     fn scaler(&mut self, node: &Node) -> Result<(), Reason> {
         let (operand, width) = self.columns(node, 0)?;
         let steps = [(Binary::Sub, node.numbers("offset")?), (Binary::Mul, node.numbers("scale")?)];
@@ -239,6 +254,10 @@ impl Builder {
     }
 
     fn batch_normalization(&mut self, node: &Node) -> Result<(), Reason> {
+        // Before version 14 it is further outputs that ask for it.
+        if node.integer("training_mode", 0) != 0 || node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
+            return Err("BatchNormalization that learns is not supported".into());
+        }
         let (operand, width) = self.columns(node, 0)?;
         let [scale, bias, mean, variance] =
             [1, 2, 3, 4].map(|place| self.numbers(node, place)).map(Result::unwrap_or_default);
@@ -404,6 +423,18 @@ impl Builder {
         }
     }
 
+    /// Nothing is dropped but while a net learns.
+    fn dropout(&mut self, node: &Node) -> Result<(), Reason> {
+        let learns = match node.inputs.get(2) {
+            Some(name) if !name.is_empty() => self.numbers(node, 2)?,
+            _ => Vec::new(),
+        };
+        if learns.iter().any(|flag| *flag != 0.0) {
+            return Err("Dropout that learns is not supported".into());
+        }
+        self.same(node)
+    }
+
     /// A change of form that leaves rows and columns as they are.
     fn reshape(&mut self, node: &Node) -> Result<(), Reason> {
         let (_, width) = self.columns(node, 0)?;
@@ -414,9 +445,11 @@ impl Builder {
                 let form = self.numbers(node, 1)?;
                 let last = form.last().copied().unwrap_or_default();
                 let is_wide = last < 0.0 || (last - super::number(width)).abs() < 0.5;
+                // Zero is the number of rows that there are, or no row.
+                let zero_is_none = node.integer("allowzero", 0) != 0;
                 match form.as_slice() {
                     [_] => width == 1 && last < 0.0,
-                    [first, _] => *first <= 0.0 && is_wide,
+                    [first, _] => (*first < 0.0 || *first == 0.0 && !zero_is_none) && is_wide,
                     _ => false,
                 }
             }

@@ -82,22 +82,31 @@ impl Ensemble {
 
     /// The columns of the numbers.
     pub(super) fn apply(&self, columns: &Columns, rows: usize) -> Columns {
-        let slices: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let slices: Vec<&[f64]> = columns.iter().collect();
         let features = Features::new(&slices);
         let start = match self.aggregate {
             Aggregate::Sum | Aggregate::Average => 0.0,
             Aggregate::Least => f64::INFINITY,
             Aggregate::Greatest => f64::NEG_INFINITY,
         };
-        let mut results = vec![vec![start; rows]; self.outputs];
-        match (self.aggregate, results.as_mut_slice()) {
-            (Aggregate::Sum | Aggregate::Average, [one]) => {
-                self.trees.for_each_leaf(&features, &self.values, |row, value| one[row] += value);
+        let mut results = Columns::filled(start, self.outputs, rows);
+        match (self.aggregate, self.outputs) {
+            (Aggregate::Sum | Aggregate::Average, 1) => {
+                let sums = results.column_mut(0);
+                self.trees.for_each_leaf(&features, &self.values, |row, value| sums[row] += value);
             }
-            (aggregate, results) => self.trees.for_each_leaf(&features, &self.values, |row, first| {
-                let weights = &self.weights[class_index(first)..][..self.outputs];
-                for (result, weight) in results.iter_mut().zip(weights) {
-                    let result = &mut result[row];
+            (Aggregate::Sum | Aggregate::Average, 2) => {
+                let (first, second) = results.values_mut().split_at_mut(rows);
+                self.trees.for_each_leaf(&features, &self.values, |row, leaf| {
+                    let at = class_index(leaf);
+                    first[row] += self.weights[at];
+                    second[row] += self.weights[at + 1];
+                });
+            }
+            (aggregate, _) => self.trees.for_each_leaf(&features, &self.values, |row, leaf| {
+                let weights = &self.weights[class_index(leaf)..][..self.outputs];
+                let results = results.values_mut().iter_mut().skip(row).step_by(rows);
+                for (result, weight) in results.zip(weights) {
                     *result = match aggregate {
                         Aggregate::Sum | Aggregate::Average => *result + weight,
                         Aggregate::Least => result.min(*weight),
@@ -113,9 +122,9 @@ impl Ensemble {
     #[expect(clippy::cast_precision_loss, reason = "a number of trees")]
     fn finish(&self, results: &mut Columns) {
         let trees = self.trees.len() as f64;
-        for (output, column) in results.iter_mut().enumerate() {
+        for output in 0..self.outputs {
             let base = self.base.get(output).copied().unwrap_or_default();
-            for value in column {
+            for value in results.column_mut(output) {
                 if self.aggregate == Aggregate::Average {
                     *value /= trees;
                 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Reason;
+use super::opset::Opsets;
 use super::protobuf::{Value, doubles_of, fields, floats_of, integers_of, short_integers_of};
 
 /// A graph as it stands in the file.
@@ -15,12 +16,15 @@ pub(super) struct Graph {
     pub(super) constants: BTreeMap<String, Tensor>,
     pub(super) inputs: Vec<Declared>,
     pub(super) outputs: Vec<Declared>,
+    pub(super) opsets: Opsets,
 }
 
 /// A node: an operator with what it reads, what it gives and its attributes.
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) operator: String,
+    /// Empty for `ai.onnx`.
+    pub(super) domain: String,
     pub(super) inputs: Vec<String>,
     pub(super) outputs: Vec<String>,
     pub(super) attributes: BTreeMap<String, Attribute>,
@@ -88,10 +92,10 @@ impl Graph {
         let model = fields(bytes)?;
         let graph = model.iter().find(|(number, _)| *number == 7);
         let Some((_, graph)) = graph else { return Err("it has no graph: it is no ONNX model".into()) };
-        if model.iter().any(|(number, _)| *number == 25) {
-            return Err("it defines functions of its own, which are not supported".into());
+        if let Some((_, function)) = model.iter().find(|(number, _)| *number == 25) {
+            return Err(format!("it defines function {}, which is not supported", full_name(*function)?));
         }
-        Self::of(graph.bytes()?)
+        Ok(Self { opsets: Opsets::of_model(&model)?, ..Self::of(graph.bytes()?)? })
     }
 
     fn of(bytes: &[u8]) -> Result<Self, Reason> {
@@ -124,6 +128,7 @@ impl Node {
                 1 => node.inputs.push(value.text()?),
                 2 => node.outputs.push(value.text()?),
                 4 => node.operator = value.text()?,
+                7 => node.domain = value.text()?,
                 5 => {
                     let (name, attribute) = Attribute::of(value.bytes()?)?;
                     node.attributes.insert(name, attribute);
@@ -252,6 +257,19 @@ impl Tensor {
             Elements::Texts(_) => Err("a constant is text where a number belongs".into()),
         }
     }
+}
+
+/// Domain and name of a function.
+fn full_name(function: Value<'_>) -> Result<String, Reason> {
+    let (mut name, mut domain) = (String::new(), String::new());
+    for (number, value) in fields(function.bytes()?)? {
+        match number {
+            1 => name = value.text()?,
+            10 => domain = value.text()?,
+            _ => {}
+        }
+    }
+    Ok(format!("{name:?} of domain {domain:?}"))
 }
 
 fn outside() -> Reason {

@@ -2,21 +2,24 @@
 //!
 //! ```text
 //! bytes --protobuf.rs, graph.rs--> Graph --build.rs--> steps --operation.rs--> columns
-//!                                                        `-- ensemble.rs: trees, in the layout of our own forests
+//!                                                |       |-- ensemble.rs: trees, in the layout of our own forests
+//!                                                |       `-- vectors.rs: support vectors
+//!                                                `-- opset.rs: whether an operator is the one that we know by its name
 //! statement.rs: the options of `CREATE MODEL ... WITH (format = 'onnx')`
 //! ```
 //!
-//! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, dense layers
-//! with their activations, scalers, and the arithmetic between them, for rows of numbers. An operator that is not known is named
+//! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, regressions by support
+//! vectors, dense layers with their activations, scalers, and the arithmetic between them, for rows of numbers. An operator that is not known is named
 //! when the program is checked; nothing is left out in silence. Source: ONNX 1.23, `ai.onnx` and `ai.onnx.ml`.
 
 mod build;
 mod ensemble;
 mod graph;
 mod operation;
+mod opset;
 mod protobuf;
-
 mod statement;
+mod vectors;
 
 use serde::{Deserialize, Serialize};
 
@@ -99,23 +102,26 @@ impl OnnxModel {
     /// All columns that come up, by their numbers.
     fn run(&self, features: &Features<'_>) -> Vec<Columns> {
         let rows = features.rows();
-        let mut columns = features.columns().iter();
-        let take = |width: &usize| columns.by_ref().take(*width).map(|column| self.rounded(column)).collect();
-        let mut slots: Vec<Columns> = self.inputs.iter().map(take).collect();
-        for step in &self.steps {
-            let operands: Vec<&Operand> = step.operands.iter().collect();
-            for result in step.operation.apply(&operands, &slots, rows) {
-                slots.push(result.iter().map(|column| self.rounded(column)).collect());
-            }
+        let mut rest = features.columns();
+        let mut slots = Vec::with_capacity(self.inputs.len() + 2 * self.steps.len());
+        for width in &self.inputs {
+            let (columns, others) = rest.split_at(*width);
+            rest = others;
+            slots.push(Columns::of(columns.iter().copied(), rows));
+        }
+        slots.iter_mut().for_each(|columns| self.round(columns));
+        for Step { operation, operands } in &self.steps {
+            let known = slots.len();
+            operation.apply(operands, &mut slots, rows);
+            slots[known..].iter_mut().for_each(|columns| self.round(columns));
         }
         slots
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the numbers of the model are floats")]
-    fn rounded(&self, column: &[f64]) -> Vec<f64> {
-        match self.is_single {
-            true => column.iter().map(|x| f64::from(*x as f32)).collect(),
-            false => column.to_vec(),
+    fn round(&self, columns: &mut Columns) {
+        if self.is_single {
+            columns.values_mut().iter_mut().for_each(|x| *x = f64::from(*x as f32));
         }
     }
 
@@ -134,14 +140,16 @@ impl Model for OnnxModel {
     fn predict(&self, features: &Features<'_>) -> Vec<f64> {
         let mut slots = self.run(features);
         match self.result {
-            Wanted::Number(slot) | Wanted::Class { place: slot, .. } => slots[slot].swap_remove(0),
-            Wanted::Scores(slot) => operation::greatest(&slots[slot], features.rows()),
+            Wanted::Number(slot) | Wanted::Class { place: slot, .. } => {
+                slots.swap_remove(slot).into_column(0)
+            }
+            Wanted::Scores(slot) => operation::greatest(&slots[slot]),
         }
     }
 
     fn predict_proba(&self, features: &Features<'_>, class: usize) -> Option<Vec<f64>> {
-        let mut scores = self.scores(features)?;
-        (class < scores.len()).then(|| scores.swap_remove(class))
+        let scores = self.scores(features)?;
+        (class < scores.width()).then(|| scores.into_column(class))
     }
 }
 

@@ -6,9 +6,67 @@
 use serde::{Deserialize, Serialize};
 
 use super::ensemble::Ensemble;
+use super::vectors::Vectors;
 
-/// Columns of equal length.
-pub(super) type Columns = Vec<Vec<f64>>;
+/// Columns of equal length, one behind the other.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Columns {
+    values: Vec<f64>,
+    width: usize,
+    rows: usize,
+}
+
+impl Columns {
+    /// So many columns, filled with a value.
+    pub(super) fn filled(value: f64, width: usize, rows: usize) -> Self {
+        Self { values: vec![value; width * rows], width, rows }
+    }
+
+    /// Copies of columns.
+    pub(super) fn of<'a>(columns: impl ExactSizeIterator<Item = &'a [f64]>, rows: usize) -> Self {
+        let width = columns.len();
+        let mut values = Vec::with_capacity(width * rows);
+        columns.for_each(|column| values.extend_from_slice(column));
+        Self { values, width, rows }
+    }
+
+    /// One column.
+    fn one(values: Vec<f64>) -> Self {
+        Self { width: 1, rows: values.len(), values }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn column(&self, column: usize) -> &[f64] {
+        &self.values[column * self.rows..][..self.rows]
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &[f64]> {
+        (0..self.width).map(|column| self.column(column))
+    }
+
+    pub(super) fn column_mut(&mut self, column: usize) -> &mut [f64] {
+        &mut self.values[column * self.rows..][..self.rows]
+    }
+
+    /// All elements.
+    pub(super) fn values_mut(&mut self) -> &mut [f64] {
+        &mut self.values
+    }
+
+    /// The elements of a column alone.
+    pub(super) fn into_column(mut self, column: usize) -> Vec<f64> {
+        self.values.truncate((column + 1) * self.rows);
+        self.values.drain(..column * self.rows);
+        self.values
+    }
+
+    fn map(&self, f: impl Fn(f64) -> f64) -> Self {
+        Self { values: self.values.iter().map(|x| f(*x)).collect(), ..*self }
+    }
+}
 
 /// What a step reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +77,7 @@ pub(super) enum Operand {
     Constant(Vec<f64>),
 }
 
-/// What a step does.
+/// What a step does. The place of an operation is its number in stored models: new ones come last, here and below.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Operation {
     /// Sums of leaves.
@@ -42,6 +100,8 @@ pub(super) enum Operation {
     ArgMax,
     /// From the scores of a classifier to the place of its class, and the scores that it gives: two results.
     Decide(Decide),
+    /// Sums over support vectors.
+    Vectors(Vectors),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +136,7 @@ pub(super) enum Unary {
     Neg,
     Abs,
     Truncate,
+    Sign,
 }
 
 /// How the scores of a classifier become a class.
@@ -101,54 +162,56 @@ pub(super) enum Post {
 }
 
 impl Operation {
-    /// The results of `rows` rows.
-    pub(super) fn apply(&self, operands: &[&Operand], slots: &[Columns], rows: usize) -> Vec<Columns> {
-        let columns = |place: usize| match operands[place] {
+    /// Adds the results of `rows` rows to `slots`.
+    pub(super) fn apply(&self, operands: &[Operand], slots: &mut Vec<Columns>, rows: usize) {
+        let columns = |place: usize| match &operands[place] {
             Operand::Columns(slot) => &slots[*slot],
             Operand::Constant(_) => &slots[0],
         };
-        let x = || columns(0);
-        let each = |f: &dyn Fn(f64) -> f64| map(x(), f);
+        let x = columns(0);
         let result = match self {
-            Self::Trees(ensemble) => ensemble.apply(x(), rows),
-            Self::Affine { weights, bias } => affine(x(), weights, bias, rows),
-            Self::Normalize(norm) => by_row(x(), rows, |row| normalize(*norm, row)),
+            Self::Trees(ensemble) => ensemble.apply(x, rows),
+            Self::Vectors(vectors) => vectors.apply(x, rows),
+            Self::Affine { weights, bias } => affine(x, weights, bias, rows),
+            Self::Normalize(norm) => by_row(x, |row| normalize(*norm, row)),
             Self::Binary(binary) => binary.apply(operands, slots, rows),
-            Self::Unary(unary) => each(&|x| unary.of(x)),
-            Self::Softmax => by_row(x(), rows, softmax),
-            Self::Concat => (0..operands.len()).flat_map(|place| columns(place).iter().cloned()).collect(),
-            Self::Pick(picked) => picked.iter().map(|column| x()[*column].clone()).collect(),
-            Self::ArgMax => vec![greatest(x(), rows)],
-            Self::Decide(decide) => return decide.apply(x(), rows),
+            Self::Unary(unary) => x.map(|x| unary.of(x)),
+            Self::Softmax => by_row(x, softmax),
+            Self::Concat => {
+                let all: Vec<&[f64]> = (0..operands.len()).flat_map(|place| columns(place).iter()).collect();
+                Columns::of(all.into_iter(), rows)
+            }
+            Self::Pick(picked) => Columns::of(picked.iter().map(|column| x.column(*column)), rows),
+            Self::ArgMax => Columns::one(greatest(x)),
+            Self::Decide(decide) => {
+                let decided = decide.apply(x);
+                return slots.extend(decided);
+            }
         };
-        vec![result]
+        slots.push(result);
     }
 }
 
-fn map(columns: &Columns, f: &dyn Fn(f64) -> f64) -> Columns {
-    columns.iter().map(|column| column.iter().map(|x| f(*x)).collect()).collect()
-}
-
 fn affine(columns: &Columns, weights: &[Vec<f64>], bias: &[f64], rows: usize) -> Columns {
-    let result = |(weights, bias): (&Vec<f64>, &f64)| {
-        let mut result = vec![0.0; rows];
+    let mut results = Columns::filled(0.0, weights.len(), rows);
+    for (at, (weights, bias)) in weights.iter().zip(bias).enumerate() {
+        let result = results.column_mut(at);
         for (column, weight) in columns.iter().zip(weights) {
             result.iter_mut().zip(column).for_each(|(sum, x)| *sum += weight * x);
         }
         result.iter_mut().for_each(|sum| *sum += bias);
-        result
-    };
-    weights.iter().zip(bias).map(result).collect()
+    }
+    results
 }
 
 /// Changes each row.
-fn by_row(columns: &Columns, rows: usize, change: impl Fn(&mut [f64])) -> Columns {
+fn by_row(columns: &Columns, change: impl Fn(&mut [f64])) -> Columns {
     let mut changed = columns.clone();
-    let mut row = vec![0.0; columns.len()];
-    for at in 0..rows {
-        row.iter_mut().zip(columns).for_each(|(value, column)| *value = column[at]);
+    let mut row = vec![0.0; columns.width];
+    for at in 0..columns.rows {
+        row.iter_mut().zip(columns.iter()).for_each(|(value, column)| *value = column[at]);
         change(&mut row);
-        changed.iter_mut().zip(&row).for_each(|(column, value)| column[at] = *value);
+        row.iter().enumerate().for_each(|(column, value)| changed.column_mut(column)[at] = *value);
     }
     changed
 }
@@ -176,55 +239,67 @@ fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "few columns")]
-pub(super) fn greatest(columns: &Columns, rows: usize) -> Vec<f64> {
-    let place = |row: usize| {
-        let mut best = 0;
-        for (place, column) in columns.iter().enumerate() {
-            if column[row] > columns[best][row] {
-                best = place;
+/// The place of the greatest column of each row, the first one of several.
+pub(super) fn greatest(columns: &Columns) -> Vec<f64> {
+    let mut best = vec![f64::NEG_INFINITY; columns.rows];
+    let mut places = vec![0.0; columns.rows];
+    for (place, column) in columns.iter().enumerate() {
+        let place = super::number(place);
+        for ((best, at), x) in best.iter_mut().zip(&mut places).zip(column) {
+            // The first column is the best so far, even where it is no number.
+            if x > best || place == 0.0 {
+                (*best, *at) = (*x, place);
             }
         }
-        best as f64
-    };
-    (0..rows).map(place).collect()
+    }
+    places
 }
 
 impl Decide {
-    fn apply(self, scores: &Columns, rows: usize) -> Vec<Columns> {
-        let second = |limit: f64| scores[0].iter().map(|x| f64::from(u8::from(*x > limit))).collect();
+    fn apply(self, scores: &Columns) -> [Columns; 2] {
+        let second = |limit: f64| scores.map(|x| f64::from(u8::from(x > limit)));
         let both = |first: &dyn Fn(f64) -> f64, second: &dyn Fn(f64) -> f64| {
-            [first, second].map(|f| scores[0].iter().map(|x| f(*x)).collect()).to_vec()
+            let mut both = Columns::filled(0.0, 2, scores.rows);
+            let (left, right) = both.values.split_at_mut(scores.rows);
+            for ((left, right), x) in left.iter_mut().zip(right).zip(&scores.values) {
+                (*left, *right) = (first(*x), second(*x));
+            }
+            both
         };
         match self {
             Self::Greatest(post) => {
                 let changed = match post {
                     Post::None => scores.clone(),
-                    Post::Logistic => map(scores, &logistic),
-                    Post::Softmax => by_row(scores, rows, softmax),
+                    Post::Logistic => scores.map(logistic),
+                    Post::Softmax => by_row(scores, softmax),
                 };
-                vec![vec![greatest(scores, rows)], changed]
+                [Columns::one(greatest(scores)), changed]
             }
-            Self::Probability => vec![vec![second(0.5)], both(&|x| 1.0 - x, &|x| x)],
-            Self::Sign(Post::Logistic) => vec![vec![second(0.0)], both(&|x| logistic(-x), &logistic)],
-            Self::Sign(_) => vec![vec![second(0.0)], both(&|x| -x, &|x| x)],
+            Self::Probability => [second(0.5), both(&|x| 1.0 - x, &|x| x)],
+            Self::Sign(Post::Logistic) => [second(0.0), both(&|x| logistic(-x), &logistic)],
+            Self::Sign(_) => [second(0.0), both(&|x| -x, &|x| x)],
         }
     }
 }
 
 impl Binary {
-    fn apply(self, operands: &[&Operand], slots: &[Columns], rows: usize) -> Columns {
+    fn apply(self, operands: &[Operand], slots: &[Columns], rows: usize) -> Columns {
         let width = |operand: &Operand| match operand {
-            Operand::Columns(slot) => slots[*slot].len(),
+            Operand::Columns(slot) => slots[*slot].width,
             Operand::Constant(values) => values.len(),
         };
-        let wide = operands.iter().map(|operand| width(operand)).max().unwrap_or_default();
-        let value = |operand: &Operand, column: usize, row: usize| match operand {
-            Operand::Columns(slot) => slots[*slot][column.min(slots[*slot].len() - 1)][row],
-            Operand::Constant(values) => values[column.min(values.len() - 1)],
-        };
-        let of = |column, row| self.of(value(operands[0], column, row), value(operands[1], column, row));
-        (0..wide).map(|column| (0..rows).map(|row| of(column, row)).collect()).collect()
+        let wide = operands.iter().map(width).max().unwrap_or_default();
+        let mut results = Columns::filled(0.0, wide, rows);
+        for at in 0..wide {
+            let [a, b] = [0, 1].map(|place| match &operands[place] {
+                Operand::Columns(slot) => Side::Column(slots[*slot].column(at.min(slots[*slot].width - 1))),
+                Operand::Constant(values) => Side::Constant(values[at.min(values.len() - 1)]),
+            });
+            for (row, result) in results.column_mut(at).iter_mut().enumerate() {
+                *result = self.of(a.at(row), b.at(row));
+            }
+        }
+        results
     }
 
     fn of(self, a: f64, b: f64) -> f64 {
@@ -236,6 +311,21 @@ impl Binary {
             Self::Power => a.powf(b),
             Self::Least => a.min(b),
             Self::Greatest => a.max(b),
+        }
+    }
+}
+
+/// What one side of a [`Binary`] has for a column.
+enum Side<'a> {
+    Column(&'a [f64]),
+    Constant(f64),
+}
+
+impl Side<'_> {
+    fn at(&self, row: usize) -> f64 {
+        match self {
+            Self::Column(column) => column[row],
+            Self::Constant(constant) => *constant,
         }
     }
 }
@@ -267,6 +357,14 @@ impl Unary {
             Self::Neg => -x,
             Self::Abs => x.abs(),
             Self::Truncate => x.trunc(),
+            // Zero has no sign here.
+            Self::Sign => {
+                if x == 0.0 {
+                    0.0
+                } else {
+                    x.signum()
+                }
+            }
         }
     }
 }

@@ -34,18 +34,20 @@ fn columns() -> Vec<Vec<f64>> {
 #[track_caller]
 fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{name}");
+    // onnxruntime adds up floats, we doubles; of support vectors there are hundreds.
+    let tolerance = if OF_VECTORS.contains(&name) { 5e-5 } else { 2e-6 };
     for (found, expected) in found.iter().zip(expected) {
-        // onnxruntime adds up floats, we doubles.
-        assert!(
-            (found - expected).abs() <= 2e-6 * expected.abs().max(1.0),
-            "{name}: {found}, not {expected}"
-        );
+        let is_close = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+        assert!(is_close, "{name}: {found}, not {expected}");
     }
 }
 
+const OF_VECTORS: [&str; 4] = ["svr_rbf", "svr_poly", "svr_linear", "one_class"];
+
 #[test]
 fn numbers_are_those_of_onnxruntime() {
-    for name in ["forest_scaled", "linear_double", "boosted", "below", "linear", "mlp_number"] {
+    let others = ["forest_scaled", "linear_double", "boosted", "below", "linear", "mlp_number"];
+    for name in others.into_iter().chain(OF_VECTORS) {
         let Imported { model, features, classes } = model(name);
         assert_eq!(features, ["x_0", "x_1", "x_2", "x_3"]);
         assert_eq!((classes, model.task()), (None, Task::Regression));
@@ -100,13 +102,14 @@ fn an_output_of_several_columns_needs_the_names_of_its_classes() {
     let found: Vec<f64> =
         (0..features.rows()).flat_map(|row| scores.iter().map(move |class| class[row])).collect();
     assert_close("net", &found, &numbers("net"));
-    assert_eq!(operation::greatest(&scores, features.rows()), model.predict(&features));
+    let scores = Columns::of(scores.iter().map(Vec::as_slice), features.rows());
+    assert_eq!(operation::greatest(&scores), model.predict(&features));
 }
 
 #[test]
 fn what_cannot_be_scored_is_named() {
     let read = |bytes: &[u8]| OnnxModel::read(bytes, &OnnxOptions::default()).unwrap_err();
-    assert_eq!(read(&bytes("isolation")), "operator LabelEncoder is not supported");
+    assert_eq!(read(&bytes("isolation")), "operator LabelEncoder of ai.onnx.ml is not supported");
     assert!(read(b"").contains("no graph"));
     assert!(read(b"ts,machine,x\n1,a,2\n").contains("no ONNX file"));
     let whole = bytes("forest_two");
