@@ -13,6 +13,7 @@ mod history;
 mod http;
 mod journal;
 mod late_rows;
+mod model_cases;
 mod model_figures;
 mod model_life;
 mod nexmark;

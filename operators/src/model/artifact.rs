@@ -24,7 +24,7 @@ pub use choice::Choice;
 
 const MAGIC: &[u8; 8] = b"LSMODEL\0";
 /// Raised when the body changes: an older file is then trained again.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const HASH: usize = 32;
 
 /// A trained model with where it comes from.

@@ -3,7 +3,7 @@
 //! ```text
 //! WITH (...) -> Training --train(table)--> Trained --Artifact::save--> models/<name>/v<N>.model
 //!                                             |
-//!        key, feature columns --predict / predict_proba / value / contributions--> one column
+//!        key, feature columns --predict / predict_proba / value / contributions / nearest_cases--> one column
 //! ```
 //!
 //! A row with a NULL, NaN or infinite feature is left out of training (and counted), and scores to NULL.
@@ -18,6 +18,7 @@ mod augment;
 mod balance;
 mod boosting;
 mod candidates;
+pub mod cases;
 mod classes;
 mod dbscan;
 mod decision_tree;
@@ -65,6 +66,7 @@ pub use algorithm::Algorithm;
 pub use artifact::Artifact;
 pub use augment::Augment;
 pub use balance::Balance;
+pub use cases::{CaseOptions, Cases};
 pub use classes::Classes;
 pub use dbscan::Dbscan;
 pub(crate) use distribution::normal_cdf;

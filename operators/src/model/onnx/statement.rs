@@ -1,5 +1,6 @@
 //! `CREATE MODEL name WITH (format = 'onnx', path = '...')`: a model that is not trained here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,7 @@ impl Trained {
             constant: Constant::Keep,
             balance: Balance::None,
             augment: Augment::default(),
+            cases: None,
             gate: Gate::Open,
             folds: 0,
             halving: false,
@@ -97,6 +99,7 @@ impl Trained {
             chosen: String::new(),
             runs: Vec::new(),
             model: Models::One(Fitted::Onnx(model)),
+            cases: BTreeMap::new(),
         }
     }
 }
