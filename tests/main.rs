@@ -22,6 +22,7 @@ mod oracle;
 mod pages;
 mod random;
 mod resume;
+mod rules;
 mod simulation;
 mod sources;
 mod spill;

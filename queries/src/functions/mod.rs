@@ -10,6 +10,7 @@
 //! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; charts.rs, detectors.rs,
 //!               learners.rs
 //! extreme.rs    `min` and `max`
+//! rules.rs      what `CREATE RULES` becomes
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
 //! ```
@@ -42,6 +43,7 @@ mod order;
 mod parameter;
 mod process;
 mod reference;
+pub(crate) mod rules;
 mod running;
 mod smoothing;
 mod spectrum;
@@ -100,7 +102,7 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
 /// The functions of arrays, by the names that [`array_form`] gives, and those of single numbers.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let figures = FIGURES.iter().map(|figure| Arc::new(ScalarUDF::from(FigureFunction::new(figure))));
-    ENTRIES.iter().map(|entry| Arc::clone(&entry.array)).chain(figures).collect()
+    ENTRIES.iter().map(|entry| Arc::clone(&entry.array)).chain(figures).chain(rules::functions()).collect()
 }
 
 /// The functions that go from row to row with `OVER`.
