@@ -23,6 +23,7 @@ mod pages;
 mod random;
 mod resume;
 mod rules;
+mod safetensors;
 mod simulation;
 mod sources;
 mod spill;

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch};
 use lineshaft_operators::model::onnx::OnnxOptions;
-use lineshaft_operators::model::{Trained, Training, train};
+use lineshaft_operators::model::{FileOptions, Trained, Training, train};
 use lineshaft_operators::online::{
     Adwin, Gives, HalfSpaceTrees, HoeffdingOptions, HoeffdingTree, Kswin, Loss, Online, PageHinkley, Replay,
     RunningQuantile, Sgd, StandardScale, ZScore,
@@ -224,7 +224,9 @@ fn forests(peers: &Peers) {
         peers.run("train");
         let read = |name: &str| {
             let path = peers.path(name);
-            Trained::from_onnx("forest", &path, &OnnxOptions::default()).expect("the model of the peers").0
+            Trained::from_file("forest", &path, &FileOptions::Onnx(OnnxOptions::default()))
+                .expect("the model of the peers")
+                .0
         };
         models.push(("forest of classes", read("forest.onnx")));
         models.push(("forest of numbers", read("numbers.onnx")));

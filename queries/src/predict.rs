@@ -328,7 +328,9 @@ impl PredictFunction {
         let Some(cases) = &slot.cases else {
             let message = format!("model {shown:?} keeps no cases");
             let help = match &slot.algorithm {
-                Algorithm::Onnx(_) | Algorithm::Forecast(_) => "train a model that keeps its cases beside it",
+                Algorithm::Onnx(_) | Algorithm::Safetensors(_) | Algorithm::Forecast(_) => {
+                    "train a model that keeps its cases beside it"
+                }
                 _ => "name the column of its training query that identifies a case, with the option `cases`",
             };
             return Err(external(QueryError::invalid(message, None).with_help(help)));

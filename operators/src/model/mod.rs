@@ -26,6 +26,7 @@ mod distribution;
 pub(crate) mod eigen;
 mod elastic_net;
 mod evaluate;
+mod file;
 mod fit;
 pub mod forecast;
 pub mod forest;
@@ -48,6 +49,7 @@ mod pca;
 pub(crate) mod random;
 mod random_forest;
 mod reader;
+pub mod safetensors;
 mod score;
 mod search;
 mod shap;
@@ -70,6 +72,7 @@ pub use cases::{CaseOptions, Cases};
 pub use classes::Classes;
 pub use dbscan::Dbscan;
 pub(crate) use distribution::normal_cdf;
+pub use file::FileOptions;
 pub use forecast::Forecast;
 pub use forest::Forest;
 pub use gate::Gate;
@@ -177,7 +180,7 @@ pub enum Fitted {
     Dbscan(Dbscan),
     /// Support vectors.
     SupportVectors(SupportVectors),
-    /// What a file describes.
+    /// What a file describes, of whatever format.
     Onnx(OnnxModel),
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! bytes --protobuf.rs, graph.rs--> Graph --build.rs--> steps --operation.rs--> columns
 //!                                                        `-- ensemble.rs: trees, in the layout of our own forests
-//! statement.rs: the options of `CREATE MODEL ... WITH (format = 'onnx')`
+//! dense.rs: the same steps for a file that has weights only
 //! ```
 //!
 //! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, dense layers
@@ -11,12 +11,11 @@
 //! when the program is checked; nothing is left out in silence. Source: ONNX 1.23, `ai.onnx` and `ai.onnx.ml`.
 
 mod build;
+pub(super) mod dense;
 mod ensemble;
 mod graph;
 mod operation;
 mod protobuf;
-
-mod statement;
 
 use serde::{Deserialize, Serialize};
 
