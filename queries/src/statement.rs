@@ -13,10 +13,6 @@ use crate::span::{Name, Span, Spanned};
 
 /// One statement.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a program has few statements; a box in each arm costs the reader"
-)]
 pub enum Statement {
     /// `CREATE SOURCE`: a stream.
     CreateSource(CreateSource),
@@ -245,7 +241,7 @@ pub struct Rule {
 #[derive(Clone, Debug)]
 pub enum RuleEffect {
     /// Decides for a value.
-    Set(ExpressionText),
+    Set(Box<ExpressionText>),
     /// Forbids values; all, if there are none.
     Veto(Vec<ExpressionText>),
 }

@@ -158,11 +158,11 @@ impl Cases {
 
 /// What [`Cases::nearest`] found for each row, NULL where it was not looked for, as a column of
 /// [`Training::case_type`]; `cases` are those of the row.
-pub(crate) fn column_of<'a>(
+pub(crate) fn column_of(
     training: &Training,
     output: &DataType,
     classes: Option<&Classes>,
-    found: &[Option<(&'a Cases, Vec<Near>)>],
+    found: &[Option<(&Cases, Vec<Near>)>],
 ) -> Option<ArrayRef> {
     let fields = training.case_fields(output)?;
     let near = || {

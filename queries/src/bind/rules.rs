@@ -79,7 +79,7 @@ impl Binder<'_> {
         );
         let mut wanted = vec![(&rule.condition, &DataType::Boolean, condition.as_str())];
         let values = match &rule.effect {
-            RuleEffect::Set(value) => std::slice::from_ref(value),
+            RuleEffect::Set(value) => std::slice::from_ref(&**value),
             RuleEffect::Veto(values) => values,
         };
         wanted.extend(values.iter().map(|of| (of, answer, value.as_str())));
@@ -137,7 +137,7 @@ fn arguments(rules: &CreateRules, on_veto: Expr) -> Vec<Expr> {
     let mut arguments = vec![Expr::Identifier(quoted(&rules.answer.value)), on_veto];
     for rule in &rules.rules {
         let (kind, values) = match &rule.effect {
-            RuleEffect::Set(value) => ("set".to_owned(), std::slice::from_ref(value)),
+            RuleEffect::Set(value) => ("set".to_owned(), std::slice::from_ref(&**value)),
             RuleEffect::Veto(values) => (format!("{VETO}{}", values.len()), values.as_slice()),
         };
         arguments.extend([text(&rule.name.value), text(&kind), rule.condition.expression.clone()]);

@@ -38,7 +38,7 @@ fn rule(tokens: &mut Tokens<'_>) -> Result<Rule> {
     let condition = tokens.expression()?;
     tokens.expect(&["THEN"])?;
     let effect = if tokens.eat(&["SET"]) {
-        RuleEffect::Set(tokens.expression()?)
+        RuleEffect::Set(Box::new(tokens.expression()?))
     } else if tokens.eat(&["VETO"]) {
         RuleEffect::Veto(match tokens.peek() {
             Some(Token::LParen) => tokens.parenthesised()?.list(Tokens::expression)?,

@@ -172,8 +172,8 @@ fn classes_keep_their_type_and_each_key_has_a_net() {
     assert_eq!(classes, Some(Classes::Boolean(vec![false, true])));
     let inputs: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec!["l2"; 60])),
-        table().column(0).clone(),
-        table().column(2).clone(),
+        Arc::clone(table().column(0)),
+        Arc::clone(table().column(2)),
     ];
     let numbers: Vec<Vec<f64>> =
         inputs[1..].iter().map(|column| column.as_primitive::<Float64Type>().values().to_vec()).collect();

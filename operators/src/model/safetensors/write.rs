@@ -17,13 +17,13 @@ impl Trained {
     pub fn to_safetensors(&self) -> Result<Option<Vec<u8>>> {
         let nets: Vec<(String, &Mlp)> = match &self.model {
             Models::One(Fitted::Mlp(net)) => vec![(String::new(), net)],
-            Models::PerKey(models) => {
-                let net = |(key, model)| match model {
-                    &Fitted::Mlp(ref net) => Some((format!("{key}/"), net)),
+            Models::PerKey(models) => models
+                .iter()
+                .filter_map(|(key, model)| match model {
+                    Fitted::Mlp(net) => Some((format!("{key}/"), net)),
                     _ => None,
-                };
-                models.iter().filter_map(net).collect()
-            }
+                })
+                .collect(),
             Models::One(_) => Vec::new(),
         };
         let Some((_, first)) = nets.first() else { return Ok(None) };
