@@ -9,7 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use lineshaft_operators::model::artifact::{self, Artifact, Choice, StoredModel};
-use lineshaft_operators::model::{Importance, Metric, Run, Trained};
+use lineshaft_operators::model::{Cases, Importance, Metric, Run, Trained};
 
 use crate::error::Error;
 
@@ -74,6 +74,7 @@ fn models(data: &Path, artifacts: &[(StoredModel, Artifact)]) -> Result<RecordBa
         ("rows", count(&|artifact| artifact.trained.rows)),
         ("test_rows", count(&|artifact| artifact.trained.test_rows)),
         ("dropped_rows", count(&|artifact| artifact.trained.dropped_rows)),
+        ("cases", count(&|artifact| artifact.trained.cases.values().map(Cases::len).sum())),
         ("constant_features", text(&|artifact| artifact.trained.constant_features.join(", "))),
         ("metrics", text(&metrics)),
         ("chosen", text(&|artifact| artifact.trained.chosen.clone())),

@@ -35,7 +35,7 @@ pub(crate) struct Fresh {
 /// The training query and what it reads: a changed file trains the model anew.
 pub(crate) fn definition(program: &Program, model: &Model) -> Result<String, Error> {
     if let Some(file) = &model.file {
-        let (_, hash) = Trained::from_onnx(&model.training.name, &file.path, &file.options)?;
+        let (_, hash) = Trained::from_file(&model.training.name, &file.path, &file.options)?;
         return Ok(format!("-- {hash} {:?}", file.options));
     }
     let mut definition = model.query.clone();
@@ -81,7 +81,7 @@ pub(crate) fn train(models: &Models, model: &Model, definition: &str) -> Result<
 /// Reads the model of a file and stores it as the next version.
 fn import(models: &Models, model: &Model, file: &ModelFile, definition: &str) -> Result<Fresh, Error> {
     let name = &model.training.name;
-    let (trained, _) = Trained::from_onnx(name, &file.path, &file.options)?;
+    let (trained, _) = Trained::from_file(name, &file.path, &file.options)?;
     let artifact = Artifact::new(trained, definition, models.clock.now());
     let version = artifact.save(&models.data)?;
     tracing::info!("model {name:?}: version {version} of {}", file.path.display());

@@ -6,6 +6,7 @@ mod demand_forecast;
 mod fleet_rul;
 mod models;
 mod one_pass_anomalies;
+mod onnx_power_plant;
 mod pump_guard;
 mod pump_monitor;
 mod supply_chain;

@@ -130,7 +130,8 @@ fn a_library_is_named_only_where_it_belongs() {
             &[
                 "operators/src/model/artifact.rs",
                 "operators/src/model/artifact/",
-                "operators/src/model/onnx/statement.rs",
+                "operators/src/model/file.rs",
+                "operators/src/model/safetensors/tests.rs",
                 "operators/src/model/onnx/tests.rs",
                 "operators/benches/",
             ],

@@ -20,7 +20,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, ListArray, Recor
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use lineshaft_operators::model::onnx::OnnxOptions;
-use lineshaft_operators::model::{Trained, Training, train};
+use lineshaft_operators::model::{FileOptions, Trained, Training, train};
 use lineshaft_operators::online::{
     Adwin, Gives, HalfSpaceTrees, HoeffdingOptions, HoeffdingTree, Inputs, Kswin, Loss, Online, PageHinkley,
     Replay, RunningQuantile, Sgd, StandardScale, ZScore,
@@ -226,7 +226,9 @@ fn forests(peers: &Peers) {
         peers.run("train");
         let read = |name: &str| {
             let path = peers.path(name);
-            Trained::from_onnx("forest", &path, &OnnxOptions::default()).expect("the model of the peers").0
+            Trained::from_file("forest", &path, &FileOptions::Onnx(OnnxOptions::default()))
+                .expect("the model of the peers")
+                .0
         };
         models.push(("forest of classes", read("forest.onnx")));
         models.push(("forest of numbers", read("numbers.onnx")));

@@ -6,6 +6,7 @@
 mod drift;
 mod model_file;
 mod models;
+mod rules;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -177,6 +178,7 @@ fn uses(statements: &[Statement]) -> BTreeMap<String, usize> {
     for statement in statements {
         match statement {
             Statement::CreateView(view) => count(&view.query),
+            Statement::CreateRules(rules) => count(&rules.input),
             Statement::CreateOptimizer(optimizer) => count(&optimizer.input),
             Statement::CreateSink(sink) => count(&sink.query),
             Statement::InsertInto(insert) => count(&insert.query),
@@ -300,6 +302,7 @@ impl Binder<'_> {
                 plain(Kind::Source, self.sources[name].schema())
             }
             Some(Statement::CreateView(view)) => Ok(self.bind_view(view)),
+            Some(Statement::CreateRules(rules)) => Ok(self.bind_rules(rules)),
             Some(Statement::CreateOptimizer(optimizer)) => Ok(self.bind_optimizer(optimizer)),
             Some(Statement::Broken(_)) => Ok(None),
             _ => Err(self.unknown(name)),
@@ -405,6 +408,7 @@ impl Binder<'_> {
     fn statement(&self, statement: &Statement, parts: &mut Parts) {
         match statement {
             Statement::CreateView(view) => self.touch(&view.name.value, view.span),
+            Statement::CreateRules(rules) => self.touch(&rules.name.value, rules.span),
             Statement::CreateOptimizer(optimizer) => {
                 self.touch(&optimizer.name.value, optimizer.span);
                 parts.optimizers.insert(optimizer.name.value.clone(), optimizer.clone());

@@ -159,6 +159,8 @@ pub enum NameKind {
     Option,
     /// A variable of an optimizer.
     Variable,
+    /// A rule beside a model.
+    Rule,
     /// A type of SQL.
     Type,
 }
@@ -175,6 +177,7 @@ impl fmt::Display for NameKind {
             Self::Connector => "connector",
             Self::Option => "option",
             Self::Variable => "variable",
+            Self::Rule => "rule",
             Self::Type => "type",
         })
     }

@@ -1,6 +1,6 @@
 //! Models in SQL: `predict('model', features...)`, `predict_proba(...)`, `model_value('model', 'figure', features...)` and
 //! `contributions('model', 'figure', features...)`, `model_transform('model', features...)`. Of a model `PER key` the key stands before
-//! the features. The name of a class stands before both: `predict_proba('model', 'worn', features...)`.
+//! the features. `nearest_cases('model', k, features...)` gives the rows of the training that are most like a row. The name of a class stands before both: `predict_proba('model', 'worn', features...)`.
 //! `model_version(...)` is the version that scores a row, `predict_shadow(...)` and `predict_proba_shadow(...)` what the version
 //! beside it gives.
 //!
@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 use lineshaft_engine::swap::worked_on;
 use lineshaft_engine::time::Epoch;
+use lineshaft_operators::model::cases::MOST_NEAREST;
 use lineshaft_operators::model::{Algorithm, Task, Trained};
 
 use crate::error::{NameKind, QueryError};
@@ -43,6 +44,8 @@ pub struct Slot {
     key: Option<String>,
     /// The names of its features, in order.
     features: Vec<String>,
+    /// What `nearest_cases` gives; `None` if the model keeps no cases.
+    cases: Option<DataType>,
     /// The classes that queries name.
     classes: Mutex<BTreeSet<String>>,
     /// What scores, with the epochs from which it does; the first one does before, too.
@@ -64,7 +67,12 @@ impl Slot {
     /// A model that is not trained yet. `output` is the type of `predict`.
     pub fn new(algorithm: Algorithm, output: DataType, key: Option<String>, features: Vec<String>) -> Self {
         let (classes, versions) = (Mutex::default(), RwLock::default());
-        Self { algorithm, output, key, features, classes, versions }
+        Self { algorithm, output, key, features, cases: None, classes, versions }
+    }
+
+    /// The same for a model that keeps cases; `cases` is what `nearest_cases` gives.
+    pub fn with_cases(self, cases: Option<DataType>) -> Self {
+        Self { cases, ..self }
     }
 
     fn versions(&self) -> std::sync::RwLockWriteGuard<'_, Vec<(Epoch, Scoring)>> {
@@ -111,6 +119,7 @@ impl Slot {
                 .contributions()
                 .iter()
                 .all(|name| trained.training.algorithm.contributions().contains(name))
+            && trained.training.case_type(&trained.output_type()) == self.cases
             && (self.algorithm.task() != Task::Classification || trained.output_type() == self.output)
     }
 }
@@ -210,9 +219,10 @@ enum Kind {
     Version,
     Shadow,
     ShadowProbability,
+    NearestCases,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Predict,
     Kind::Probability,
     Kind::Value,
@@ -221,13 +231,14 @@ const KINDS: [Kind; 8] = [
     Kind::Version,
     Kind::Shadow,
     Kind::ShadowProbability,
+    Kind::NearestCases,
 ];
 
 impl Kind {
-    /// Arguments before key and features: the names of the model and of the figure.
+    /// Arguments before key and features: the names of the model and of the figure, or the number of cases.
     fn names(self) -> usize {
         match self {
-            Self::Value | Self::Contributions => 2,
+            Self::Value | Self::Contributions | Self::NearestCases => 2,
             _ => 1,
         }
     }
@@ -311,6 +322,34 @@ impl PredictFunction {
         };
         Err(external(QueryError::invalid(message, None).with_help(help)))
     }
+
+    /// The type of the cases, of which a constant number is asked for.
+    fn check_cases(&self, slot: &Slot, shown: &str, count: Option<&ScalarValue>) -> Result<DataType> {
+        let Some(cases) = &slot.cases else {
+            let message = format!("model {shown:?} keeps no cases");
+            let help = match &slot.algorithm {
+                Algorithm::Onnx(_) | Algorithm::Safetensors(_) | Algorithm::Forecast(_) => {
+                    "train a model that keeps its cases beside it"
+                }
+                _ => "name the column of its training query that identifies a case, with the option `cases`",
+            };
+            return Err(external(QueryError::invalid(message, None).with_help(help)));
+        };
+        if count.and_then(count_of).is_none() {
+            let message = format!(
+                "{}: the second argument is how many cases are wanted, a constant from 1 to {MOST_NEAREST}",
+                self.name()
+            );
+            return Err(external(QueryError::invalid(message, None)));
+        }
+        Ok(cases.clone())
+    }
+}
+
+/// The number of cases that a call asks for.
+fn count_of(count: &ScalarValue) -> Option<usize> {
+    let ScalarValue::Int64(count) = count else { return None };
+    usize::try_from((*count)?).ok().filter(|count| (1..=MOST_NEAREST).contains(count))
 }
 
 impl ScalarUDFImpl for PredictFunction {
@@ -324,6 +363,7 @@ impl ScalarUDFImpl for PredictFunction {
             Kind::Version => "model_version",
             Kind::Shadow => "predict_shadow",
             Kind::ShadowProbability => "predict_proba_shadow",
+            Kind::NearestCases => "nearest_cases",
         }
     }
 
@@ -375,6 +415,7 @@ impl ScalarUDFImpl for PredictFunction {
                 self.check_figure(&shown, figure, slot.algorithm.contributions())?;
                 Algorithm::contribution_type()
             }
+            Kind::NearestCases => self.check_cases(&slot, &shown, figure)?,
         };
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
     }
@@ -383,6 +424,7 @@ impl ScalarUDFImpl for PredictFunction {
         let names = self.kind.names();
         let last_text = names + usize::from(self.kind.takes_class());
         let input = |(place, data_type): (usize, &DataType)| match data_type {
+            _ if place == 1 && self.kind == Kind::NearestCases => Ok(DataType::Int64),
             _ if place < names => Ok(DataType::Utf8),
             data_type if is_number(data_type) => Ok(DataType::Float64),
             // Perhaps a class or a key: the model is not known here.
@@ -414,6 +456,7 @@ impl ScalarUDFImpl for PredictFunction {
             Kind::Value => live.value(figure, class, &columns),
             Kind::Contributions => live.contributions(figure, class, &columns),
             Kind::Transform => live.transform(&columns),
+            Kind::NearestCases => live.nearest_cases(text(1).and_then(count_of).unwrap_or(1), &columns),
             Kind::Version => live.predict(&columns).map(|scores| version_of(version, &scores)),
             Kind::Shadow | Kind::ShadowProbability => match shadow {
                 None => Ok(new_null_array(arguments.return_type(), arguments.number_rows)),

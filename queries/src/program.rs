@@ -8,8 +8,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use lineshaft_engine::declaration::OptionError;
+use lineshaft_operators::model::FileOptions;
 use lineshaft_operators::model::Training;
-use lineshaft_operators::model::onnx::OnnxOptions;
 
 use crate::alter::AlterModel;
 use crate::catalog::{DRIFT, SourceEntry};
@@ -91,7 +91,7 @@ pub struct ModelFile {
     /// The file.
     pub path: PathBuf,
     /// What the statement says of it.
-    pub options: OnnxOptions,
+    pub options: FileOptions,
 }
 
 /// `CREATE ACTUATOR` with the commands that are inserted into it.

@@ -13,10 +13,6 @@ use crate::span::{Name, Span, Spanned};
 
 /// One statement.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a program has few statements; a box in each arm costs the reader"
-)]
 pub enum Statement {
     /// `CREATE SOURCE`: a stream.
     CreateSource(CreateSource),
@@ -28,6 +24,8 @@ pub enum Statement {
     CreateModel(CreateModel),
     /// `ALTER MODEL`.
     AlterModel(AlterModel),
+    /// `CREATE RULES`.
+    CreateRules(CreateRules),
     /// `CREATE OPTIMIZER`.
     CreateOptimizer(CreateOptimizer),
     /// `CREATE ACTUATOR`.
@@ -48,6 +46,7 @@ impl Statement {
             Self::CreateView(statement) => &statement.name,
             Self::CreateModel(statement) => &statement.name,
             Self::AlterModel(statement) => &statement.name,
+            Self::CreateRules(statement) => &statement.name,
             Self::CreateOptimizer(statement) => &statement.name,
             Self::CreateActuator(statement) => &statement.name,
             Self::CreateSink(statement) => &statement.name,
@@ -204,6 +203,54 @@ pub struct CreateModel {
     pub training: Option<SelectQuery>,
     /// The whole statement.
     pub span: Span,
+}
+
+/// `CREATE RULES name FROM relation DECIDE column (rules) [ON VETO value]`.
+#[derive(Clone, Debug)]
+pub struct CreateRules {
+    /// Its name.
+    pub name: Name,
+    /// `FROM relation`, as the query `SELECT * FROM relation`.
+    pub input: SelectQuery,
+    /// The column that has the answer of the model.
+    pub answer: Name,
+    /// The rules in the order in which they act: the one with the last word comes last.
+    pub rules: Vec<Rule>,
+    /// What is decided where an answer is forbidden.
+    pub on_veto: Option<ExpressionText>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// `name WHEN condition THEN VETO [(value, ...)] | SET value [PRIORITY number]`.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: Name,
+    /// When it acts.
+    pub condition: ExpressionText,
+    /// What it does.
+    pub effect: RuleEffect,
+    /// Its rank: a higher one acts on what a lower one has decided.
+    pub priority: f64,
+    /// The rule.
+    pub span: Span,
+}
+
+/// What a rule does where its condition holds.
+#[derive(Clone, Debug)]
+pub enum RuleEffect {
+    /// Decides for a value.
+    Set(Box<ExpressionText>),
+    /// Forbids values; all, if there are none.
+    Veto(Vec<ExpressionText>),
+}
+
+impl Rule {
+    /// True for one that decides for a value.
+    pub(crate) fn is_set(&self) -> bool {
+        matches!(self.effect, RuleEffect::Set(_))
+    }
 }
 
 /// `CREATE OPTIMIZER name MINIMIZE cost OVER (...) ... FROM relation`.

@@ -1,4 +1,4 @@
-//! Decisions: set-points that an optimiser chooses, and the gate that a command must pass.
+//! Decisions: rules above a model, set-points that an optimiser chooses, and the gate that a command must pass.
 //!
 //! ```text
 //! state of a key --> Optimizer --> set-points --> Gate --> command (port 0)
@@ -10,6 +10,7 @@ pub mod interlock;
 mod keys;
 pub mod limits;
 pub mod optimizer;
+pub mod rules;
 pub mod solver;
 
 pub use gate::{Gate, GateOptions, Mode, Rate};

@@ -86,6 +86,8 @@ pub enum Algorithm {
     Svr(SvmOptions),
     /// What an ONNX file describes: not trained here.
     Onnx(Task),
+    /// A net of a safetensors file, likewise.
+    Safetensors(Task),
 }
 
 /// What is known of an algorithm before it is trained.
@@ -200,6 +202,7 @@ impl Algorithm {
             Self::Mlp(_) => "mlp",
             Self::Forecast(options) => options.method.name(),
             Self::Onnx(_) => "onnx",
+            Self::Safetensors(_) => "safetensors",
         }
     }
 
@@ -211,7 +214,7 @@ impl Algorithm {
     /// What its models give.
     pub fn task(&self) -> Task {
         match self {
-            Self::Onnx(task) => *task,
+            Self::Onnx(task) | Self::Safetensors(task) => *task,
             Self::Mlp(MlpOptions { loss: Loss::CrossEntropy, .. }) => Task::Classification,
             _ => self.entry().map_or(Task::Regression, |entry| entry.task),
         }

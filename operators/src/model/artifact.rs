@@ -24,7 +24,7 @@ pub use choice::Choice;
 
 const MAGIC: &[u8; 8] = b"LSMODEL\0";
 /// Raised when the body changes: an older file is then trained again.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const HASH: usize = 32;
 
 /// A trained model with where it comes from.
@@ -68,6 +68,11 @@ impl Artifact {
         fs::create_dir_all(&models).map_err(|source| Error::file("create", &models, source))?;
         let version = versions(&models, name)?.last().map_or(1, |newest| newest.version + 1);
         let path = models.join(format!("v{version}.model"));
+        // What others read comes first: a version is there when its own file is.
+        if let Some(net) = self.trained.to_safetensors()? {
+            let beside = path.with_extension("safetensors");
+            write_whole(&beside, &net).map_err(|source| Error::file("write", &beside, source))?;
+        }
         write_whole(&path, &self.encode()?).map_err(|source| Error::file("write", &path, source))?;
         Ok(version)
     }

@@ -11,6 +11,7 @@
 //!   AISTATS 2010, by the seed; biases zero. Rows are shuffled before each epoch by the seed.
 
 mod layer;
+mod unscaled;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 //! ```text
 //! WITH (...) -> Training --train(table)--> Trained --Artifact::save--> models/<name>/v<N>.model
 //!                                             |
-//!        key, feature columns --predict / predict_proba / value / contributions--> one column
+//!        key, feature columns --predict / predict_proba / value / contributions / nearest_cases--> one column
 //! ```
 //!
 //! A row with a NULL, NaN or infinite feature is left out of training (and counted), and scores to NULL.
@@ -18,6 +18,7 @@ mod augment;
 mod balance;
 mod boosting;
 mod candidates;
+pub mod cases;
 mod classes;
 mod dbscan;
 mod decision_tree;
@@ -25,6 +26,7 @@ mod distribution;
 pub(crate) mod eigen;
 mod elastic_net;
 mod evaluate;
+mod file;
 mod fit;
 pub mod forecast;
 pub mod forest;
@@ -47,6 +49,7 @@ mod pca;
 pub(crate) mod random;
 mod random_forest;
 mod reader;
+pub mod safetensors;
 mod score;
 mod search;
 mod shap;
@@ -65,9 +68,11 @@ pub use algorithm::Algorithm;
 pub use artifact::Artifact;
 pub use augment::Augment;
 pub use balance::Balance;
+pub use cases::{CaseOptions, Cases};
 pub use classes::Classes;
 pub use dbscan::Dbscan;
 pub(crate) use distribution::normal_cdf;
+pub use file::FileOptions;
 pub use forecast::Forecast;
 pub use forest::Forest;
 pub use gate::Gate;
@@ -175,7 +180,7 @@ pub enum Fitted {
     Dbscan(Dbscan),
     /// Support vectors.
     SupportVectors(SupportVectors),
-    /// What a file describes.
+    /// What a file describes, of whatever format.
     Onnx(OnnxModel),
 }
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::augment::Augment;
 use super::balance::Balance;
 use super::candidates;
+use super::cases::CaseOptions;
 use super::gate::Gate;
 use super::reader::Reader;
 use super::search::Trial;
@@ -38,6 +39,8 @@ pub struct Training {
     pub balance: Balance,
     /// How training rows are varied.
     pub augment: Augment,
+    /// Which rows stay with the model; none if not given.
+    pub cases: Option<CaseOptions>,
     /// What a new version must reach before it scores.
     pub gate: Gate,
     /// Parts of the cross-validation; zero for none.
@@ -115,6 +118,11 @@ impl Training {
             Algorithm::Forecast(_) => Augment::default(),
             _ => Augment::read(&mut reader),
         };
+        let cases = match algorithm {
+            // Its rows are a series, and are like each other by their place in it.
+            Algorithm::Forecast(_) => None,
+            _ => CaseOptions::read(&mut reader),
+        };
         let folds = folds(&mut reader);
         let gate = Gate::read(&mut reader, &algorithm);
         reader.refuse_unknown(algorithm.name());
@@ -134,6 +142,7 @@ impl Training {
             constant,
             balance,
             augment,
+            cases,
             gate,
             folds,
             halving: options.get("search").is_some_and(|search| search == "halving"),
@@ -152,7 +161,7 @@ impl Training {
     /// True for the columns of the training query that a model reads.
     pub fn is_feature(&self, column: &str) -> bool {
         let others = [self.target.as_deref(), self.per.as_deref(), self.split.column()];
-        !others.contains(&Some(column))
+        !others.contains(&Some(column)) && !self.cases.as_ref().is_some_and(|cases| cases.reads(column))
     }
 
     /// The features that `predict` takes, of the columns of the training query: those that a model reads, or the number of steps

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Float64Type};
 use lineshaft_engine::error::{Error, Result};
 
 use super::algorithm::Algorithm;
+use super::cases::column_of;
 use super::matrix::{float_array, key_texts};
 use super::{Features, Model, Models, Task, Trained};
 
@@ -89,6 +90,20 @@ impl Trained {
         Ok(list_of(self.score_rows(columns, |model, features| model.transform(features))?))
     }
 
+    /// The `k` cases that are most like each row, the nearest first: a list of [`super::Training::case_type`]. NULL as in
+    /// [`Trained::predict`].
+    ///
+    /// # Errors
+    /// If the model keeps no cases.
+    pub fn nearest_cases(&self, k: usize, columns: &[ArrayRef]) -> Result<ArrayRef> {
+        let rows = self.for_each_key(columns, |key, features| {
+            let cases = self.cases.get(key)?;
+            Some(cases.nearest(features, k).into_iter().map(|near| (cases, near)).collect())
+        })?;
+        let column = column_of(&self.training, &self.output_type(), self.classes.as_ref(), &rows);
+        column.ok_or_else(|| self.error("it keeps no cases".to_owned()))
+    }
+
     /// The class that is explained; of no meaning without classes.
     fn explained(&self, class: Option<&str>) -> Result<usize> {
         if self.classes.is_some() { self.class(class) } else { Ok(0) }
@@ -142,6 +157,18 @@ impl Trained {
         columns: &[ArrayRef],
         score: impl Fn(&dyn Model, &Features<'_>) -> Option<Vec<T>>,
     ) -> Result<Vec<Option<T>>> {
+        self.for_each_key(columns, |key, features| match &self.model {
+            Models::One(model) => score(model, features),
+            Models::PerKey(models) => score(models.get(key)?, features),
+        })
+    }
+
+    /// What `of` gives for the complete rows of each key; the key is empty if there is one model for all.
+    fn for_each_key<T>(
+        &self,
+        columns: &[ArrayRef],
+        of: impl Fn(&str, &Features<'_>) -> Option<Vec<T>>,
+    ) -> Result<Vec<Option<T>>> {
         let keys = usize::from(self.training.per.is_some());
         if columns.len() != self.features.len() + keys {
             let (wanted, found) = (self.features.len(), columns.len().saturating_sub(keys));
@@ -156,15 +183,17 @@ impl Trained {
         let values: Vec<&[f64]> = arrays.iter().map(|array| array.values().as_ref()).collect();
         let complete = complete(&arrays);
         let scores = match &self.model {
-            Models::One(model) => whole_batch(score(model, &Features::new(&values)), complete.len()),
+            Models::One(_) => whole_batch(of("", &Features::new(&values)), complete.len()),
             Models::PerKey(models) => {
                 let mut scores: Vec<Option<T>> = (0..complete.len()).map(|_| None).collect();
                 for (key, rows) in rows_by_key(&columns[0])? {
-                    let Some(model) = models.get(&key) else { continue };
+                    if !models.contains_key(&key) {
+                        continue;
+                    }
                     let picked: Vec<Vec<f64>> =
                         values.iter().map(|column| rows.iter().map(|&row| column[row]).collect()).collect();
                     let picked: Vec<&[f64]> = picked.iter().map(Vec::as_slice).collect();
-                    let found = whole_batch(score(model, &Features::new(&picked)), rows.len());
+                    let found = whole_batch(of(&key, &Features::new(&picked)), rows.len());
                     rows.into_iter().zip(found).for_each(|(row, value)| scores[row] = value);
                 }
                 scores

@@ -64,6 +64,11 @@ impl Target {
         }
     }
 
+    /// The index of the class of a row; `None` if it is none.
+    pub(crate) fn class(&self, row: usize) -> Option<u32> {
+        if let Self::Classes(_, indices) = self { indices[row] } else { None }
+    }
+
     /// The target of `rows`, each of which is known.
     pub(crate) fn gather(&self, rows: &[usize]) -> Chosen {
         match self {

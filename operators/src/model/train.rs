@@ -16,7 +16,7 @@ use super::options::{Constant, Missing};
 use super::search::{Run, Trial, search};
 use super::split::{Order, Split, divide};
 use super::target::{Chosen, Target};
-use super::{Algorithm, Classes, Fitted, Metric, Model, Training, balance};
+use super::{Algorithm, Cases, Classes, Fitted, Metric, Model, Training, balance, cases};
 
 /// A fitted model with what was learned about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Trained {
     pub runs: Vec<Run>,
     /// The model.
     pub model: Models,
+    /// The rows that it keeps, by the text of the key (the empty text for a model of all rows); empty if it keeps none.
+    pub cases: BTreeMap<String, Cases>,
 }
 
 /// One model, or one for each value of the column `PER`.
@@ -76,6 +78,7 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
     let classes = rows.target.classes();
     let labels = rows.target.labels();
     let parts = rows.parts(training).map_err(error)?;
+    let cases = cases::keep(training, table, &rows, &parts)?;
     let evaluate = |training: &Training, train: &[usize], test: &[usize]| {
         if let Algorithm::Forecast(options) = &training.algorithm {
             return rows.forecast(options, train, test);
@@ -143,6 +146,7 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         chosen: chosen.options,
         runs,
         model,
+        cases,
     })
 }
 
@@ -171,13 +175,13 @@ fn all_held_back(rows: usize) -> String {
 /// The complete rows of a key, or all of them.
 pub(super) struct Part {
     pub(super) key: Option<String>,
-    train: Vec<usize>,
+    pub(super) train: Vec<usize>,
     pub(super) test: Vec<usize>,
 }
 
 impl Part {
     /// What is wrong, with the key.
-    fn named(&self, reason: String) -> String {
+    pub(super) fn named(&self, reason: String) -> String {
         self.key.as_ref().map_or(reason.clone(), |key| format!("key {key:?}: {reason}"))
     }
 }
@@ -187,7 +191,7 @@ pub(super) struct Rows {
     features: Vec<String>,
     pub(super) columns: Vec<Vec<f64>>,
     pub(super) target: Target,
-    order: Order,
+    pub(super) order: Order,
     keys: Option<Vec<Option<String>>>,
     /// The rows that have all of it.
     complete: Vec<usize>,
@@ -294,7 +298,12 @@ fn feature_columns(training: &Training, table: &RecordBatch) -> Result<(Vec<Stri
 }
 
 /// A column that an option names.
-fn column<'a>(training: &Training, table: &'a RecordBatch, option: &str, name: &str) -> Result<&'a ArrayRef> {
+pub(super) fn column<'a>(
+    training: &Training,
+    table: &'a RecordBatch,
+    option: &str,
+    name: &str,
+) -> Result<&'a ArrayRef> {
     table.column_by_name(name).ok_or_else(|| {
         let reason = format!("{option} {name:?} is not a column of its training query");
         Error::operator(format!("model {:?}", training.name), reason)

@@ -16,16 +16,31 @@ pub fn order_energy(
     high_order: f64,
 ) -> Option<f64> {
     let turned = speed.resampled(samples, rate_hz)?;
-    let energy = band_energy(&turned, number(speed.per_turn), low_order, high_order)?;
+    energy_of_orders(&turned, speed.per_turn, low_order, high_order)
+}
+
+/// The energy of a band of orders over the number of samples, which are at even angles.
+pub(super) fn energy_of_orders(
+    turned: &[f64],
+    per_turn: usize,
+    low_order: f64,
+    high_order: f64,
+) -> Option<f64> {
+    let energy = band_energy(turned, number(per_turn), low_order, high_order)?;
     finite(energy / number(turned.len()))
 }
 
 /// The mean turn: for each of `per_turn` angles the mean over all whole turns. What does not turn with the shaft is averaged out.
 pub fn synchronous_average(samples: &[f64], rate_hz: f64, speed: Speed) -> Option<Vec<f64>> {
     let turned = speed.resampled(samples, rate_hz)?;
-    let turns = number(turned.len() / speed.per_turn);
-    let mut sums = vec![0.0; speed.per_turn];
-    for turn in turned.chunks_exact(speed.per_turn) {
+    mean_turn(&turned, speed.per_turn)
+}
+
+/// The mean over all turns of samples at even angles.
+pub(super) fn mean_turn(turned: &[f64], per_turn: usize) -> Option<Vec<f64>> {
+    let turns = number(turned.len() / per_turn);
+    let mut sums = vec![0.0; per_turn];
+    for turn in turned.chunks_exact(per_turn) {
         sums.iter_mut().zip(turn).for_each(|(sum, x)| *sum += x);
     }
     sums.into_iter().map(|sum| finite(sum / turns)).collect()

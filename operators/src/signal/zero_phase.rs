@@ -95,9 +95,10 @@ pub(super) fn by_angle(
 }
 
 /// A record of more points by angle is a mistake of the speed.
-const MOST_POINTS: f64 = 1e7;
+pub(super) const MOST_POINTS: f64 = 1e7;
 
-fn between(samples: &[f64], place: f64) -> f64 {
+/// The value at a place among the samples, on the line through two of them.
+pub(super) fn between(samples: &[f64], place: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place within the samples")]
     let before = (place.max(0.0) as usize).min(samples.len() - 2);
     let share = place - number(before);

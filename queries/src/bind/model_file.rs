@@ -1,9 +1,8 @@
-//! `CREATE MODEL name WITH (format = 'onnx', path = ...)`: the file is read when the program is checked, so that what cannot be scored
+//! `CREATE MODEL name WITH (format = ..., path = ...)`: the file is read when the program is checked, so that what cannot be scored
 //! is told then, and `predict` has a type.
 
 use datafusion::logical_expr::LogicalPlanBuilder;
-use lineshaft_operators::model::Trained;
-use lineshaft_operators::model::onnx::OnnxOptions;
+use lineshaft_operators::model::{FileOptions, Trained};
 
 use super::Binder;
 use crate::error::QueryError;
@@ -34,10 +33,10 @@ impl Binder<'_> {
         }
         let mut options = statement.options.to_map();
         options.remove("connector");
-        match OnnxOptions::from_options(&options) {
+        match FileOptions::from_options(&options) {
             Ok((path, options)) if errors.is_empty() => {
                 let path = self.files[statement.span.file].folder().join(path);
-                match Trained::from_onnx(name, &path, &options) {
+                match Trained::from_file(name, &path, &options) {
                     Ok((trained, _)) => {
                         return self.declared(statement, &trained, ModelFile { path, options });
                     }

@@ -90,6 +90,12 @@ impl Binder<'_> {
                 return None;
             }
         }
+        if let Some(cases) = &training.cases {
+            self.case_column(schema, &cases.id, option("cases"))?;
+            if let Some(label) = &cases.label {
+                self.case_column(schema, label, option("case_label"))?;
+            }
+        }
         let features: Vec<_> =
             schema.fields().iter().filter(|field| training.is_feature(field.name())).collect();
         for field in &features {
@@ -109,9 +115,26 @@ impl Binder<'_> {
             self.errors.borrow_mut().push(QueryError::invalid(message, span));
         });
         let features = features.ok()?;
+        let cases = training.case_type(&output);
         let slot = Slot::new(training.algorithm.clone(), output, training.per.clone(), features);
+        let slot = slot.with_cases(cases);
         self.predict.declare(&statement.name.value, slot);
         Some(())
+    }
+
+    /// A column that names or describes a case must have a text.
+    fn case_column(&self, schema: &SchemaRef, name: &str, span: Option<Span>) -> Option<()> {
+        let found = self.training_column(schema, name, span)?;
+        if is_key(&found) || found.is_temporal() {
+            return Some(());
+        }
+        self.errors.borrow_mut().push(QueryError::TypeMismatch {
+            what: format!("column {name:?} of the cases"),
+            expected: "text, a number, BOOLEAN, a date or a time".into(),
+            found: found.to_string(),
+            span,
+        });
+        None
     }
 
     /// The type of a column of the training query that an option names.

@@ -21,6 +21,8 @@ fn parameters(feature: &Feature) -> Vec<f64> {
         "p" => 95.0,
         "bins" => 10.0,
         "lag" => 3.0,
+        "level" => 0.1,
+        "hysteresis" => 0.3,
         "rate_hz" => 1000.0,
         "low_hz" => 40.0,
         "high_hz" => 200.0,

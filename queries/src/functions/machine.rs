@@ -55,9 +55,11 @@ const RPM_START: Parameter =
     Parameter::number("rpm_start", "turns per minute at the first sample, above 0", is_size);
 const RPM_END: Parameter =
     Parameter::number("rpm_end", "turns per minute at the last sample, above 0", is_size);
-const LOW_ORDER: Parameter = Parameter::number("low_order", "a number of events a turn", |o| !o.is_nan());
-const HIGH_ORDER: Parameter = Parameter::number("high_order", "a number of events a turn", |o| !o.is_nan());
-const PER_TURN: Parameter =
+pub(super) const LOW_ORDER: Parameter =
+    Parameter::number("low_order", "a number of events a turn", |o| !o.is_nan());
+pub(super) const HIGH_ORDER: Parameter =
+    Parameter::number("high_order", "a number of events a turn", |o| !o.is_nan());
+pub(super) const PER_TURN: Parameter =
     Parameter::number("per_turn", "the number of angles of a turn, from 2 to 100000", |n| {
         is_whole(n) && (2.0..=100_000.0).contains(&n)
     });
@@ -146,6 +148,23 @@ pub(super) const FEATURES: &[Feature] = &[
         source: ORDERS,
         unit: "unit of x, squared",
         null_when: NO_TURN,
+        ..BASE
+    },
+    Feature {
+        name: "pulse_times",
+        array_name: "array_pulse_times",
+        parameters: &[
+            RATE,
+            Parameter::number("level", "a number", |level| level.is_finite()),
+            Parameter::number("hysteresis", "a number from 0 up", |h| h >= 0.0 && h.is_finite()).or(0.0),
+        ],
+        kernel: Kernel::List(|x, p| signal::pulse_times(x, p[0], p[1], p[2])),
+        summary: "When the pulses of a tacho come, in seconds after the first sample: where x reaches level from below, if it has been below \
+            level - hysteresis since the pulse before. For `tacho_order_energy` and its like",
+        formula: "(i + (level - x_i) / (x_(i+1) - x_i)) / rate_hz where x_i < level <= x_(i+1)",
+        source: ORDERS,
+        unit: "s, an array",
+        null_when: "there is no pulse",
         ..BASE
     },
     Feature {

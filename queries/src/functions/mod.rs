@@ -7,9 +7,11 @@
 //!    |                    sums per group (running.rs) or all samples per group (collected.rs)
 //!    '-- rms(waveform)  one value per row of an array column: array.rs
 //! figure.rs     functions of single numbers: `bearing_frequency`, `iso_zone`, `oee`
+//! tacho.rs      functions of two arrays: samples, and the pulses of a tacho
 //! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; charts.rs, detectors.rs,
 //!               learners.rs
 //! extreme.rs    `min` and `max`
+//! rules.rs      what `CREATE RULES` becomes
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
 //! ```
@@ -42,9 +44,11 @@ mod order;
 mod parameter;
 mod process;
 mod reference;
+pub(crate) mod rules;
 mod running;
 mod smoothing;
 mod spectrum;
+mod tacho;
 #[cfg(test)]
 mod testing;
 mod value;
@@ -55,6 +59,7 @@ use array::FeatureOfArray;
 use feature::{Feature, Time};
 use figure::{FIGURES, FigureFunction};
 use online_window::OnlineWindow;
+use tacho::{OF_TACHO, TachoFunction};
 
 pub(crate) use online::{OnlineFunction, find as online};
 
@@ -97,10 +102,17 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     features.chain(extreme::extremes()).collect()
 }
 
-/// The functions of arrays, by the names that [`array_form`] gives, and those of single numbers.
+/// The functions of arrays, by the names that [`array_form`] gives, those with a tacho, and those of single numbers.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
+    let tacho = OF_TACHO.iter().map(|function| Arc::new(ScalarUDF::from(TachoFunction::new(function))));
     let figures = FIGURES.iter().map(|figure| Arc::new(ScalarUDF::from(FigureFunction::new(figure))));
-    ENTRIES.iter().map(|entry| Arc::clone(&entry.array)).chain(figures).collect()
+    ENTRIES
+        .iter()
+        .map(|entry| Arc::clone(&entry.array))
+        .chain(figures)
+        .chain(tacho)
+        .chain(rules::functions())
+        .collect()
 }
 
 /// The functions that go from row to row with `OVER`.

@@ -5,6 +5,7 @@ use super::feature::Feature;
 use super::figure::{FIGURES, Figure};
 use super::online::{self, OnlineFunction};
 use super::parameter::Parameter;
+use super::tacho;
 
 const INTRODUCTION: &str = "\
 # Functions for signals
@@ -32,6 +33,7 @@ pub fn reference() -> String {
         page.extend(["\n## ", title, "\n"]);
         page.extend(features.iter().map(entry));
     }
+    page.push_str(&tacho::section());
     page.push_str(FROM_ROW_TO_ROW);
     page.extend(online::all().map(row_to_row));
     page.push_str(FIGURES_OF_NUMBERS);

@@ -14,6 +14,7 @@ mod interval;
 mod lex;
 mod options;
 mod query;
+mod rules;
 mod source;
 mod tokens;
 mod types;
@@ -125,7 +126,7 @@ fn statement(mut tokens: Tokens<'_>, context: &mut Context<'_>) -> Result<Statem
     let materialized = tokens.eat(&["MATERIALIZED"]);
     let kinds: &[&'static str] = match materialized {
         true => &["VIEW"],
-        false => &["SOURCE", "TABLE", "VIEW", "MODEL", "OPTIMIZER", "ACTUATOR", "SINK"],
+        false => &["SOURCE", "TABLE", "VIEW", "MODEL", "RULES", "OPTIMIZER", "ACTUATOR", "SINK"],
     };
     let Some(kind) = kinds.iter().find(|kind| tokens.eat(&[kind])) else {
         return Err(tokens.unexpected(&one_of(kinds)));
@@ -138,6 +139,7 @@ fn statement(mut tokens: Tokens<'_>, context: &mut Context<'_>) -> Result<Statem
         "TABLE" => Statement::CreateTable(source::source(tokens, name, context)?),
         "VIEW" => Statement::CreateView(query::view(tokens, name, materialized)?),
         "MODEL" => Statement::CreateModel(query::model(tokens, name, context)?),
+        "RULES" => Statement::CreateRules(rules::rules(tokens, name, context)?),
         "OPTIMIZER" => Statement::CreateOptimizer(decision::optimizer(tokens, name, context)?),
         "ACTUATOR" => Statement::CreateActuator(decision::actuator(tokens, name, context)?),
         _ => Statement::CreateSink(query::sink(tokens, name, context)?),
@@ -187,13 +189,14 @@ fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Sources, tables, views, optimizers and actuators are selected from, so they share one set of names; sinks and
+/// Sources, tables, views, rules, optimizers and actuators are selected from, so they share one set of names; sinks and
 /// models have their own.
 fn check_names(statements: &[Statement], context: &mut Context<'_>) {
     let kind = |statement: &Statement| match statement {
         Statement::CreateSource(_)
         | Statement::CreateTable(_)
         | Statement::CreateView(_)
+        | Statement::CreateRules(_)
         | Statement::CreateOptimizer(_)
         | Statement::CreateActuator(_) => Some(NameKind::Relation),
         Statement::CreateModel(_) => Some(NameKind::Model),

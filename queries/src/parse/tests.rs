@@ -385,7 +385,7 @@ fn wrong_statements_say_what_is_allowed() {
         ("CREATE SOURCE IF NOT EXISTS s (a INT)", "not supported yet: IF NOT EXISTS", "IF NOT EXISTS"),
         (
             "CREATE INDEX i",
-            "expected SOURCE, TABLE, VIEW, MODEL, OPTIMIZER, ACTUATOR or SINK, found \"INDEX\"",
+            "expected SOURCE, TABLE, VIEW, MODEL, RULES, OPTIMIZER, ACTUATOR or SINK, found \"INDEX\"",
             "INDEX",
         ),
         ("CREATE TABLE t AS SELECT 1", "expected \"(\" and the columns, found \"AS\"", "AS"),

@@ -37,6 +37,12 @@ impl Layer {
         pairs.all(|(a, b)| (a - b).abs() <= tolerance * b.abs().max(1.0))
     }
 
+    /// The weights of each output, and the biases.
+    pub(super) fn by_output(&self) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let of = |output: usize| self.weights[output..].iter().step_by(self.outputs()).copied().collect();
+        ((0..self.outputs()).map(of).collect(), self.biases.clone())
+    }
+
     pub(super) fn outputs(&self) -> usize {
         self.biases.len()
     }

@@ -5,7 +5,7 @@
 //!                                                |       |-- ensemble.rs: trees, in the layout of our own forests
 //!                                                |       `-- vectors.rs: support vectors
 //!                                                `-- opset.rs: whether an operator is the one that we know by its name
-//! statement.rs: the options of `CREATE MODEL ... WITH (format = 'onnx')`
+//! dense.rs: the same steps for a file that has weights only
 //! ```
 //!
 //! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, regressions by support
@@ -13,12 +13,12 @@
 //! when the program is checked; nothing is left out in silence. Source: ONNX 1.23, `ai.onnx` and `ai.onnx.ml`.
 
 mod build;
+pub(super) mod dense;
 mod ensemble;
 mod graph;
 mod operation;
 mod opset;
 mod protobuf;
-mod statement;
 mod vectors;
 
 use serde::{Deserialize, Serialize};
