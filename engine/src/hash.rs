@@ -160,29 +160,29 @@ pub fn partition(columns: &[ArrayRef], rows: usize, workers: usize) -> Result<Ve
     {
         // One look a row: the owner of each value is known.
         let values = hash_rows(&[Arc::clone(dictionary.values())], dictionary.values().len())?;
-        let owners: Vec<u16> = values.iter().map(|hash| owner(*hash, workers)).collect();
+        let owners: Vec<u32> = values.iter().map(|hash| owner(*hash, workers)).collect();
         let codes = dictionary.keys().values().iter();
-        let owners: Vec<u16> = codes.map(|code| owners[code.as_usize()]).collect();
+        let owners: Vec<u32> = codes.map(|code| owners[code.as_usize()]).collect();
         return Ok(scatter(&owners, workers));
     }
     let hashes = hash_rows(columns, rows)?;
-    let owners: Vec<u16> = hashes.iter().map(|hash| owner(*hash, workers)).collect();
+    let owners: Vec<u32> = hashes.iter().map(|hash| owner(*hash, workers)).collect();
     Ok(scatter(&owners, workers))
 }
 
 /// The numbers of the rows of each owner. A pass per worker without a branch on the owner, which nobody can predict.
-fn scatter(owners: &[u16], workers: usize) -> Vec<UInt32Array> {
-    let of = |worker: usize| {
+fn scatter(owners: &[u32], workers: usize) -> Vec<UInt32Array> {
+    let of = |worker: u32| {
         let mut rows = vec![0; owners.len()];
         let mut taken = 0;
         for (row, owner) in (0_u32..).zip(owners) {
             rows[taken] = row;
-            taken += usize::from(usize::from(*owner) == worker);
+            taken += usize::from(*owner == worker);
         }
         rows.truncate(taken);
         UInt32Array::from(rows)
     };
-    (0..workers).map(of).collect()
+    (0..).take(workers).map(of).collect()
 }
 
 /// The worker that owns a key: the high bits, so that a hash table on the worker still gets all of the low ones.
@@ -190,8 +190,8 @@ fn scatter(owners: &[u16], workers: usize) -> Vec<UInt32Array> {
     clippy::cast_possible_truncation,
     reason = "the product of 64 bits and `workers`, shifted, is below `workers`"
 )]
-fn owner(hash: u64, workers: usize) -> u16 {
-    ((u128::from(hash) * workers as u128) >> 64) as u16
+fn owner(hash: u64, workers: usize) -> u32 {
+    ((u128::from(hash) * workers as u128) >> 64) as u32
 }
 
 #[cfg(test)]
