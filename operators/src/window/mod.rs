@@ -11,6 +11,7 @@
 //! count.rs      CountAggregate: COUNT_WINDOW                row_store.rs  and are picked when their window closes
 //!                                                           flags.rs      and shared with a snapshot
 //! spans.rs      what sessions and state windows share
+//! parked.rs     keys on disk that have had no row for longest
 //! assign.rs     AssignWindows: the window columns of each row, without a GROUP BY
 //! complete.rs   CompleteWindows: what is computed of all rows of a window together
 //! unpack.rs     UnpackRows: the rows of sessions, count and state windows
@@ -53,6 +54,7 @@ pub(crate) mod moments;
 #[cfg(test)]
 mod oracle;
 mod overlap;
+mod parked;
 mod pieces;
 pub(crate) mod range;
 mod revised;

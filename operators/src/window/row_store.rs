@@ -49,6 +49,8 @@ const LONG_RUN: usize = 8;
 pub(crate) struct RowStore {
     blocks: Vec<Vec<ArrayRef>>,
     rows: usize,
+    /// Bytes of the columns when they came.
+    bytes: usize,
 }
 
 /// A store of fewer rows than this is not worth compacting.
@@ -66,6 +68,7 @@ impl RowStore {
         // Compaction keeps blocks few, and a batch has fewer than 2^32 rows.
         let block = u32::try_from(self.blocks.len()).unwrap_or(u32::MAX);
         if rows > 0 {
+            self.bytes += columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
             self.blocks.push(columns);
             self.rows += rows;
         }
@@ -151,6 +154,11 @@ impl RowStore {
         for block in &mut self.blocks {
             block[column] = to(&block[column]);
         }
+    }
+
+    /// Bytes of the blocks, about, if none of them was taken out.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// True if the rows are in more than one block.

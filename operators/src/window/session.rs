@@ -6,7 +6,8 @@
 //! Rows wait until the watermark passes them. So they come in event-time order, and sessions never merge.
 //!
 //! - Rows: append-only in and out. Output: the key, `window_start`, `window_end`, the results.
-//! - State: the rows above the watermark; per open session at most [`super::FOLD_ROWS`] rows and a partial result.
+//! - State: the rows above the watermark; per open session at most [`super::FOLD_ROWS`] rows and a partial result. Sessions that
+//!   have had no row for longest may be on disk until one of them may end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,13 +18,15 @@ use arrow::datatypes::SchemaRef;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::{EventTime, Watermark};
 use lineshaft_engine::{Error, Result};
 
 use super::arguments::Aggregates;
 use super::arrivals::Arrivals;
 use super::send_all;
-use super::spans::{Span, Spans};
+use super::spans::{Closed, Parking, Span, Spans};
+use super::waiting::Rows;
 
 /// Arguments of `SESSION` with `GROUP BY`.
 #[derive(Clone, Debug)]
@@ -48,7 +51,11 @@ pub struct SessionAggregate {
     spans: Spans,
     /// When an open session ends at the earliest, with its slot and start.
     ends: BinaryHeap<Reverse<(EventTime, u32, EventTime)>>,
+    spill: Spill,
 }
+
+/// Sessions that go to disk together, at most: they come back when the first of them may end. Tests have few.
+const PARCEL: usize = if cfg!(test) { 2 } else { 16_384 };
 
 impl SessionAggregate {
     /// The operator.
@@ -65,6 +72,7 @@ impl SessionAggregate {
             spans: Spans::new(Aggregates::new(&options.aggregates))?,
             options,
             ends: BinaryHeap::new(),
+            spill: Spill::default(),
         })
     }
 
@@ -77,11 +85,28 @@ impl SessionAggregate {
         last.saturating_add(self.options.gap)
     }
 
-    /// Takes out the sessions that end below the watermark.
-    fn expire(&mut self, watermark: Watermark, closed: &mut Vec<(u32, Span)>) {
-        let passed = |end: EventTime| end < watermark.0 || watermark == Watermark::END;
+    /// Puts final rows into sessions; gives those that are closed by a later one.
+    fn assign(&mut self, rows: Rows) -> Result<Vec<Closed>> {
+        let Some(latest) = rows.times.iter().max().copied() else { return Ok(Vec::new()) };
+        // A session on disk that ends at the time of a row or later goes on with it, for all its rows are near enough.
+        while self.spans.first_due().is_some_and(|due| due < latest) {
+            self.wake()?;
+        }
+        let (gap, ends) = (self.options.gap, &mut self.ends);
+        let continues = |_, time: EventTime, session: &Span| time.saturating_sub(session.last) <= gap;
+        let begin = |_, slot, time: EventTime| {
+            ends.push(Reverse((time.saturating_add(gap), slot, time)));
+            0
+        };
+        let closed = self.spans.add(rows, self.arrivals.interner.len(), continues, begin)?;
+        self.schedule_woken();
+        Ok(closed)
+    }
+
+    /// Takes out the sessions in memory that end below the watermark.
+    fn expire(&mut self, watermark: Watermark, closed: &mut Vec<Closed>) {
         while let Some(Reverse((end, slot, start))) = self.ends.peek().copied()
-            && passed(end)
+            && is_passed(end, watermark)
         {
             self.ends.pop();
             let open = self.spans.get(slot).filter(|open| open.start == start);
@@ -89,7 +114,7 @@ impl SessionAggregate {
                 continue;
             };
             let end = self.end(last);
-            if passed(end) {
+            if is_passed(end, watermark) {
                 closed.extend(self.spans.take(slot).map(|session| (slot, session)));
             } else {
                 self.ends.push(Reverse((end, slot, start)));
@@ -97,7 +122,65 @@ impl SessionAggregate {
         }
     }
 
-    fn emit(&mut self, closed: &[(u32, Span)], output: &mut Output) -> Result<()> {
+    /// Takes out the sessions that end below the watermark, some after the other if they are on disk.
+    fn close(&mut self, watermark: Watermark, mut closed: Vec<Closed>, output: &mut Output) -> Result<()> {
+        while let Some(due) = self.spans.first_due().filter(|due| is_passed(*due, watermark)) {
+            self.expire(Watermark(due), &mut closed);
+            self.emit(&std::mem::take(&mut closed), output)?;
+            self.tidy()?;
+            self.wake()?;
+        }
+        self.expire(watermark, &mut closed);
+        self.emit(&closed, output)?;
+        self.tidy()
+    }
+
+    fn wake(&mut self) -> Result<()> {
+        self.spans.wake_first()?;
+        self.schedule_woken();
+        Ok(())
+    }
+
+    /// Finds the ends of sessions that have come back.
+    fn schedule_woken(&mut self) {
+        for slot in self.spans.take_woken() {
+            let session = self.spans.get(slot);
+            self.ends.extend(session.map(|open| Reverse((self.end(open.last), slot, open.start))));
+        }
+    }
+
+    fn tidy(&mut self) -> Result<()> {
+        if self.spans.tidy(&mut self.arrivals)? {
+            self.schedule();
+        }
+        Ok(())
+    }
+
+    /// Moves sessions to disk if the program has too much in memory.
+    fn make_room(&mut self) -> Result<()> {
+        if self.spill.is_unlimited() {
+            return Ok(());
+        }
+        let excess = self.spill.report(self.size());
+        if excess > 0 {
+            let bytes = usize::try_from(excess).unwrap_or(usize::MAX);
+            self.spans.park(&self.spill, bytes, Parking { parcel: PARCEL, gap: self.options.gap })?;
+            self.schedule();
+            self.spill.report(self.size());
+        }
+        Ok(())
+    }
+
+    /// Bytes in memory, about.
+    fn size(&self) -> u64 {
+        let ends = self.ends.len() * size_of::<(EventTime, u32, EventTime)>();
+        (self.spans.size() + ends) as u64
+    }
+
+    fn emit(&mut self, closed: &[Closed], output: &mut Output) -> Result<()> {
+        if closed.is_empty() {
+            return Ok(());
+        }
         let results = self.spans.evaluate(closed)?;
         let slots: Vec<u32> = closed.iter().map(|(slot, _)| *slot).collect();
         let mut columns = self.arrivals.interner.columns(&slots)?;
@@ -110,11 +193,15 @@ impl SessionAggregate {
         send_all(&self.options.schema, vec![rows], output)
     }
 
-    /// Finds the ends of all open sessions anew.
+    /// Finds the ends of all open sessions in memory anew.
     fn schedule(&mut self) {
         let end = |(slot, session): (u32, &Span)| Reverse((self.end(session.last), slot, session.start));
-        self.ends = self.spans.iter().map(end).collect();
+        self.ends = self.spans.whole().map(end).collect();
     }
+}
+
+fn is_passed(end: EventTime, watermark: Watermark) -> bool {
+    end < watermark.0 || watermark == Watermark::END
 }
 
 impl Operator for SessionAggregate {
@@ -124,24 +211,13 @@ impl Operator for SessionAggregate {
 
     fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
         let rows = self.arrivals.settle(watermark)?;
-        let mut closed = Vec::new();
-        if !rows.times.is_empty() {
-            let (gap, ends) = (self.options.gap, &mut self.ends);
-            let continues = |_, time: EventTime, session: &Span| time.saturating_sub(session.last) <= gap;
-            let begin = |_, slot, time: EventTime| {
-                ends.push(Reverse((time.saturating_add(gap), slot, time)));
-                0
-            };
-            closed = self.spans.add(rows, self.arrivals.interner.len(), continues, begin)?;
-        }
-        self.expire(watermark, &mut closed);
-        if !closed.is_empty() {
-            self.emit(&closed, output)?;
-        }
-        if self.spans.tidy(&mut self.arrivals)? {
-            self.schedule();
-        }
-        Ok(())
+        let closed = self.assign(rows)?;
+        self.close(watermark, closed, output)?;
+        self.make_room()
+    }
+
+    fn use_spill(&mut self, spill: Spill) {
+        self.spill = spill;
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -155,7 +231,7 @@ impl Operator for SessionAggregate {
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
         self.spans.load(&mut self.arrivals, snapshot, |_, spans| Ok(vec![0; spans]))?;
         self.schedule();
-        Ok(())
+        self.make_room()
     }
 }
 

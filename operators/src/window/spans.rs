@@ -8,18 +8,26 @@
 //! rows       the rows of all spans that are in no partial result yet
 //! partials   the partial results
 //! ```
+//!
+//! Spans that have had no row for longest may be on disk (`spans/on_disk.rs`). What comes for them since is a span of its own,
+//! that is not folded, until they are back.
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 use lineshaft_engine::Result;
-use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::time::EventTime;
 
+use self::saved::Saved;
 use super::arguments::{Accumulators, Aggregates};
 use super::arrivals::Arrivals;
+use super::parked::Parked;
 use super::row_store::{Place, RowStore};
-use super::state::StateTable;
 use super::waiting::Rows;
 use crate::shared::SharedVec;
+
+mod on_disk;
+mod saved;
+
+pub(super) use on_disk::Parking;
 
 /// A span of rows of a key.
 #[derive(Clone, Debug)]
@@ -42,19 +50,27 @@ pub const FOLD_ROWS: usize = 256;
 pub(super) struct Spans {
     pub(super) aggregates: Aggregates,
     /// The open span of each slot.
-    open: SharedVec<Option<Span>>,
+    open: SharedVec<Option<Box<Span>>>,
+    /// How many there are.
+    count: usize,
     /// Final rows of open spans that are in no partial result yet.
     pub(super) rows: RowStore,
     pub(super) live_rows: usize,
     pub(super) partials: RowStore,
     /// Has no groups between two calls.
     accumulators: Accumulators,
-    /// What a snapshot that has begun is still to give: spans of slots from a number on.
-    saved: Option<(SharedVec<Option<Span>>, usize)>,
+    /// What a snapshot that has begun is still to give.
+    saved: Option<Saved>,
+    /// Spans, or their beginnings, that are on disk.
+    parked: Parked,
+    /// Slots whose spans came back since [`Spans::take_woken`].
+    woken: Vec<u32>,
+    /// Bytes at which it is tried again to write spans, after that has failed.
+    retry_at: usize,
 }
 
-/// Rows or spans of a part of a snapshot, about. Tests have few.
-const PART: usize = if cfg!(test) { 3 } else { 65_536 };
+/// A span that has been taken out, and its slot.
+pub(super) type Closed = (u32, Box<Span>);
 
 impl Spans {
     pub(super) fn new(aggregates: Aggregates) -> Result<Self> {
@@ -62,10 +78,14 @@ impl Spans {
             accumulators: aggregates.accumulators()?,
             aggregates,
             open: SharedVec::default(),
+            count: 0,
             rows: RowStore::default(),
             live_rows: 0,
             partials: RowStore::default(),
             saved: None,
+            parked: Parked::default(),
+            woken: Vec::new(),
+            retry_at: 0,
         })
     }
 
@@ -78,8 +98,9 @@ impl Spans {
         slot_count: usize,
         continues: impl Fn(usize, EventTime, &Span) -> bool,
         mut begin: impl FnMut(usize, u32, EventTime) -> u32,
-    ) -> Result<Vec<(u32, Span)>> {
+    ) -> Result<Vec<Closed>> {
         self.open.grow(slot_count, || None);
+        self.wake_those_that_close(&rows, &continues)?;
         let touched = distinct(&rows.slots);
         let mut closed = Vec::new();
         self.live_rows += rows.times.len();
@@ -94,45 +115,70 @@ impl Spans {
                         span.rows.push(place);
                     }
                     _ => {
-                        let state = begin(row, slot, time);
-                        let new = Span { start: time, last: time, state, rows: vec![place], partial: None };
-                        closed.extend(open.replace(new).map(|span| (slot, span)));
+                        let state = match self.parked.mark(slot) {
+                            Some(state) => state,
+                            None => begin(row, slot, time),
+                        };
+                        let before = open.replace(Box::new(Span::new(time, state, place)));
+                        self.count += usize::from(before.is_none());
+                        closed.extend(before.map(|span| (slot, span)));
                     }
                 }
             }
         }
-        let mut long: Vec<_> =
-            touched.filter_map(|slot| Some((slot, self.open[slot as usize].take_if(is_long)?))).collect();
-        self.fold(long.iter_mut().chain(&mut closed).map(|(_, span)| span).collect())?;
-        for (slot, span) in long {
-            self.open[slot as usize] = Some(span);
-        }
+        self.wake_those_that_are_long(&touched)?;
+        self.fold_long(touched)?;
+        self.fold(closed.iter_mut().map(|(_, span)| &mut **span).collect())?;
         Ok(closed)
     }
 
     /// The open span of `slot`.
     pub(super) fn get(&self, slot: u32) -> Option<&Span> {
-        self.open[slot as usize].as_ref()
+        self.open[slot as usize].as_deref()
     }
 
     /// Takes the open span of `slot` out.
-    pub(super) fn take(&mut self, slot: u32) -> Option<Span> {
-        self.open[slot as usize].take()
+    pub(super) fn take(&mut self, slot: u32) -> Option<Box<Span>> {
+        let taken = self.open[slot as usize].take();
+        self.count -= usize::from(taken.is_some());
+        taken
     }
 
-    /// Takes all open spans out.
-    pub(super) fn take_all(&mut self) -> Vec<(u32, Span)> {
-        (0..).zip(self.open.iter_mut()).filter_map(|(slot, span)| Some((slot, span.take()?))).collect()
+    /// Takes all open spans out of which no part is on disk.
+    pub(super) fn take_all(&mut self) -> Vec<Closed> {
+        let parked = &self.parked;
+        let whole = (0..).zip(self.open.iter_mut()).filter(|(slot, _)| !parked.has(*slot));
+        let taken: Vec<_> = whole.filter_map(|(slot, span)| Some((slot, span.take()?))).collect();
+        self.count -= taken.len();
+        taken
     }
 
-    /// The open spans with their slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Span)> {
-        (0..).zip(self.open.iter()).filter_map(|(slot, span)| Some((slot, span.as_ref()?)))
+    /// The open spans of which no part is on disk, with their slots.
+    pub(super) fn whole(&self) -> impl Iterator<Item = (u32, &Span)> {
+        self.iter().filter(|(slot, _)| !self.parked.has(*slot))
     }
 
-    /// The open spans.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Span> {
-        self.open.iter_mut().flatten()
+    /// The open spans in memory with their slots.
+    fn iter(&self) -> impl Iterator<Item = (u32, &Span)> {
+        (0..).zip(self.open.iter()).filter_map(|(slot, span)| Some((slot, span.as_deref()?)))
+    }
+
+    /// The state of each open span.
+    pub(super) fn states(&mut self) -> impl Iterator<Item = &mut u32> {
+        self.open.iter_mut().flatten().map(|span| &mut span.state).chain(self.parked.marks())
+    }
+
+    /// Folds the rows of those of some spans that are long.
+    fn fold_long(&mut self, slots: impl IntoIterator<Item = u32>) -> Result<()> {
+        let mut long = Vec::new();
+        for slot in slots {
+            long.extend(self.open[slot as usize].take_if(is_long).map(|span| (slot, span)));
+        }
+        self.fold(long.iter_mut().map(|(_, span)| &mut **span).collect())?;
+        for (slot, span) in long {
+            self.open[slot as usize] = Some(span);
+        }
+        Ok(())
     }
 
     /// Folds the rows of long spans, some rows of all of them at a time.
@@ -168,7 +214,7 @@ impl Spans {
     }
 
     /// The results of spans that have been taken out, a column an aggregate.
-    pub(super) fn evaluate(&mut self, closed: &[(u32, Span)]) -> Result<Vec<ArrayRef>> {
+    pub(super) fn evaluate(&mut self, closed: &[Closed]) -> Result<Vec<ArrayRef>> {
         let partials = closed.iter().map(|(_, span)| span.partial);
         let rows = closed.iter().map(|(_, span)| span.rows.as_slice());
         accumulate(&mut self.accumulators, &self.aggregates, (&self.partials, partials), (&self.rows, rows))?;
@@ -176,134 +222,57 @@ impl Spans {
         self.accumulators.evaluate(&self.aggregates)
     }
 
-    /// True if a snapshot has begun that has not given all: it has noted places, and numbers of slots and states.
-    pub(super) fn is_saving(&self) -> bool {
-        self.saved.is_some()
-    }
-
     /// Gives back the memory of what is closed; true if slots have new numbers.
     pub(super) fn tidy(&mut self, arrivals: &mut Arrivals) -> Result<bool> {
+        self.woken.clear();
         if self.is_saving() {
             return Ok(false);
         }
         if self.rows.is_sparse(self.live_rows) {
-            let open = self.open.iter_mut().flatten();
-            self.rows.compact(open.flat_map(|span| &mut span.rows))?;
+            self.compact_rows()?;
         }
-        let open = || self.open.iter().flatten();
-        if self.partials.is_sparse(open().filter(|span| span.partial.is_some()).count()) {
-            let open = self.open.iter_mut().flatten();
-            self.partials.compact(open.filter_map(|span| span.partial.as_mut()))?;
+        let partials = self.open.iter().flatten().filter(|span| span.partial.is_some());
+        if self.partials.is_sparse(partials.count()) {
+            self.compact_partials()?;
         }
-        let open = &self.open;
-        let is_open = |slot: u32| open.get(slot as usize).is_some_and(Option::is_some);
+        let (open, parked) = (&self.open, &self.parked);
+        let is_open = |slot: u32| open.get(slot as usize).is_some_and(Option::is_some) || parked.has(slot);
         let Some(moved) = arrivals.reclaim(is_open)? else { return Ok(false) };
         self.open.renumber(&moved, || None);
+        self.parked.renumber(&moved);
         Ok(true)
     }
 
-    /// Begins a snapshot; [`Spans::next_saved`] gives the rest.
-    pub(super) fn save(&mut self, arrivals: &mut Arrivals) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::default();
-        arrivals.snapshot(&mut snapshot)?;
-        self.saved = Some((self.open.clone(), 0));
-        Ok(snapshot)
+    fn compact_rows(&mut self) -> Result<()> {
+        let open = self.open.iter_mut().flatten();
+        self.rows.compact(open.flat_map(|span| &mut span.rows))
     }
 
-    /// The next part of a snapshot; `states` gives the columns of numbered states.
-    pub(super) fn next_saved(
-        &mut self,
-        arrivals: &mut Arrivals,
-        states: impl FnOnce(&[u32]) -> Result<Vec<ArrayRef>>,
-    ) -> Result<Option<Snapshot>> {
-        if let Some(waiting) = arrivals.next_saved()? {
-            return Ok(Some(waiting));
-        }
-        let Some((open, next)) = &mut self.saved else { return Ok(None) };
-        let (mut spans, mut rows): (Vec<(u32, &Span)>, Vec<Place>) = (Vec::new(), Vec::new());
-        for (slot, span) in (0..).skip(*next).zip(open.iter_from(*next)) {
-            if spans.len() + rows.len() >= PART {
-                break;
+    fn compact_partials(&mut self) -> Result<()> {
+        let open = self.open.iter_mut().flatten();
+        self.partials.compact(open.filter_map(|span| span.partial.as_mut()))
+    }
+
+    /// Puts rows behind those of the open span of a slot, or before none.
+    fn put(&mut self, slot: u32, span: Box<Span>) {
+        match &mut self.open[slot as usize] {
+            Some(open) => {
+                debug_assert!(span.partial.is_none(), "what comes after a part on disk is not folded");
+                open.last = span.last;
+                open.rows.extend(span.rows);
             }
-            *next += 1;
-            if let Some(span) = span {
-                rows.extend(&span.rows);
-                spans.push((slot, span));
+            none => {
+                *none = Some(span);
+                self.count += 1;
             }
         }
-        if spans.is_empty() {
-            (self.saved, arrivals.is_saving) = (None, false);
-            return Ok(None);
-        }
-        let mut snapshot = Snapshot::default();
-        snapshot.put("spans", table_of(&spans, arrivals, states)?);
-        snapshot.put("rows", self.rows.table(&rows)?);
-        let partials: Vec<Place> = spans.iter().filter_map(|(_, span)| span.partial).collect();
-        snapshot.put("partials", self.partials.table(&partials)?);
-        Ok(Some(snapshot))
-    }
-
-    /// Puts back what [`Spans::save`] and [`Spans::next_saved`] gave; `states` numbers states by their columns.
-    pub(super) fn load(
-        &mut self,
-        arrivals: &mut Arrivals,
-        mut snapshot: Snapshot,
-        mut states: impl FnMut(&[ArrayRef], usize) -> Result<Vec<u32>>,
-    ) -> Result<()> {
-        arrivals.restore(&mut snapshot)?;
-        let [spans, rows, partials] = ["spans", "rows", "partials"].map(|name| snapshot.take_parts(name));
-        for ((spans, rows), partials) in spans.into_iter().zip(rows).zip(partials) {
-            self.load_part(arrivals, [&spans, &rows, &partials], &mut states)?;
-        }
-        Ok(())
-    }
-
-    fn load_part(
-        &mut self,
-        arrivals: &mut Arrivals,
-        [spans, rows, partials]: [&RecordBatch; 3],
-        states: &mut impl FnMut(&[ArrayRef], usize) -> Result<Vec<u32>>,
-    ) -> Result<()> {
-        self.live_rows += rows.num_rows();
-        let mut rows = self.rows.restore(rows)?;
-        let mut partials = self.partials.restore(partials)?;
-        let table = StateTable::from_batch(spans, 4, arrivals.key_count())?;
-        let slots = arrivals.intern(&table)?;
-        let states = states(&table.values, table.rows())?;
-        self.open.grow(arrivals.interner.len(), || None);
-        for (row, (slot, state)) in slots.into_iter().zip(states).enumerate() {
-            let number = |column: usize| table.numbers[column][row];
-            self.open[slot as usize] = Some(Span {
-                start: number(0),
-                last: number(1),
-                state,
-                partial: if number(2) == 1 { partials.next() } else { None },
-                rows: rows.by_ref().take(usize::try_from(number(3)).unwrap_or_default()).collect(),
-            });
-        }
-        Ok(())
     }
 }
 
-/// Start, last time, whether there is a partial result, number of rows; the key; the state.
-fn table_of(
-    spans: &[(u32, &Span)],
-    arrivals: &Arrivals,
-    states: impl FnOnce(&[u32]) -> Result<Vec<ArrayRef>>,
-) -> Result<RecordBatch> {
-    let number = |of: fn(&Span) -> i64| spans.iter().map(|(_, span)| of(span)).collect();
-    let slots: Vec<u32> = spans.iter().map(|(slot, _)| *slot).collect();
-    let table = StateTable {
-        numbers: vec![
-            number(|span| span.start),
-            number(|span| span.last),
-            number(|span| i64::from(span.partial.is_some())),
-            number(|span| span.rows.len() as i64),
-        ],
-        keys: arrivals.interner.columns(&slots)?,
-        values: states(&spans.iter().map(|(_, span)| span.state).collect::<Vec<_>>())?,
-    };
-    table.into_batch()
+impl Span {
+    fn new(time: EventTime, state: u32, place: Place) -> Self {
+        Self { start: time, last: time, state, rows: vec![place], partial: None }
+    }
 }
 
 /// Adds to group `i` the `i`th partial result, if there is one, and the `i`th rows.
@@ -334,13 +303,13 @@ fn accumulate<'a>(
     accumulators.update(aggregates, &row_store.pick(&places)?, &groups, total)
 }
 
-fn is_long(span: &mut Span) -> bool {
+fn is_long(span: &mut Box<Span>) -> bool {
     span.rows.len() >= FOLD_ROWS
 }
 
 /// Each slot of a sorted list once.
-fn distinct(sorted: &[u32]) -> impl Iterator<Item = u32> + use<> {
+fn distinct(sorted: &[u32]) -> Vec<u32> {
     let mut slots = sorted.to_vec();
     slots.dedup();
-    slots.into_iter()
+    slots
 }

@@ -7,7 +7,7 @@
 //!
 //! - Rows: append-only in and out. Output: the key, the state, `window_start`, `window_end`, the results.
 //! - State: the rows above the watermark; per open window at most [`super::FOLD_ROWS`] rows and a partial result, also of
-//!   a key that is silent.
+//!   a key that is silent. Windows that have had no row for longest may be on disk until one of them closes.
 
 use std::sync::Arc;
 
@@ -17,12 +17,13 @@ use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
-use lineshaft_engine::time::Watermark;
+use lineshaft_engine::spill::Spill;
+use lineshaft_engine::time::{EventTime, Watermark};
 
 use super::arguments::Aggregates;
 use super::arrivals::Arrivals;
 use super::send_all;
-use super::spans::{Span, Spans};
+use super::spans::{Closed, Parking, Spans};
 use super::waiting::Rows;
 use crate::keys::KeyInterner;
 
@@ -50,10 +51,13 @@ pub struct StateAggregate {
     /// Numbers the states.
     states: KeyInterner,
     reclaim_at: usize,
+    spill: Spill,
 }
 
 /// Fewer states than this are not worth taking back.
 const FEW_STATES: usize = 1024;
+/// Windows that go to disk together, at most: they come back when one of them closes, and it may be any. Tests have few.
+const PARCEL: usize = if cfg!(test) { 2 } else { 256 };
 
 impl StateAggregate {
     /// The operator.
@@ -68,6 +72,7 @@ impl StateAggregate {
             states: KeyInterner::new(&[state])?,
             options,
             reclaim_at: FEW_STATES,
+            spill: Spill::default(),
         })
     }
 
@@ -77,7 +82,7 @@ impl StateAggregate {
     }
 
     /// Puts rows into the windows of their keys; gives those that are closed by a later one.
-    fn assign(&mut self, mut rows: Rows) -> Result<Vec<(u32, Span)>> {
+    fn assign(&mut self, mut rows: Rows) -> Result<Vec<Closed>> {
         let Some(state) = rows.columns.pop() else { return Ok(Vec::new()) };
         let mut states = Vec::new();
         self.states.intern(&[state], rows.times.len(), &mut states)?;
@@ -85,7 +90,10 @@ impl StateAggregate {
         self.spans.add(rows, slots, |row, _, open| open.state == states[row], |row, _, _| states[row])
     }
 
-    fn emit(&mut self, closed: &[(u32, Span)], output: &mut Output) -> Result<()> {
+    fn emit(&mut self, closed: &[Closed], output: &mut Output) -> Result<()> {
+        if closed.is_empty() {
+            return Ok(());
+        }
         let results = self.spans.evaluate(closed)?;
         let (slots, states): (Vec<u32>, Vec<u32>) =
             closed.iter().map(|(slot, window)| (*slot, window.state)).unzip();
@@ -100,16 +108,42 @@ impl StateAggregate {
         send_all(&self.options.schema, vec![rows], output)
     }
 
+    /// One parcel after the other is in memory.
+    fn close_those_on_disk(&mut self, output: &mut Output) -> Result<()> {
+        while self.spans.wake_first()? {
+            let woken = self.spans.take_woken();
+            let closed: Vec<Closed> =
+                woken.into_iter().filter_map(|slot| Some((slot, self.spans.take(slot)?))).collect();
+            self.emit(&closed, output)?;
+            self.spans.tidy(&mut self.arrivals)?;
+        }
+        Ok(())
+    }
+
+    /// Moves windows to disk if the program has too much in memory.
+    fn make_room(&mut self) -> Result<()> {
+        if self.spill.is_unlimited() {
+            return Ok(());
+        }
+        let excess = self.spill.report(self.spans.size() as u64);
+        if excess > 0 {
+            let bytes = usize::try_from(excess).unwrap_or(usize::MAX);
+            self.spans.park(&self.spill, bytes, Parking { parcel: PARCEL, gap: EventTime::MAX })?;
+            self.spill.report(self.spans.size() as u64);
+        }
+        Ok(())
+    }
+
     /// Forgets states in which no window is.
     fn forget_states(&mut self) -> Result<()> {
         if self.spans.is_saving() || self.states.len() < self.reclaim_at {
             return Ok(());
         }
         let mut live = vec![false; self.states.len()];
-        self.spans.iter().for_each(|(_, window)| live[window.state as usize] = true);
+        self.spans.states().for_each(|state| live[*state as usize] = true);
         let moved = self.states.retain(|state| live[state as usize])?;
-        for window in self.spans.iter_mut() {
-            window.state = moved[window.state as usize].unwrap_or_default();
+        for state in self.spans.states() {
+            *state = moved[*state as usize].unwrap_or_default();
         }
         self.reclaim_at = FEW_STATES.max(self.states.len() * 2);
         Ok(())
@@ -127,11 +161,17 @@ impl Operator for StateAggregate {
         if watermark == Watermark::END {
             closed.extend(self.spans.take_all());
         }
-        if !closed.is_empty() {
-            self.emit(&closed, output)?;
-        }
+        self.emit(&closed, output)?;
         self.spans.tidy(&mut self.arrivals)?;
-        self.forget_states()
+        if watermark == Watermark::END {
+            self.close_those_on_disk(output)?;
+        }
+        self.forget_states()?;
+        self.make_room()
+    }
+
+    fn use_spill(&mut self, spill: Spill) {
+        self.spill = spill;
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -148,84 +188,10 @@ impl Operator for StateAggregate {
             let mut states = Vec::new();
             interner.intern(columns, spans, &mut states)?;
             Ok(states)
-        })
+        })?;
+        self.make_room()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use arrow::datatypes::{DataType, Field};
-    use lineshaft_engine::testing::{Step, lines, run, table};
-    use proptest::prelude::*;
-
-    use super::super::oracle::{Stream, number, streams};
-    use super::*;
-    use crate::testing::{all_of, window_schema};
-
-    fn windows(keys: Vec<usize>) -> StateAggregate {
-        let mut fields: Vec<Field> =
-            keys.iter().map(|_| Field::new("machine", DataType::Utf8, true)).collect();
-        fields.push(Field::new("state", DataType::Utf8, true));
-        let schema = window_schema(&fields, 4);
-        StateAggregate::new(StateOptions { time: 0, state: 1, keys, aggregates: all_of(2), schema }).unwrap()
-    }
-
-    fn given(operator: &mut StateAggregate, steps: Vec<Step>) -> Vec<String> {
-        let mut shown = lines(&run(operator, 1, steps).unwrap());
-        shown.sort();
-        shown.into_iter().map(|line| line.replace("1970-01-01T00:00:", "")).collect()
-    }
-
-    #[test]
-    fn a_window_comes_when_the_watermark_has_passed_the_first_row_of_the_next() {
-        let mut operator = windows(vec![3]);
-        let rows = table(
-            "ts:ts s:s x:f m:s \n 3 on 4 a \n 1 on 1 a \n 2 - 9 a \n 5 off 7 a \n 4 on 2 b \n 6 off 1 a",
-        );
-        assert_eq!(given(&mut operator, vec![Step::Rows(0, rows), Step::Watermark(5.0)]), [""; 0]);
-        let closed = given(&mut operator, vec![Step::Watermark(5.5)]);
-        assert_eq!(closed, ["a on 01 03 2.0 5.0 1.0 4.0"]);
-        let rest = given(&mut operator, vec![Step::End]);
-        assert_eq!(rest, ["a off 05 06 2.0 8.0 1.0 7.0", "b on 04 04 1.0 2.0 2.0 2.0"]);
-    }
-
-    #[test]
-    fn memory_does_not_grow_with_states_that_are_over() {
-        let mut operator = windows(vec![]);
-        let mut closed = 0;
-        for second in 0..40 {
-            let rows: String = (0..100).map(|state| format!("\n {second} s{second}-{state} 1")).collect();
-            let rows = table(&format!("ts:ts s:s x:f {rows}"));
-            let steps = vec![Step::Rows(0, rows), Step::Watermark(f64::from(second))];
-            closed += run(&mut operator, 1, steps).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
-        }
-        closed += given(&mut operator, vec![Step::End]).len();
-        assert_eq!(closed, 4000);
-        assert!(operator.states.len() <= FEW_STATES + 100, "{} states", operator.states.len());
-        assert_eq!(operator.spans.live_rows, 0);
-    }
-
-    /// Runs of equal key over all rows, the key being the state.
-    fn brute_force(stream: &Stream) -> Vec<String> {
-        let mut rows: Vec<_> = stream.rows().filter(|row| row.1.is_some()).collect();
-        rows.sort_by_key(|row| row.0);
-        let runs = rows.chunk_by(|a, b| a.1 == b.1);
-        let line = |run: &[super::super::oracle::Reading]| {
-            let values: Vec<f64> = run.iter().map(|row| number(row.2)).collect();
-            super::super::oracle::line(run[0].1, run[0].0, run[run.len() - 1].0, &values)
-        };
-        let mut lines: Vec<String> = runs.map(line).collect();
-        lines.sort();
-        lines
-    }
-
-    proptest! {
-        #[test]
-        fn windows_are_the_runs_of_brute_force(
-            stream in streams(80, 4, 15), restart in prop::option::of(0_usize..20),
-        ) {
-            let found = super::super::oracle::results(&stream, restart, || windows(vec![]));
-            prop_assert_eq!(found, brute_force(&stream));
-        }
-    }
-}
+mod tests;

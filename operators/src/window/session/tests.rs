@@ -1,5 +1,6 @@
 use arrow::datatypes::{DataType, Field};
-use lineshaft_engine::testing::{Step, run, table};
+use lineshaft_engine::spill::SpillSettings;
+use lineshaft_engine::testing::{Step, run, state_files, table};
 use proptest::prelude::*;
 
 use super::super::FOLD_ROWS;
@@ -65,6 +66,30 @@ proptest! {
         let found = results(&stream, restart, || sessions(gap));
         prop_assert_eq!(found, sessions_of(&stream, gap));
     }
+
+    #[test]
+    fn sessions_on_disk_are_the_same(
+        stream in streams(80, 8, 15), gap in 1_i64..40, restart in prop::option::of(0_usize..20),
+        memory in prop_oneof![Just(1), 1..4_000_u64],
+        disk in prop_oneof![Just(u64::MAX), 0..60_000_u64],
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let found = results(&stream, restart, || on_disk(sessions(gap), &folder, memory, disk));
+        prop_assert_eq!(found, sessions_of(&stream, gap));
+        prop_assert_eq!(state_files(folder.path()), (0, 0), "files go with the state that is in them");
+    }
+}
+
+/// An operator that may have so many bytes in memory, and on disk.
+fn on_disk(
+    mut operator: SessionAggregate,
+    folder: &tempfile::TempDir,
+    memory: u64,
+    disk: u64,
+) -> SessionAggregate {
+    let settings = SpillSettings { folder: folder.path().to_owned(), memory, disk };
+    operator.use_spill(Spill::new(settings, Arc::default()));
+    operator
 }
 
 /// Two keys, one row each a microsecond.
@@ -100,6 +125,9 @@ fn the_bits_of_a_long_session_do_not_depend_on_batches_or_restarts() {
         let epochs = rows.chunks(size).map(|rows| (vec![rows.to_vec()], rows[0].0)).collect();
         let stream = Stream { epochs };
         assert_eq!(results(&stream, Some(2000 / size), || sessions(10)), expected);
+        let folder = tempfile::tempdir().unwrap();
+        let on_disk = || on_disk(sessions(10), &folder, 1, u64::MAX);
+        assert_eq!(results(&stream, Some(2000 / size), on_disk), expected, "on disk");
     }
 }
 
@@ -116,4 +144,24 @@ fn keys_whose_session_has_ended_are_forgotten() {
     assert!(operator.arrivals.interner.len() <= 1024, "{} slots", operator.arrivals.interner.len());
     closed += given(&mut operator, vec![Step::End]).len();
     assert_eq!(closed, 25 * 100);
+}
+
+#[test]
+fn few_bytes_are_in_memory_while_sessions_are_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut operator = on_disk(sessions(100 * SECOND), &folder, 10_000, u64::MAX);
+    let mut closed = Vec::new();
+    for second in 0..100 {
+        let rows: String = (0..20).map(|key| format!("\n {second} k{second}-{key} {key}")).collect();
+        let again: String = (0..5).map(|key| format!("\n {second} k{}-{key} 1", second / 2)).collect();
+        let rows = table(&format!("ts:ts m:s x:f {rows} {again}"));
+        closed.extend(given(&mut operator, vec![Step::Rows(0, rows), Step::Watermark(f64::from(second))]));
+        assert!(operator.size() < 15_000, "{} bytes in memory", operator.size());
+    }
+    assert!(state_files(folder.path()).1 > 100_000);
+    assert_eq!(closed, [""; 0]);
+    closed.extend(given(&mut operator, vec![Step::End]));
+    assert_eq!(closed.len(), 2000);
+    assert!(closed.contains(&"k7-3 7 115 3 5 1 3".to_owned()), "{closed:?}");
+    assert_eq!(state_files(folder.path()), (0, 0));
 }

@@ -1,0 +1,201 @@
+//! Spans in a snapshot, which has the tables that `spans.rs` tells.
+
+use std::collections::VecDeque;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use lineshaft_engine::operator::Snapshot;
+use lineshaft_engine::{Error, Result};
+
+use super::{Arrivals, Place, SharedVec, Span, Spans};
+use crate::window::parked::{Parcel, Piece};
+use crate::window::state::StateTable;
+
+/// Rows or spans of a part of a snapshot, about. Tests have few.
+const PART: usize = if cfg!(test) { 3 } else { 65_536 };
+
+/// Columns of a table of spans.
+const START: usize = 0;
+const LAST: usize = 1;
+const HAS_PARTIAL: usize = 2;
+const ROWS: usize = 3;
+const NUMBERS: usize = 4;
+
+/// What a snapshot that has begun is still to give. What is on disk comes first, so that what came since is put behind it.
+pub(super) struct Saved {
+    parcels: VecDeque<Parcel>,
+    open: SharedVec<Option<Box<Span>>>,
+    /// The first slot that has not been given.
+    next: usize,
+}
+
+/// A table of spans, one of their rows and one of their partial results.
+type Tables = [RecordBatch; 3];
+
+/// Spans that were together in a snapshot or on disk.
+struct Part {
+    tables: Tables,
+    slots: Vec<u32>,
+    states: Vec<u32>,
+}
+
+impl Spans {
+    /// True if a snapshot has begun that has not given all: it has noted places, and numbers of slots and states.
+    pub(in crate::window) fn is_saving(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    /// Begins a snapshot; [`Spans::next_saved`] gives the rest.
+    pub(in crate::window) fn save(&mut self, arrivals: &mut Arrivals) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        arrivals.snapshot(&mut snapshot)?;
+        let parcels = self.parked.parcels().cloned().collect();
+        self.saved = Some(Saved { parcels, open: self.open.clone(), next: 0 });
+        Ok(snapshot)
+    }
+
+    /// The next part of a snapshot; `states` gives the columns of numbered states.
+    pub(in crate::window) fn next_saved(
+        &mut self,
+        arrivals: &mut Arrivals,
+        states: impl FnOnce(&[u32]) -> Result<Vec<ArrayRef>>,
+    ) -> Result<Option<Snapshot>> {
+        if let Some(waiting) = arrivals.next_saved()? {
+            return Ok(Some(waiting));
+        }
+        let Some(saved) = &mut self.saved else { return Ok(None) };
+        let part = match saved.next_piece() {
+            Some((parcel, piece)) => Some(Part::of_piece(&parcel, &piece)?),
+            None => self.next_in_memory()?,
+        };
+        let Some(Part { tables: [spans, rows, partials], slots, states: numbers }) = part else {
+            (self.saved, arrivals.is_saving) = (None, false);
+            return Ok(None);
+        };
+        let mut table = StateTable::from_batch(&spans, NUMBERS, 0)?;
+        // A piece on disk has positions there.
+        table.keys = arrivals.interner.columns(&slots)?;
+        table.values = states(&numbers)?;
+        let mut snapshot = Snapshot::default();
+        snapshot.put("spans", table.into_batch()?);
+        snapshot.put("rows", rows);
+        snapshot.put("partials", partials);
+        Ok(Some(snapshot))
+    }
+
+    fn next_in_memory(&mut self) -> Result<Option<Part>> {
+        let Some(Saved { open, next, .. }) = &mut self.saved else { return Ok(None) };
+        let (mut slots, mut spans, mut rows) = (Vec::new(), Vec::new(), 0);
+        for (slot, span) in (0..).skip(*next).zip(open.iter_from(*next)) {
+            if spans.len() + rows >= PART {
+                break;
+            }
+            *next += 1;
+            if let Some(span) = span {
+                rows += span.rows.len();
+                slots.push(slot);
+                spans.push(span.clone());
+            }
+        }
+        if spans.is_empty() {
+            return Ok(None);
+        }
+        let states = spans.iter().map(|span| span.state).collect();
+        let spans: Vec<&Span> = spans.iter().map(AsRef::as_ref).collect();
+        Ok(Some(Part { tables: self.tables(&spans)?, slots, states }))
+    }
+
+    /// The spans as tables.
+    pub(super) fn tables(&self, spans: &[&Span]) -> Result<Tables> {
+        let number = |of: fn(&Span) -> i64| spans.iter().map(|span| of(span)).collect();
+        let table = StateTable {
+            numbers: vec![
+                number(|span| span.start),
+                number(|span| span.last),
+                number(|span| i64::from(span.partial.is_some())),
+                number(|span| span.rows.len() as i64),
+            ],
+            keys: Vec::new(),
+            values: Vec::new(),
+        };
+        let rows: Vec<Place> = spans.iter().flat_map(|span| span.rows.iter().copied()).collect();
+        let partials: Vec<Place> = spans.iter().filter_map(|span| span.partial).collect();
+        Ok([table.into_batch()?, self.rows.table(&rows)?, self.partials.table(&partials)?])
+    }
+
+    /// Puts back what [`Spans::save`] and [`Spans::next_saved`] gave; `states` numbers states by their columns.
+    pub(in crate::window) fn load(
+        &mut self,
+        arrivals: &mut Arrivals,
+        mut snapshot: Snapshot,
+        mut states: impl FnMut(&[ArrayRef], usize) -> Result<Vec<u32>>,
+    ) -> Result<()> {
+        arrivals.restore(&mut snapshot)?;
+        let [spans, rows, partials] = ["spans", "rows", "partials"].map(|name| snapshot.take_parts(name));
+        for ((spans, rows), partials) in spans.into_iter().zip(rows).zip(partials) {
+            let table = StateTable::from_batch(&spans, NUMBERS, arrivals.key_count())?;
+            let (slots, states) = (arrivals.intern(&table)?, states(&table.values, table.rows())?);
+            self.open.grow(arrivals.interner.len(), || None);
+            self.put_part(&Part { tables: [spans, rows, partials], slots, states })?;
+        }
+        let touched: Vec<u32> = self.iter().map(|(slot, _)| slot).collect();
+        self.fold_long(touched)
+    }
+
+    /// Brings back what is on disk.
+    pub(super) fn put_piece(&mut self, parcel: &Parcel, piece: &Piece) -> Result<()> {
+        self.put_part(&Part::of_piece(parcel, piece)?)
+    }
+
+    fn put_part(&mut self, Part { tables: [spans, rows, partials], slots, states }: &Part) -> Result<()> {
+        self.live_rows += rows.num_rows();
+        let mut rows = self.rows.restore(rows)?;
+        let mut partials = self.partials.restore(partials)?;
+        let table = StateTable::from_batch(spans, NUMBERS, 0)?;
+        for (row, (slot, state)) in slots.iter().zip(states).enumerate() {
+            let number = |column: usize| table.numbers[column][row];
+            let span = Span {
+                start: number(START),
+                last: number(LAST),
+                state: *state,
+                partial: if number(HAS_PARTIAL) == 1 { partials.next() } else { None },
+                rows: rows.by_ref().take(usize::try_from(number(ROWS)).unwrap_or_default()).collect(),
+            };
+            self.put(*slot, Box::new(span));
+        }
+        Ok(())
+    }
+}
+
+impl Saved {
+    /// The next piece that is on disk, with its parcel.
+    fn next_piece(&mut self) -> Option<(Parcel, Piece)> {
+        let parcel = self.parcels.front_mut()?;
+        let piece = parcel.pieces.remove(0);
+        let of = Parcel { pieces: Vec::new(), ..parcel.clone() };
+        if parcel.pieces.is_empty() {
+            self.parcels.pop_front();
+        }
+        Some((of, piece))
+    }
+}
+
+impl Part {
+    /// A piece on disk: its spans have the positions of their slots in the parcel as values.
+    fn of_piece(parcel: &Parcel, piece: &Piece) -> Result<Self> {
+        let damaged = || Error::operator("window", "a file of another operator");
+        let tables: Tables = piece.load()?.try_into().map_err(|_| damaged())?;
+        let positions = StateTable::from_batch(&tables[0], NUMBERS + 1, 0)?.numbers.pop().unwrap_or_default();
+        let of = |numbers: &[u32]| {
+            let of_position = |at: &i64| numbers.get(usize::try_from(*at).ok()?).copied();
+            positions.iter().map(of_position).collect::<Option<Vec<u32>>>().ok_or_else(damaged)
+        };
+        Ok(Self { slots: of(&parcel.slots)?, states: of(&parcel.marks)?, tables })
+    }
+}
+
+/// A table of spans, with the positions of their slots in their parcel.
+pub(super) fn with_positions(spans: &RecordBatch, positions: Vec<i64>) -> Result<RecordBatch> {
+    let mut table = StateTable::from_batch(spans, NUMBERS, 0)?;
+    table.numbers.push(positions);
+    table.into_batch()
+}
