@@ -6,7 +6,8 @@
 //!
 //! - Rows: append-only in and out. Output: the key, `window_start`, `window_end`, the results.
 //! - State: the rows above the watermark, and per key the rows of its next window, also of a key that is silent. Rows are in
-//!   blocks with their time and slot, which do not change, so that a snapshot shares them.
+//!   blocks with their time and slot, which do not change, so that a snapshot shares them. Those of keys that have had no row for
+//!   longest may be on disk until their window is full (`count/on_disk.rs`).
 //! - Cost: a row is added to each of the `size / slide` windows that it is in.
 
 use std::collections::VecDeque;
@@ -17,17 +18,21 @@ use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Aggregate;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::{EventTime, Watermark};
 use lineshaft_engine::{Error, Result};
 
 use super::arguments::{Accumulators, Aggregates};
 use super::arrivals::Arrivals;
 use super::flags::{Columns, Flags, Saved};
+use super::parked::{Parcel, Parked, Piece};
 use super::row_store::{Place, RowStore};
 use super::send_all;
 use super::state::StateTable;
 use super::waiting::Rows;
 use crate::keys::ABSENT;
+
+mod on_disk;
 
 /// Arguments of `COUNT_WINDOW` with `GROUP BY`.
 #[derive(Clone, Debug)]
@@ -60,6 +65,11 @@ pub struct CountAggregate {
     live_rows: usize,
     /// The rows that a snapshot which has begun is still to give.
     saved: VecDeque<Saved>,
+    /// Those of it that are on disk, which it gives first.
+    saved_pieces: VecDeque<(Parcel, Piece)>,
+    /// Rows that are on disk; for each slot it is noted how many.
+    parked: Parked,
+    spill: Spill,
     /// Has no groups between two calls.
     accumulators: Accumulators,
 }
@@ -118,6 +128,9 @@ impl CountAggregate {
             flags: Vec::new(),
             live_rows: 0,
             saved: VecDeque::new(),
+            saved_pieces: VecDeque::new(),
+            parked: Parked::default(),
+            spill: Spill::default(),
         })
     }
 
@@ -134,6 +147,7 @@ impl CountAggregate {
         // Rows come key by key.
         for run in slots.chunk_by(|a, b| a == b) {
             let (slot, mut rows) = (run[0], run.len());
+            self.wake_if_full(slot, rows)?;
             while rows > 0 {
                 let kept = &mut self.kept[slot as usize];
                 let skipped = rows.min(kept.skip);
@@ -193,14 +207,14 @@ impl CountAggregate {
     /// Gives back the memory of rows and keys that are no longer needed.
     fn tidy(&mut self) -> Result<()> {
         if self.rows.is_sparse(self.live_rows) {
-            self.rows.compact(self.kept.iter_mut().flat_map(|kept| &mut kept.rows))?;
-            let marks = || std::iter::repeat_n(false, self.live_rows);
-            self.flags = self.rows.blocks().iter().map(|_| Flags::new(marks())).collect();
+            self.compact()?;
         }
-        let kept = &self.kept;
-        let is_kept = |slot: u32| kept.get(slot as usize).is_some_and(|kept| !kept.is_empty());
+        let (kept, parked) = (&self.kept, &self.parked);
+        let is_kept =
+            |slot: u32| kept.get(slot as usize).is_some_and(|kept| !kept.is_empty()) || parked.has(slot);
         if let Some(moved) = self.arrivals.reclaim(is_kept)? {
             let old = std::mem::take(&mut self.kept);
+            self.parked.renumber(&moved);
             let live = old.into_iter().zip(&moved).filter(|(_, moved)| moved.is_some());
             // The order of slots stays, so the live ones are numbered from 0.
             self.kept = live.map(|(kept, _)| kept).collect();
@@ -210,6 +224,13 @@ impl CountAggregate {
                 Arc::new(moved.collect::<UInt32Array>())
             });
         }
+        Ok(())
+    }
+
+    fn compact(&mut self) -> Result<()> {
+        self.rows.compact(self.kept.iter_mut().flat_map(|kept| &mut kept.rows))?;
+        let marks = || std::iter::repeat_n(false, self.live_rows);
+        self.flags = self.rows.blocks().iter().map(|_| Flags::new(marks())).collect();
         Ok(())
     }
 }
@@ -243,14 +264,20 @@ impl Operator for CountAggregate {
     fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
         let rows = self.arrivals.settle(watermark)?;
         if !rows.times.is_empty() {
-            self.count(rows, output)?;
+            self.count_some_by_some(rows, output)?;
         }
-        self.tidy()
+        self.tidy()?;
+        self.make_room()
+    }
+
+    fn use_spill(&mut self, spill: Spill) {
+        self.spill = spill;
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
         self.arrivals.snapshot(&mut snapshot)?;
+        self.saved_pieces = self.parked.pieces().collect();
         let blocks = self.rows.blocks().iter().zip(&self.flags);
         self.saved =
             blocks.flat_map(|(columns, flags)| flags.save(Columns::InMemory(columns.clone()))).collect();
@@ -272,6 +299,9 @@ impl Operator for CountAggregate {
     fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
         if let Some(waiting) = self.arrivals.next_saved()? {
             return Ok(Some(waiting));
+        }
+        if let Some((parcel, piece)) = self.saved_pieces.pop_front() {
+            return self.saved_piece(&parcel, &piece).map(Some);
         }
         let Some(mut columns) = Saved::next(&mut self.saved)? else {
             self.arrivals.is_saving = false;
@@ -310,80 +340,9 @@ impl Operator for CountAggregate {
                 self.kept[slot as usize].skip = usize::try_from(*skip).unwrap_or_default();
             }
         }
-        Ok(())
+        self.make_room()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use arrow::datatypes::{DataType, Field};
-    use lineshaft_engine::testing::{Step, run, table};
-    use proptest::prelude::*;
-
-    use super::super::oracle::{Stream, line, results, streams};
-    use super::*;
-    use crate::testing::{all_of, window_rows, window_schema};
-
-    fn counting(size: usize, slide: usize) -> CountAggregate {
-        CountAggregate::new(CountOptions {
-            time: 0,
-            slide,
-            size,
-            keys: vec![1],
-            aggregates: all_of(2),
-            schema: window_schema(&[Field::new("machine", DataType::Utf8, true)], 4),
-        })
-        .unwrap()
-    }
-
-    #[test]
-    fn a_window_comes_when_its_last_row_is_final_and_an_incomplete_one_never() {
-        let mut operator = counting(2, 2);
-        let rows = table("ts:ts m:s x:f \n 3 a 4 \n 1 a 1 \n 2 b 9 \n 5 a 7 \n 4 b 2");
-        let early = run(&mut operator, 1, vec![Step::Rows(0, rows), Step::Watermark(3.0)]).unwrap();
-        assert!(early.is_empty(), "a row at 3 s may still come");
-        let closed = run(&mut operator, 1, vec![Step::Watermark(3.5)]).unwrap();
-        assert_eq!(window_rows(&closed), ["a 1 3 2 5 1 4"]);
-        let rest = run(&mut operator, 1, vec![Step::End]).unwrap();
-        assert_eq!(window_rows(&rest), ["b 2 4 2 11 2 9"]);
-    }
-
-    fn brute_force(stream: &Stream, size: usize, slide: usize) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (key, rows) in stream.by_key() {
-            for window in (0..rows.len()).step_by(slide).filter_map(|start| rows.get(start..start + size)) {
-                let values: Vec<f64> = window.iter().map(|row| row.1).collect();
-                lines.push(line(key, window[0].0, window[size - 1].0, &values));
-            }
-        }
-        lines.sort();
-        lines
-    }
-
-    proptest! {
-        #[test]
-        fn count_windows_are_those_of_brute_force(
-            stream in streams(80, 4, 15), size in 1_usize..6, slide in 1_usize..8, restart in prop::option::of(0_usize..20),
-        ) {
-            let found = results(&stream, restart, || counting(size, slide));
-            prop_assert_eq!(found, brute_force(&stream, size, slide));
-        }
-    }
-
-    #[test]
-    fn memory_does_not_grow_with_rows_that_are_done() {
-        let mut operator = counting(4, 4);
-        let mut closed = 0;
-        for second in 0..300 {
-            let rows: String = (0..100).map(|key| format!("\n {second} k{key} 1")).collect();
-            let rows = table(&format!("ts:ts m:s x:f {rows}"));
-            let steps = vec![Step::Rows(0, rows), Step::Watermark(f64::from(second))];
-            closed += run(&mut operator, 1, steps).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
-        }
-        closed +=
-            run(&mut operator, 1, vec![Step::End]).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
-        assert_eq!(closed, 75 * 100);
-        assert!(!operator.rows.is_sparse(operator.live_rows));
-        assert_eq!(operator.live_rows, 0);
-    }
-}
+mod tests;

@@ -163,8 +163,7 @@ impl SessionAggregate {
         }
         let excess = self.spill.report(self.size());
         if excess > 0 {
-            let bytes = usize::try_from(excess).unwrap_or(usize::MAX);
-            self.spans.park(&self.spill, bytes, Parking { parcel: PARCEL, gap: self.options.gap })?;
+            self.spans.park(&self.spill, excess, Parking { parcel: PARCEL, gap: self.options.gap })?;
             self.schedule();
             self.spill.report(self.size());
         }

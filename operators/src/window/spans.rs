@@ -65,8 +65,6 @@ pub(super) struct Spans {
     parked: Parked,
     /// Slots whose spans came back since [`Spans::take_woken`].
     woken: Vec<u32>,
-    /// Bytes at which it is tried again to write spans, after that has failed.
-    retry_at: usize,
 }
 
 /// A span that has been taken out, and its slot.
@@ -85,7 +83,6 @@ impl Spans {
             saved: None,
             parked: Parked::default(),
             woken: Vec::new(),
-            retry_at: 0,
         })
     }
 

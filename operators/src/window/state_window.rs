@@ -127,8 +127,7 @@ impl StateAggregate {
         }
         let excess = self.spill.report(self.spans.size() as u64);
         if excess > 0 {
-            let bytes = usize::try_from(excess).unwrap_or(usize::MAX);
-            self.spans.park(&self.spill, bytes, Parking { parcel: PARCEL, gap: EventTime::MAX })?;
+            self.spans.park(&self.spill, excess, Parking { parcel: PARCEL, gap: EventTime::MAX })?;
             self.spill.report(self.spans.size() as u64);
         }
         Ok(())

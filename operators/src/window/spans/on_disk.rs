@@ -4,15 +4,16 @@
 //! each of them the slot and the state are still known: whether a row is of the span can be told without it. Rows that are wait
 //! as a span of their own, and go to disk as a further piece of the parcel if they have to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use arrow::array::RecordBatch;
 use lineshaft_engine::Result;
 use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::EventTime;
 
 use super::saved::with_positions;
 use super::{FOLD_ROWS, Place, Rows, Span, Spans};
-use crate::window::parked::{Owner, Written};
+use crate::window::parked::Parkable;
 
 /// Bytes of a span besides its rows: the allocations of both, too.
 const SPAN: usize = size_of::<Span>() + 32;
@@ -26,6 +27,7 @@ pub(in crate::window) struct Parking {
     pub(in crate::window) gap: EventTime,
 }
 
+/// What takes spans out of memory.
 impl Spans {
     /// Bytes in memory, about.
     pub(in crate::window) fn size(&self) -> usize {
@@ -33,93 +35,48 @@ impl Spans {
     }
 
     /// Moves spans to disk until so many bytes are free, if possible. Not while a snapshot shares them: nothing would be free.
-    pub(in crate::window) fn park(&mut self, spill: &Spill, bytes: usize, how: Parking) -> Result<()> {
-        let size = self.size();
-        if self.is_saving() || self.count == 0 || size < self.retry_at {
+    pub(in crate::window) fn park(&mut self, spill: &Spill, bytes: u64, how: Parking) -> Result<()> {
+        if self.is_saving() || self.count == 0 {
             return Ok(());
         }
-        let share = (self.count as u128 * bytes as u128).div_ceil(size.max(1) as u128);
-        let slots = self.coldest(usize::try_from(share).unwrap_or(usize::MAX));
-        let (later, whole): (Vec<u32>, Vec<u32>) = slots.into_iter().partition(|slot| self.parked.has(*slot));
-        let mut written = Written::default();
-        let is_all = self.park_whole(whole, &mut written, spill, how)?
-            && self.park_later(later, &mut written, spill)?;
-        self.parked.extend(written);
-        // With a full disk not every step tries it.
-        self.retry_at = if is_all { 0 } else { size + size / 8 };
-        self.compact_rows()?;
-        self.compact_partials()
+        let bytes = (self.size(), usize::try_from(bytes).unwrap_or(usize::MAX));
+        let mut parked = std::mem::take(&mut self.parked);
+        let is_any = parked.park(&mut Parts { spans: self, gap: how.gap }, spill, bytes, how.parcel)?;
+        self.parked = parked;
+        if is_any {
+            self.compact_rows()?;
+            self.compact_partials()?;
+        }
+        Ok(())
+    }
+}
+
+struct Parts<'a> {
+    spans: &'a mut Spans,
+    gap: EventTime,
+}
+
+impl Parkable for Parts<'_> {
+    fn in_memory(&self) -> Vec<(EventTime, u32)> {
+        self.spans.iter().map(|(slot, span)| (span.last, slot)).collect()
     }
 
-    /// Slots of the spans whose last row is longest ago, in that order.
-    fn coldest(&self, count: usize) -> Vec<u32> {
-        let mut spans: Vec<_> = self.iter().map(|(slot, span)| (span.last, slot)).collect();
-        if count < spans.len() {
-            spans.select_nth_unstable(count);
-            spans.truncate(count);
-        }
-        spans.sort_unstable();
-        spans.into_iter().map(|(_, slot)| slot).collect()
+    fn mark(&self, slot: u32, _before: Option<u32>) -> u32 {
+        self.spans.get(slot).map_or(0, |span| span.state)
     }
 
-    /// Spans of which no part is on disk; false if some have to stay in memory.
-    fn park_whole(
-        &mut self,
-        slots: Vec<u32>,
-        written: &mut Written,
-        spill: &Spill,
-        how: Parking,
-    ) -> Result<bool> {
-        for slots in slots.chunks(how.parcel) {
-            let mut slots = slots.to_vec();
-            slots.sort_unstable();
-            let spans = slots.iter().filter_map(|slot| self.get(*slot));
-            let (states, due): (Vec<u32>, Vec<EventTime>) =
-                spans.map(|span| (span.state, span.last.saturating_add(how.gap))).unzip();
-            let due = due.into_iter().min().unwrap_or(EventTime::MAX);
-            let positions = (0..).take(slots.len()).collect();
-            if !self.write(Owner::new(slots.clone(), states, due), &slots, positions, written, spill)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    fn due(&self, slot: u32) -> EventTime {
+        self.spans.get(slot).map_or(EventTime::MAX, |span| span.last.saturating_add(self.gap))
     }
 
-    /// What came for spans that are on disk.
-    fn park_later(&mut self, slots: Vec<u32>, written: &mut Written, spill: &Spill) -> Result<bool> {
-        let mut by_parcel: BTreeMap<u32, (Vec<u32>, Vec<i64>)> = BTreeMap::new();
-        for slot in slots {
-            let Some(number) = self.parked.parcel_of(slot) else { continue };
-            let position = self.parked.get(number).and_then(|parcel| parcel.position(slot));
-            let (slots, positions) = by_parcel.entry(number).or_default();
-            slots.push(slot);
-            positions.extend(position.map(|at| at as i64));
-        }
-        for (number, (slots, positions)) in by_parcel {
-            if !self.write(Owner::Known(number), &slots, positions, written, spill)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    fn pack(&self, slots: &[u32], positions: Vec<i64>) -> Result<Vec<RecordBatch>> {
+        let spans: Vec<&Span> = slots.iter().filter_map(|slot| self.spans.get(*slot)).collect();
+        let [spans, rows, partials] = self.spans.tables(&spans)?;
+        Ok(vec![with_positions(&spans, positions)?, rows, partials])
     }
 
-    fn write(
-        &mut self,
-        owner: Owner,
-        slots: &[u32],
-        positions: Vec<i64>,
-        written: &mut Written,
-        spill: &Spill,
-    ) -> Result<bool> {
-        let spans: Vec<&Span> = slots.iter().filter_map(|slot| self.get(*slot)).collect();
-        let [spans, rows, partials] = self.tables(&spans)?;
-        let is_written = written.push(owner, &[with_positions(&spans, positions)?, rows, partials], spill);
-        if is_written {
-            for slot in slots {
-                self.live_rows -= self.take(*slot).map_or(0, |span| span.rows.len());
-            }
-        }
-        Ok(is_written)
+    fn forget(&mut self, slot: u32) {
+        self.spans.live_rows -= self.spans.take(slot).map_or(0, |span| span.rows.len());
     }
 }
 

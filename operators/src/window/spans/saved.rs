@@ -22,7 +22,7 @@ const NUMBERS: usize = 4;
 
 /// What a snapshot that has begun is still to give. What is on disk comes first, so that what came since is put behind it.
 pub(super) struct Saved {
-    parcels: VecDeque<Parcel>,
+    pieces: VecDeque<(Parcel, Piece)>,
     open: SharedVec<Option<Box<Span>>>,
     /// The first slot that has not been given.
     next: usize,
@@ -48,8 +48,8 @@ impl Spans {
     pub(in crate::window) fn save(&mut self, arrivals: &mut Arrivals) -> Result<Snapshot> {
         let mut snapshot = Snapshot::default();
         arrivals.snapshot(&mut snapshot)?;
-        let parcels = self.parked.parcels().cloned().collect();
-        self.saved = Some(Saved { parcels, open: self.open.clone(), next: 0 });
+        let pieces = self.parked.pieces().collect();
+        self.saved = Some(Saved { pieces, open: self.open.clone(), next: 0 });
         Ok(snapshot)
     }
 
@@ -63,7 +63,7 @@ impl Spans {
             return Ok(Some(waiting));
         }
         let Some(saved) = &mut self.saved else { return Ok(None) };
-        let part = match saved.next_piece() {
+        let part = match saved.pieces.pop_front() {
             Some((parcel, piece)) => Some(Part::of_piece(&parcel, &piece)?),
             None => self.next_in_memory()?,
         };
@@ -166,30 +166,14 @@ impl Spans {
     }
 }
 
-impl Saved {
-    /// The next piece that is on disk, with its parcel.
-    fn next_piece(&mut self) -> Option<(Parcel, Piece)> {
-        let parcel = self.parcels.front_mut()?;
-        let piece = parcel.pieces.remove(0);
-        let of = Parcel { pieces: Vec::new(), ..parcel.clone() };
-        if parcel.pieces.is_empty() {
-            self.parcels.pop_front();
-        }
-        Some((of, piece))
-    }
-}
-
 impl Part {
     /// A piece on disk: its spans have the positions of their slots in the parcel as values.
     fn of_piece(parcel: &Parcel, piece: &Piece) -> Result<Self> {
-        let damaged = || Error::operator("window", "a file of another operator");
-        let tables: Tables = piece.load()?.try_into().map_err(|_| damaged())?;
-        let positions = StateTable::from_batch(&tables[0], NUMBERS + 1, 0)?.numbers.pop().unwrap_or_default();
-        let of = |numbers: &[u32]| {
-            let of_position = |at: &i64| numbers.get(usize::try_from(*at).ok()?).copied();
-            positions.iter().map(of_position).collect::<Option<Vec<u32>>>().ok_or_else(damaged)
-        };
-        Ok(Self { slots: of(&parcel.slots)?, states: of(&parcel.marks)?, tables })
+        let tables: Result<Tables, _> = piece.load()?.try_into();
+        let tables = tables.map_err(|_| Error::operator("window", "a file of another operator"))?;
+        let positions = StateTable::from_batch(&tables[0], NUMBERS + 1, 0)?.numbers.swap_remove(NUMBERS);
+        let slots = Parcel::at_positions(&parcel.slots, &positions)?;
+        Ok(Self { slots, states: Parcel::at_positions(&parcel.marks, &positions)?, tables })
     }
 }
 
