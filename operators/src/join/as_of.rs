@@ -6,13 +6,14 @@
 //! - Rows: each row of the left at most once, when nothing can come any more that would be nearer; NULL in a key or a time
 //!   meets nothing. Against a table that is there before the rows that is at once.
 //! - State: rows of the left that are not decided; of the right those that a row of the left can still need. For `>=` and `>`
-//!   that is always one row of each key.
+//!   that is always one row of each key. Rows of the right may be on disk, the oldest first, unless they are a table.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::{EpochHeader, EventTime, Watermark};
 use lineshaft_engine::{Error, Result};
 
@@ -61,6 +62,7 @@ pub struct AsOfJoin {
     right: Held,
     watermark: Watermark,
     prune_at: usize,
+    spill: Spill,
 }
 
 /// Rows of the left, in order of arrival, some of which are not decided.
@@ -111,6 +113,7 @@ impl AsOfJoin {
             right: Held::default(),
             watermark: Watermark::START,
             prune_at: FEW_ROWS,
+            spill: Spill::default(),
         })
     }
 
@@ -250,8 +253,23 @@ impl AsOfJoin {
             });
         }
         self.right.compact()?;
+        self.right.gather_rests(&self.options.right.schema)?;
         self.prune_at = FEW_ROWS.max(self.right.len() * 2);
         self.reclaim()
+    }
+
+    /// Moves rows of the right to disk if the program has too much in memory. A table that is there before the rows of the left
+    /// stays: each of them looks into it.
+    fn make_room(&mut self) -> Result<()> {
+        if self.spill.is_unlimited() || self.options.right_is_complete {
+            return Ok(());
+        }
+        let excess = self.spill.report(self.right.size() as u64);
+        if excess > 0 {
+            self.right.move_to_disk(&self.spill, usize::try_from(excess).unwrap_or(usize::MAX))?;
+            self.spill.report(self.right.size() as u64);
+        }
+        Ok(())
     }
 
     fn reclaim(&mut self) -> Result<()> {
@@ -296,7 +314,12 @@ impl Operator for AsOfJoin {
 
     fn on_epoch_end(&mut self, _header: EpochHeader, output: &mut Output) -> Result<()> {
         self.decide(output)?;
-        self.prune()
+        self.prune()?;
+        self.make_room()
+    }
+
+    fn use_spill(&mut self, spill: Spill) {
+        self.spill = spill;
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -325,6 +348,7 @@ impl Operator for AsOfJoin {
         for part in snapshot.take_parts("right") {
             let (rows, _) = Held::untable(&part, &self.options.right.schema)?;
             self.arrive_right(&rows)?;
+            self.make_room()?;
         }
         self.watermark = restored_progress(snapshot.take("progress"))?;
         Ok(())

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{cast, take, take_record_batch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::EventTime;
@@ -200,12 +200,22 @@ impl Held {
 
     /// See [`RowStore::pick_some`].
     pub(super) fn pick_some(&self, fields: &[FieldRef], places: &[Option<Place>]) -> Result<Vec<ArrayRef>> {
-        self.store.pick_some(fields, places)
+        let found: Vec<Place> = places.iter().flatten().copied().collect();
+        if found.is_empty() || self.on_disk.is_empty() {
+            return self.store.pick_some(fields, places);
+        }
+        let mut next = 0..;
+        let rows: UInt32Array = places.iter().map(|place| place.and_then(|_| next.next())).collect();
+        let columns = self.pick_anywhere(&found)?;
+        let column = |(field, column): (&FieldRef, &ArrayRef)| {
+            Ok(cast(&take(column, &rows, None)?, field.data_type())?)
+        };
+        fields.iter().zip(&columns).map(column).collect()
     }
 
-    /// Puts all rows together, where they are picked fastest.
+    /// Puts all rows together, where they are picked fastest; not if they do not fit into memory.
     pub(super) fn gather(&mut self) -> Result<()> {
-        if self.store.is_scattered() { self.pack() } else { Ok(()) }
+        if self.store.is_scattered() && self.on_disk.is_empty() { self.pack() } else { Ok(()) }
     }
 
     /// Frees the memory of rows that are gone, if they are more than those that wait.
@@ -282,6 +292,8 @@ impl Held {
 const ENTRY: usize = size_of::<Entry>();
 /// Numbers of blocks without rows are taken back when they are more than this, and more than half of all.
 const FEW_BLOCKS: usize = if cfg!(test) { 4 } else { 256 };
+/// So many rows are brought back at once, about.
+const REST: usize = 65_536;
 
 /// What does not fit into memory.
 impl Held {
@@ -320,6 +332,39 @@ impl Held {
     fn empty(&mut self, block: usize) {
         self.store.take_block(block);
         self.sizes[block] = 0;
+    }
+
+    /// Brings what is left of blocks on disk back to memory if that is little, so that single rows that stay do not keep the disk
+    /// of all.
+    pub(super) fn gather_rests(&mut self, schema: &SchemaRef) -> Result<()> {
+        let mut rows = 0;
+        let is_rest = self.flags.iter().enumerate().map(|(number, flags)| {
+            let is_rest = rows < REST && flags.is_rest() && self.on_disk.has(number);
+            rows += if is_rest { flags.left() } else { 0 };
+            is_rest
+        });
+        let is_rest: Vec<bool> = is_rest.collect();
+        if rows == 0 {
+            return Ok(());
+        }
+        // All rows of a key, so that those of one time stay in the order in which they came.
+        let has_rest = |rows: &&mut VecDeque<Entry>| rows.iter().any(|entry| is_rest[entry.place.block()]);
+        let entries: Vec<&mut Entry> = self.by_slot.iter_mut().filter(has_rest).flatten().collect();
+        let old: Vec<Place> = entries.iter().map(|entry| entry.place).collect();
+        let block = self.flags.len();
+        for (row, entry) in (0..).zip(entries) {
+            entry.place = Place::at(block, row);
+        }
+        let columns = self.pick(schema, &old)?;
+        let marks: Vec<bool> = old.iter().map(|place| self.is_matched(*place)).collect();
+        old.iter().for_each(|place| self.flags[place.block()].remove(place.row()));
+        self.flags.push(Flags::new(marks.into_iter()));
+        self.sizes.push(columns.iter().map(|column| column.get_array_memory_size()).sum());
+        // The places are those given above.
+        let places = self.store.push(columns, old.len());
+        debug_assert!(places.last().is_some_and(|last| last.block() == block));
+        self.forget_empty_blocks();
+        Ok(())
     }
 
     /// Packing would bring all rows into memory.

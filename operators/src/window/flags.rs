@@ -66,6 +66,16 @@ impl Flags {
         self.left > 0
     }
 
+    /// Number of rows that are there.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// True if some rows are there, and fewer than a quarter.
+    pub(crate) fn is_rest(&self) -> bool {
+        self.has_rows() && self.left * 4 < self.is_there.len()
+    }
+
     pub(crate) fn is_matched(&self, row: usize) -> bool {
         self.is_matched.get_bit(row)
     }

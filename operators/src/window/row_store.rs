@@ -20,6 +20,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A row of a block.
+    pub(crate) fn at(block: usize, row: u32) -> Self {
+        Self { block: u32::try_from(block).unwrap_or(u32::MAX), row }
+    }
+
     /// The number of its block.
     pub(crate) fn block(self) -> usize {
         self.block as usize
@@ -27,7 +32,7 @@ impl Place {
 
     /// The place of the same row after its block has got another number.
     pub(crate) fn in_block(self, block: usize) -> Self {
-        Self { block: u32::try_from(block).unwrap_or(u32::MAX), row: self.row }
+        Self::at(block, self.row)
     }
 
     /// True if a place is the next one of the same block.

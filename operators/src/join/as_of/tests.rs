@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use lineshaft_engine::testing::{Step, lines, run, run_restarted, whole_snapshot};
+use lineshaft_engine::spill::SpillSettings;
+use lineshaft_engine::testing::{Step, lines, run, run_restarted, state_files, whole_snapshot};
 use proptest::prelude::*;
 
 use super::*;
@@ -97,7 +98,50 @@ fn a_snapshot_holds_both_sides_and_the_watermark() {
     assert_eq!(after.right.len(), 4);
 }
 
+/// A join whose rows of the right are on disk whenever there is a file for them, of which there may be `disk` bytes.
+fn on_disk(nearest: Nearest, folder: &tempfile::TempDir, disk: u64) -> AsOfJoin {
+    let mut join = join(nearest, true);
+    let settings = SpillSettings { folder: folder.path().to_owned(), memory: 1, disk };
+    join.use_spill(Spill::new(settings, Arc::default()));
+    join
+}
+
+#[test]
+fn a_row_that_stays_on_disk_for_long_does_not_keep_the_others_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut join = on_disk(Nearest::AtOrBefore, &folder, u64::MAX);
+    let mut most = 0;
+    for second in 0..300 {
+        // Each second a key comes for the only time.
+        let rows: String = (0..60).map(|n| format!("{second} key{n} {n} \n ")).collect();
+        let steps =
+            vec![right(&format!("{second} once{second} 1 \n {rows}")), Step::Watermark(f64::from(second))];
+        given(&mut join, steps);
+        most = most.max(join.right.blocks());
+    }
+    assert!(most < 100, "{most} blocks");
+    let found = given(&mut join, vec![left("500 once3 1 \n 500 key4 2 \n 3.5 key4 3"), Step::End]);
+    assert_eq!(found, ["1 1", "2 4", "3 -"]);
+    drop(join);
+    assert_eq!(state_files(folder.path()), (0, 0));
+}
+
 proptest! {
+    #[test]
+    fn rows_on_disk_give_what_rows_in_memory_give(
+        steps in any_steps(),
+        restart in prop::option::of(any::<prop::sample::Index>()),
+        disk in prop_oneof![Just(u64::MAX), 0..20_000_u64],
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let at = restart.map(|restart| restart.index(steps.len()));
+        for nearest in [Nearest::AtOrBefore, Nearest::Before, Nearest::AtOrAfter, Nearest::After] {
+            let expected = run_restarted(|| join(nearest, true), 1, &steps, None).unwrap();
+            prop_assert_eq!(run_restarted(|| on_disk(nearest, &folder, disk), 1, &steps, at).unwrap(), expected);
+        }
+        prop_assert_eq!(state_files(folder.path()), (0, 0));
+    }
+
     #[test]
     fn a_restart_at_any_step_changes_no_row(steps in any_steps(), restart in any::<prop::sample::Index>()) {
         let at = restart.index(steps.len());
