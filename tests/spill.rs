@@ -31,13 +31,14 @@ CREATE SOURCE checks (ts TIMESTAMP NOT NULL, machine TEXT, ok BIGINT, WATERMARK 
     WITH (connector = 'file', path = 'checks.csv', format = 'csv');
 CREATE SINK sessions WITH (connector = 'parquet', path = 'sessions') AS
     SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, median(x) AS m
-    FROM SESSION(readings, ts, INTERVAL '4' MINUTE) GROUP BY window_start, window_end, machine;
+    FROM SESSION(readings, ts, INTERVAL '4' MINUTE, machine) GROUP BY window_start, window_end, machine;
 CREATE SINK counted WITH (connector = 'parquet', path = 'counted') AS
     SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, max(x) AS m
-    FROM COUNT_WINDOW(readings, ts, 2, 3) GROUP BY window_start, window_end, machine;
+    FROM COUNT_WINDOW(readings, ts, 2, 3, machine) GROUP BY window_start, window_end, machine;
 CREATE SINK states WITH (connector = 'parquet', path = 'states') AS
     SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, max(x) AS m
-    FROM STATE_WINDOW(readings, ts, x > 60) GROUP BY window_start, window_end, state, machine;
+    FROM STATE_WINDOW((SELECT ts, machine, x, x > 60 AS high FROM readings), ts, high, machine)
+    GROUP BY window_start, window_end, high, machine;
 CREATE SINK nearest WITH (connector = 'parquet', path = 'nearest') AS
     SELECT r.ts AS window_start, r.machine, c.ok AS n, r.x AS s, 0 AS d, 0 AS m FROM readings r ASOF JOIN checks c
     MATCH_CONDITION (r.ts >= c.ts) ON r.machine = c.machine;";
@@ -79,7 +80,7 @@ fn results(folder: &Path, data: &str, sinks: &[&str]) -> Vec<String> {
         let rows = format!("SELECT * FROM {sink} ORDER BY machine, window_start, n, s LIMIT 3000");
         [query(&format!("SELECT {sums} FROM {sink}")), query(&rows)].concat()
     });
-    results.flatten().collect()
+    results.flatten().collect::<Vec<_>>()
 }
 
 #[track_caller]
@@ -119,7 +120,7 @@ fn state_that_does_not_fit_into_memory_goes_to_disk_and_changes_no_row() {
 fn sessions_and_windows_of_rows_on_disk_change_no_row() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
-    let run = |data, options: &[&str]| run(folder.path(), "rows.sql", data, options);
+    let run = |data: &str, options: &[&str]| run(folder.path(), "rows.sql", data, options);
     let enough = run("enough", &["--memory", "4GiB", "--workers", "1"]);
     assert!(!enough.err.contains("goes to files"), "{}", enough.err);
     let expected = results(folder.path(), "enough", &SINKS_BY_ROWS);

@@ -156,11 +156,15 @@ impl Operator for StateAggregate {
 
     fn on_watermark(&mut self, watermark: Watermark, output: &mut Output) -> Result<()> {
         let rows = self.arrivals.settle(watermark)?;
-        let mut closed = if rows.times.is_empty() { Vec::new() } else { self.assign(rows)? };
-        if watermark == Watermark::END {
-            closed.extend(self.spans.take_all());
+        for rows in self.spans.steps(rows)? {
+            let closed = self.assign(rows)?;
+            self.emit(&closed, output)?;
+            self.make_room()?;
         }
-        self.emit(&closed, output)?;
+        if watermark == Watermark::END {
+            let closed = self.spans.take_all();
+            self.emit(&closed, output)?;
+        }
         self.spans.tidy(&mut self.arrivals)?;
         if watermark == Watermark::END {
             self.close_those_on_disk(output)?;

@@ -18,6 +18,9 @@ use crate::window::parked::Parkable;
 /// Bytes of a span besides its rows: the allocations of both, too.
 const SPAN: usize = size_of::<Span>() + 32;
 
+/// While spans are on disk, so many rows are worked on before some may go there again.
+const STEP: usize = if cfg!(test) { 3 } else { 4_096 };
+
 /// How spans go to disk.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::window) struct Parking {
@@ -97,6 +100,15 @@ impl Spans {
     /// Slots whose spans have come back since this was last asked.
     pub(in crate::window) fn take_woken(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.woken)
+    }
+
+    /// Rows in the steps in which they are to be added: not all at once if that could bring back much.
+    pub(in crate::window) fn steps(&self, rows: Rows) -> Result<Vec<Rows>> {
+        if self.parked.is_empty() || rows.len() <= STEP {
+            return Ok(if rows.len() == 0 { Vec::new() } else { vec![rows] });
+        }
+        let numbers: Vec<u32> = (0..).take(rows.len()).collect();
+        numbers.chunks(STEP).map(|numbers| rows.take(numbers.to_vec())).collect()
     }
 
     fn wake(&mut self, number: u32) -> Result<()> {
