@@ -49,8 +49,9 @@ impl Place {
 /// Rows that follow each other are copied at once if there are so many of them, on average.
 const LONG_RUN: usize = 8;
 
-/// Blocks of rows of the same columns. The owner knows which places are live, and compacts when most are not.
-#[derive(Debug, Default)]
+/// Blocks of rows of the same columns. The owner knows which places are live, and compacts when most are not. A copy shares the
+/// columns.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RowStore {
     blocks: Vec<Vec<ArrayRef>>,
     rows: usize,
@@ -159,6 +160,10 @@ impl RowStore {
         for block in &mut self.blocks {
             block[column] = to(&block[column]);
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
     }
 
     /// Bytes of the blocks, about, if none of them was taken out.

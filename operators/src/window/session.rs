@@ -90,7 +90,7 @@ impl SessionAggregate {
         let Some(latest) = rows.times.iter().max().copied() else { return Ok(Vec::new()) };
         // A session on disk that ends at the time of a row or later goes on with it, for all its rows are near enough.
         while self.spans.first_due().is_some_and(|due| due < latest) {
-            self.wake()?;
+            self.wake(Watermark(latest))?;
         }
         let (gap, ends) = (self.options.gap, &mut self.ends);
         let continues = |_, time: EventTime, session: &Span| time.saturating_sub(session.last) <= gap;
@@ -122,23 +122,24 @@ impl SessionAggregate {
         }
     }
 
-    /// Takes out the sessions that end below the watermark, some after the other if they are on disk.
+    /// Gives the sessions that end below the watermark; one parcel after the other of those on disk is in memory.
     fn close(&mut self, watermark: Watermark, mut closed: Vec<Closed>, output: &mut Output) -> Result<()> {
-        while let Some(due) = self.spans.first_due().filter(|due| is_passed(*due, watermark)) {
-            self.expire(Watermark(due), &mut closed);
+        loop {
+            self.expire(watermark, &mut closed);
             self.emit(&std::mem::take(&mut closed), output)?;
             self.tidy()?;
-            self.wake()?;
+            if !self.spans.first_due().is_some_and(|due| is_passed(due, watermark)) {
+                return Ok(());
+            }
+            self.wake(watermark)?;
         }
-        self.expire(watermark, &mut closed);
-        self.emit(&closed, output)?;
-        self.tidy()
     }
 
-    fn wake(&mut self) -> Result<()> {
+    /// Brings back the sessions on disk of which one ends first, to end those that do below the watermark.
+    fn wake(&mut self, watermark: Watermark) -> Result<()> {
         self.spans.wake_first()?;
         self.schedule_woken();
-        Ok(())
+        self.make_room(watermark)
     }
 
     /// Finds the ends of sessions that have come back.
@@ -156,14 +157,18 @@ impl SessionAggregate {
         Ok(())
     }
 
-    /// Moves sessions to disk if the program has too much in memory.
-    fn make_room(&mut self) -> Result<()> {
+    /// Moves sessions that do not end below the watermark to disk if the program has too much in memory.
+    fn make_room(&mut self, watermark: Watermark) -> Result<()> {
         if self.spill.is_unlimited() {
             return Ok(());
         }
         let excess = self.spill.report(self.size());
         if excess > 0 {
-            self.spans.park(&self.spill, excess, Parking { parcel: PARCEL, gap: self.options.gap })?;
+            self.spans.park(
+                &self.spill,
+                excess,
+                Parking { parcel: PARCEL, gap: self.options.gap, from: watermark.0 },
+            )?;
             self.schedule();
             self.spill.report(self.size());
         }
@@ -212,7 +217,7 @@ impl Operator for SessionAggregate {
         let rows = self.arrivals.settle(watermark)?;
         let closed = self.assign(rows)?;
         self.close(watermark, closed, output)?;
-        self.make_room()
+        self.make_room(watermark)
     }
 
     fn use_spill(&mut self, spill: Spill) {
@@ -230,7 +235,7 @@ impl Operator for SessionAggregate {
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
         self.spans.load(&mut self.arrivals, snapshot, |_, spans| Ok(vec![0; spans]))?;
         self.schedule();
-        self.make_room()
+        self.make_room(Watermark::START)
     }
 }
 

@@ -222,14 +222,11 @@ impl Spans {
     /// Gives back the memory of what is closed; true if slots have new numbers.
     pub(super) fn tidy(&mut self, arrivals: &mut Arrivals) -> Result<bool> {
         self.woken.clear();
-        if self.is_saving() {
-            return Ok(false);
-        }
         if self.rows.is_sparse(self.live_rows) {
             self.compact_rows()?;
         }
-        let partials = self.open.iter().flatten().filter(|span| span.partial.is_some());
-        if self.partials.is_sparse(partials.count()) {
+        let partials = || self.open.iter().flatten().filter(|span| span.partial.is_some());
+        if !self.partials.is_empty() && self.partials.is_sparse(partials().count()) {
             self.compact_partials()?;
         }
         let (open, parked) = (&self.open, &self.parked);

@@ -127,7 +127,11 @@ impl StateAggregate {
         }
         let excess = self.spill.report(self.spans.size() as u64);
         if excess > 0 {
-            self.spans.park(&self.spill, excess, Parking { parcel: PARCEL, gap: EventTime::MAX })?;
+            self.spans.park(
+                &self.spill,
+                excess,
+                Parking { parcel: PARCEL, gap: EventTime::MAX, from: EventTime::MIN },
+            )?;
             self.spill.report(self.spans.size() as u64);
         }
         Ok(())

@@ -38,14 +38,14 @@ impl CountAggregate {
         self.rows.bytes() + self.live_rows * 2 * size_of::<Place>()
     }
 
-    /// Moves rows to disk if the program has too much in memory. Not while a snapshot shares them: nothing would be free.
+    /// Moves rows to disk if the program has too much in memory.
     pub(super) fn make_room(&mut self) -> Result<()> {
         if self.spill.is_unlimited() {
             return Ok(());
         }
         let size = self.size();
         let excess = usize::try_from(self.spill.report(size as u64)).unwrap_or(usize::MAX);
-        if excess == 0 || self.live_rows == 0 || self.arrivals.is_saving {
+        if excess == 0 || self.live_rows == 0 {
             return Ok(());
         }
         let (mut parked, spill) = (std::mem::take(&mut self.parked), std::mem::take(&mut self.spill));

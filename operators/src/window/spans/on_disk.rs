@@ -11,13 +11,15 @@ use lineshaft_engine::Result;
 use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::EventTime;
 
-use super::saved::with_positions;
+use super::saved::{tables, with_positions};
 use super::{FOLD_ROWS, Place, Rows, Span, Spans};
 use crate::window::parked::Parkable;
 
 /// Bytes of a span besides its rows: the allocations of both, too.
-const SPAN: usize = size_of::<Span>() + 32;
+const SPAN: usize = size_of::<Span>() + 64;
 
+/// Bytes of the place of a row: a list has room for more.
+const PLACE: usize = size_of::<Place>() * 3 / 2;
 /// While spans are on disk, so many rows are worked on before some may go there again.
 const STEP: usize = if cfg!(test) { 3 } else { 4_096 };
 
@@ -28,23 +30,25 @@ pub(in crate::window) struct Parking {
     pub(in crate::window) parcel: usize,
     /// How long after its last row a span is needed, if no row closes it before; microseconds.
     pub(in crate::window) gap: EventTime,
+    /// Spans that are needed before this stay: they would come back at once.
+    pub(in crate::window) from: EventTime,
 }
 
 /// What takes spans out of memory.
 impl Spans {
     /// Bytes in memory, about.
     pub(in crate::window) fn size(&self) -> usize {
-        self.rows.bytes() + self.partials.bytes() + self.live_rows * size_of::<Place>() + self.count * SPAN
+        self.rows.bytes() + self.partials.bytes() + self.live_rows * PLACE + self.count * SPAN
     }
 
-    /// Moves spans to disk until so many bytes are free, if possible. Not while a snapshot shares them: nothing would be free.
+    /// Moves spans to disk until so many bytes are free, if possible.
     pub(in crate::window) fn park(&mut self, spill: &Spill, bytes: u64, how: Parking) -> Result<()> {
-        if self.is_saving() || self.count == 0 {
+        if self.count == 0 {
             return Ok(());
         }
         let bytes = (self.size(), usize::try_from(bytes).unwrap_or(usize::MAX));
         let mut parked = std::mem::take(&mut self.parked);
-        let is_any = parked.park(&mut Parts { spans: self, gap: how.gap }, spill, bytes, how.parcel)?;
+        let is_any = parked.park(&mut Parts { spans: self, how }, spill, bytes, how.parcel)?;
         self.parked = parked;
         if is_any {
             self.compact_rows()?;
@@ -56,12 +60,19 @@ impl Spans {
 
 struct Parts<'a> {
     spans: &'a mut Spans,
-    gap: EventTime,
+    how: Parking,
+}
+
+impl Parts<'_> {
+    fn due_of(&self, span: &Span) -> EventTime {
+        span.last.saturating_add(self.how.gap)
+    }
 }
 
 impl Parkable for Parts<'_> {
     fn in_memory(&self) -> Vec<(EventTime, u32)> {
-        self.spans.iter().map(|(slot, span)| (span.last, slot)).collect()
+        let stays = |span: &Span| self.due_of(span) < self.how.from;
+        self.spans.iter().filter(|(_, span)| !stays(span)).map(|(slot, span)| (span.last, slot)).collect()
     }
 
     fn mark(&self, slot: u32, _before: Option<u32>) -> u32 {
@@ -69,12 +80,12 @@ impl Parkable for Parts<'_> {
     }
 
     fn due(&self, slot: u32) -> EventTime {
-        self.spans.get(slot).map_or(EventTime::MAX, |span| span.last.saturating_add(self.gap))
+        self.spans.get(slot).map_or(EventTime::MAX, |span| self.due_of(span))
     }
 
     fn pack(&self, slots: &[u32], positions: Vec<i64>) -> Result<Vec<RecordBatch>> {
         let spans: Vec<&Span> = slots.iter().filter_map(|slot| self.spans.get(*slot)).collect();
-        let [spans, rows, partials] = self.spans.tables(&spans)?;
+        let [spans, rows, partials] = tables(&spans, &self.spans.rows, &self.spans.partials)?;
         Ok(vec![with_positions(&spans, positions)?, rows, partials])
     }
 

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::{Error, Result};
 
-use super::{Arrivals, Place, SharedVec, Span, Spans};
+use super::{Arrivals, Place, RowStore, SharedVec, Span, Spans};
 use crate::window::parked::{Parcel, Piece};
 use crate::window::state::StateTable;
 
@@ -24,12 +24,14 @@ const NUMBERS: usize = 4;
 pub(super) struct Saved {
     pieces: VecDeque<(Parcel, Piece)>,
     open: SharedVec<Option<Box<Span>>>,
+    rows: RowStore,
+    partials: RowStore,
     /// The first slot that has not been given.
     next: usize,
 }
 
 /// A table of spans, one of their rows and one of their partial results.
-type Tables = [RecordBatch; 3];
+pub(super) type Tables = [RecordBatch; 3];
 
 /// Spans that were together in a snapshot or on disk.
 struct Part {
@@ -39,7 +41,7 @@ struct Part {
 }
 
 impl Spans {
-    /// True if a snapshot has begun that has not given all: it has noted places, and numbers of slots and states.
+    /// True if a snapshot has begun that has not given all: it has noted numbers of slots and states.
     pub(in crate::window) fn is_saving(&self) -> bool {
         self.saved.is_some()
     }
@@ -49,7 +51,8 @@ impl Spans {
         let mut snapshot = Snapshot::default();
         arrivals.snapshot(&mut snapshot)?;
         let pieces = self.parked.pieces().collect();
-        self.saved = Some(Saved { pieces, open: self.open.clone(), next: 0 });
+        let (open, rows, partials) = (self.open.clone(), self.rows.clone(), self.partials.clone());
+        self.saved = Some(Saved { pieces, open, rows, partials, next: 0 });
         Ok(snapshot)
     }
 
@@ -65,7 +68,7 @@ impl Spans {
         let Some(saved) = &mut self.saved else { return Ok(None) };
         let part = match saved.pieces.pop_front() {
             Some((parcel, piece)) => Some(Part::of_piece(&parcel, &piece)?),
-            None => self.next_in_memory()?,
+            None => saved.next_in_memory()?,
         };
         let Some(Part { tables: [spans, rows, partials], slots, states: numbers }) = part else {
             (self.saved, arrivals.is_saving) = (None, false);
@@ -80,46 +83,6 @@ impl Spans {
         snapshot.put("rows", rows);
         snapshot.put("partials", partials);
         Ok(Some(snapshot))
-    }
-
-    fn next_in_memory(&mut self) -> Result<Option<Part>> {
-        let Some(Saved { open, next, .. }) = &mut self.saved else { return Ok(None) };
-        let (mut slots, mut spans, mut rows) = (Vec::new(), Vec::new(), 0);
-        for (slot, span) in (0..).skip(*next).zip(open.iter_from(*next)) {
-            if spans.len() + rows >= PART {
-                break;
-            }
-            *next += 1;
-            if let Some(span) = span {
-                rows += span.rows.len();
-                slots.push(slot);
-                spans.push(span.clone());
-            }
-        }
-        if spans.is_empty() {
-            return Ok(None);
-        }
-        let states = spans.iter().map(|span| span.state).collect();
-        let spans: Vec<&Span> = spans.iter().map(AsRef::as_ref).collect();
-        Ok(Some(Part { tables: self.tables(&spans)?, slots, states }))
-    }
-
-    /// The spans as tables.
-    pub(super) fn tables(&self, spans: &[&Span]) -> Result<Tables> {
-        let number = |of: fn(&Span) -> i64| spans.iter().map(|span| of(span)).collect();
-        let table = StateTable {
-            numbers: vec![
-                number(|span| span.start),
-                number(|span| span.last),
-                number(|span| i64::from(span.partial.is_some())),
-                number(|span| span.rows.len() as i64),
-            ],
-            keys: Vec::new(),
-            values: Vec::new(),
-        };
-        let rows: Vec<Place> = spans.iter().flat_map(|span| span.rows.iter().copied()).collect();
-        let partials: Vec<Place> = spans.iter().filter_map(|span| span.partial).collect();
-        Ok([table.into_batch()?, self.rows.table(&rows)?, self.partials.table(&partials)?])
     }
 
     /// Puts back what [`Spans::save`] and [`Spans::next_saved`] gave; `states` numbers states by their columns.
@@ -164,6 +127,46 @@ impl Spans {
         }
         Ok(())
     }
+}
+
+impl Saved {
+    fn next_in_memory(&mut self) -> Result<Option<Part>> {
+        let (mut slots, mut spans, mut rows): (Vec<u32>, Vec<&Span>, usize) = (Vec::new(), Vec::new(), 0);
+        for (slot, span) in (0..).skip(self.next).zip(self.open.iter_from(self.next)) {
+            if spans.len() + rows >= PART {
+                break;
+            }
+            self.next += 1;
+            if let Some(span) = span {
+                rows += span.rows.len();
+                slots.push(slot);
+                spans.push(span);
+            }
+        }
+        if spans.is_empty() {
+            return Ok(None);
+        }
+        let states = spans.iter().map(|span| span.state).collect();
+        Ok(Some(Part { tables: tables(&spans, &self.rows, &self.partials)?, slots, states }))
+    }
+}
+
+/// Spans as tables, whose rows and partial results are in these stores.
+pub(super) fn tables(spans: &[&Span], rows: &RowStore, partials: &RowStore) -> Result<Tables> {
+    let number = |of: fn(&Span) -> i64| spans.iter().map(|span| of(span)).collect();
+    let table = StateTable {
+        numbers: vec![
+            number(|span| span.start),
+            number(|span| span.last),
+            number(|span| i64::from(span.partial.is_some())),
+            number(|span| span.rows.len() as i64),
+        ],
+        keys: Vec::new(),
+        values: Vec::new(),
+    };
+    let of_rows: Vec<Place> = spans.iter().flat_map(|span| span.rows.iter().copied()).collect();
+    let of_partials: Vec<Place> = spans.iter().filter_map(|span| span.partial).collect();
+    Ok([table.into_batch()?, rows.table(&of_rows)?, partials.table(&of_partials)?])
 }
 
 impl Part {
