@@ -227,7 +227,11 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
             if new_state {
                 durable::forget(&data)?;
             }
-            engine.data(data).workers(workers.map_or_else(cores, usize::from)).memory(memory).spill(spill.bytes());
+            engine
+                .data(data)
+                .workers(workers.map_or_else(cores, usize::from))
+                .memory(memory)
+                .spill(spill.bytes());
             if !volatile {
                 engine.durable(Durability::default());
             }

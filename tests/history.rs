@@ -202,7 +202,9 @@ fn a_reader_of_a_program_that_is_killed_sees_every_row_once_and_the_files_are_th
 #[test]
 fn history_of_every_format_is_read_and_written_further() {
     for fixture in ["history-1", "history-2"] {
-        is_read_and_written_further(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture));
+        is_read_and_written_further(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture),
+        );
     }
 }
 

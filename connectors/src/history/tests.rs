@@ -255,8 +255,7 @@ fn a_file_that_is_missing_or_differs_or_is_not_named_is_refused() {
     let history = open(folder.path(), Retention::default());
     commit(&history, 0, &[("", &[(1, 1)]), ("", &[(2, 2)])]).unwrap();
     drop(history);
-    let settings =
-        || Settings { merging: MERGING, retention: Retention::default(), rewrite_at: u64::MAX };
+    let settings = || Settings { merging: MERGING, retention: Retention::default(), rewrite_at: u64::MAX };
     let refused =
         || History::open("history", folder.path(), Run::default(), settings()).unwrap_err().to_string();
     let path = folder.path().join("part-0-000001.parquet");
