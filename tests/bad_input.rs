@@ -560,6 +560,18 @@ fn what_is_wrong_with_a_model_is_told_by_check() {
     check(&format!("{ridge}, group = 'machin') AS SELECT machine, x, z FROM r"), "predict('m', x)")
         .exits(1)
         .tells("did you mean \"machine\"?");
+    check(&format!("{ridge}) AS SELECT TIMESTAMP '2026-01-01' AS ts, x, z FROM r"), "predict('m', x)")
+        .exits(1)
+        .tells("feature \"ts\" of model \"m\" is a time")
+        .tells("say time = 'ts'");
+    check(&format!("{ridge}) PER machine AS SELECT machine, x, z FROM r"), "1")
+        .exits(1)
+        .tells("expected RETRAIN, or AS and a query, found \"PER\"")
+        .tells("PER column stands before WITH");
+    let naive = "WITH (algorithm = 'naive_bayes', target = 'machine') AS SELECT machine, x, y FROM r";
+    check(naive, "predict_proba('m', x, y, 'a')")
+        .exits(1)
+        .tells("error: a feature of predict_proba, which come after the name of a class, is Utf8");
     check(&format!("PER line {ridge}) AS SELECT machine, x, z FROM r"), "1").exits(1).tells("\"line\"");
     check(&format!("{ridge}, splt = 'row') AS SELECT x, z FROM r"), "predict('m', x)")
         .exits(1)
