@@ -52,8 +52,12 @@ pub struct SessionAggregate {
     /// When an open session ends at the earliest, with its slot and start.
     ends: BinaryHeap<Reverse<(EventTime, u32, EventTime)>>,
     spill: Spill,
+    /// Sessions that came back from disk since room was last made for them.
+    woken: usize,
 }
 
+/// Room is made again when one in so many of all keys has come back: each time looks through all of them.
+const WOKEN_SHARE: usize = 16;
 /// Sessions that go to disk together, at most: they come back when the first of them may end. Tests have few.
 const PARCEL: usize = if cfg!(test) { 2 } else { 16_384 };
 
@@ -73,6 +77,7 @@ impl SessionAggregate {
             options,
             ends: BinaryHeap::new(),
             spill: Spill::default(),
+            woken: 0,
         })
     }
 
@@ -139,12 +144,17 @@ impl SessionAggregate {
     fn wake(&mut self, watermark: Watermark) -> Result<()> {
         self.spans.wake_first()?;
         self.schedule_woken();
+        if self.woken * WOKEN_SHARE < self.arrivals.interner.len() {
+            return Ok(());
+        }
         self.make_room(watermark)
     }
 
     /// Finds the ends of sessions that have come back.
     fn schedule_woken(&mut self) {
-        for slot in self.spans.take_woken() {
+        let woken = self.spans.take_woken();
+        self.woken += woken.len();
+        for slot in woken {
             let session = self.spans.get(slot);
             self.ends.extend(session.map(|open| Reverse((self.end(open.last), slot, open.start))));
         }
@@ -162,6 +172,7 @@ impl SessionAggregate {
         if self.spill.is_unlimited() {
             return Ok(());
         }
+        self.woken = 0;
         let excess = self.spill.report(self.size());
         if excess > 0 {
             self.spans.park(
