@@ -21,7 +21,7 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// Prints what a test has found.
-fn figures(fault: &str, figures: serde_json::Value) {
+pub(crate) fn figures(fault: &str, figures: serde_json::Value) {
     let mut line = serde_json::json!({ "fault": fault });
     let serde_json::Value::Object(figures) = figures else { panic!("an object") };
     line.as_object_mut().unwrap().extend(figures);

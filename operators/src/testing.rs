@@ -168,3 +168,12 @@ impl Accumulator for Values {
         self.groups.len() * size_of::<Option<f64>>()
     }
 }
+
+/// Numbers in [0, 1) of the generator of Numerical Recipes (2nd ed., 7.1), so that Python makes the same ones.
+pub(crate) fn units(seed: u32) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state) / 4_294_967_296.0
+    }
+}

@@ -7,8 +7,14 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::sleep;
+use std::time::Duration;
+
+use lineshaft::engine::clock::Clock;
+use serde_json::json;
 
 use super::{free_port, query, stop, told, wait_for};
+use crate::faults::{figures, setting};
 use crate::support::command;
 
 /// Rows of a request.
@@ -92,12 +98,14 @@ fn program(port: u16, to: u16) -> String {
     )
 }
 
-/// Posts the rows of a second; gives the status of the answer, or nothing if there is none.
+/// Posts the rows of a second of event time; gives the status of the answer, or nothing if there is none.
 fn post(port: u16, second: u32) -> Option<u16> {
-    let (minute, rest) = (second / 60, second % 60);
+    let (hour, minute, rest) = (12 + second / 3600, second / 60 % 60, second % 60);
     let row = |n: u32| {
         let filler = "x".repeat(60);
-        format!("{{\"ts\": \"2026-03-01T12:{minute:02}:{rest:02}Z\", \"n\": {n}, \"text\": \"{filler}\"}}")
+        format!(
+            "{{\"ts\": \"2026-03-01T{hour:02}:{minute:02}:{rest:02}Z\", \"n\": {n}, \"text\": \"{filler}\"}}"
+        )
     };
     let rows: Vec<String> = (second * ROWS..(second + 1) * ROWS).map(row).collect();
     let body = format!("[{}]", rows.join(","));
@@ -123,9 +131,9 @@ fn post_all(port: u16, seconds: std::ops::Range<u32>, folder: &Path) {
     }
 }
 
-fn run(folder: &Path, workers: &str) -> Child {
+fn run(folder: &Path, workers: &str, memory: &str) -> Child {
     let said = fs::File::create(folder.join("said")).unwrap();
-    let arguments = ["run", "p.sql", "--data", "data", "--workers", workers, "--memory", "16MiB"];
+    let arguments = ["run", "p.sql", "--data", "data", "--workers", workers, "--memory", memory];
     command(folder, &arguments).stdout(Stdio::null()).stderr(said).spawn().unwrap()
 }
 
@@ -148,7 +156,7 @@ fn what_comes_while_a_sink_is_slow_and_after_a_kill_gives_the_rows_of_a_program_
             let (folder, gate, port) = (folder.path(), Gate::default(), free_port());
             let to = gate.listen();
             fs::write(folder.join("p.sql"), program(port, to)).unwrap();
-            let mut program = run(folder, workers);
+            let mut program = run(folder, workers, "16MiB");
             if !is_slow {
                 gate.open();
             }
@@ -158,7 +166,7 @@ fn what_comes_while_a_sink_is_slow_and_after_a_kill_gives_the_rows_of_a_program_
                 assert_eq!(gate.rows(), 0);
                 program.kill().unwrap();
                 program.wait().unwrap();
-                program = run(folder, workers);
+                program = run(folder, workers, "16MiB");
             }
             // While the first part is still worked on.
             post_all(port, 60..80, folder);
@@ -169,4 +177,43 @@ fn what_comes_while_a_sink_is_slow_and_after_a_kill_gives_the_rows_of_a_program_
         }
         assert_eq!(given[0], given[1]);
     }
+}
+
+/// Most memory that a process had, MB.
+fn peak_mb(program: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn what_comes_while_a_sink_takes_nothing_is_worked_off_when_it_does() {
+    let posts = 10 * u32::try_from(setting("LINESHAFT_CLOSED_SECONDS", 2)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, gate, port, clock) = (folder.path(), Gate::default(), free_port(), Clock::system());
+    fs::write(folder.join("p.sql"), program(port, gate.listen())).unwrap();
+    let mut program = run(folder, "2", "256MiB");
+    post_all(port, 0..1, folder);
+    let begun = clock.steady();
+    // 20,000 rows a second.
+    for number in 1..posts {
+        let ahead = begun + i64::from(number) * 100_000 - clock.steady();
+        sleep(Duration::from_micros(u64::try_from(ahead).unwrap_or(0)));
+        post_all(port, number..number + 1, folder);
+    }
+    let came = clock.steady() - begun;
+    assert_eq!(gate.rows(), 0);
+    gate.open();
+    wait_for("the last row", || gate.rows() == (posts * ROWS) as usize);
+    let worked_off = clock.steady() - begun - came;
+    let peak = peak_mb(&program);
+    stop(&mut program, folder);
+    kept(folder, posts);
+    figures(
+        "slow sink",
+        json!({
+            "rows": posts * ROWS, "lost": 0, "came_in_s": came as f64 / 1e6, "worked_off_in_s": worked_off as f64 / 1e6,
+            "times_as_fast": came as f64 / worked_off as f64, "peak_mb": peak,
+        }),
+    );
 }

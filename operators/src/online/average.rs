@@ -54,7 +54,8 @@ impl Moments {
     fn add(&mut self, x: f64) {
         self.n += 1.0;
         let distance = x - self.mean;
-        self.mean += distance / self.n;
+        // The division does not wait for the mean before: rows that follow each other overlap.
+        self.mean += distance * (1.0 / self.n);
         self.squares += distance * (x - self.mean);
     }
 }

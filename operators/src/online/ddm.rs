@@ -54,13 +54,13 @@ impl Step for Ddm {
 mod tests {
     use super::super::testing::numbers;
     use super::*;
+    use crate::testing::units;
 
     #[test]
     fn each_row_is_that_of_river() {
         let mut ddm = Ddm::new(3.0, 30).unwrap();
-        let mut state = 5_u32;
+        let mut unit = units(5);
         for (row, expected) in numbers("ddm").into_iter().enumerate() {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let limit = if row < 400 {
                 0.1
             } else if row < 700 {
@@ -68,7 +68,7 @@ mod tests {
             } else {
                 0.8
             };
-            let is_error = f64::from(u8::from(f64::from(state) / 4_294_967_296.0 < limit));
+            let is_error = f64::from(u8::from(unit() < limit));
             assert_eq!(ddm.step(&[is_error], 0), Some(expected), "row {row}");
             ddm = postcard::from_bytes(&postcard::to_allocvec(&ddm).unwrap()).unwrap();
         }

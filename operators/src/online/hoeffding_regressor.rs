@@ -209,16 +209,13 @@ impl Step for HoeffdingRegressor {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::testing::units;
 
     const OPTIONS: HoeffdingOptions = HoeffdingOptions { grace: 50.0, delta: 0.01, tau: 0.1, max_depth: 20 };
 
     /// 3,000 rows: steps and a slope in two of three features, with some noise.
     fn rows() -> Vec<[f64; 4]> {
-        let mut state = 11_u32;
-        let mut unit = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(state) / 4_294_967_296.0
-        };
+        let mut unit = units(11);
         let mut row = |_| {
             let (a, b, c, noise) = (unit() * 4.0, unit() * 10.0, unit(), unit());
             [if a < 1.5 { 3.0 } else { b } + noise, a, b, c]

@@ -303,17 +303,14 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::model::random::Random;
+    use crate::testing::units;
 
     // river takes the rows since the last attempt as a difference of sums, which rounding may leave just below a whole number.
     const OPTIONS: HoeffdingOptions = HoeffdingOptions { grace: 19.5, delta: 0.1, tau: 0.2, max_depth: 20 };
 
     /// 3,000 rows of three classes in two of three features, with some noise.
     fn rows() -> Vec<[f64; 4]> {
-        let mut state = 11_u32;
-        let mut unit = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(state) / 4_294_967_296.0
-        };
+        let mut unit = units(11);
         let mut row = |_| {
             let (a, b, c, noise) = (unit(), unit(), unit(), unit());
             let class = if a < 0.4 {

@@ -44,7 +44,8 @@ impl Step for PageHinkley {
     fn step(&mut self, x: &[f64], _time: i64) -> Option<f64> {
         let sums = &mut self.sums;
         sums.n += 1.0;
-        sums.mean += (x[0] - sums.mean) / sums.n;
+        // The division does not wait for the mean before: rows that follow each other overlap.
+        sums.mean += (x[0] - sums.mean) * (1.0 / sums.n);
         let deviation = x[0] - sums.mean;
         sums.increase = self.alpha * sums.increase + deviation - self.delta;
         sums.decrease = self.alpha * sums.decrease + deviation + self.delta;

@@ -142,14 +142,12 @@ impl Step for RunningPca {
 mod tests {
     use super::super::testing::numbers;
     use super::*;
+    use crate::testing::units;
 
     /// Three features that follow one cause, which drifts, and one of its own; one that is constant.
     fn rows() -> Vec<[f64; 5]> {
-        let mut state = 9_u32;
-        let mut unit = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(state) / 4_294_967_296.0 - 0.5
-        };
+        let mut units = units(9);
+        let mut unit = || units() - 0.5;
         let mut row = |i: i32| {
             let cause = unit() + f64::from(i) / 100.0;
             [10.0 * cause + unit(), cause + 0.1 * unit(), 1e3 * (0.1 * unit() - cause), unit(), 7.0]

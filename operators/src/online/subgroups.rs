@@ -136,14 +136,11 @@ impl Step for SubgroupChart {
 mod tests {
     use super::super::testing::numbers;
     use super::*;
+    use crate::testing::units;
 
     /// Subgroups of five: mean and range; and of counts: a part, and of how many.
     fn subgroups() -> Vec<[f64; 4]> {
-        let mut state = 3_u32;
-        let mut unit = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(state) / 4_294_967_296.0
-        };
+        let mut unit = units(3);
         let mut row = |i: u32| {
             let drift = if i < 60 { 0.0 } else { 0.4 };
             let values: Vec<f64> = (0..5).map(|_| unit() + drift).collect();

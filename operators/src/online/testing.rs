@@ -3,6 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::Online;
+use crate::testing::units;
 
 const EXPECTED: &str = include_str!("../../../tests/fixtures/online_expected.txt");
 
@@ -55,10 +56,9 @@ fn is_close(found: Option<f64>, expected: Option<f64>) -> bool {
 
 /// 200 rows with times in microseconds: a slow wave, noise, an outlier, some equal values, NaN, a step and a drift.
 fn rows() -> Vec<(i64, f64)> {
-    let mut state = 7_u32;
+    let mut unit = units(7);
     let mut row = |i: i32| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let noise = f64::from(state) / 4_294_967_296.0 - 0.5;
+        let noise = unit() - 0.5;
         let wave = (TAU * f64::from(i) / 40.0).sin();
         let x = match i {
             20 => 9.0,

@@ -106,6 +106,7 @@ mod tests {
 
     use super::super::testing::*;
     use super::*;
+    use crate::testing::units;
 
     #[test]
     fn bands_are_those_of_scipy() {
@@ -117,11 +118,8 @@ mod tests {
     #[test]
     fn the_band_of_a_resonance_that_is_struck_is_found() {
         // Struck every 500 samples at 0.3 of the rate, in noise.
-        let mut state = 1_u32;
-        let mut noise = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(state) / 4_294_967_296.0 - 0.5
-        };
+        let mut unit = units(1);
+        let mut noise = || unit() - 0.5;
         let ring = |i: f64| (-(i % 500.0) / 20.0).exp() * (TAU * 0.3 * (i % 500.0)).sin();
         let samples: Vec<f64> = (0..10_000).map(|i| ring(f64::from(i)) + 0.2 * noise()).collect();
         let band = kurtogram(&samples, 10_000.0, 5).unwrap();

@@ -2,6 +2,8 @@
 
 use std::f64::consts::TAU;
 
+use crate::testing::units;
+
 const EXPECTED: &str = include_str!("../../../tests/fixtures/features_expected.txt");
 
 /// Compares a feature of every signal with the value in the fixture; `null` there is `None` here.
@@ -52,12 +54,8 @@ fn signal(name: &str) -> Vec<f64> {
     }
 }
 
-/// Numbers in [-0.5, 0.5) of the generator of Numerical Recipes (2nd ed., 7.1), so that Python makes the same ones.
+/// Numbers in [-0.5, 0.5).
 fn noise(n: usize) -> Vec<f64> {
-    let mut state = 7_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f64::from(state) / 4_294_967_296.0 - 0.5
-    };
-    (0..n).map(|_| next()).collect()
+    let mut unit = units(7);
+    (0..n).map(|_| unit() - 0.5).collect()
 }

@@ -4,15 +4,15 @@ use std::f64::consts::TAU;
 
 use super::holt_winters::HoltWinters;
 use super::*;
+use crate::testing::units;
 
 const EXPECTED: &str = include_str!("../../../../tests/fixtures/forecasts_expected.txt");
 
 /// A line, a season of 12 rows, and noise.
 pub(super) fn series() -> Vec<f64> {
-    let mut state = 7_u32;
+    let mut unit = units(7);
     let mut value = |row: u32| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let noise = f64::from(state) / 4_294_967_296.0 - 0.5;
+        let noise = unit() - 0.5;
         50.0 + 0.3 * f64::from(row) + 10.0 * (TAU * f64::from(row) / 12.0).sin() + 6.0 * noise
     };
     (0..90).map(&mut value).collect()
