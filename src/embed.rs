@@ -34,6 +34,8 @@ use crate::memory::Memory;
 use crate::models::{Keeper, Models};
 use crate::view::View;
 
+/// The most worker threads of a program.
+pub const MAX_WORKERS: u16 = 256;
 /// Threads for connectors, if the caller brings no runtime.
 const CONNECTOR_THREADS: usize = 2;
 
@@ -110,9 +112,9 @@ impl Engine {
         self
     }
 
-    /// The number of worker threads; at least one.
+    /// The number of worker threads: at least one, and at most [`MAX_WORKERS`].
     pub fn workers(&mut self, workers: usize) -> &mut Self {
-        self.workers = workers.max(1);
+        self.workers = workers.clamp(1, usize::from(MAX_WORKERS));
         self
     }
 

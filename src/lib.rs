@@ -52,7 +52,7 @@ pub use lineshaft_engine::Batch;
 pub use lineshaft_operators as operators;
 pub use lineshaft_queries as queries;
 
-pub use embed::{Engine, Running};
+pub use embed::{Engine, MAX_WORKERS, Running};
 pub use error::{Error, ProgramErrors};
 pub use memory::Memory;
 pub use view::View;

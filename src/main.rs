@@ -17,7 +17,7 @@ use lineshaft::backfill::Backfill;
 use lineshaft::connectors::format::timestamp::TimestampFormat;
 use lineshaft::durable::{self, Durability};
 use lineshaft::history::Limits;
-use lineshaft::{Engine, Error, Memory, Running};
+use lineshaft::{Engine, Error, MAX_WORKERS, Memory, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -53,9 +53,9 @@ enum Command {
         /// The data directory: history, models, and where relative paths of sinks begin.
         #[arg(long, default_value = "lineshaft-data")]
         data: PathBuf,
-        /// Worker threads; without it one per core.
-        #[arg(long)]
-        workers: Option<usize>,
+        /// Worker threads, at most 256; without it one per core.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WORKERS)))]
+        workers: Option<u16>,
         /// Forgets the state of the program that ran in the data directory, and what it had not worked on; what sinks wrote stays.
         #[arg(long)]
         new_state: bool,
@@ -89,9 +89,9 @@ enum Command {
         /// Only rows before this time.
         #[arg(long, value_parser = time)]
         to: Option<i64>,
-        /// Worker threads; without it one per core.
-        #[arg(long)]
-        workers: Option<usize>,
+        /// Worker threads, at most 256; without it one per core.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WORKERS)))]
+        workers: Option<u16>,
         /// Memory for input that is on its way and for state, such as 256MiB.
         #[arg(long, value_name = "SIZE", default_value_t)]
         memory: Memory,
@@ -227,7 +227,11 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
             if new_state {
                 durable::forget(&data)?;
             }
-            engine.data(data).workers(workers.unwrap_or_else(cores)).memory(memory).spill(spill.bytes());
+            engine
+                .data(data)
+                .workers(workers.map_or_else(cores, usize::from))
+                .memory(memory)
+                .spill(spill.bytes());
             if !volatile {
                 engine.durable(Durability::default());
             }
@@ -235,7 +239,7 @@ fn run(command: Command, quiet: bool) -> Result<(), Error> {
         }
         Command::Backfill { files, sources, output, from, to, workers, memory, spill } => {
             let mut engine = Engine::from_files(&files)?;
-            engine.workers(workers.unwrap_or_else(cores)).memory(memory).spill(spill.bytes());
+            engine.workers(workers.map_or_else(cores, usize::from)).memory(memory).spill(spill.bytes());
             let backfill = Backfill { sources, output, from, to, checkpoint_every: None };
             finish(|| engine.backfill(&backfill), quiet)
         }

@@ -400,6 +400,29 @@ fn bad_rows_of_csv_are_kept_aside_with_line_and_reason_and_the_others_go_on() {
 }
 
 #[test]
+fn what_is_kept_of_bad_rows_has_a_limit_and_all_are_counted() {
+    let rows: String = (0..500).map(|row| format!("2026-01-01T00:00:00Z,a,x{}\n", "y".repeat(row))).collect();
+    let options = "format = 'csv', quarantine_size = '20 kB'";
+    let folder = folder(&[("p.sql", program("bad.csv", options).as_bytes())]);
+    let kept = |run: usize| {
+        // Each run has other rows, and finds those of the runs before.
+        fs::write(folder.path().join("bad.csv"), format!("ts,machine,x\n{run}{rows}")).unwrap();
+        let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+        said.tells("500 quarantined");
+        let sql = "SELECT count(*) AS kept FROM r.quarantine";
+        let said = lineshaft(folder.path(), &["query", sql, "--data", "data", "--format", "csv"]).exits(0);
+        said.out.lines().last().unwrap().parse::<usize>().unwrap()
+    };
+    let kept: Vec<usize> = (0..8).map(kept).collect();
+    assert_eq!(kept[0], 500);
+    assert!(kept[7] < 4_000 && kept[7].is_multiple_of(500), "{kept:?}");
+    let wrong = folder.path().join("p.sql");
+    fs::write(&wrong, program("bad.csv", "format = 'csv', quarantine_size = 'little'")).unwrap();
+    let said = lineshaft(folder.path(), &["check", "p.sql"]).exits(1);
+    said.tells("option \"quarantine_size\" is \"little\"").tells("write a size such as");
+}
+
+#[test]
 fn bad_rows_of_json_lines_are_kept_aside_and_the_others_go_on() {
     let rows = b"{\"ts\":\"2026-01-01T00:00:00Z\",\"machine\":\"a\",\"x\":1}\n{\"ts\":\n\
         {\"ts\":\"2026-01-01T00:00:01Z\",\"machine\":\"b\",\"x\":\"two\"}\n{\"ts\":\"2026-01-01T00:00:02Z\",\"machine\":\"\xff\"}\n\
@@ -537,6 +560,18 @@ fn what_is_wrong_with_a_model_is_told_by_check() {
     check(&format!("{ridge}, group = 'machin') AS SELECT machine, x, z FROM r"), "predict('m', x)")
         .exits(1)
         .tells("did you mean \"machine\"?");
+    check(&format!("{ridge}) AS SELECT TIMESTAMP '2026-01-01' AS ts, x, z FROM r"), "predict('m', x)")
+        .exits(1)
+        .tells("feature \"ts\" of model \"m\" is a time")
+        .tells("say time = 'ts'");
+    check(&format!("{ridge}) PER machine AS SELECT machine, x, z FROM r"), "1")
+        .exits(1)
+        .tells("expected RETRAIN, or AS and a query, found \"PER\"")
+        .tells("PER column stands before WITH");
+    let naive = "WITH (algorithm = 'naive_bayes', target = 'machine') AS SELECT machine, x, y FROM r";
+    check(naive, "predict_proba('m', x, y, 'a')")
+        .exits(1)
+        .tells("error: a feature of predict_proba, which come after the name of a class, is Utf8");
     check(&format!("PER line {ridge}) AS SELECT machine, x, z FROM r"), "1").exits(1).tells("\"line\"");
     check(&format!("{ridge}, splt = 'row') AS SELECT x, z FROM r"), "predict('m', x)")
         .exits(1)

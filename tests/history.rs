@@ -200,10 +200,17 @@ fn a_reader_of_a_program_that_is_killed_sees_every_row_once_and_the_files_are_th
 }
 
 #[test]
-fn history_of_format_1_is_read_and_written_further() {
+fn history_of_every_format_is_read_and_written_further() {
+    for fixture in ["history-1", "history-2"] {
+        is_read_and_written_further(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture),
+        );
+    }
+}
+
+fn is_read_and_written_further(fixture: &Path) {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/history-1");
-    let copied = Command::new("cp").arg("-r").arg(&fixture).arg(folder.path().join("data")).status().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(fixture).arg(folder.path().join("data")).status().unwrap();
     assert!(copied.success());
     let folder = folder.path();
     let count = "SELECT count(*) AS c, sum(n) AS s, count(DISTINCT part) AS parts FROM history";

@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod seeded;
+pub(crate) mod small_disk;
 pub(crate) mod views;
 
 use std::path::{Path, PathBuf};

@@ -66,6 +66,12 @@ pub const COMMON_SOURCE_OPTIONS: &[OptionDoc] = &[
         "A row whose event time is further ahead of its arrival goes to <source>.quarantine.",
     ),
     OptionDoc::optional(
+        "quarantine_size",
+        "size",
+        "1 GB",
+        "What <source>.quarantine may have on the disk. Beyond it the oldest files are deleted, which the log tells; rows are counted as before.",
+    ),
+    OptionDoc::optional(
         "on_overload",
         "block, spill, latest, sample or drop_oldest",
         "spill",

@@ -187,7 +187,7 @@ impl Deduplicator {
         if block.times.is_empty() {
             return Ok(());
         }
-        debug_assert!(self.blocks.open.times.is_empty(), "restored before a row comes");
+        assert!(self.blocks.open.times.is_empty(), "restored before a row comes");
         let number = self.blocks.last();
         for (row, hash) in (0..).zip(block.hashes.values()) {
             let passed = Passed { hash: hash.cast_unsigned(), block: number, row };

@@ -429,6 +429,10 @@ impl ScalarUDFImpl for PredictFunction {
             data_type if is_number(data_type) => Ok(DataType::Float64),
             // Perhaps a class or a key: the model is not known here.
             data_type if place <= last_text && is_key(data_type) => Ok(DataType::Utf8),
+            data_type if self.kind.takes_class() && is_key(data_type) => {
+                let function = format!("{}, which come after the name of a class,", self.name());
+                Err(not_a_number(&function, data_type))
+            }
             data_type => Err(not_a_number(self.name(), data_type)),
         };
         arguments.iter().enumerate().map(input).collect()

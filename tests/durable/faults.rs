@@ -1,37 +1,15 @@
 //! Disks that are full, that fail, and files that are not what was written.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 use super::{by_http, free_port, post, query, start, stop, told, wait_for};
+use crate::support::small_disk::SmallDisk;
 use crate::support::{command, lineshaft};
-
-/// A small disk in memory; gone at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, with a word on stderr, where it may not be mounted.
-    fn mount(folder: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&folder).unwrap();
-        let size = format!("size={size}");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
-        if mount.is_ok_and(|mount| mount.status.success()) {
-            return Some(Self(folder));
-        }
-        eprintln!("skipped: a small disk cannot be mounted (that needs root)");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
-    }
-}
 
 #[test]
 fn a_full_disk_stalls_the_program_and_it_goes_on_when_there_is_room() {

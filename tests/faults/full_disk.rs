@@ -1,8 +1,6 @@
 //! A disk that is full for a while: nothing is acknowledged, and when there is room it goes on by itself.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
@@ -13,29 +11,7 @@ use serde_json::json;
 use super::live::{Ends, wait_for};
 use super::plant::{Plant, assert_same, body};
 use super::{figures, setting};
-
-/// A small disk in memory; gone at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, with a word on stderr, where it may not be mounted.
-    fn mount(folder: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&folder).unwrap();
-        let size = format!("size={size}");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
-        if mount.is_ok_and(|mount| mount.status.success()) {
-            return Some(Self(folder));
-        }
-        eprintln!("skipped: a small disk cannot be mounted (that needs root)");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
-    }
-}
+use crate::support::small_disk::SmallDisk;
 
 #[test]
 fn a_full_disk_stalls_the_program_and_it_goes_on_when_there_is_room() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{HistoryError, Result};
-use super::record::{ANY_TITLE, Line, Record, TITLE, decode};
+use super::record::{ANY_TITLE, Line, Record, TITLE, TITLE_1, decode};
 use super::state::State;
 use super::sync;
 use crate::room::Room;
@@ -42,7 +42,7 @@ pub(super) fn contents(path: &Path, bytes: &[u8]) -> Result<Contents> {
         offset: offset as u64,
         what: what.to_owned(),
     };
-    if !bytes.starts_with(TITLE.as_bytes()) {
+    if ![TITLE, TITLE_1].iter().any(|title| bytes.starts_with(title.as_bytes())) {
         return Err(match bytes.starts_with(ANY_TITLE.as_bytes()) {
             true => HistoryError::Format { path: path.to_owned() },
             false => damaged(0, "it is no manifest"),
@@ -77,21 +77,10 @@ pub(super) struct Log {
 impl Log {
     /// Begins a manifest with what was there before it. It appears whole.
     pub(super) fn create(folder: &Path, first: Option<&Record>, room: &Room) -> Result<Self> {
-        let (unfinished, path) = (folder.join(UNFINISHED), folder.join(MANIFEST));
-        let failed = |error| HistoryError::file("write", &path, error);
-        let mut bytes = TITLE.as_bytes().to_vec();
-        if let Some(first) = first {
-            bytes.extend(encode(first, bytes.len() as u64).map_err(failed)?);
-        }
-        let written = room.patiently(|| {
-            let mut file = File::create(&unfinished)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)
-        });
-        written.map_err(failed)?;
+        let draft = Draft::new(folder, first)?;
+        draft.write(folder, room)?;
         sync(folder)?;
-        Self::open(folder, bytes.len() as u64)
+        Self::open(folder, draft.end())
     }
 
     /// Opens one of which `end` bytes count; the others are cut off.
@@ -107,6 +96,11 @@ impl Log {
         Ok(Self { path, file, end })
     }
 
+    /// Its length.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Adds a line; it is durable then.
     pub(super) fn append(&mut self, record: &Record, room: &Room) -> Result<()> {
         let failed = |error| HistoryError::file("write", &self.path, error);
@@ -116,6 +110,38 @@ impl Log {
         self.file.sync_data().map_err(|error| HistoryError::file("sync", &self.path, error))?;
         self.end += line.len() as u64;
         Ok(())
+    }
+}
+
+/// A manifest that is not written yet.
+pub(super) struct Draft(Vec<u8>);
+
+impl Draft {
+    /// One that begins with this line.
+    pub(super) fn new(folder: &Path, first: Option<&Record>) -> Result<Self> {
+        let mut bytes = TITLE.as_bytes().to_vec();
+        if let Some(first) = first {
+            let line = encode(first, bytes.len() as u64);
+            bytes.extend(line.map_err(|error| HistoryError::file("write", &folder.join(MANIFEST), error))?);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Its length.
+    pub(super) fn end(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Makes it the manifest of the folder. It appears whole; where this fails, an older one is as it was.
+    pub(super) fn write(&self, folder: &Path, room: &Room) -> Result<()> {
+        let (unfinished, path) = (folder.join(UNFINISHED), folder.join(MANIFEST));
+        let written = room.patiently(|| {
+            let mut file = File::create(&unfinished)?;
+            file.write_all(&self.0)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path)
+        });
+        written.map_err(|error| HistoryError::file("write", &path, error))
     }
 }
 

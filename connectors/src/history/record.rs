@@ -1,7 +1,7 @@
 //! What a manifest says, and its lines:
 //!
 //! ```text
-//! lineshaft history 1
+//! lineshaft history 2
 //! 0000011c7f0a 5be0f1c29a77d310 {"commit":{...}}
 //! |       |    |                what it says, JSON
 //! |       |    XXH3-64 of that, seeded with the place of the line: a line that is copied elsewhere is none
@@ -13,8 +13,12 @@ use lineshaft_engine::time::{Epoch, EventTime};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// The first line.
-pub(super) const TITLE: &str = "lineshaft history 1\n";
+use super::state::State;
+
+/// The first line of a manifest that may begin with [`Record::Whole`].
+pub(super) const TITLE: &str = "lineshaft history 2\n";
+/// The first line of one that never was written anew.
+pub(super) const TITLE_1: &str = "lineshaft history 1\n";
 /// What the first line of every format begins with.
 pub(super) const ANY_TITLE: &str = "lineshaft history ";
 /// Digits of the length with its check, digits of the hash, and a blank behind each.
@@ -107,6 +111,8 @@ pub struct Drop {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Record {
+    /// What all lines of an earlier manifest added up to. It is only the first one.
+    Whole(Box<State>),
     /// These files are taken in as they are: they were there before the manifest.
     Adopt(Vec<HistoryFile>),
     /// These files get their names now, and count once that is [`Record::Done`].

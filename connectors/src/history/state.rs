@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lineshaft_engine::time::Epoch;
+use serde::{Deserialize, Serialize};
 
 use super::part_of;
 use super::record::{Commit, Drop, HistoryFile, Merge, Part, Record};
 
 /// The history as of a line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The files that count, oldest first.
     pub files: Vec<HistoryFile>,
@@ -25,11 +26,12 @@ pub struct State {
     /// Bytes that were dropped so far.
     pub dropped_bytes: u64,
     /// What was begun and is not [`Record::Done`].
+    #[serde(skip)]
     pub(super) begun: Option<Box<Record>>,
 }
 
 /// How far a worker has committed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Up to the end of this epoch.
     pub through: Option<Epoch>,
@@ -59,6 +61,12 @@ impl State {
 
     fn settle(&mut self, record: Record) -> Result<(), &'static str> {
         match record {
+            Record::Whole(whole) => {
+                if *self != Self::default() {
+                    return Err("the whole is not its first line");
+                }
+                *self = *whole;
+            }
             Record::Adopt(files) => {
                 let numbers = files.iter().filter_map(|file| part_of(&file.name));
                 self.next = numbers.map(|(_, number)| number + 1).max().unwrap_or(0).max(self.next);

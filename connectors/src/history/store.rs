@@ -9,7 +9,7 @@ use lineshaft_engine::sink::Run;
 use lineshaft_engine::time::Epoch;
 
 use super::error::{HistoryError, Result};
-use super::log::{self, Log, MANIFEST};
+use super::log::{self, Draft, Log, MANIFEST};
 use super::reader::{READERS, adopted};
 use super::record::{Commit, Merge, Part, Record};
 use super::state::State;
@@ -19,11 +19,16 @@ use crate::room::Room;
 /// Held by the sink that writes a folder.
 const LOCK: &str = ".lock";
 
+/// A manifest is written anew when it is so many times as long as the new one.
+const MUCH: u64 = 4;
+
 /// What is done with the files of a history.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) merging: Merging,
     pub(crate) retention: Retention,
+    /// The least length of a manifest that is written anew.
+    pub(crate) rewrite_at: u64,
 }
 
 /// The history that a sink writes; its workers share it.
@@ -48,6 +53,8 @@ pub(super) struct Inner {
     pub(super) state: State,
     /// What some workers have finished, and others have not yet, by the number of the cut.
     cuts: BTreeMap<u64, Vec<Part>>,
+    /// The length of the manifest at which it is looked at whether a new one would be much shorter.
+    pub(super) rewrite_at: u64,
     /// Files that no longer count and are still there.
     pub(super) trash: Vec<String>,
     pub(super) is_closed: bool,
@@ -92,6 +99,7 @@ impl History {
             log: None,
             state: State::default(),
             cuts: BTreeMap::new(),
+            rewrite_at: settings.rewrite_at,
             trash: Vec::new(),
             is_closed: false,
             is_broken: false,
@@ -248,6 +256,32 @@ impl History {
         Ok(())
     }
 
+    /// Writes the manifest anew as one line that says what all lines add up to, if that is much shorter; true if it was.
+    ///
+    /// # Errors
+    /// If the disk fails. As long as the new one has not replaced it, the old one goes on.
+    pub(super) fn rewrite(&self, room: &Room) -> Result<bool> {
+        let mut inner = self.lock();
+        let Inner { log: Some(log), state, trash, is_broken: false, .. } = &*inner else { return Ok(false) };
+        let length = log.end();
+        if length < inner.rewrite_at {
+            return Ok(false);
+        }
+        let removed = trash.iter().cloned().collect();
+        let whole = Record::Whole(Box::new(State { removed, begun: None, ..state.clone() }));
+        let draft = Draft::new(&self.folder, Some(&whole))?;
+        inner.rewrite_at = self.settings.rewrite_at.max(MUCH * draft.end());
+        if inner.rewrite_at > length {
+            return Ok(false);
+        }
+        draft.write(&self.folder, room)?;
+        inner.is_broken = true;
+        sync(&self.folder)?;
+        inner.log = Some(Log::open(&self.folder, draft.end())?);
+        inner.is_broken = false;
+        Ok(true)
+    }
+
     fn apply(&self, inner: &mut Inner, record: Record) -> Result<()> {
         let applied = inner.state.apply(record);
         // Names that no longer count are files to delete.
@@ -278,7 +312,7 @@ fn new_names(record: &Record) -> Vec<String> {
             parts.iter().flat_map(|part| &part.files).map(|file| file.name.clone()).collect()
         }
         Record::Merge(Merge { file, .. }) => vec![file.name.clone()],
-        Record::Adopt(_) | Record::Drop(_) | Record::Done => Vec::new(),
+        Record::Whole(_) | Record::Adopt(_) | Record::Drop(_) | Record::Done => Vec::new(),
     }
 }
 

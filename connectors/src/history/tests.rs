@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 
 use super::log::{self, MANIFEST};
-use super::store::{History, Settings};
+use super::store::{History, Inner, Settings};
 use super::{HistoryError, HistoryFile, Merging, Part, Retention, State, listing};
 use crate::parquet::Files;
 use crate::random::Random;
@@ -43,7 +43,7 @@ const MERGING: Merging =
     Merging { files: 4, bytes: 1 << 20, rows: 1_000, span: None, compression: Compression::UNCOMPRESSED };
 
 fn open(folder: &Path, retention: Retention) -> Arc<History> {
-    let settings = Settings { merging: MERGING, retention };
+    let settings = Settings { merging: MERGING, retention, rewrite_at: 3_000 };
     let mut run = Run::default();
     run.clock = Clock::fixed(1_000_000_000);
     History::open("history", folder, run, settings).unwrap()
@@ -182,6 +182,37 @@ fn sorted_prefix(rows: &[(i64, i64)], whole: &[(i64, i64)]) -> bool {
 }
 
 #[test]
+fn a_long_manifest_is_written_anew_and_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(folder.path(), Retention::default());
+    let path = folder.path().join(MANIFEST);
+    let mut was_shorter = 0;
+    let mut reader = None;
+    for number in 0..200 {
+        commit(&history, number, &[("", &[(number.cast_signed(), 0)])]).unwrap();
+        reader = reader.or_else(|| listing(folder.path()).unwrap());
+        let length = fs::metadata(&path).unwrap().len();
+        while history.look_after().unwrap().is_none() {}
+        was_shorter += u32::from(fs::metadata(&path).unwrap().len() < length);
+        let said = listing(folder.path()).unwrap().unwrap().state;
+        let Inner { state, trash, .. } = &*history.lock();
+        // What was merged while somebody reads is there, and is named as what no longer counts.
+        assert_eq!(said.removed.iter().filter(|name| trash.contains(name)).count(), trash.len());
+        assert!(!trash.is_empty() || number < 4);
+        assert_eq!(State { removed: Default::default(), ..said }, *state);
+    }
+    assert!(was_shorter > 3, "{was_shorter}");
+    assert!(fs::read_to_string(&path).unwrap().starts_with("lineshaft history 2\n"));
+    let state = history.lock().state.clone();
+    drop(history);
+    let history = open(folder.path(), Retention::default());
+    assert_eq!(history.lock().state, state);
+    drop(reader);
+    while history.look_after().unwrap().is_none() {}
+    assert_eq!(parquet_files(folder.path()), state.files.len());
+}
+
+#[test]
 fn what_a_reader_has_listed_stays_until_it_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let history = open(folder.path(), Retention::default());
@@ -224,7 +255,7 @@ fn a_file_that_is_missing_or_differs_or_is_not_named_is_refused() {
     let history = open(folder.path(), Retention::default());
     commit(&history, 0, &[("", &[(1, 1)]), ("", &[(2, 2)])]).unwrap();
     drop(history);
-    let settings = || Settings { merging: MERGING, retention: Retention::default() };
+    let settings = || Settings { merging: MERGING, retention: Retention::default(), rewrite_at: u64::MAX };
     let refused =
         || History::open("history", folder.path(), Run::default(), settings()).unwrap_err().to_string();
     let path = folder.path().join("part-0-000001.parquet");

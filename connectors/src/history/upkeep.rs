@@ -1,5 +1,5 @@
-//! The thread that looks after the files of a history: it drops what is past, merges what is small, and deletes what no longer
-//! counts once nobody reads.
+//! The thread that looks after the files of a history: it drops what is past, merges what is small, writes a manifest anew that has
+//! become long, and deletes what no longer counts once nobody reads.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -72,7 +72,7 @@ fn run(history: &History) {
 impl History {
     /// Does one thing; gives how long there is nothing to do, unless something is committed.
     pub(super) fn look_after(&self) -> Result<Option<Duration>> {
-        if self.drop_past()? || self.merge_small()? {
+        if self.drop_past()? || self.merge_small()? || self.shorten()? {
             return Ok(None);
         }
         Ok(Some(if self.delete_removed()? { LATER } else { AGAIN }))
@@ -87,7 +87,7 @@ impl History {
         let Dropped { limit, rows, bytes, ref removed } = past;
         let why = match limit {
             Limit::Age => "older than retain",
-            Limit::Size => "beyond retain_size",
+            Limit::Size => "beyond its size (retain_size, quarantine_size)",
         };
         let files = removed.len();
         self.append(&mut inner, Record::Drop(past))?;
@@ -120,6 +120,12 @@ impl History {
         tracing::debug!("history {:?}: merged {} files to {}", self.name, group.len(), merge.file.name);
         self.settle(&mut self.lock(), Record::Merge(merge))?;
         Ok(true)
+    }
+
+    /// True if the manifest was written anew.
+    fn shorten(&self) -> Result<bool> {
+        // As a merge, it does not wait for room.
+        self.rewrite(&Room::impatient(&self.name, &self.folder))
     }
 
     /// Deletes what no longer counts, unless somebody reads; true if nothing is left of it.

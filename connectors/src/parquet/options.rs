@@ -11,6 +11,9 @@ use super::partition::Partitioning;
 use crate::history::{Merging, Retention, Settings};
 use crate::options::{OptionDoc, OptionReader, Size};
 
+/// A manifest of a history is written anew when it is longer than this and few of its lines still count.
+const LONG_MANIFEST: u64 = 1 << 20;
+
 /// The options, as the reference lists them.
 pub const OPTIONS: &[OptionDoc] = &[
     OptionDoc::required(
@@ -137,6 +140,7 @@ impl ParquetOptions {
         Settings {
             merging,
             retention: Retention { age: self.retain, bytes: self.retain_size.map(|size| size.0) },
+            rewrite_at: LONG_MANIFEST,
         }
     }
 }

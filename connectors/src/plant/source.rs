@@ -330,7 +330,7 @@ mod tests {
     use arrow::datatypes::{Float64Type, Schema, TimestampMicrosecondType};
 
     use super::*;
-    use crate::position::testing::take;
+    use crate::position::testing::{all_rows, take};
 
     fn declaration(options: &[(&str, &str)], columns: &[(&str, DataType)]) -> SourceDeclaration {
         let fields: Vec<Field> =
@@ -348,20 +348,9 @@ mod tests {
         }
     }
 
+    /// All rows of one that ends.
     fn run(declaration: &SourceDeclaration) -> RecordBatch {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let source = source(declaration).unwrap();
-        let decoder = source.decoder();
-        let (sender, mut receiver) = ChunkSender::channel();
-        let handle = runtime.handle().clone();
-        let thread = std::thread::spawn(move || source.run(sender, handle));
-        let mut batches = Vec::new();
-        while let Some(chunk) = receiver.blocking_recv() {
-            batches.extend(decoder.decode(chunk).unwrap().map(|decoded| decoded.unwrap().rows));
-        }
-        thread.join().unwrap().unwrap();
-        concat_batches(&decoder.schema(), &batches).unwrap()
+        all_rows(source(declaration).unwrap())
     }
 
     #[test]

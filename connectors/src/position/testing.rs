@@ -1,9 +1,10 @@
-//! Sources that run and are stopped, for the tests of where they go on.
+//! Sources that run to their end, or are stopped for the tests of where they go on.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use lineshaft_engine::Result;
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoder, Payload, Source};
 use tokio::runtime::Runtime;
@@ -36,6 +37,18 @@ impl Running {
         drop(self.chunks);
         self.thread.join().unwrap()
     }
+}
+
+/// All rows of a source that ends.
+pub(crate) fn all_rows(source: Box<dyn Source>) -> RecordBatch {
+    let mut running = Running::start(source, None);
+    let decoder = Arc::clone(&running.decoder);
+    let mut rows = Vec::new();
+    while let Some(chunk) = running.chunks.blocking_recv() {
+        rows.extend(decoder.decode(chunk).unwrap().map(|decoded| decoded.unwrap().rows));
+    }
+    running.stop().unwrap();
+    concat_batches(&decoder.schema(), &rows).unwrap()
 }
 
 /// The rows of the first chunks of a source, and where it stands after them.

@@ -99,12 +99,22 @@ impl Binder<'_> {
         let features: Vec<_> =
             schema.fields().iter().filter(|field| training.is_feature(field.name())).collect();
         for field in &features {
-            if !(field.data_type().is_numeric() || *field.data_type() == DataType::Boolean) {
+            let span = statement.training.as_ref().map(|query| query.span);
+            if let (DataType::Timestamp(..), None) = (field.data_type(), statement.options.text("time")) {
+                let message = format!(
+                    "feature {:?} of model {:?} is a time, but must be a number or BOOLEAN",
+                    field.name(),
+                    statement.name.value
+                );
+                let help =
+                    format!("say time = '{}' if it is the time of the rows, or leave it out", field.name());
+                self.errors.borrow_mut().push(QueryError::invalid(message, span).with_help(help));
+            } else if !(field.data_type().is_numeric() || *field.data_type() == DataType::Boolean) {
                 self.errors.borrow_mut().push(QueryError::TypeMismatch {
                     what: format!("feature {:?} of model {:?}", field.name(), statement.name.value),
                     expected: "a number or BOOLEAN".into(),
                     found: field.data_type().to_string(),
-                    span: statement.training.as_ref().map(|query| query.span),
+                    span,
                 });
             }
         }

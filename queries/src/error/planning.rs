@@ -233,7 +233,7 @@ fn last_part(name: &str) -> &str {
 
 /// "Error during planning: x" says "error" twice.
 pub(crate) fn strip_prefix(text: &str) -> String {
-    const PREFIXES: [&str; 7] = [
+    const PREFIXES: [&str; 8] = [
         "Error during planning: ",
         "Execution error: ",
         "SQL error: ",
@@ -241,6 +241,7 @@ pub(crate) fn strip_prefix(text: &str) -> String {
         "Arrow error: ",
         "Parser error: ",
         "Cast error: ",
+        "External error: ",
     ];
     let mut text = text;
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
@@ -252,7 +253,8 @@ pub(crate) fn strip_prefix(text: &str) -> String {
 /// What a function of ours says of its arguments, without what DataFusion puts around it.
 fn of_function(text: &str) -> Option<&str> {
     let (_, said) = text.split_once("coercion failed with: ")?;
-    Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))
+    let said = said.split_once(". No function matches").map_or(said, |(said, _)| said);
+    Some(said.strip_prefix("External error: ").unwrap_or(said))
 }
 
 /// Lower case at the beginning, unless it is a name such as `COUNT`, and no full stop at the end.

@@ -73,9 +73,11 @@ pub(super) fn model(mut tokens: Tokens<'_>, name: Name, context: &mut Context<'_
     };
     let training = match tokens.eat(&["AS"]) {
         true => Some(select_without_emit(tokens)?),
+        false if tokens.is_done() => None,
         false => {
-            tokens.expect_end()?;
-            None
+            let error = tokens.unexpected("RETRAIN, or AS and a query");
+            let is_late = tokens.eat(&["PER"]);
+            return Err(if is_late { error.with_help("PER column stands before WITH") } else { error });
         }
     };
     Ok(CreateModel { name, per, options, retrain_us, drift, training, span })

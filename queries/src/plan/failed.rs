@@ -33,7 +33,8 @@ impl Lowering<'_> {
         let make = |_| Ok(Box::new(FailedRows::default()) as Box<dyn Operator>);
         let from = self.node("rows", inputs, vec![failed_schema()], false, make);
         let path = format!("aside/{FAILED}");
-        let options = [("connector", "parquet"), ("path", path.as_str())];
+        let options =
+            [("connector", "parquet"), ("path", path.as_str()), ("retain_size", super::QUARANTINE_SIZE)];
         self.add_sink(FAILED, from, options.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
     }
 }

@@ -66,6 +66,9 @@ pub(crate) use over::delay;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;
 
+/// What a quarantine and [`failed::FAILED`] may have on the disk: what goes wrong for ever must not fill it.
+const QUARANTINE_SIZE: &str = "1 GB";
+
 /// A program as the engine runs it, with what its connectors need to know.
 #[derive(Debug)]
 pub struct PlannedProgram {
@@ -218,7 +221,7 @@ impl<'a> Lowering<'a> {
             }
         }
         for name in kept {
-            self.keep(name, &format!("views/{name}"), errors);
+            self.keep(name, &format!("views/{name}"), None, errors);
         }
         let subscribed = self.outputs.subscriptions.iter().map(|name| (name, name));
         for (name, sink) in subscribed.chain(drifts.iter().map(|(relation, sink)| (relation, sink))) {
@@ -238,17 +241,22 @@ impl<'a> Lowering<'a> {
     /// Late and bad rows and the log of commands are kept in the data directory.
     fn keep_what_went_aside(&mut self, errors: &mut Vec<QueryError>) {
         let program = self.program;
-        let aside = program.relations.iter().filter(|(_, relation)| match &relation.kind {
-            Kind::Late(source) | Kind::Quarantine(source) => self.sources.contains_key(source),
-            Kind::Log(_) => true,
-            Kind::Source | Kind::View | Kind::Optimizer => false,
-        });
-        for name in aside.map(|(name, _)| name).collect::<Vec<_>>() {
-            self.keep(name, &format!("aside/{name}"), errors);
+        for (name, relation) in &program.relations {
+            let limit = match &relation.kind {
+                Kind::Late(source) if self.sources.contains_key(source) => None,
+                Kind::Quarantine(source) if self.sources.contains_key(source) => {
+                    let options = &program.sources[source].statement.options;
+                    Some(options.text("quarantine_size").unwrap_or(QUARANTINE_SIZE))
+                }
+                Kind::Log(_) => None,
+                _ => continue,
+            };
+            self.keep(name, &format!("aside/{name}"), limit, errors);
         }
     }
 
-    fn keep(&mut self, name: &str, path: &str, errors: &mut Vec<QueryError>) {
+    /// Keeps the rows of a relation in `path`; of more bytes than `limit` the newest.
+    fn keep(&mut self, name: &str, path: &str, limit: Option<&str>, errors: &mut Vec<QueryError>) {
         let span = self.program.views.get(name).map_or(Span { file: 0, start: 0, end: 0 }, |view| view.span);
         let lowered = self.relation(name).and_then(|from| {
             // A changelog is kept with all its changes, which a reader adds up.
@@ -258,6 +266,7 @@ impl<'a> Lowering<'a> {
             if is_changelog {
                 options.push((CHANGELOG, "rows"));
             }
+            options.extend(limit.map(|limit| ("retain_size", limit)));
             let options = options.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
             self.add_sink(name, from, options.collect())
         });

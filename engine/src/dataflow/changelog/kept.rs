@@ -177,7 +177,9 @@ pub(super) fn rows(snapshot: Snapshot) -> Result<Vec<Batch>> {
         let last = table.num_columns().checked_sub(1).ok_or_else(damaged)?;
         let weights = table.column(last).as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone();
         let columns: Vec<usize> = (0..last).collect();
-        debug_assert_eq!(weights.null_count(), 0);
+        if weights.null_count() > 0 {
+            return Err(damaged());
+        }
         Ok(Batch::with_weights(table.project(&columns)?, weights))
     };
     snapshot.tables.into_iter().map(batch).collect()

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::encoder;
 use super::ensemble::{Ensemble, Leaves};
 use super::graph::{Elements, Graph, Node, Tensor, element};
 use super::operation::{Binary, Decide, Norm, Operand, Operation, Post, Unary};
+use super::vector_classes::VectorClasses;
 use super::vectors::Vectors;
 use super::{Reason, Step};
 
@@ -82,6 +84,9 @@ impl Builder {
             "LinearRegressor" => self.linear_regressor(node),
             "LinearClassifier" => self.linear_classifier(node),
             "SVMRegressor" => self.vectors(node),
+            "SVMClassifier" => self.vector_classes(node),
+            "LabelEncoder" => self.encode(node),
+            "Where" => self.choose(node),
             "Scaler" => self.scaler(node),
             "BatchNormalization" => self.batch_normalization(node),
             "Gemm" | "MatMul" => self.product(node),
@@ -114,6 +119,7 @@ impl Builder {
             "Neg" => Unary::Neg,
             "Abs" => Unary::Abs,
             "Sign" => Unary::Sign,
+            "Not" => Unary::Not,
             "Softmax" | "Normalizer" => return self.of_rows(node),
             _ => return self.binary(node),
         };
@@ -144,18 +150,61 @@ impl Builder {
             "Pow" => Binary::Power,
             "Min" => Binary::Least,
             "Max" => Binary::Greatest,
+            "Less" | "Greater" => Binary::Less,
+            "LessOrEqual" | "GreaterOrEqual" => Binary::LessOrEqual,
+            "Equal" => Binary::Equal,
+            "And" => Binary::And,
+            "Or" => Binary::Or,
             other => return Err(format!("operator {other} is not supported")),
         };
         let (mut left, mut width) = self.operand(node, 0)?;
+        let is_turned = node.operator.starts_with("Greater");
         for place in 1..node.inputs.len().max(2) {
             let (right, other) = self.operand(node, place)?;
-            if width != other && width.min(other) != 1 {
-                return Err(format!("{} of {width} and {other} columns", node.operator));
-            }
-            width = width.max(other);
-            let slot = self.push(Operation::Binary(binary), vec![left, right], output(node, 0)?, width);
+            width = common(node, width, other)?;
+            let operands = if is_turned { vec![right, left] } else { vec![left, right] };
+            let slot = self.push(Operation::Binary(binary), operands, output(node, 0)?, width);
             left = Operand::Columns(slot);
         }
+        Ok(())
+    }
+
+    fn choose(&mut self, node: &Node) -> Result<(), Reason> {
+        let (mut operands, mut width) = (Vec::new(), 1);
+        for place in 0..3 {
+            let (operand, other) = self.operand(node, place)?;
+            width = common(node, width, other)?;
+            operands.push(operand);
+        }
+        self.push(Operation::Choose, operands, output(node, 0)?, width);
+        Ok(())
+    }
+
+    /// Numbers for numbers, or other names for the classes.
+    fn encode(&mut self, node: &Node) -> Result<(), Reason> {
+        let input = node.inputs.first().map_or("", String::as_str);
+        if let Some(label) = self.labels.get(input).cloned() {
+            let (name, classes) = (output(node, 0)?.to_owned(), encoder::classes(node, &label.classes)?);
+            self.slots.insert(name.clone(), label.place);
+            self.labels.insert(name, Label { classes, ..label });
+            return Ok(());
+        }
+        let (operand, width) = self.columns(node, 0)?;
+        let encoding = encoder::numbers(node)?;
+        self.push(Operation::Encode(encoding), vec![operand], output(node, 0)?, width);
+        Ok(())
+    }
+
+    fn vector_classes(&mut self, node: &Node) -> Result<(), Reason> {
+        if post(node)? != Post::None {
+            return Err("SVMClassifier with a post_transform is not supported".into());
+        }
+        let (classes, (operand, width)) = (classes(node)?, self.columns(node, 0)?);
+        let vectors = VectorClasses::of(node, width, len(&classes))?;
+        let (name, scores) = (output(node, 0)?, vectors.scores());
+        let place = self.push(Operation::VectorClasses(vectors), vec![operand], name, 1);
+        let scores = self.name(node.outputs.get(1).map_or("", String::as_str), scores);
+        self.labels.insert(name.to_owned(), Label { place, scores, classes });
         Ok(())
     }
 
@@ -419,6 +468,11 @@ impl Builder {
                 Ok(())
             }
             element::INT64 | element::INT32 | element::STRING => self.same(node),
+            element::BOOL if is_number => {
+                let (operand, width) = self.columns(node, 0)?;
+                self.push(Operation::Unary(Unary::Truth), vec![operand], output(node, 0)?, width);
+                Ok(())
+            }
             other => Err(format!("Cast to type {other} is not supported")),
         }
     }
@@ -503,6 +557,14 @@ impl Builder {
     }
 }
 
+/// The columns of two operands together: as many in both, or one for all.
+fn common(node: &Node, width: usize, other: usize) -> Result<usize, Reason> {
+    if width != other && width.min(other) != 1 {
+        return Err(format!("{} of {width} and {other} columns", node.operator));
+    }
+    Ok(width.max(other))
+}
+
 fn unknown(name: &str) -> Reason {
     format!("{name:?} is read before it is made, or is a constant where columns belong")
 }
@@ -533,7 +595,7 @@ fn classes(node: &Node) -> Result<Elements, Reason> {
     }
 }
 
-fn len(classes: &Elements) -> usize {
+pub(super) fn len(classes: &Elements) -> usize {
     match classes {
         Elements::Numbers(classes) => classes.len(),
         Elements::Integers(classes) => classes.len(),

@@ -3,22 +3,25 @@
 //! ```text
 //! bytes --protobuf.rs, graph.rs--> Graph --build.rs--> steps --operation.rs--> columns
 //!                                                |       |-- ensemble.rs: trees, in the layout of our own forests
-//!                                                |       `-- vectors.rs: support vectors
+//!                                                |       |-- vectors.rs, vector_classes.rs: support vectors
+//!                                                |       `-- encoder.rs: numbers for numbers
 //!                                                `-- opset.rs: whether an operator is the one that we know by its name
 //! dense.rs: the same steps for a file that has weights only
 //! ```
 //!
-//! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, regressions by support
+//! What scikit-learn, XGBoost, LightGBM and small nets of PyTorch and Keras export: tree ensembles, linear models, support
 //! vectors, dense layers with their activations, scalers, and the arithmetic between them, for rows of numbers. An operator that is not known is named
 //! when the program is checked; nothing is left out in silence. Source: ONNX 1.23, `ai.onnx` and `ai.onnx.ml`.
 
 mod build;
 pub(super) mod dense;
+mod encoder;
 mod ensemble;
 mod graph;
 mod operation;
 mod opset;
 mod protobuf;
+mod vector_classes;
 mod vectors;
 
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ensemble::Ensemble;
+use super::vector_classes::VectorClasses;
 use super::vectors::Vectors;
 
 /// Columns of equal length, one behind the other.
@@ -31,7 +32,7 @@ impl Columns {
     }
 
     /// One column.
-    fn one(values: Vec<f64>) -> Self {
+    pub(super) fn one(values: Vec<f64>) -> Self {
         Self { width: 1, rows: values.len(), values }
     }
 
@@ -102,6 +103,21 @@ pub(super) enum Operation {
     Decide(Decide),
     /// Sums over support vectors.
     Vectors(Vectors),
+    /// From a row to the place of its class by support vectors, and its scores: two results.
+    VectorClasses(VectorClasses),
+    /// Each element by a table.
+    Encode(Encoding),
+    /// Of three operands the second where the first is not zero, else the third.
+    Choose,
+}
+
+/// Numbers for numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Encoding {
+    /// What is known, in ascending order, and what becomes of it.
+    pub(super) pairs: Vec<(f64, f64)>,
+    /// What becomes of others.
+    pub(super) otherwise: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +136,11 @@ pub(super) enum Binary {
     Power,
     Least,
     Greatest,
+    Less,
+    LessOrEqual,
+    Equal,
+    And,
+    Or,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +158,10 @@ pub(super) enum Unary {
     Abs,
     Truncate,
     Sign,
+    /// One for zero, else zero.
+    Not,
+    /// Zero for zero, else one.
+    Truth,
 }
 
 /// How the scores of a classifier become a class.
@@ -187,6 +212,12 @@ impl Operation {
                 let decided = decide.apply(x);
                 return slots.extend(decided);
             }
+            Self::VectorClasses(classes) => {
+                let decided = classes.apply(x, rows);
+                return slots.extend(decided);
+            }
+            Self::Encode(encoding) => x.map(|x| encoding.of(x)),
+            Self::Choose => choose(operands, slots, rows),
         };
         slots.push(result);
     }
@@ -257,7 +288,7 @@ pub(super) fn greatest(columns: &Columns) -> Vec<f64> {
 
 impl Decide {
     fn apply(self, scores: &Columns) -> [Columns; 2] {
-        let second = |limit: f64| scores.map(|x| f64::from(u8::from(x > limit)));
+        let second = |limit: f64| scores.map(|x| truth(x > limit));
         let both = |first: &dyn Fn(f64) -> f64, second: &dyn Fn(f64) -> f64| {
             let mut both = Columns::filled(0.0, 2, scores.rows);
             let (left, right) = both.values.split_at_mut(scores.rows);
@@ -282,19 +313,40 @@ impl Decide {
     }
 }
 
+impl Encoding {
+    fn of(&self, x: f64) -> f64 {
+        let known = self.pairs.binary_search_by(|(key, _)| key.total_cmp(&x));
+        known.map_or(self.otherwise, |place| self.pairs[place].1)
+    }
+}
+
+/// How many columns come of operands of which some have one for all.
+fn widest(operands: &[Operand], slots: &[Columns]) -> usize {
+    let width = |operand: &Operand| match operand {
+        Operand::Columns(slot) => slots[*slot].width,
+        Operand::Constant(values) => values.len(),
+    };
+    operands.iter().map(width).max().unwrap_or_default()
+}
+
+fn choose(operands: &[Operand], slots: &[Columns], rows: usize) -> Columns {
+    let wide = widest(operands, slots);
+    let mut results = Columns::filled(0.0, wide, rows);
+    for at in 0..wide {
+        let [which, a, b] = [0, 1, 2].map(|place| Side::of(&operands[place], slots, at));
+        for (row, result) in results.column_mut(at).iter_mut().enumerate() {
+            *result = if which.at(row) == 0.0 { b.at(row) } else { a.at(row) };
+        }
+    }
+    results
+}
+
 impl Binary {
     fn apply(self, operands: &[Operand], slots: &[Columns], rows: usize) -> Columns {
-        let width = |operand: &Operand| match operand {
-            Operand::Columns(slot) => slots[*slot].width,
-            Operand::Constant(values) => values.len(),
-        };
-        let wide = operands.iter().map(width).max().unwrap_or_default();
+        let wide = widest(operands, slots);
         let mut results = Columns::filled(0.0, wide, rows);
         for at in 0..wide {
-            let [a, b] = [0, 1].map(|place| match &operands[place] {
-                Operand::Columns(slot) => Side::Column(slots[*slot].column(at.min(slots[*slot].width - 1))),
-                Operand::Constant(values) => Side::Constant(values[at.min(values.len() - 1)]),
-            });
+            let [a, b] = [0, 1].map(|place| Side::of(&operands[place], slots, at));
             for (row, result) in results.column_mut(at).iter_mut().enumerate() {
                 *result = self.of(a.at(row), b.at(row));
             }
@@ -311,17 +363,38 @@ impl Binary {
             Self::Power => a.powf(b),
             Self::Least => a.min(b),
             Self::Greatest => a.max(b),
+            Self::Less => truth(a < b),
+            Self::LessOrEqual => truth(a <= b),
+            Self::Equal => truth(equal(a, b)),
+            Self::And => truth(a != 0.0 && b != 0.0),
+            Self::Or => truth(a != 0.0 || b != 0.0),
         }
     }
 }
 
-/// What one side of a [`Binary`] has for a column.
+#[expect(clippy::float_cmp, reason = "that is what the graph asks")]
+fn equal(a: f64, b: f64) -> bool {
+    a == b
+}
+
+fn truth(is_true: bool) -> f64 {
+    f64::from(u8::from(is_true))
+}
+
+/// What an operand has for a column.
 enum Side<'a> {
     Column(&'a [f64]),
     Constant(f64),
 }
 
-impl Side<'_> {
+impl<'a> Side<'a> {
+    fn of(operand: &'a Operand, slots: &'a [Columns], at: usize) -> Self {
+        match operand {
+            Operand::Columns(slot) => Self::Column(slots[*slot].column(at.min(slots[*slot].width - 1))),
+            Operand::Constant(values) => Self::Constant(values[at.min(values.len() - 1)]),
+        }
+    }
+
     fn at(&self, row: usize) -> f64 {
         match self {
             Self::Column(column) => column[row],
@@ -357,6 +430,8 @@ impl Unary {
             Self::Neg => -x,
             Self::Abs => x.abs(),
             Self::Truncate => x.trunc(),
+            Self::Not => truth(x == 0.0),
+            Self::Truth => truth(x != 0.0),
             // Zero has no sign here.
             Self::Sign => {
                 if x == 0.0 {

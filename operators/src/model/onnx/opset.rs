@@ -21,8 +21,8 @@ const NEWEST: [(&str, i64); 2] = [(MAIN, 28), (LEARNING, 5)];
 ///
 /// What was there before them: arithmetic and `Gemm` with an attribute that asks for broadcasts (7); `BatchNormalization` and `Dropout`
 /// that learn unless told not to (7); types by name in `Cast` (6); forms by attribute in `Reshape` (5); an axis that may be left out in
-/// `Concat` (4). `consumed_inputs`, which others had below 6, changes no result.
-const READ: [(&str, i64, &[&str]); 7] = [
+/// `Concat` (4); a `LabelEncoder` between text and places only (2 of `ai.onnx.ml`). `consumed_inputs`, which others had below 6, changes no result.
+const READ: [(&str, i64, &[&str]); 9] = [
     (
         MAIN,
         1,
@@ -42,6 +42,7 @@ const READ: [(&str, i64, &[&str]); 7] = [
             "Max",
             "Min",
             "Neg",
+            "Not",
             "Relu",
             "Sigmoid",
             "Softmax",
@@ -55,8 +56,27 @@ const READ: [(&str, i64, &[&str]); 7] = [
     (MAIN, 4, &["Concat"]),
     (MAIN, 5, &["Reshape"]),
     (MAIN, 6, &["Cast"]),
-    (MAIN, 9, &["Sign"]),
-    (MAIN, 7, &["Add", "BatchNormalization", "Div", "Dropout", "Gemm", "Mul", "Pow", "Sub"]),
+    (
+        MAIN,
+        7,
+        &[
+            "Add",
+            "And",
+            "BatchNormalization",
+            "Div",
+            "Dropout",
+            "Equal",
+            "Gemm",
+            "Greater",
+            "Less",
+            "Mul",
+            "Or",
+            "Pow",
+            "Sub",
+        ],
+    ),
+    (MAIN, 9, &["Sign", "Where"]),
+    (MAIN, 12, &["GreaterOrEqual", "LessOrEqual"]),
     (
         LEARNING,
         1,
@@ -65,6 +85,7 @@ const READ: [(&str, i64, &[&str]); 7] = [
             "LinearClassifier",
             "LinearRegressor",
             "Normalizer",
+            "SVMClassifier",
             "SVMRegressor",
             "Scaler",
             "TreeEnsembleClassifier",
@@ -72,6 +93,7 @@ const READ: [(&str, i64, &[&str]); 7] = [
             "ZipMap",
         ],
     ),
+    (LEARNING, 2, &["LabelEncoder"]),
 ];
 
 /// The versions of the domains that a file imports.

@@ -47,7 +47,7 @@ impl Vectors {
     }
 }
 
-fn kernel(node: &Node) -> Result<Kernel, Reason> {
+pub(super) fn kernel(node: &Node) -> Result<Kernel, Reason> {
     let parameters = node.numbers("kernel_params")?;
     let parameter = |place: usize| parameters.get(place).copied().unwrap_or_default();
     let gamma = Some(parameter(0));

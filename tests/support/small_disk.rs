@@ -1,0 +1,28 @@
+//! A disk that is soon full.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A small disk in memory; gone at the end.
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
+
+impl SmallDisk {
+    /// `None`, with a word on stderr, where it may not be mounted.
+    pub(crate) fn mount(folder: PathBuf, size: &str) -> Option<Self> {
+        fs::create_dir_all(&folder).unwrap();
+        let size = format!("size={size}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
+        if mount.is_ok_and(|mount| mount.status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("skipped: a small disk cannot be mounted (that needs root)");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
+    }
+}
