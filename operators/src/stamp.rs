@@ -22,7 +22,7 @@ use crate::window::state::StateTable;
 pub enum Reading {
     /// The wall clock when the epoch was formed.
     WallClock,
-    /// The watermark at the end of the epoch; the wall clock before there is one.
+    /// The watermark at the end of the epoch; NULL before there is one, since the wall clock would be another at every run.
     Watermark,
 }
 
@@ -65,12 +65,16 @@ impl Operator for Stamp {
 
     fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
         let now = match self.reading {
-            Reading::WallClock => header.wall_clock,
-            Reading::Watermark => self.watermark.unwrap_or(header.wall_clock),
+            Reading::WallClock => Some(header.wall_clock),
+            Reading::Watermark => self.watermark,
         };
         for rows in self.rows.drain(..) {
             let mut columns = rows.columns().to_vec();
-            columns.push(Arc::new(TimestampMicrosecondArray::from_value(now, rows.num_rows())));
+            let count = rows.num_rows();
+            columns.push(Arc::new(match now {
+                Some(now) => TimestampMicrosecondArray::from_value(now, count),
+                None => TimestampMicrosecondArray::new_null(count),
+            }));
             output.send(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
         }
         Ok(())
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
 
     fn stamp(reading: Reading) -> Stamp {
-        let fields = vec![Field::new("n", DataType::Int64, true), Field::new("now", TIMESTAMP, false)];
+        let fields = vec![Field::new("n", DataType::Int64, true), Field::new("now", TIMESTAMP, true)];
         Stamp::new(reading, Arc::new(Schema::new(fields)))
     }
 
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn in_a_backfill_it_is_the_watermark_that_was_reached() {
         let mut first = stamp(Reading::Watermark);
-        assert_eq!(epoch(&mut first, Watermark::START, 7_000_000), ["1 1970-01-01T00:00:07"]);
+        assert_eq!(epoch(&mut first, Watermark::START, 7_000_000), ["1 -"]);
         assert_eq!(epoch(&mut first, Watermark(5_000_000), 8_000_000), ["1 1970-01-01T00:00:05"]);
         let mut second = stamp(Reading::Watermark);
         second.restore(first.snapshot().unwrap()).unwrap();

@@ -35,6 +35,7 @@ use crate::as_of::AsOfJoin;
 use crate::context::{RelationSource, WorkTable};
 use crate::durations::PartsOfDurations;
 use crate::functions::ArrayForms;
+use crate::integers::CheckedIntegers;
 use crate::program::{Kind, Program, arrow_schema};
 use crate::window_function::{AssignWindow, Resample, WindowKind};
 
@@ -68,7 +69,7 @@ impl Program {
     }
 
     async fn run_batch(&self, plan: LogicalPlan, tables: &Tables) -> Result<Vec<RecordBatch>> {
-        let context = context();
+        let context = context()?;
         let plan = self.with_tables(crate::optimize::without_subqueries(plan)?, tables)?;
         let plan = sliding::with_sliding(with_ours(&context, plan).await?)?;
         context.execute_logical_plan(plan).await?.collect().await
@@ -113,8 +114,13 @@ impl Program {
 }
 
 /// One partition: the order of rows is that of the input, which float sums depend on.
-fn context() -> SessionContext {
-    SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1))
+///
+/// # Errors
+/// If DataFusion does not take our rules.
+fn context() -> Result<SessionContext> {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+    context.state_ref().write().register_function_rewrite(Arc::new(CheckedIntegers))?;
+    Ok(context)
 }
 
 fn scan_of(name: &str, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<LogicalPlan> {
@@ -334,6 +340,7 @@ pub async fn query(
     context.register_udf(crate::rewrite::casts::marked());
     context.state_ref().write().register_expr_planner(Arc::new(ArrayForms))?;
     context.state_ref().write().register_function_rewrite(Arc::new(PartsOfDurations))?;
+    context.state_ref().write().register_function_rewrite(Arc::new(CheckedIntegers))?;
     for (name, recorded) in history {
         add_schema(&context, name)?;
         let files = recorded.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>();

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{SchemaError, TableReference};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::sql::planner::SqlToRel;
@@ -378,6 +378,14 @@ impl Binder<'_> {
         crate::rewrite::rewrite(&mut query);
         mark_calls(&mut query);
         crate::as_of::nest(&mut query);
+        crate::using::nest(&mut query);
+        if let Some(query) = crate::rewrite::replaced::left_out(&query)
+            && let Err(error) = planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
+            && matches!(error.find_root(), DataFusionError::SchemaError(found, _)
+                if matches!(found.as_ref(), SchemaError::FieldNotFound { .. }))
+        {
+            return Err(error);
+        }
         in_known_forms(planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))?)
     }
 
@@ -541,7 +549,8 @@ impl Binder<'_> {
 /// If a part of it cannot be put together.
 pub(crate) fn in_known_forms(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = crate::laterals::inlined(crate::distinct_on::replaced(plan)?)?;
-    crate::subqueries::joined(crate::total_order::with_one_zero(crate::sets::counted(plan)?)?)
+    let plan = crate::total_order::with_one_zero(crate::sets::counted(plan)?)?;
+    crate::sums::in_range(crate::subqueries::joined(plan)?)
 }
 
 /// The plan of a query with what its `EMIT` says.

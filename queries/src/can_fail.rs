@@ -79,7 +79,7 @@ fn fails_itself(part: &Expr, schema: &DFSchema) -> bool {
         Expr::Negative(inner) => !type_of(inner).is_some_and(|found| found.is_floating()),
         Expr::BinaryExpr(binary) => match binary.op {
             Operator::Plus | Operator::Minus | Operator::Multiply => {
-                !type_of(part).is_some_and(|found| found.is_floating() || found.is_integer())
+                !type_of(part).is_some_and(|found| found.is_floating())
             }
             Operator::Divide | Operator::Modulo => !type_of(part).is_some_and(|found| found.is_floating()),
             Operator::Eq

@@ -19,6 +19,7 @@ use lineshaft_engine::TIMESTAMP;
 
 use crate::as_of::AsOfJoins;
 use crate::predict::Predict;
+use crate::using::UsingJoins;
 use crate::window_function::WindowFunctions;
 
 /// How SQL is read: names fold to lower case, text is `Utf8`, errors know their place.
@@ -73,7 +74,11 @@ impl Functions {
             aggregate,
             window: window.map(|function| (function.name().to_owned(), function)).collect(),
             expression_planners,
-            relation_planners: vec![Arc::new(WindowFunctions { knows_others: false }), Arc::new(AsOfJoins)],
+            relation_planners: vec![
+                Arc::new(WindowFunctions { knows_others: false }),
+                Arc::new(AsOfJoins),
+                Arc::new(UsingJoins),
+            ],
             options: ConfigOptions::default(),
         }
     }

@@ -23,6 +23,7 @@ use lineshaft_engine::expression::{
 };
 use lineshaft_engine::{Error, Result};
 
+mod constants;
 mod running;
 mod sliding;
 
@@ -83,6 +84,8 @@ fn wrap(
     physical: Arc<dyn PhysicalExpr>,
     schema: &arrow::datatypes::Schema,
 ) -> Result<Arc<dyn Expression>, DataFusionError> {
+    constants::check(&physical, schema)?;
+    let physical = crate::integers::checked(physical, schema)?;
     let data_type = physical.data_type(schema)?;
     Ok(Arc::new(Computed { physical, data_type }))
 }

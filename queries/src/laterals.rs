@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{NullHandling, UnnestOptions};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection};
 
 /// The plan in which such relations are no joins any more.
 ///
@@ -67,6 +67,14 @@ fn has_filter(plan: &LogicalPlan) -> bool {
     }
 }
 
+fn projection_of(plan: &LogicalPlan) -> Option<&Projection> {
+    match plan {
+        LogicalPlan::Subquery(subquery) => projection_of(&subquery.subquery),
+        LogicalPlan::Projection(projection) => Some(projection),
+        _ => None,
+    }
+}
+
 /// The rows of a relation instead of the one row, and their columns beside those of the plan.
 struct Beside<'a> {
     rows: &'a LogicalPlan,
@@ -78,6 +86,15 @@ impl Beside<'_> {
     fn of(&self, plan: &LogicalPlan) -> Result<LogicalPlanBuilder> {
         match plan {
             LogicalPlan::Subquery(subquery) => self.of(&subquery.subquery),
+            // Without a relation between, in which a name could be one of the rows, too.
+            LogicalPlan::SubqueryAlias(alias) if let Some(projection) = projection_of(&alias.input) => {
+                let named = projection.expr.iter().zip(alias.schema.columns());
+                let own = named.map(|(expr, name)| {
+                    Ok(inner(expr.clone())?.unalias().alias_qualified(name.relation, name.name))
+                });
+                let columns = self.columns.iter().cloned().map(Ok).chain(own).collect::<Result<Vec<_>>>()?;
+                self.of(&projection.input)?.project(columns)
+            }
             LogicalPlan::SubqueryAlias(alias) => {
                 let renamed = alias.input.schema().columns().into_iter().zip(alias.schema.columns());
                 let renamed =

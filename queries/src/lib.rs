@@ -33,6 +33,7 @@ mod event_time;
 pub mod explain;
 pub mod expression;
 pub mod functions;
+mod integers;
 mod laterals;
 mod now;
 mod optimize;
@@ -49,8 +50,10 @@ mod sorted;
 pub mod span;
 pub mod statement;
 mod subqueries;
+mod sums;
 mod time_bound;
 mod total_order;
+mod using;
 pub mod window_function;
 
 pub use catalog::{Connectors, SourceEntry};

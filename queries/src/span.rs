@@ -64,14 +64,30 @@ pub struct SourceFile {
     name: String,
     text: String,
     line_starts: Vec<usize>,
+    /// How many characters are before each line.
+    characters_before: Vec<usize>,
+    /// The byte of every [`STEP`]th character: a program may write thousands of conditions into one line.
+    steps: Vec<usize>,
 }
+
+/// Characters that are counted one by one.
+const STEP: usize = 64;
 
 impl SourceFile {
     /// A file. `name` is its path, or any word for a text that is no file.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { name: name.into(), text, line_starts }
+        let (mut line_starts, mut characters_before, mut steps) = (vec![0], vec![0], Vec::new());
+        for (count, (at, character)) in text.char_indices().enumerate() {
+            if count % STEP == 0 {
+                steps.push(at);
+            }
+            if character == '\n' {
+                line_starts.push(at + 1);
+                characters_before.push(count + 1);
+            }
+        }
+        Self { name: name.into(), text, line_starts, characters_before, steps }
     }
 
     /// Its path, as it was given.
@@ -103,15 +119,17 @@ impl SourceFile {
 
     /// The byte at a line and column. Beyond the end of a line it is the end of that line.
     pub fn offset(&self, position: Position) -> usize {
-        let Some(start) = self.line_starts.get(position.line.saturating_sub(1)) else {
+        let Some(before) = self.characters_before.get(position.line.saturating_sub(1)) else {
             return self.text.len();
         };
         // The line break counts as a character: a span may end behind it.
         let line_end = self.line_starts.get(position.line).copied().unwrap_or(self.text.len());
-        self.text[*start..line_end]
-            .char_indices()
-            .nth(position.column.saturating_sub(1))
-            .map_or(line_end, |(at, _)| start + at)
+        let character = before + position.column.saturating_sub(1);
+        let Some(step) = self.steps.get(character / STEP).filter(|step| **step < line_end) else {
+            return line_end;
+        };
+        let found = self.text[*step..line_end].char_indices().nth(character % STEP);
+        found.map_or(line_end, |(at, _)| step + at)
     }
 
     /// The text of a line (from 1), without its line break.
@@ -199,6 +217,16 @@ mod tests {
             assert_eq!(file.offset(position), byte);
         }
         assert_eq!(file.position(11), Position { line: 3, column: 2 });
+    }
+
+    #[test]
+    fn the_places_of_a_long_line_are_found_from_its_middle() {
+        let text = format!("{}\n{}b\nc", "ä".repeat(200), "ö".repeat(150));
+        let file = SourceFile::new("a.sql", &text);
+        let offset = |line, column| file.offset(Position { line, column });
+        assert_eq!([offset(1, 1), offset(1, 200), offset(1, 201), offset(1, 999)], [0, 398, 400, 401]);
+        assert_eq!([offset(2, 1), offset(2, 151), offset(3, 1), offset(3, 9)], [401, 701, 703, 704]);
+        assert_eq!(offset(4, 1), text.len());
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, PrimitiveArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, PrimitiveArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, max, min};
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Error, Result, TIMESTAMP};
 use parquet::arrow::ArrowWriter;
@@ -82,7 +83,7 @@ impl Files {
             schema_id: schema_id(&schema),
             event_time: EventColumn::of(&schema),
             properties: properties.build(),
-            schema,
+            schema: stored(&schema),
             room,
         }
     }
@@ -113,6 +114,38 @@ impl Files {
             schema_id: self.schema_id.clone(),
         })
     }
+}
+
+/// The type in which a column is written, if it is another: Parquet has no times in whole seconds, and would keep bare numbers.
+fn stored_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            Some(DataType::Timestamp(TimeUnit::Millisecond, zone.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn stored(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match stored_type(field.data_type()) {
+        Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type)),
+        None => Arc::clone(field),
+    });
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
+}
+
+/// Rows as they are written.
+pub(crate) fn in_stored_types(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if rows.columns().iter().all(|column| stored_type(column.data_type()).is_none()) {
+        return Ok(rows);
+    }
+    let columns = rows.columns().iter().map(|column| match stored_type(column.data_type()) {
+        Some(data_type) => cast(column, &data_type),
+        None => Ok(Arc::clone(column)),
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(stored(&rows.schema()), columns, &count)
 }
 
 /// A file that is being written.
@@ -185,4 +218,25 @@ fn failed(path: &Path, error: ParquetError) -> Error {
         other => io::Error::other(other.to_string()),
     };
     Error::file("write", path, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, TimestampMillisecondArray, TimestampSecondArray};
+
+    use super::*;
+
+    #[test]
+    fn whole_seconds_are_written_as_milliseconds_and_all_else_as_it_is() {
+        let seconds: ArrayRef = Arc::new(TimestampSecondArray::from(vec![Some(7), None]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let rows = RecordBatch::try_from_iter([("at", seconds), ("n", Arc::clone(&numbers))]).unwrap();
+        let schema = stored(&rows.schema());
+        let written = in_stored_types(rows).unwrap();
+        assert_eq!(written.schema(), schema);
+        let milliseconds: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![Some(7000), None]));
+        assert_eq!(written.columns(), [milliseconds, Arc::clone(&numbers)]);
+        let plain = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        assert_eq!(in_stored_types(plain.clone()).unwrap(), plain);
+    }
 }

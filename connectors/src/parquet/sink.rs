@@ -16,7 +16,7 @@ use lineshaft_engine::sink::{Run, Sink, SinkFactory, Worker};
 use lineshaft_engine::time::{Epoch, EpochHeader};
 use lineshaft_engine::{Batch, Error, Result};
 
-use super::file::{Files, HashedFile};
+use super::file::{Files, HashedFile, in_stored_types};
 use super::options::ParquetOptions;
 use crate::history::{History, HistoryError, HistoryFile, Known, Part, Upkeep};
 
@@ -322,7 +322,7 @@ struct OpenFile {
 impl OpenFile {
     fn write(&mut self, rows: RecordBatch) -> Result<()> {
         self.rows += rows.num_rows();
-        self.gathered.push_batch(rows)?;
+        self.gathered.push_batch(in_stored_types(rows)?)?;
         self.write_gathered()
     }
 

@@ -17,6 +17,7 @@ use crate::functions::mark_calls;
 use crate::optimize::without_subqueries;
 use crate::parse::parse_select;
 use crate::span::SourceFile;
+use crate::using::UsingJoins;
 use crate::window_function::WindowFunctions;
 
 /// What begins a query; anything else, such as `SHOW TABLES`, is left to DataFusion.
@@ -29,10 +30,12 @@ pub(super) async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalP
         return Ok(context.sql(sql).await?.into_unoptimized_plan());
     }
     context.register_relation_planner(Arc::new(AsOfJoins))?;
+    context.register_relation_planner(Arc::new(UsingJoins))?;
     context.register_relation_planner(Arc::new(WindowFunctions { knows_others: true }))?;
     let mut query = parse_select(&SourceFile::new("query", sql)).map_err(|errors| told(&errors))?.query;
     crate::rewrite::rewrite(&mut query);
     nest(&mut query);
+    crate::using::nest(&mut query);
     mark_calls(&mut query);
     let statement = Statement::Statement(Box::new(SqlStatement::Query(query)));
     let plan = context.state().statement_to_plan(statement).await;

@@ -129,6 +129,10 @@ fn planning(
     }
     if let Some(function) = quoted_after(said, "Invalid function '") {
         let span = span.or_else(|| statement.find_word(function)).unwrap_or(statement.span);
+        if is_of_window(function) {
+            return QueryError::invalid(format!("function {function:?} needs OVER"), span)
+                .with_help(format!("write {function}(...) OVER (PARTITION BY key ORDER BY ts)"));
+        }
         let proposal = quoted_after(text.split("Did you mean").nth(1).unwrap_or(""), "'");
         // DataFusion always proposes something; we only what is near.
         let proposal = nearest(function, proposal);
@@ -152,6 +156,22 @@ fn planning(
             reword(&strip_prefix(words)),
             span.or_else(place).unwrap_or(statement.span),
         );
+    }
+    if let Some(call) = quoted_after(said, "and argument types '")
+        && said.contains("failed to match any signature")
+    {
+        let name = call.split('(').next().unwrap_or(call);
+        let span = span.or_else(|| statement.find_word(name)).unwrap_or(statement.span);
+        return QueryError::invalid(format!("there is no {call}"), span)
+            .with_help(format!("{name} takes arguments of other types: cast them"));
+    }
+    if let Some(window) = said.strip_prefix("The window ").and_then(|rest| rest.split(' ').next())
+        && said.contains("is not defined")
+    {
+        let place = span.or_else(|| statement.find_word(window)).unwrap_or(statement.span);
+        return QueryError::invalid(format!("window {window:?} is not defined"), place).with_help(format!(
+            "define it behind the query: WINDOW {window} AS (PARTITION BY key ORDER BY ts)"
+        ));
     }
     if let Some((_, found)) = said.split_once("filter with non-boolean predicate ") {
         let place = statement.find_word("WHERE").or(span).unwrap_or(statement.span);
@@ -179,6 +199,25 @@ fn planning(
         help = (!helps.is_empty()).then(|| helps.join("; "));
     }
     QueryError::Planning { message, span: span.or(Some(statement.span)), notes, help }
+}
+
+/// True for a function that looks at the rows around a row.
+fn is_of_window(name: &str) -> bool {
+    const OTHERS: [&str; 11] = [
+        "lag",
+        "lead",
+        "row_number",
+        "rank",
+        "dense_rank",
+        "percent_rank",
+        "cume_dist",
+        "ntile",
+        "first_value",
+        "last_value",
+        "nth_value",
+    ];
+    let name = name.to_lowercase();
+    OTHERS.contains(&name.as_str()) || crate::functions::online(&name).is_some()
 }
 
 /// `x` of `<prefix>x'`.

@@ -11,6 +11,7 @@
 //! online.rs     functions that go from row to row with `OVER`, as DataFusion runs them: online_window.rs; charts.rs, detectors.rs,
 //!               learners.rs
 //! extreme.rs    `min` and `max`
+//! date_bin.rs   `date_bin` in microseconds
 //! rules.rs      what `CREATE RULES` becomes
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
@@ -29,6 +30,7 @@ mod aggregate_tests;
 mod array;
 mod charts;
 mod collected;
+mod date_bin;
 mod detectors;
 mod distribution;
 mod dynamics;
@@ -112,6 +114,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .chain(figures)
         .chain(tacho)
         .chain(rules::functions())
+        .chain([Arc::new(ScalarUDF::from(date_bin::DateBin::new()))])
         .collect()
 }
 

@@ -54,6 +54,7 @@ impl Parameter {
     pub(super) fn coerce(&self, function: &str, found: &DataType) -> Result<DataType> {
         if self.is_list {
             return match found {
+                DataType::Null => Ok(list_type()),
                 DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
                     if item.data_type().is_numeric() || item.data_type().is_null() =>
                 {

@@ -11,9 +11,11 @@
 mod as_of;
 mod decision;
 mod interval;
+mod keywords;
 mod lex;
 mod options;
 mod query;
+mod refused;
 mod rules;
 mod source;
 mod tokens;

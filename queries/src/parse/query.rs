@@ -7,7 +7,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use super::Context;
 use super::as_of;
 use super::interval::Least;
+use super::keywords;
 use super::options::options;
+use super::refused;
 use super::tokens::{Lexeme, Result, Tokens};
 use crate::alter::{AlterModel, Change};
 use crate::error::QueryError;
@@ -188,10 +190,15 @@ fn parse(tokens: &mut Tokens<'_>) -> Result<SelectQuery> {
     if let Some(place) = match_recognize(tokens.clone()) {
         return Err(QueryError::not_supported("MATCH_RECOGNIZE", place));
     }
-    let mut query = match as_of::rewritten(tokens.clone())? {
-        Some(lexemes) => whole_query(&mut Tokens::of_statement(tokens.file(), &lexemes))?,
-        None => whole_query(tokens)?,
+    let all = tokens.clone();
+    let query = match as_of::rewritten(tokens.clone())? {
+        Some(lexemes) => whole_query(&mut Tokens::of_statement(tokens.file(), &lexemes)),
+        None => whole_query(tokens),
     };
+    let mut query = query.map_err(|error| keywords::proposed(error, &all))?;
+    if let Some(error) = refused::find(&query, StatementText { file: tokens.file(), span }) {
+        return Err(error);
+    }
     chains::balance(&mut query).map_err(|place| {
         let most = chains::MOST;
         let statement = StatementText { file: tokens.file(), span };

@@ -189,6 +189,12 @@ impl<'a> Tokens<'a> {
         }
     }
 
+    /// The token at a place, or the last one before it, up to `before` tokens before that, and the one after it, in this order.
+    pub(super) fn around(&self, place: Span, before: usize) -> impl Iterator<Item = &'a Lexeme> {
+        let end = self.lexemes.partition_point(|lexeme| lexeme.span.start <= place.start);
+        self.lexemes[end.saturating_sub(before + 1)..end].iter().rev().chain(self.lexemes.get(end))
+    }
+
     /// A name: quoted, as it is; unquoted, in lower case.
     pub(super) fn name(&mut self, what: &str) -> Result<Name> {
         let span = self.here();

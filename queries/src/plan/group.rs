@@ -144,7 +144,9 @@ fn result_name(place: usize) -> String {
 fn of_parts(calls: &[Expr], of_rows: &[Call]) -> Option<Vec<Expr>> {
     let of_part = |(place, (expr, call)): (usize, (&Expr, &Call))| {
         let Expr::AggregateFunction(function) = expr else { return None };
-        let is_integer = matches!(call.aggregate.result().data_type(), DataType::Int64 | DataType::UInt64);
+        let result = call.aggregate.result().data_type();
+        // A sum of decimals of all digits has the same type.
+        let is_integer = matches!(result, DataType::Int64 | DataType::UInt64 | DataType::Decimal128(38, _));
         let Reversal::Statistic(moment) = call.reversal else { return None };
         let of_parts = match moment {
             Moment::Rows | Moment::Count => sum_udaf(),

@@ -45,7 +45,7 @@ impl Lowering<'_> {
     }
 
     fn stamp(&mut self, from: Origin, input: &DFSchema) -> Result<(Origin, DFSchema)> {
-        let now = Arc::new(Field::new(NOW, TIMESTAMP, false));
+        let now = Arc::new(Field::new(NOW, TIMESTAMP, true));
         let mut fields = self.plan.schema(from).fields().to_vec();
         fields.push(Arc::clone(&now));
         let schema: SchemaRef = Arc::new(Schema::new(fields));

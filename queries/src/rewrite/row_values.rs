@@ -1,5 +1,6 @@
 //! `(a, b) IN (SELECT x, y FROM t)`: a row is in a list if there is a row with equal values. If there is none, but one
-//! that may be equal because of a NULL, it is not known.
+//! that may be equal because of a NULL, it is not known. `x > ANY (SELECT ...)` and `x > ALL (SELECT ...)` likewise: DataFusion takes
+//! columns of the list for those of the query where both are of one relation.
 
 use std::ops::ControlFlow;
 
@@ -32,8 +33,8 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        if let Some(RowIn { values, list, negated }) = row_in(expr) {
-            let equal = compared(&values);
+        if let Some(RowIn { values, op, list, negated }) = row_in(expr) {
+            let equal = compared(&values, &op);
             let unknown = Expr::IsNull(Box::new(nested(equal.clone())));
             let (is_in, may_be) = (exists(&values, list.clone(), equal), exists(&values, list, unknown));
             // NULL if the second one holds.
@@ -55,8 +56,8 @@ fn condition(expr: &mut Expr) {
         }
         Expr::Nested(inner) => condition(inner),
         _ => {
-            let Some(RowIn { values, list, negated }) = row_in(expr) else { return };
-            let equal = compared(&values);
+            let Some(RowIn { values, op, list, negated }) = row_in(expr) else { return };
+            let equal = compared(&values, &op);
             *expr = if negated {
                 not(exists(&values, list, Expr::IsNotFalse(Box::new(nested(equal)))))
             } else {
@@ -68,22 +69,72 @@ fn condition(expr: &mut Expr) {
 
 struct RowIn {
     values: Vec<Expr>,
+    /// How they are compared with a row of the list.
+    op: BinaryOperator,
     list: Query,
     negated: bool,
 }
 
 fn row_in(expr: &mut Expr) -> Option<RowIn> {
-    let Expr::InSubquery { expr: row, subquery, negated } = expr else { return None };
-    let Expr::Tuple(values) = row.as_mut() else { return None };
-    let values = values.iter_mut().map(taken).collect();
-    Some(RowIn { values, list: subquery.as_ref().clone(), negated: *negated })
+    plain_in(expr);
+    match expr {
+        Expr::InSubquery { expr: row, subquery, negated } => {
+            let Expr::Tuple(values) = row.as_mut() else { return None };
+            let values = values.iter_mut().map(taken).collect();
+            let list = subquery.as_ref().clone();
+            Some(RowIn { values, op: BinaryOperator::Eq, list, negated: *negated })
+        }
+        Expr::AnyOp { left, compare_op, right, .. } => {
+            let (op, list) = (opposite(compare_op).and(Some(compare_op.clone()))?, list_of(right)?);
+            Some(RowIn { values: vec![taken(left)], op, list, negated: false })
+        }
+        // It holds for all if there is none for which the opposite holds.
+        Expr::AllOp { left, compare_op, right } => {
+            let (op, list) = (opposite(compare_op)?, list_of(right)?);
+            Some(RowIn { values: vec![taken(left)], op, list, negated: true })
+        }
+        _ => None,
+    }
+}
+
+/// `x = ANY (SELECT ...)` is `x IN (SELECT ...)`, and `x <> ALL (SELECT ...)` is `x NOT IN (SELECT ...)`.
+fn plain_in(expr: &mut Expr) {
+    let (left, right, negated) = match expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
+        _ => return,
+    };
+    if let Some(list) = list_of(right) {
+        *expr = Expr::InSubquery { expr: Box::new(taken(left)), subquery: Box::new(list), negated };
+    }
+}
+
+fn list_of(right: &Expr) -> Option<Query> {
+    match right {
+        Expr::Subquery(list) => Some(list.as_ref().clone()),
+        Expr::Nested(inner) => list_of(inner),
+        _ => None,
+    }
+}
+
+/// The comparison that holds where this one does not.
+fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
+    Some(match op {
+        BinaryOperator::Eq => BinaryOperator::NotEq,
+        BinaryOperator::NotEq => BinaryOperator::Eq,
+        BinaryOperator::Lt => BinaryOperator::GtEq,
+        BinaryOperator::GtEq => BinaryOperator::Lt,
+        BinaryOperator::Gt => BinaryOperator::LtEq,
+        BinaryOperator::LtEq => BinaryOperator::Gt,
+        _ => return None,
+    })
 }
 
 /// `a = x AND b = y`, of the rows of the list.
-fn compared(values: &[Expr]) -> Expr {
+fn compared(values: &[Expr], op: &BinaryOperator) -> Expr {
     let equal = |(place, value): (usize, &Expr)| {
         let column = [ROWS.to_owned(), place.to_string()].map(|name| Ident::with_quote('"', name));
-        binary(value.clone(), BinaryOperator::Eq, Expr::CompoundIdentifier(column.to_vec()))
+        binary(value.clone(), op.clone(), Expr::CompoundIdentifier(column.to_vec()))
     };
     let all = values.iter().enumerate().map(equal).reduce(|all, more| binary(all, BinaryOperator::And, more));
     all.unwrap_or_else(|| Expr::Value(Value::Boolean(true).with_empty_span()))

@@ -30,6 +30,8 @@ pub(super) fn fits(from: &DataType, to: &DataType, timestamp: &TimestampFormat) 
         }
         (List(from) | LargeList(from), List(to)) => fits(from.data_type(), to.data_type(), timestamp),
         (DataType::Decimal128(..), DataType::Decimal128(..)) => true,
+        // Digits beyond the declared ones are rejected row by row.
+        (from, DataType::Decimal128(..)) => from.is_integer(),
         _ => false,
     }
 }
@@ -68,4 +70,28 @@ fn from_integers(array: &ArrayRef, unit: Unit) -> Result<ArrayRef, ArrowError> {
     let numbers = cast(array, &DataType::Int64)?;
     let numbers = numbers.as_primitive::<Int64Type>();
     Ok(Arc::new(numbers.unary_opt::<_, TimestampMicrosecondType>(|number| unit.micros(number))))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Decimal128Array, UInt64Array};
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_become_decimals_where_these_have_enough_digits() {
+        let format = TimestampFormat::Rfc3339;
+        let numbers: ArrayRef = Arc::new(UInt64Array::from(vec![Some(u64::MAX), Some(7), None]));
+        let of = |precision, scale| {
+            let to = DataType::Decimal128(precision, scale);
+            assert!(fits(&DataType::UInt64, &to, &format));
+            convert(&numbers, &to, &format).unwrap()
+        };
+        let decimals = |values: Vec<Option<i128>>, precision, scale| -> ArrayRef {
+            Arc::new(Decimal128Array::from(values).with_precision_and_scale(precision, scale).unwrap())
+        };
+        assert_eq!(&of(20, 0), &decimals(vec![Some(u64::MAX.into()), Some(7), None], 20, 0));
+        assert_eq!(&of(5, 2), &decimals(vec![None, Some(700), None], 5, 2));
+        assert!(!fits(&DataType::Float64, &DataType::Decimal128(5, 2), &format));
+    }
 }

@@ -1,0 +1,107 @@
+//! What the parser reads and DataFusion passes over in silence: `TABLESAMPLE`, `FOR UPDATE`, `PREWHERE`, hints, a negative
+//! `LIMIT`. It is refused here, so that nothing that is written goes without effect.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, LimitClause, Query, Select, SelectItem, Spanned, TableFactor, UnaryOperator, Value, Visit, Visitor,
+    WildcardAdditionalOptions,
+};
+
+use crate::error::QueryError;
+use crate::span::StatementText;
+
+/// The error about the first such clause of a query.
+pub(super) fn find(query: &Query, statement: StatementText<'_>) -> Option<QueryError> {
+    match query.visit(&mut Finder { statement }) {
+        ControlFlow::Break(error) => Some(*error),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
+struct Finder<'a> {
+    statement: StatementText<'a>,
+}
+
+impl Finder<'_> {
+    /// The first of `clauses` that is there, by the word that begins it.
+    fn refuse(&self, clauses: &[(&'static str, bool)]) -> ControlFlow<Box<QueryError>> {
+        let Some((clause, _)) = clauses.iter().find(|(_, is_there)| *is_there) else {
+            return ControlFlow::Continue(());
+        };
+        let place = self.statement.find_word(clause.split(' ').next().unwrap_or(clause));
+        ControlFlow::Break(Box::new(QueryError::not_supported(*clause, place.unwrap_or(self.statement.span))))
+    }
+
+    fn refuse_of_wildcard(&self, options: &WildcardAdditionalOptions) -> ControlFlow<Box<QueryError>> {
+        self.refuse(&[
+            ("ILIKE behind *", options.opt_ilike.is_some()),
+            ("RENAME", options.opt_rename.is_some()),
+        ])
+    }
+}
+
+impl Visitor for Finder<'_> {
+    type Break = Box<QueryError>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        self.refuse(&[
+            ("FOR UPDATE and FOR SHARE", !query.locks.is_empty()),
+            ("FOR XML and FOR JSON", query.for_clause.is_some()),
+            ("SETTINGS", query.settings.is_some()),
+            ("FORMAT", query.format_clause.is_some()),
+        ])?;
+        let limit = match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, limit_by, .. }) => {
+                self.refuse(&[("LIMIT ... BY", !limit_by.is_empty())])?;
+                limit.as_ref()
+            }
+            Some(LimitClause::OffsetCommaLimit { limit, .. }) => Some(limit),
+            None => None,
+        };
+        match limit {
+            Some(limit) if is_negative(limit) => {
+                let place = self.statement.span_of(limit.span()).unwrap_or(self.statement.span);
+                let error = QueryError::invalid("LIMIT must not be negative", place);
+                ControlFlow::Break(Box::new(error))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        for item in &select.projection {
+            if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
+                self.refuse_of_wildcard(options)?;
+            }
+        }
+        self.refuse(&[("PREWHERE", select.prewhere.is_some()), ("CONNECT BY", !select.connect_by.is_empty())])
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        match factor {
+            TableFactor::Table { sample, with_hints, partitions, index_hints, with_ordinality, .. } => self
+                .refuse(&[
+                    ("TABLESAMPLE", sample.is_some()),
+                    ("WITH behind a relation", !with_hints.is_empty()),
+                    ("PARTITION behind a relation", !partitions.is_empty()),
+                    ("USE INDEX and the like", !index_hints.is_empty()),
+                    ("WITH ORDINALITY", *with_ordinality),
+                ]),
+            TableFactor::Derived { sample, .. } => self.refuse(&[("TABLESAMPLE", sample.is_some())]),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// True for `-1`, and not for `-0`.
+fn is_negative(limit: &Expr) -> bool {
+    let Expr::UnaryOp { op: UnaryOperator::Minus, expr } = limit else { return false };
+    match expr.as_ref() {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse::<f64>().is_ok_and(|number| number > 0.0),
+            _ => false,
+        },
+        _ => false,
+    }
+}
