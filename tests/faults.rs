@@ -20,6 +20,14 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a whole number"))
 }
 
+/// Says how far a long form is, now and then.
+fn progress(what: &str, number: u64, of: u64) {
+    let done = number + 1;
+    if done.is_multiple_of(20) {
+        eprintln!("{what}: {done} of {of}");
+    }
+}
+
 /// Prints what a test has found.
 pub(crate) fn figures(fault: &str, figures: serde_json::Value) {
     let mut line = serde_json::json!({ "fault": fault });

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::plant::Plant;
-use super::{figures, setting};
+use super::{figures, progress, setting};
 use crate::support::seeded::Seeded;
 
 /// Readings before the stop, up to the kill, and after it.
@@ -82,7 +82,8 @@ fn damage_anywhere_is_refused_or_survived_and_never_gives_wrong_rows() {
         .collect();
     let (cases, mut random) = (setting("LINESHAFT_DAMAGES", 16), Seeded::new(setting("LINESHAFT_SEED", 1)));
     let mut found = Found::default();
-    for _ in 0..cases {
+    for case in 0..cases {
+        progress("damages", case, cases);
         let copy = plant.copied(&folder.path().join("damaged"));
         let (file, used) = random.pick(&files);
         let what = damage(&copy.folder.join(&file), used, &mut random);

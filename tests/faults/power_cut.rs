@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::live::{Ends, wait_for};
 use super::plant::{Plant, assert_same, body};
-use super::{figures, setting};
+use super::{figures, progress, setting};
 use crate::support::seeded::Seeded;
 
 /// A disk in a file, mounted.
@@ -177,6 +177,7 @@ fn after_a_power_cut_all_that_was_acknowledged_is_there() {
             let [closed, expected] = windows(&data);
             assert_same(&closed, &expected, &format!("cut {cut}: windows"));
             rests.store(false, Ordering::SeqCst);
+            progress("power cuts", cut, cuts);
         }
         drop(guard);
         sending.join().unwrap();
