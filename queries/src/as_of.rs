@@ -165,13 +165,18 @@ fn nest_joins(tables: &mut TableWithJoins) {
             tables.joins.push(join);
             continue;
         }
-        let mut relation = std::mem::replace(&mut tables.relation, table(Vec::new().into()));
-        if !tables.joins.is_empty() {
-            let joins = std::mem::take(&mut tables.joins);
-            relation = parenthesised(TableWithJoins { relation, joins });
-        }
-        tables.relation = parenthesised(TableWithJoins { relation, joins: vec![join] });
+        nest_join(tables, join);
     }
+}
+
+/// Puts what is joined so far, with this join, in parentheses of its own.
+pub(crate) fn nest_join(tables: &mut TableWithJoins, join: Join) {
+    let mut relation = std::mem::replace(&mut tables.relation, table(Vec::new().into()));
+    if !tables.joins.is_empty() {
+        let joins = std::mem::take(&mut tables.joins);
+        relation = parenthesised(TableWithJoins { relation, joins });
+    }
+    tables.relation = parenthesised(TableWithJoins { relation, joins: vec![join] });
 }
 
 fn parenthesised(tables: TableWithJoins) -> TableFactor {

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{merged_by, merging};
-use crate::window_function::table;
+use crate::as_of::nest_join;
 
 /// The side of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,17 +122,8 @@ fn nest_joins(tables: &mut TableWithJoins, named: &BTreeSet<String>) {
             tables.joins.push(join);
             continue;
         }
-        let mut relation = std::mem::replace(&mut tables.relation, table(Vec::new().into()));
-        if !tables.joins.is_empty() {
-            let joins = std::mem::take(&mut tables.joins);
-            relation = parenthesised(TableWithJoins { relation, joins });
-        }
-        tables.relation = parenthesised(TableWithJoins { relation, joins: vec![join] });
+        nest_join(tables, join);
     }
-}
-
-fn parenthesised(tables: TableWithJoins) -> TableFactor {
-    TableFactor::NestedJoin { table_with_joins: Box::new(tables), alias: None }
 }
 
 /// A join that makes one column of two.
