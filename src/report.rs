@@ -45,7 +45,10 @@ pub fn render(errors: &Errors, files: &[SourceFile], colour: bool) -> String {
 
 /// An error of any kind with its causes, each on a line: `could not open file: no such file`.
 pub fn chain(error: &dyn Error) -> String {
-    let mut text = format!("error: {error}\n");
+    let told = error.to_string();
+    // The errors of a program are rendered with their places already.
+    let begin = if told.starts_with("error: ") { "" } else { "error: " };
+    let mut text = format!("{begin}{told}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!("  caused by: {error}\n"));

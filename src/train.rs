@@ -12,7 +12,8 @@ use lineshaft_engine::clock::Clock;
 use lineshaft_engine::run::{self, Settings};
 use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::testing::Collected;
-use lineshaft_operators::model::{Artifact, Trained, train as fit};
+use lineshaft_operators::model::artifact::TrainingData;
+use lineshaft_operators::model::{Artifact, Split, Trained, train as fit};
 use lineshaft_queries::batch::Tables;
 use lineshaft_queries::error::QueryError;
 use lineshaft_queries::plan::Outputs;
@@ -61,11 +62,16 @@ pub(crate) fn train(models: &Models, model: &Model, definition: &str) -> Result<
     let tables = read(program, model, models.workers, &models.runtime)?;
     let rows = block_on(&models.runtime, program.training_rows(model, &tables));
     let rows = rows.map_err(|error| Error::Query(format!("model {name:?}: {}", error.strip_backtrace())))?;
+    let begun = models.clock.now();
     let trained = fit(&model.training, &rows).map_err(|error| {
         let error = QueryError::invalid(error.to_string(), model.span);
         ProgramErrors::new(program.files(), vec![error])
     })?;
-    let artifact = Artifact::new(trained, definition, models.clock.now());
+    let done = models.clock.now();
+    let time = if let Split::Time(column) = &model.training.split { column.as_deref() } else { None };
+    let data = TrainingData::of(&rows, time, done - begun);
+    let data = data.map_err(|error| Error::Query(format!("model {name:?}: {error}")))?;
+    let artifact = Artifact::new(trained, definition, done).with_data(data);
     let version = artifact.save(&models.data)?;
     artifact.write_events(&models.data, version)?;
     tracing::info!(

@@ -7,6 +7,7 @@ mod fleet_rul;
 mod models;
 mod one_pass_anomalies;
 mod onnx_power_plant;
+mod plant_monitoring;
 mod pump_guard;
 mod pump_monitor;
 mod supply_chain;

@@ -222,7 +222,7 @@ struct Binder<'a> {
 /// What says that an error is already reported elsewhere.
 const REPORTED: &str = "\u{1}reported";
 
-fn reported() -> DataFusionError {
+pub(crate) fn reported() -> DataFusionError {
     external(QueryError::invalid(REPORTED, None))
 }
 

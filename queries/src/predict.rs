@@ -25,6 +25,7 @@ use lineshaft_engine::time::Epoch;
 use lineshaft_operators::model::cases::MOST_NEAREST;
 use lineshaft_operators::model::{Algorithm, Task, Trained};
 
+use crate::bind::reported;
 use crate::error::{NameKind, QueryError};
 use crate::window_function::external;
 
@@ -32,6 +33,8 @@ use crate::window_function::external;
 #[derive(Clone, Debug, Default)]
 pub struct Predict {
     models: Arc<Mutex<BTreeMap<String, Arc<Slot>>>>,
+    /// The names of models whose statements are wrong, which has been told.
+    broken: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A declared model.
@@ -174,6 +177,15 @@ impl Predict {
         self.lock().get(name).cloned()
     }
 
+    /// Notes that the statement of a model is wrong: those who ask it are not told that there is none.
+    pub(crate) fn declare_broken(&self, name: &str) {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    fn is_broken(&self, name: &str) -> bool {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Slot>>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -282,6 +294,9 @@ impl PredictFunction {
             return Err(external(QueryError::invalid(message, None)));
         };
         self.models.slot(name).ok_or_else(|| {
+            if self.models.is_broken(name) {
+                return reported();
+            }
             let names: Vec<String> = self.models.lock().keys().cloned().collect();
             external(QueryError::unknown(NameKind::Model, name, None, names.iter().map(String::as_str)))
         })

@@ -47,8 +47,11 @@ fn faults_of_steel_plates_are_told_apart() {
         (number(rows, &out) - held_back).abs() < 0.5,
         "the confusion matrix has every row that was held back"
     );
-    let runs = "SELECT count(*) FROM lineshaft.runs WHERE metrics LIKE 'accuracy=0.7%'";
+    let runs = "SELECT count(*) FROM lineshaft.runs WHERE fold > 0 AND metrics LIKE 'accuracy=0.7%'";
     assert!((number(runs, &out) - 3.0).abs() < 0.5, "each fold of the cross-validation");
+    let training = "SELECT count(*) FROM lineshaft.runs WHERE fold = 0 AND epoch = 0 AND metrics LIKE 'accuracy=0.7%'
+        AND parameters LIKE '%\"trees\":%' AND seed IS NOT NULL AND duration_s > 0 AND length(data_hash) = 64";
+    assert!((number(training, &out) - 1.0).abs() < 0.5, "the training itself");
     let classes = "SELECT count(*) FROM lineshaft.metrics WHERE metric = 'f1' AND class IS NOT NULL";
     assert!((number(classes, &out) - 7.0).abs() < 0.5);
 }

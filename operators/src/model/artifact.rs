@@ -8,6 +8,7 @@
 //! all: it is written beside its place, synced, renamed, and the folder is synced.
 
 mod choice;
+mod data;
 mod event_file;
 
 use std::fs::{self, File};
@@ -21,10 +22,11 @@ use sha2::{Digest, Sha256};
 use super::options::hex;
 use super::{Trained, Training};
 pub use choice::Choice;
+pub use data::TrainingData;
 
 const MAGIC: &[u8; 8] = b"LSMODEL\0";
 /// Raised when the body changes: an older file is then trained again.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 const HASH: usize = 32;
 
 /// A trained model with where it comes from.
@@ -38,6 +40,8 @@ pub struct Artifact {
     pub definition_hash: String,
     /// When it was trained, microseconds since the Unix epoch.
     pub created_at: i64,
+    /// What it was trained on.
+    pub data: TrainingData,
 }
 
 /// A file of a model.
@@ -55,7 +59,14 @@ impl Artifact {
     /// An artefact of a model that was just trained.
     pub fn new(trained: Trained, query: &str, created_at: i64) -> Self {
         let definition_hash = trained.training.definition_hash(query);
-        Self { trained, query: query.to_owned(), definition_hash, created_at }
+        let data = TrainingData::default();
+        Self { trained, query: query.to_owned(), definition_hash, created_at, data }
+    }
+
+    /// With what it was trained on.
+    #[must_use]
+    pub fn with_data(self, data: TrainingData) -> Self {
+        Self { data, ..self }
     }
 
     /// Stores it as the next version of its name under the data directory `folder`, and returns the version.

@@ -52,6 +52,9 @@ impl Classes {
             _ if data_type.is_numeric() => {
                 let floats = cast(column, &DataType::Float64)?;
                 let floats = floats.as_primitive::<Float64Type>();
+                if let Some(number) = floats.iter().flatten().find(|v| v.is_finite() && v.fract() != 0.0) {
+                    return Err(not_whole(model, target, number));
+                }
                 let known = floats.iter().map(|v| v.filter(|v| v.is_finite()).map(Sortable));
                 let (classes, indices) = distinct(known);
                 (Self::Float(classes.into_iter().map(|value| value.0).collect()), indices)
@@ -128,6 +131,14 @@ impl Classes {
     }
 }
 
+/// A measured value has nearly as many classes as rows, none of which comes again.
+fn not_whole(model: &str, target: &str, number: f64) -> Error {
+    let reason = format!(
+        "target {target:?} is {number} in a row, but numbers that are classes are whole; use a regressor, or CAST it to TEXT"
+    );
+    Error::operator(format!("model {model:?}"), reason)
+}
+
 fn not_a_class(model: &str, target: &str, data_type: &DataType) -> Error {
     let reason = format!("target {target:?} is {data_type}; a class is BOOLEAN, TEXT, BIGINT or DOUBLE");
     Error::operator(format!("model {model:?}"), reason)
@@ -194,5 +205,8 @@ mod tests {
         let error = Classes::of("wear", "bar", &column).unwrap_err().to_string();
         assert!(error.contains("\"bar\" has 1000 distinct values"), "{error}");
         assert!(error.contains("regressor"), "{error}");
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 0.25, 1.0]));
+        let error = Classes::of("wear", "bar", &column).unwrap_err().to_string();
+        assert!(error.contains("\"bar\" is 0.25 in a row") && error.contains("CAST"), "{error}");
     }
 }

@@ -22,6 +22,8 @@ pub struct Forest {
     /// How many training rows came to each node; empty where nothing is explained.
     covers: Vec<u32>,
     combination: Combination,
+    /// For each class what share of the training rows of each node are of it; none where probabilities are votes.
+    shares: Vec<Vec<f64>>,
 }
 
 /// What is made of the leaves that a row ends in.
@@ -55,7 +57,7 @@ impl Forest {
         for tree in grown {
             values.extend(trees.push(tree)?.into_iter().map(|index| tree[index].value));
         }
-        Some(Self { trees, values, covers: Vec::new(), combination })
+        Some(Self { trees, values, covers: Vec::new(), combination, shares: Vec::new() })
     }
 
     /// Counts how many of the training rows come to each node, so that predictions can be explained.
@@ -63,6 +65,26 @@ impl Forest {
         let mut covers = vec![0_u32; self.trees.nodes()];
         self.trees.for_each_step(features, |place| covers[place as usize] += 1);
         self.covers = covers;
+    }
+
+    /// Makes probabilities of what the training rows of a leaf are, not of the votes of the trees: a single tree would be sure of
+    /// whatever it says. `target` holds the index of the class of each row, of so many classes.
+    pub(crate) fn share_out(&mut self, features: &Features<'_>, target: &[u32], classes: usize) {
+        let mut shares = vec![vec![0.0; self.trees.nodes()]; classes];
+        for (class, shares) in (0_u32..).zip(&mut shares) {
+            let rows: Vec<usize> = (0..target.len()).filter(|row| target[*row] == class).collect();
+            let columns: Vec<Vec<f64>> = features
+                .columns()
+                .iter()
+                .map(|column| rows.iter().map(|row| column[*row]).collect())
+                .collect();
+            let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+            self.trees.for_each_step(&Features::new(&columns), |place| shares[place as usize] += 1.0);
+            for (share, cover) in shares.iter_mut().zip(&self.covers) {
+                *share /= f64::from(*cover).max(1.0);
+            }
+        }
+        self.shares = shares;
     }
 
     pub(super) fn trees(&self) -> usize {
@@ -78,6 +100,9 @@ impl Forest {
         let value = self.values[place as usize];
         match (self.trees.at(place), self.combination) {
             (At::Split { feature, threshold, children }, _) => Branch::Split { feature, threshold, children },
+            (At::Leaf, Combination::Votes(_)) if !self.shares.is_empty() => {
+                Branch::Leaf(self.shares.get(class).map_or(0.0, |shares| shares[place as usize]))
+            }
             (At::Leaf, Combination::Votes(_)) => Branch::Leaf(f64::from(u8::from(index(value) == class))),
             (At::Leaf, _) => Branch::Leaf(value),
         }
@@ -166,7 +191,7 @@ impl Model for Forest {
         sums
     }
 
-    /// The share of the trees that vote for the class.
+    /// The share of the trees that vote for the class, or the mean of the shares that it has in their leaves.
     #[expect(clippy::cast_precision_loss, reason = "few trees")]
     fn predict_proba(&self, features: &Features<'_>, class: usize) -> Option<Vec<f64>> {
         let Combination::Votes(classes) = self.combination else { return None };
@@ -174,6 +199,12 @@ impl Model for Forest {
             return None;
         }
         let trees = self.trees.len() as f64;
+        if let Some(shares) = self.shares.get(class) {
+            let mut sums = vec![0.0; features.rows()];
+            self.trees.for_each_end(features, |row, place| sums[row] += shares[place as usize]);
+            sums.iter_mut().for_each(|sum| *sum /= trees);
+            return Some(sums);
+        }
         let votes = self.votes(features, classes);
         Some(votes.chunks_exact(classes).map(|row| f64::from(row[class]) / trees).collect())
     }

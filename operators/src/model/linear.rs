@@ -188,11 +188,14 @@ fn enough_rows(rows: usize, features: usize) -> Result<(), String> {
     ))
 }
 
+/// What is said of a target that cannot be scaled.
+pub(crate) const TOO_LARGE: &str = "the target is so large that its variance is not a number; scale it";
+
 #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
 pub(crate) fn centre(target: &[f64]) -> Result<(Vec<f64>, f64), String> {
     let mean = target.iter().sum::<f64>() / target.len() as f64;
     if !mean.is_finite() {
-        return Err("the target is so large that its mean is not a number; scale it".to_owned());
+        return Err(TOO_LARGE.to_owned());
     }
     Ok((target.iter().map(|y| y - mean).collect(), mean))
 }

@@ -16,7 +16,7 @@ mod unscaled;
 use serde::{Deserialize, Serialize};
 
 use super::hyper_parameters::{Activation, MlpOptions};
-use super::linear::{Scales, centre};
+use super::linear::{Scales, TOO_LARGE, centre};
 use super::random::Random;
 use super::{Features, Metric, Model, Task};
 use layer::{Adam, Layer};
@@ -116,6 +116,9 @@ fn goals(goal: &Goal<'_>) -> Result<(Vec<f64>, usize, Output), String> {
             let (centred, mean) = centre(target)?;
             #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
             let deviation = (centred.iter().map(|x| x * x).sum::<f64>() / target.len() as f64).sqrt();
+            if !deviation.is_finite() {
+                return Err(TOO_LARGE.to_owned());
+            }
             let goals = centred.into_iter().map(|x| x / deviation).collect();
             Ok((goals, 1, Output::Number { mean, deviation }))
         }

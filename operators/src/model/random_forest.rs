@@ -21,6 +21,11 @@ pub(crate) type Matrix = DenseMatrix<f64>;
 type Classifier = RandomForestClassifier<f64, u32, Matrix, Vec<u32>>;
 type Regressor = RandomForestRegressor<f64, f64, Matrix, Vec<f64>>;
 
+/// The depth as smartcore counts it: levels of nodes, of which there is one more than splits on the way.
+pub(crate) fn levels(splits: u16) -> u16 {
+    splits.saturating_add(1)
+}
+
 /// Training rows on which our prediction is compared with smartcore's.
 const COMPARED: usize = 32;
 
@@ -64,7 +69,7 @@ pub(crate) fn fit_extra_trees(
 ) -> Result<Forest, String> {
     let mut parameters = ExtraTreesRegressorParameters::default()
         .with_n_trees(usize::from(options.trees))
-        .with_max_depth(options.max_depth)
+        .with_max_depth(levels(options.max_depth))
         .with_min_samples_leaf(options.min_samples_leaf)
         .with_seed(seed);
     parameters.m = Some(options.m.unwrap_or(columns.len()).clamp(1, columns.len()));
@@ -110,7 +115,7 @@ fn grow_classifier(
 ) -> Result<Classifier, Failed> {
     let mut parameters = RandomForestClassifierParameters::default()
         .with_n_trees(options.trees)
-        .with_max_depth(options.max_depth)
+        .with_max_depth(levels(options.max_depth))
         .with_min_samples_leaf(options.min_samples_leaf)
         .with_seed(seed);
     parameters.m = Some(options.m.unwrap_or_else(|| columns.len().isqrt()).clamp(1, columns.len()));
@@ -125,7 +130,7 @@ fn grow_regressor(
 ) -> Result<Regressor, Failed> {
     let mut parameters = RandomForestRegressorParameters::default()
         .with_n_trees(usize::from(options.trees))
-        .with_max_depth(options.max_depth)
+        .with_max_depth(levels(options.max_depth))
         .with_min_samples_leaf(options.min_samples_leaf)
         .with_seed(seed);
     parameters.m = Some(options.m.unwrap_or_else(|| columns.len().div_ceil(3)).clamp(1, columns.len()));

@@ -40,6 +40,13 @@ pub struct Run {
     pub metrics: Vec<Metric>,
 }
 
+impl Run {
+    /// A trial that could not be fitted.
+    fn without_rows(options: String, trial: usize) -> Self {
+        Self { options, trial, fold: 1, epoch: 0, rows: 0, test_rows: 0, metrics: Vec::new() }
+    }
+}
+
 /// The name of the figure that models are compared by.
 pub(super) fn figure(task: Task) -> &'static str {
     if task == Task::Classification { "f1_macro" } else { "rmse" }
@@ -56,7 +63,7 @@ pub(super) fn rank(task: Task, metrics: &[Metric]) -> f64 {
 /// the best trial and all runs; of equal trials the first one is taken.
 ///
 /// # Errors
-/// What `fit` says.
+/// What `fit` says, if no trial can be fitted.
 pub(crate) fn search(
     training: &Training,
     order: &Order,
@@ -69,9 +76,20 @@ pub(crate) fn search(
     let mut step = if training.halving { first_step(left.len(), parts) } else { 1 };
     loop {
         let mut ranked = Vec::with_capacity(left.len());
+        let (mut refused, is_choice) = (None, left.len() > 1);
         for (number, trial) in left {
-            let score = scored(training, order, parts, (number, &trial, step), labels, &fit, &mut runs)?;
-            ranked.push((score, number, trial));
+            match scored(training, order, parts, (number, &trial, step), labels, &fit, &mut runs) {
+                Ok(score) => ranked.push((score, number, trial)),
+                // One of several that cannot be fitted is out, such as more neighbours than the first round has rows.
+                Err(reason) if is_choice => {
+                    runs.push(Run::without_rows(trial.options, number + 1));
+                    refused.get_or_insert(reason);
+                }
+                Err(reason) => return Err(reason),
+            }
+        }
+        if let (true, Some(reason)) = (ranked.is_empty(), refused) {
+            return Err(reason);
         }
         // Stable: of equal trials the first one stays first.
         ranked.sort_by(|(a, ..), (b, ..)| b.total_cmp(a));

@@ -13,7 +13,7 @@ mod solver;
 use serde::{Deserialize, Serialize};
 
 use self::solver::Problem;
-use super::linear::Scales;
+use super::linear::{Scales, TOO_LARGE};
 use super::reader::Reader;
 use super::{Features, Model, Task};
 
@@ -45,6 +45,13 @@ pub enum Kernel {
         /// From 1 to 10; 3 if not given.
         degree: i32,
         /// 0 if not given.
+        coef0: f64,
+    },
+    /// `tanh(gamma x' y + coef0)`, of models from files only: it is no inner product, so the margin need not be the widest.
+    Sigmoid {
+        /// Above 0.
+        gamma: Option<f64>,
+        /// Added to the product.
         coef0: f64,
     },
 }
@@ -134,6 +141,7 @@ impl Kernel {
             Self::Polynomial { gamma: given, degree, coef0 } => {
                 (gamma(given) * product() + coef0).powi(degree)
             }
+            Self::Sigmoid { gamma: given, coef0 } => (gamma(given) * product() + coef0).tanh(),
         }
     }
 }
@@ -182,7 +190,7 @@ pub(crate) fn fit_numbers(
     target: &[f64],
 ) -> Result<SupportVectors, String> {
     let (mut model, rows) = begin(options, columns, 0)?;
-    let scale = Scales::of(&[target.to_vec()])?;
+    let scale = Scales::of(&[target.to_vec()]).map_err(|_| TOO_LARGE.to_owned())?;
     let (mean, deviation) = (scale.means[0], scale.deviations[0]);
     let y: Vec<f64> = target.iter().map(|y| (y - mean) / deviation).collect();
     let space = Space { kernel: options.kernel, rows: &rows };

@@ -87,6 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn where_the_squares_overflow_there_is_no_factor_instead_of_zero() {
+        let huge = [1.7e308, -1.7e308, 1.7e308];
+        for factor in [rms, crest_factor, shape_factor, impulse_factor] {
+            assert_eq!(factor(&huge), None);
+        }
+    }
+
+    #[test]
     fn the_peak_of_a_negative_signal_is_its_magnitude() {
         assert_eq!(impulse_factor(&[-4.0, 0.0, 0.0, 0.0]), Some(4.0));
         assert_eq!(peak_to_peak(&[-4.0, -1.0, -3.0]), Some(3.0));

@@ -88,9 +88,9 @@ fn finite(result: f64) -> Option<f64> {
     result.is_finite().then_some(result)
 }
 
-/// `numerator / denominator`, if that is a number at all.
+/// `numerator / denominator`, if that is a number at all: a denominator that has overflown gives no zero.
 fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
-    finite(numerator / denominator)
+    finite(numerator / finite(denominator)?)
 }
 
 /// A count as a number: exact up to 2^53.

@@ -30,6 +30,9 @@ impl Binder<'_> {
             }
         }
         let model = self.bind_model(statement);
+        if model.is_none() {
+            self.predict.declare_broken(name);
+        }
         self.models.borrow_mut().insert(name.to_owned(), model);
     }
 

@@ -161,6 +161,11 @@ impl Trees {
         if let Some(complete) = self.complete(values) {
             return complete.for_each_leaf(features, visit);
         }
+        self.for_each_end(features, |row, place| visit(row, values[place as usize]));
+    }
+
+    /// Calls `visit(row, place of the leaf)` for every row and tree; for each row in the order of the trees.
+    pub(crate) fn for_each_end(&self, features: &Features<'_>, mut visit: impl FnMut(usize, u32)) {
         let width = features.columns().len();
         let mut block = vec![0.0; width * BLOCK];
         for start in (0..features.rows()).step_by(BLOCK) {
@@ -168,7 +173,7 @@ impl Trees {
             fill(&mut block, features, start, rows);
             for tree in &self.trees {
                 for (row, &leaf) in self.descend(tree, &block, width, rows)[..rows].iter().enumerate() {
-                    visit(start + row, values[leaf as usize]);
+                    visit(start + row, leaf);
                 }
             }
         }

@@ -1,5 +1,8 @@
 //! From the nodes of a graph to steps over columns.
 
+mod forms;
+mod preparation;
+
 use std::collections::BTreeMap;
 
 use super::encoder;
@@ -9,6 +12,7 @@ use super::operation::{Binary, Decide, Norm, Operand, Operation, Post, Unary};
 use super::vector_classes::VectorClasses;
 use super::vectors::Vectors;
 use super::{Reason, Step};
+use forms::Form;
 
 /// What becomes of a graph.
 pub(super) struct Builder {
@@ -19,6 +23,10 @@ pub(super) struct Builder {
     /// How many columns there are by that number.
     widths: Vec<usize>,
     labels: BTreeMap<String, Label>,
+    /// How the columns stand to each other, where they are no table of rows and columns.
+    forms: BTreeMap<usize, Form>,
+    /// The number of columns whose shape a name is.
+    shapes: BTreeMap<String, usize>,
 }
 
 /// A class for each row.
@@ -37,7 +45,8 @@ impl Builder {
     pub(super) fn build(graph: &Graph, inputs: &[(String, usize)]) -> Result<Self, Reason> {
         let constants = graph.constants.clone();
         let (slots, labels) = (BTreeMap::new(), BTreeMap::new());
-        let mut builder = Self { steps: Vec::new(), constants, slots, widths: Vec::new(), labels };
+        let (widths, forms, shapes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let mut builder = Self { steps: Vec::new(), constants, slots, widths, labels, forms, shapes };
         for (name, width) in inputs {
             builder.name(name, *width);
         }
@@ -51,6 +60,11 @@ impl Builder {
     /// The columns of a name.
     pub(super) fn slot(&self, name: &str) -> Option<usize> {
         self.slots.get(name).copied()
+    }
+
+    /// The columns of a name, if they are a table of rows and columns.
+    pub(super) fn table(&self, name: &str) -> Option<usize> {
+        self.slot(name).filter(|slot| !self.forms.contains_key(slot))
     }
 
     /// The classes of a name.
@@ -92,6 +106,14 @@ impl Builder {
             "Gemm" | "MatMul" => self.product(node),
             "Concat" => self.concat(node),
             "ArgMax" => self.arg_max(node),
+            "ArgMin" => self.arg_min(node),
+            "Imputer" => self.imputer(node),
+            "Binarizer" => self.binarizer(node),
+            "OneHotEncoder" => self.one_hot(node),
+            "Shape" => self.shape(node),
+            "ConstantOfShape" => self.filled(node),
+            "Slice" => self.slice(node),
+            operator if operator.starts_with("Reduce") => self.summarize(node),
             "Gather" => self.pick(node),
             "ArrayFeatureExtractor" => self.extract(node),
             "Constant" => self.constant(node),
@@ -120,18 +142,28 @@ impl Builder {
             "Abs" => Unary::Abs,
             "Sign" => Unary::Sign,
             "Not" => Unary::Not,
-            "Softmax" | "Normalizer" => return self.of_rows(node),
+            "Reciprocal" => Unary::Reciprocal,
+            "Floor" => Unary::Floor,
+            "Ceil" => Unary::Ceil,
+            "Softmax" | "Normalizer" | "LpNormalization" => return self.of_rows(node),
             _ => return self.binary(node),
         };
-        let (operand, width) = self.columns(node, 0)?;
-        self.push(Operation::Unary(unary), vec![operand], output(node, 0)?, width);
+        let (operand, width) = self.any_columns(node, 0)?;
+        let form = self.form(&operand);
+        let slot = self.push(Operation::Unary(unary), vec![operand], output(node, 0)?, width);
+        self.forms.extend(form.map(|form| (slot, form)));
         Ok(())
     }
 
     fn of_rows(&mut self, node: &Node) -> Result<(), Reason> {
         let operation = match (node.operator.as_str(), node.text("norm")) {
             ("Softmax", _) if [1, -1].contains(&node.integer("axis", -1)) => Operation::Softmax,
-            ("Softmax", _) => return Err("Softmax is supported along the columns only".into()),
+            ("LpNormalization", _) if [1, -1].contains(&node.integer("axis", -1)) => {
+                Operation::Normalize(if node.integer("p", 2) == 1 { Norm::Sum } else { Norm::Length })
+            }
+            ("Softmax" | "LpNormalization", _) => {
+                return Err(format!("{} is supported along the columns only", node.operator));
+            }
             (_, "L1") => Operation::Normalize(Norm::Sum),
             (_, "L2") => Operation::Normalize(Norm::Length),
             _ => Operation::Normalize(Norm::Greatest),
@@ -157,8 +189,17 @@ impl Builder {
             "Or" => Binary::Or,
             other => return Err(format!("operator {other} is not supported")),
         };
-        let (mut left, mut width) = self.operand(node, 0)?;
         let is_turned = node.operator.starts_with("Greater");
+        if let Some(([left, right], form)) = self.meet(node, [0, 1])? {
+            if node.inputs.len() > 2 {
+                return Err(format!("{} of more than two tensors is not supported", node.operator));
+            }
+            let operands = if is_turned { vec![right, left] } else { vec![left, right] };
+            let slot = self.push(Operation::Binary(binary), operands, output(node, 0)?, form.width());
+            self.forms.insert(slot, form);
+            return Ok(());
+        }
+        let (mut left, mut width) = self.operand(node, 0)?;
         for place in 1..node.inputs.len().max(2) {
             let (right, other) = self.operand(node, place)?;
             width = common(node, width, other)?;
@@ -346,8 +387,11 @@ impl Builder {
             format!("{} is supported with constants as its second operand only", node.operator)
         })?;
         let (numbers, is_turned) = (tensor.numbers()?, node.integer("transB", 0) != 0);
-        let [first, second] = tensor.dimensions[..] else {
-            return Err(format!("{} of weights that are no matrix", node.operator));
+        let (first, second) = match tensor.dimensions[..] {
+            [first, second] => (first, second),
+            // A list of weights gives one number a row.
+            [first] if !is_turned => (first, 1),
+            _ => return Err(format!("{} of weights that are no matrix", node.operator)),
         };
         let (inputs, results) = if is_turned { (second, first) } else { (first, second) };
         if inputs != width || node.integer("transA", 0) != 0 {
@@ -359,8 +403,9 @@ impl Builder {
         let alpha = node.float("alpha", 1.0);
         let of = |result: usize| (0..inputs).map(|input| alpha * at(input, result)).collect();
         let weights = (0..results).map(of).collect();
+        let is_added = node.inputs.get(2).is_some_and(|name| self.slot(name).is_some());
         let bias = match node.inputs.get(2) {
-            Some(name) if !name.is_empty() => self.numbers(node, 2)?,
+            Some(name) if !name.is_empty() && !is_added => self.numbers(node, 2)?,
             _ => vec![0.0],
         };
         let bias: Vec<f64> = match bias.len() {
@@ -370,18 +415,17 @@ impl Builder {
         };
         let beta = node.float("beta", 1.0);
         let bias = bias.into_iter().map(|bias| beta * bias).collect();
-        self.push(Operation::Affine { weights, bias }, vec![operand], output(node, 0)?, results);
-        Ok(())
-    }
-
-    fn concat(&mut self, node: &Node) -> Result<(), Reason> {
-        if ![1, -1].contains(&node.integer("axis", 0)) {
-            return Err("Concat is supported along the columns only".into());
+        let product =
+            self.push(Operation::Affine { weights, bias }, vec![operand], output(node, 0)?, results);
+        if is_added {
+            // What is added is of the row, too.
+            let (added, width) = self.columns(node, 2)?;
+            common(node, results, width)?;
+            let scaled = vec![added, Operand::Constant(vec![beta])];
+            let scaled = self.push(Operation::Binary(Binary::Mul), scaled, "", width);
+            let operands = vec![Operand::Columns(product), Operand::Columns(scaled)];
+            self.push(Operation::Binary(Binary::Add), operands, output(node, 0)?, results);
         }
-        let operands: Result<Vec<_>, _> =
-            (0..node.inputs.len()).map(|place| self.columns(node, place)).collect();
-        let (operands, widths): (Vec<_>, Vec<_>) = operands?.into_iter().unzip();
-        self.push(Operation::Concat, operands, output(node, 0)?, widths.iter().sum());
         Ok(())
     }
 
@@ -391,10 +435,7 @@ impl Builder {
         }
         let (operand, width) = self.columns(node, 0)?;
         let Operand::Columns(scores) = operand else { return Err("ArgMax of a constant".into()) };
-        let name = output(node, 0)?;
-        let place = self.push(Operation::ArgMax, vec![operand], name, 1);
-        let classes = Elements::Integers((0_i64..).take(width).collect());
-        self.labels.insert(name.to_owned(), Label { place, scores, classes });
+        self.place_of(scores, width, output(node, 0)?);
         Ok(())
     }
 
@@ -489,32 +530,6 @@ impl Builder {
         self.same(node)
     }
 
-    /// A change of form that leaves rows and columns as they are.
-    fn reshape(&mut self, node: &Node) -> Result<(), Reason> {
-        let (_, width) = self.columns(node, 0)?;
-        let is_same = match node.operator.as_str() {
-            "Flatten" => node.integer("axis", 1) == 1,
-            "Squeeze" => width == 1,
-            _ => {
-                let form = self.numbers(node, 1)?;
-                let last = form.last().copied().unwrap_or_default();
-                let is_wide = last < 0.0 || (last - super::number(width)).abs() < 0.5;
-                // Zero is the number of rows that there are, or no row.
-                let zero_is_none = node.integer("allowzero", 0) != 0;
-                match form.as_slice() {
-                    [_] => width == 1 && last < 0.0,
-                    [first, _] => (*first < 0.0 || *first == 0.0 && !zero_is_none) && is_wide,
-                    _ => false,
-                }
-            }
-        };
-        if is_same {
-            self.same(node)
-        } else {
-            Err(format!("{} to other rows is not supported", node.operator))
-        }
-    }
-
     /// Another name.
     fn same(&mut self, node: &Node) -> Result<(), Reason> {
         let (input, output) = (node.inputs.first().map_or("", String::as_str), output(node, 0)?.to_owned());
@@ -533,6 +548,9 @@ impl Builder {
     fn operand(&self, node: &Node, place: usize) -> Result<(Operand, usize), Reason> {
         let name = node.inputs.get(place).map_or("", String::as_str);
         if let Some(slot) = self.slot(name) {
+            if self.forms.contains_key(&slot) {
+                return Err(three_dimensions(node));
+            }
             return Ok((Operand::Columns(slot), self.widths[slot]));
         }
         let numbers = self.numbers(node, place)?;
@@ -544,8 +562,17 @@ impl Builder {
         Ok((Operand::Constant(numbers), width))
     }
 
-    /// An operand that is no constant.
+    /// An operand that is no constant, and a table of rows and columns.
     fn columns(&self, node: &Node, place: usize) -> Result<(Operand, usize), Reason> {
+        let (operand, width) = self.any_columns(node, place)?;
+        match self.form(&operand) {
+            None => Ok((operand, width)),
+            Some(_) => Err(three_dimensions(node)),
+        }
+    }
+
+    /// An operand that is no constant.
+    fn any_columns(&self, node: &Node, place: usize) -> Result<(Operand, usize), Reason> {
         let name = node.inputs.get(place).map_or("", String::as_str);
         let slot = self.slot(name).ok_or_else(|| unknown(name))?;
         Ok((Operand::Columns(slot), self.widths[slot]))
@@ -563,6 +590,10 @@ fn common(node: &Node, width: usize, other: usize) -> Result<usize, Reason> {
         return Err(format!("{} of {width} and {other} columns", node.operator));
     }
     Ok(width.max(other))
+}
+
+fn three_dimensions(node: &Node) -> Reason {
+    format!("{} of a tensor of three dimensions is not supported", node.operator)
 }
 
 fn unknown(name: &str) -> Reason {

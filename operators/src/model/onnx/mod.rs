@@ -4,7 +4,8 @@
 //! bytes --protobuf.rs, graph.rs--> Graph --build.rs--> steps --operation.rs--> columns
 //!                                                |       |-- ensemble.rs: trees, in the layout of our own forests
 //!                                                |       |-- vectors.rs, vector_classes.rs: support vectors
-//!                                                |       `-- encoder.rs: numbers for numbers
+//!                                                |       |-- encoder.rs: numbers for numbers
+//!                                                |       `-- build/: tensors of three dimensions; gaps, categories
 //!                                                `-- opset.rs: whether an operator is the one that we know by its name
 //! dense.rs: the same steps for a file that has weights only
 //! ```
@@ -212,12 +213,12 @@ fn result(
     if let Some(label) = names.iter().find_map(|name| builder.label(name)) {
         let classes = classes(&label.classes)?;
         // Where scores are an output they may have been normalised.
-        let mut given = names.iter().filter_map(|name| builder.slot(name));
+        let mut given = names.iter().filter_map(|name| builder.table(name));
         let given = given.find(|slot| *slot != label.place && builder.width(*slot) == classes.len());
         let scores = given.unwrap_or(label.scores);
         return Ok((Wanted::Class { place: label.place, scores }, Some(classes)));
     }
-    let slot = names.iter().find_map(|name| builder.slot(name)).ok_or("it has no output of numbers")?;
+    let slot = names.iter().find_map(|name| builder.table(name)).ok_or("it has no output of numbers")?;
     match (builder.width(slot), options.classes.len()) {
         (1, 0) => Ok((Wanted::Number(slot), None)),
         (width, 0) => Err(format!(

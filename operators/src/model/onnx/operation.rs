@@ -109,6 +109,55 @@ pub(super) enum Operation {
     Encode(Encoding),
     /// Of three operands the second where the first is not zero, else the third.
     Choose,
+    /// One number of each of these groups of columns.
+    Summarize(Summary, Vec<Vec<usize>>),
+}
+
+/// What is made of several numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Summary {
+    Sum,
+    Mean,
+    Greatest,
+    Least,
+    Product,
+    /// The sum of the squares.
+    Squares,
+    /// The sum of the magnitudes.
+    Magnitudes,
+    /// The root of the sum of the squares.
+    Length,
+    /// `ln(sum(exp(x)))`.
+    LogSumExp,
+}
+
+impl Summary {
+    fn of(self, numbers: impl Iterator<Item = f64> + Clone) -> f64 {
+        match self {
+            Self::Sum => numbers.sum(),
+            Self::Mean => numbers.clone().sum::<f64>() / super::number(numbers.count()),
+            Self::Greatest => numbers.fold(f64::NEG_INFINITY, f64::max),
+            Self::Least => numbers.fold(f64::INFINITY, f64::min),
+            Self::Product => numbers.product(),
+            Self::Squares => numbers.map(|x| x * x).sum(),
+            Self::Magnitudes => numbers.map(f64::abs).sum(),
+            Self::Length => numbers.map(|x| x * x).sum::<f64>().sqrt(),
+            Self::LogSumExp => {
+                let greatest = numbers.clone().fold(f64::NEG_INFINITY, f64::max);
+                greatest + numbers.map(|x| (x - greatest).exp()).sum::<f64>().ln()
+            }
+        }
+    }
+
+    fn apply(self, columns: &Columns, groups: &[Vec<usize>], rows: usize) -> Columns {
+        let mut results = Columns::filled(0.0, groups.len(), rows);
+        for (at, group) in groups.iter().enumerate() {
+            for (row, result) in results.column_mut(at).iter_mut().enumerate() {
+                *result = self.of(group.iter().map(|column| columns.column(*column)[row]));
+            }
+        }
+        results
+    }
 }
 
 /// Numbers for numbers.
@@ -162,6 +211,9 @@ pub(super) enum Unary {
     Not,
     /// Zero for zero, else one.
     Truth,
+    Reciprocal,
+    Floor,
+    Ceil,
 }
 
 /// How the scores of a classifier become a class.
@@ -218,6 +270,7 @@ impl Operation {
             }
             Self::Encode(encoding) => x.map(|x| encoding.of(x)),
             Self::Choose => choose(operands, slots, rows),
+            Self::Summarize(summary, groups) => summary.apply(x, groups, rows),
         };
         slots.push(result);
     }
@@ -432,6 +485,9 @@ impl Unary {
             Self::Truncate => x.trunc(),
             Self::Not => truth(x == 0.0),
             Self::Truth => truth(x != 0.0),
+            Self::Reciprocal => 1.0 / x,
+            Self::Floor => x.floor(),
+            Self::Ceil => x.ceil(),
             // Zero has no sign here.
             Self::Sign => {
                 if x == 0.0 {

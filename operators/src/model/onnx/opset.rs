@@ -21,29 +21,44 @@ const NEWEST: [(&str, i64); 2] = [(MAIN, 28), (LEARNING, 5)];
 ///
 /// What was there before them: arithmetic and `Gemm` with an attribute that asks for broadcasts (7); `BatchNormalization` and `Dropout`
 /// that learn unless told not to (7); types by name in `Cast` (6); forms by attribute in `Reshape` (5); an axis that may be left out in
-/// `Concat` (4); a `LabelEncoder` between text and places only (2 of `ai.onnx.ml`). `consumed_inputs`, which others had below 6, changes no result.
-const READ: [(&str, i64, &[&str]); 9] = [
+/// `Concat` (4); the bounds of `Slice` as attributes (10); a `LabelEncoder` between text and places only (2 of `ai.onnx.ml`). `consumed_inputs`, which others had below 6, changes no result.
+const READ: [(&str, i64, &[&str]); 10] = [
     (
         MAIN,
         1,
         &[
             "Abs",
             "ArgMax",
+            "ArgMin",
+            "Ceil",
             "Clip",
             "Constant",
             "Elu",
             "Exp",
             "Flatten",
+            "Floor",
             "Gather",
             "Identity",
             "LeakyRelu",
             "Log",
+            "LpNormalization",
             "MatMul",
             "Max",
             "Min",
             "Neg",
             "Not",
+            "Reciprocal",
+            "ReduceL1",
+            "ReduceL2",
+            "ReduceLogSumExp",
+            "ReduceMax",
+            "ReduceMean",
+            "ReduceMin",
+            "ReduceProd",
+            "ReduceSum",
+            "ReduceSumSquare",
             "Relu",
+            "Shape",
             "Sigmoid",
             "Softmax",
             "Softplus",
@@ -75,16 +90,20 @@ const READ: [(&str, i64, &[&str]); 9] = [
             "Sub",
         ],
     ),
-    (MAIN, 9, &["Sign", "Where"]),
+    (MAIN, 9, &["ConstantOfShape", "Sign", "Where"]),
+    (MAIN, 10, &["Slice"]),
     (MAIN, 12, &["GreaterOrEqual", "LessOrEqual"]),
     (
         LEARNING,
         1,
         &[
             "ArrayFeatureExtractor",
+            "Binarizer",
+            "Imputer",
             "LinearClassifier",
             "LinearRegressor",
             "Normalizer",
+            "OneHotEncoder",
             "SVMClassifier",
             "SVMRegressor",
             "Scaler",

@@ -42,8 +42,9 @@ fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
     }
 }
 
-const OF_VECTORS: [&str; 4] = ["svr_rbf", "svr_poly", "svr_linear", "one_class"];
-const CLASSES_OF_VECTORS: [&str; 4] = ["svc_two", "svc_two_sure", "svc_three", "svc_three_sure"];
+const OF_VECTORS: [&str; 5] = ["svr_rbf", "svr_poly", "svr_linear", "svr_sigmoid", "one_class"];
+const CLASSES_OF_VECTORS: [&str; 6] =
+    ["svc_two", "svc_two_sure", "svc_two_torn", "svc_three", "svc_three_sure", "svc_sigmoid"];
 
 #[test]
 fn numbers_are_those_of_onnxruntime() {
@@ -56,6 +57,12 @@ fn numbers_are_those_of_onnxruntime() {
         "mlp_number",
         "compared",
         "isolation",
+        "bagged",
+        "imputed",
+        "binned",
+        "binary",
+        "poisson",
+        "summed",
     ];
     for name in others.into_iter().chain(OF_VECTORS) {
         let Imported { model, features, classes } = model(name);
@@ -78,6 +85,14 @@ fn classes_and_their_scores_are_those_of_onnxruntime() {
         "mlp_two",
         "mlp_three",
         "renamed",
+        "bagged_three",
+        "adaboost_three",
+        "gaussian_bayes",
+        "multinomial_bayes",
+        "complement_bayes",
+        "one_against_rest",
+        "clusters",
+        "mixture",
     ]
     .into_iter()
     .chain(CLASSES_OF_VECTORS)
@@ -151,9 +166,20 @@ fn what_cannot_be_scored_is_named() {
 
 #[test]
 fn a_stored_model_is_the_same() {
-    for name in ["forest_two", "mlp_three", "linear", "svc_three", "isolation", "compared"] {
+    for name in ["forest_two", "mlp_three", "linear", "svc_three", "isolation", "compared", "summed"] {
         let model = model(name).model;
         let stored = postcard::to_allocvec(&model).unwrap();
         assert_eq!(postcard::from_bytes::<OnnxModel>(&stored).unwrap(), model);
     }
+}
+
+#[test]
+fn the_votes_of_support_vectors_decide_against_their_probabilities() {
+    let Imported { model, .. } = model("svc_two_torn");
+    let columns = columns();
+    let columns = slices(&columns);
+    let features = Features::new(&columns);
+    let (places, likely) = (model.predict(&features), model.predict_proba(&features, 1).unwrap());
+    let torn = places.iter().zip(&likely).filter(|(place, likely)| (**place > 0.5) != (**likely > 0.5));
+    assert_eq!(torn.count(), 23);
 }

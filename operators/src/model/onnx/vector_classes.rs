@@ -110,9 +110,9 @@ impl VectorClasses {
             votes[if sum > 0.0 { first } else { second }] += 1;
             sums.push(sum);
         }
+        // The votes decide even where another class is the more probable one, as in LIBSVM without probabilities.
         if self.is_sure {
-            let likely = self.probabilities(&sums);
-            return (first_greatest(&likely), likely);
+            return (first_greatest(&votes), self.probabilities(&sums));
         }
         // Of two classes each has a score, which onnxruntime gives with these signs.
         let scores = if classes == 2 { vec![-sums[0], sums[0]] } else { sums };

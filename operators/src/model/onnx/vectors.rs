@@ -60,6 +60,7 @@ pub(super) fn kernel(node: &Node) -> Result<Kernel, Reason> {
                 degree.ok_or_else(|| format!("a polynomial of degree {} is not supported", parameter(2)))?;
             Ok(Kernel::Polynomial { gamma, degree, coef0: parameter(1) })
         }
+        "SIGMOID" => Ok(Kernel::Sigmoid { gamma, coef0: parameter(1) }),
         other => Err(format!("kernel {other:?} of {} is not supported", node.operator)),
     }
 }

@@ -53,3 +53,29 @@ fn the_seed_decides_the_forest() {
     assert_eq!(fit(1), fit(1));
     assert_ne!(fit(1), fit(2));
 }
+
+#[test]
+fn the_depth_is_the_number_of_splits_on_the_way() {
+    use crate::model::decision_tree;
+    use crate::model::hyper_parameters::TreeOptions;
+    let train = columns(300, 1, 6);
+    let class: Vec<u32> = train[0].iter().map(|x| u32::from(x.sin() > 0.0)).collect();
+    let most = |forest: Result<Forest, String>| {
+        let mut values = forest.unwrap().predict(&Features::new(&slices(&train)));
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        values.len()
+    };
+    for depth in [1_u16, 2, 3] {
+        let (tree, one) = (TreeOptions { max_depth: depth, min_samples_leaf: 1 }, options(1, depth));
+        for found in [
+            most(decision_tree::fit_regressor(&tree, 1, &train, &train[0])),
+            most(fit_regressor(&one, 1, &train, &train[0])),
+            most(fit_extra_trees(&one, 1, &train, &train[0])),
+        ] {
+            assert_eq!(found, 1 << depth);
+        }
+        assert_eq!(most(decision_tree::fit_classifier(&tree, 1, &train, &class, 2)), 2);
+        assert_eq!(most(fit_classifier(&one, 1, &train, &class, 2)), 2);
+    }
+}

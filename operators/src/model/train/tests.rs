@@ -380,6 +380,36 @@ fn halving_drops_trials_and_adds_rows() {
 }
 
 #[test]
+fn a_trial_that_cannot_be_fitted_is_out() {
+    let (a, b, y, _) = plant(60);
+    let table =
+        table(vec![("a", Arc::new(a) as ArrayRef), ("b", Arc::new(b)), ("y", Arc::new(y) as ArrayRef)]);
+    let with = |k: &str| {
+        let options =
+            [("algorithm", "knn_regressor"), ("target", "y"), ("search", "grid"), ("folds", "3"), ("k", k)];
+        train(&training(&options), &table)
+    };
+    // The first block of time has 12 rows.
+    let trained = with("3, 50").unwrap();
+    assert_eq!(trained.chosen, "k = 3");
+    let refused = trained.runs.last().unwrap();
+    assert_eq!((refused.trial, refused.rows, refused.metrics.len()), (2, 0, 0));
+    let error = with("40, 50").unwrap_err().to_string();
+    assert!(error.contains("k is 40, but there are 12 training rows"), "{error}");
+}
+
+#[test]
+fn a_target_that_cannot_be_scaled_is_refused() {
+    let (a, ..) = plant(60);
+    let y: Float64Array = a.iter().map(|a| a.map(|a| (a - 0.5) * 1e300)).collect();
+    let table = table(vec![("a", Arc::new(a) as ArrayRef), ("y", Arc::new(y) as ArrayRef)]);
+    for algorithm in ["mlp", "svr"] {
+        let error = train(&training(&[("algorithm", algorithm), ("target", "y")]), &table).unwrap_err();
+        assert!(error.to_string().contains("the target is so large"), "{algorithm}: {error}");
+    }
+}
+
+#[test]
 fn a_forecaster_is_tested_on_the_last_rows_and_fitted_on_all() {
     // Two machines whose rows come mixed, and in any order.
     let hour = |row: i64| (row * 7) % 40;
