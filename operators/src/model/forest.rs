@@ -19,10 +19,16 @@ pub struct Forest {
     trees: Trees,
     /// The value of each node; read at leaves.
     values: Vec<f64>,
-    /// How many training rows came to each node; empty where nothing is explained.
-    covers: Vec<u32>,
     combination: Combination,
-    /// For each class what share of the training rows of each node are of it; none where probabilities are votes.
+    counted: Box<Counted>,
+}
+
+/// What is known of the training rows at each node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Counted {
+    /// How many there were; empty where nothing is explained.
+    covers: Vec<u32>,
+    /// For each class which share of them is of it; none where probabilities are votes.
     shares: Vec<Vec<f64>>,
 }
 
@@ -57,14 +63,14 @@ impl Forest {
         for tree in grown {
             values.extend(trees.push(tree)?.into_iter().map(|index| tree[index].value));
         }
-        Some(Self { trees, values, covers: Vec::new(), combination, shares: Vec::new() })
+        Some(Self { trees, values, combination, counted: Box::default() })
     }
 
     /// Counts how many of the training rows come to each node, so that predictions can be explained.
     pub(crate) fn count(&mut self, features: &Features<'_>) {
         let mut covers = vec![0_u32; self.trees.nodes()];
         self.trees.for_each_step(features, |place| covers[place as usize] += 1);
-        self.covers = covers;
+        self.counted.covers = covers;
     }
 
     /// Makes probabilities of what the training rows of a leaf are, not of the votes of the trees: a single tree would be sure of
@@ -80,11 +86,11 @@ impl Forest {
                 .collect();
             let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
             self.trees.for_each_step(&Features::new(&columns), |place| shares[place as usize] += 1.0);
-            for (share, cover) in shares.iter_mut().zip(&self.covers) {
+            for (share, cover) in shares.iter_mut().zip(&self.counted.covers) {
                 *share /= f64::from(*cover).max(1.0);
             }
         }
-        self.shares = shares;
+        self.counted.shares = shares;
     }
 
     pub(super) fn trees(&self) -> usize {
@@ -100,8 +106,8 @@ impl Forest {
         let value = self.values[place as usize];
         match (self.trees.at(place), self.combination) {
             (At::Split { feature, threshold, children }, _) => Branch::Split { feature, threshold, children },
-            (At::Leaf, Combination::Votes(_)) if !self.shares.is_empty() => {
-                Branch::Leaf(self.shares.get(class).map_or(0.0, |shares| shares[place as usize]))
+            (At::Leaf, Combination::Votes(_)) if !self.counted.shares.is_empty() => {
+                Branch::Leaf(self.counted.shares.get(class).map_or(0.0, |shares| shares[place as usize]))
             }
             (At::Leaf, Combination::Votes(_)) => Branch::Leaf(f64::from(u8::from(index(value) == class))),
             (At::Leaf, _) => Branch::Leaf(value),
@@ -109,7 +115,7 @@ impl Forest {
     }
 
     pub(super) fn cover(&self, place: u32) -> f64 {
-        self.covers.get(place as usize).copied().unwrap_or_default().into()
+        self.counted.covers.get(place as usize).copied().unwrap_or_default().into()
     }
 
     /// What the sum over the trees is multiplied by.
@@ -199,7 +205,7 @@ impl Model for Forest {
             return None;
         }
         let trees = self.trees.len() as f64;
-        if let Some(shares) = self.shares.get(class) {
+        if let Some(shares) = self.counted.shares.get(class) {
             let mut sums = vec![0.0; features.rows()];
             self.trees.for_each_end(features, |row, place| sums[row] += shares[place as usize]);
             sums.iter_mut().for_each(|sum| *sum /= trees);
@@ -218,11 +224,11 @@ impl Model for Forest {
     }
 
     fn value_of(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<f64>> {
-        (name == "base" && !self.covers.is_empty()).then(|| vec![self.base(class); features.rows()])
+        (name == "base" && !self.counted.covers.is_empty()).then(|| vec![self.base(class); features.rows()])
     }
 
     fn contributions_to(&self, name: &str, class: usize, features: &Features<'_>) -> Option<Vec<Vec<f64>>> {
-        (name == self.explained() && !self.covers.is_empty()).then(|| self.shap(class, features))
+        (name == self.explained() && !self.counted.covers.is_empty()).then(|| self.shap(class, features))
     }
 }
 
@@ -231,11 +237,11 @@ impl Forest {
     /// Puts in how many rows came to the nodes of the trees as they were grown.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of rows")]
     pub(crate) fn set_covers(&mut self, grown: &[Vec<GrownNode>], rows: &[Vec<f64>]) {
-        self.covers = vec![0; self.trees.nodes()];
+        self.counted.covers = vec![0; self.trees.nodes()];
         for (tree, (grown, rows)) in grown.iter().zip(rows).enumerate() {
             let mut todo = vec![(self.root(tree), 0)];
             while let Some((place, index)) = todo.pop() {
-                self.covers[place as usize] = rows[index] as u32;
+                self.counted.covers[place as usize] = rows[index] as u32;
                 if let Some((_, _, low, high)) = grown[index].split {
                     let At::Split { children: [left, right], .. } = self.trees.at(place) else { continue };
                     todo.extend([(left, low), (right, high)]);
