@@ -11,6 +11,8 @@ use lineshaft::engine::clock::Clock;
 use lineshaft::{Engine, Error, history};
 use tokio::sync::mpsc::Receiver;
 
+use crate::support::lineshaft;
+
 /// Far above what a swap takes, and below the patience of a person, microseconds.
 const LONG_US: i64 = 60_000_000;
 
@@ -516,4 +518,26 @@ fn a_row_that_is_taken_back_has_the_score_that_it_was_given() {
     for (x, y) in values("x").into_iter().zip(values("y")) {
         assert!((y - 2.0 * x).abs() < 1e-6, "the version with which the state began: {left:?}");
     }
+}
+
+#[test]
+fn a_damaged_version_stands_in_the_way_of_no_other_table() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("history.csv"), "x,y\n1,2\n2,4\n3,6\n4,8\n5,10\n6,12\n").unwrap();
+    let program = "CREATE SOURCE history (x DOUBLE, y DOUBLE) WITH (connector = 'file', path = 'history.csv', format = 'csv');
+        CREATE MODEL line WITH (algorithm = 'ridge', target = 'y', test_fraction = 0) AS SELECT x, y FROM history;
+        CREATE MATERIALIZED VIEW scored AS SELECT x, predict('line', x) AS y FROM history;";
+    std::fs::write(folder.path().join("line.sql"), program).unwrap();
+    lineshaft(folder.path(), &["run", "line.sql", "--data", "data"]).exits(0);
+    let file = folder.path().join("data/models/line/v1.model");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let query =
+        |sql: &str| lineshaft(folder.path(), &["query", sql, "--data", "data", "--format", "csv"]).exits(0);
+    let said = query("SELECT count(*) AS n FROM scored")
+        .tells("not in lineshaft.models")
+        .tells("damaged or cut short");
+    assert!(said.out.contains("n\n6"), "{}", said.out);
+    assert!(query("SELECT count(*) AS n FROM lineshaft.models").out.contains("n\n0"));
+    lineshaft(folder.path(), &["run", "line.sql", "--data", "data"]).exits(3).tells("damaged or cut short");
 }
