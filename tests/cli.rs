@@ -182,6 +182,15 @@ fn an_ad_hoc_query_of_an_unknown_table_names_those_that_are_there() {
 }
 
 #[test]
+fn an_ad_hoc_query_that_replaces_no_column_is_refused() {
+    let folder = folder();
+    lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);
+    let sql = "SELECT * REPLACE (0 AS totl) FROM history";
+    lineshaft(folder.path(), &["query", sql, "--data", "data"]).exits(1).tells("totl");
+    lineshaft(folder.path(), &["query", &sql.replace("totl", "total"), "--data", "data"]).exits(0);
+}
+
+#[test]
 fn late_rows_are_a_table_by_either_name_even_if_there_are_none() {
     let folder = folder();
     lineshaft(folder.path(), &["run", "source.sql", "sums.sql", "--data", "data"]).exits(0);

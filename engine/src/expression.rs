@@ -70,6 +70,12 @@ pub trait Aggregate: Send + Sync + fmt::Debug {
     /// The arguments, evaluated per batch; also the columns by which an ordered aggregate sorts.
     fn arguments(&self) -> &[Arc<dyn Expression>];
 
+    /// Those of the arguments that accumulators read: without constants that were looked at when the aggregate was made. Either all
+    /// arguments are given to an accumulator or these.
+    fn arguments_of_rows(&self) -> &[Arc<dyn Expression>] {
+        self.arguments()
+    }
+
     /// `FILTER (WHERE ...)`.
     fn filter(&self) -> Option<&Arc<dyn Expression>>;
 
@@ -92,6 +98,17 @@ pub trait Aggregate: Send + Sync + fmt::Debug {
     /// # Errors
     /// If it cannot be made.
     fn sliding(&self) -> Result<Option<Box<dyn SlidingAccumulator>>> {
+        Ok(None)
+    }
+
+    /// The results of groups whose rows are all there, one group after the other: those of group `g` are the rows
+    /// `ends[g - 1]..ends[g]` of the [arguments of rows](Self::arguments_of_rows). `None` if an accumulator does it as well; not
+    /// asked where there is a filter.
+    ///
+    /// # Errors
+    /// If a result cannot be computed.
+    fn of_whole_groups(&self, arguments: &[ArrayRef], ends: &[usize]) -> Result<Option<ArrayRef>> {
+        let _ = (arguments, ends);
         Ok(None)
     }
 

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{SchemaError, TableReference};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::sql::planner::SqlToRel;
@@ -34,6 +34,7 @@ use crate::optimize::optimize;
 use crate::plan::{CHANGELOG, KEY};
 use crate::predict::Predict;
 use crate::program::{Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times};
+use crate::rewrite::replaced;
 use crate::span::{SourceFile, Span, Spanned, StatementText};
 use crate::statement::{
     CreateActuator, CreateOptimizer, CreateView, Drift, Emit, InsertInto, Options, SelectQuery, Statement,
@@ -380,10 +381,9 @@ impl Binder<'_> {
         mark_calls(&mut query);
         crate::as_of::nest(&mut query);
         crate::using::nest(&mut query);
-        if let Some(query) = crate::rewrite::replaced::left_out(&query)
+        if let Some(query) = replaced::left_out(&query)
             && let Err(error) = planner.sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
-            && matches!(error.find_root(), DataFusionError::SchemaError(found, _)
-                if matches!(found.as_ref(), SchemaError::FieldNotFound { .. }))
+            && replaced::is_no_column(&error)
         {
             return Err(error);
         }

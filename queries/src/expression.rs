@@ -28,6 +28,7 @@ mod running;
 mod sliding;
 
 use crate::error::{QueryError, strip_prefix};
+use crate::functions::Call;
 use crate::now::{has_now, not_here};
 use crate::sorted::Sorted;
 use crate::window_function::external;
@@ -126,7 +127,10 @@ pub fn aggregate(
     }
     let result = lowered.aggregate.field().as_ref().clone();
     let moment = if filter.is_none() { moment(&lowered.aggregate, &arguments) } else { None };
-    Ok(Arc::new(Lowered { function: lowered.aggregate, arguments, filter, order, state, result, moment }))
+    let feature = Call::in_aggregate(&lowered.aggregate);
+    let of_rows = feature.as_ref().map_or_else(|| arguments.clone(), |feature| feature.of_rows(&arguments));
+    let function = lowered.aggregate;
+    Ok(Arc::new(Lowered { function, arguments, of_rows, filter, order, state, result, moment, feature }))
 }
 
 /// True for a function that takes `ORDER BY` and rows in any order, though it does not say so: `WITHIN GROUP` only names
@@ -203,12 +207,16 @@ impl Expression for Computed {
 struct Lowered {
     function: Arc<AggregateFunctionExpr>,
     arguments: Vec<Arc<dyn Expression>>,
+    /// Those that accumulators read.
+    of_rows: Vec<Arc<dyn Expression>>,
     filter: Option<Arc<dyn Expression>>,
     /// The function wants its rows in this order of its last arguments, and does not sort them.
     order: Option<Vec<SortOptions>>,
     state: Vec<Field>,
     result: Field,
     moment: Option<Moment>,
+    /// The call of a feature that it is.
+    feature: Option<Call>,
 }
 
 impl Aggregate for Lowered {
@@ -241,6 +249,10 @@ impl Aggregate for Lowered {
         &self.arguments
     }
 
+    fn arguments_of_rows(&self) -> &[Arc<dyn Expression>] {
+        &self.of_rows
+    }
+
     fn filter(&self) -> Option<&Arc<dyn Expression>> {
         self.filter.as_ref()
     }
@@ -251,6 +263,10 @@ impl Aggregate for Lowered {
 
     fn state(&self) -> &[Field] {
         &self.state
+    }
+
+    fn of_whole_groups(&self, arguments: &[ArrayRef], ends: &[usize]) -> Result<Option<ArrayRef>> {
+        Ok(self.feature.as_ref().map(|feature| feature.of_whole_groups(arguments, ends)))
     }
 
     fn moment(&self) -> Option<Moment> {

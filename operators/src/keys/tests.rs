@@ -2,11 +2,14 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, BooleanArray, Date32Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    make_array,
 };
+use arrow::compute::cast;
 use arrow::datatypes::Int32Type;
 use lineshaft_engine::testing::{lines, table};
 
 use super::*;
+use crate::model::random::Random;
 
 fn interner(of: &RecordBatch) -> KeyInterner {
     let types: Vec<_> = of.schema().fields().iter().map(|f| f.data_type().clone()).collect();
@@ -80,6 +83,31 @@ fn a_dictionary_gives_the_slots_of_its_texts() {
     let mut slots = Vec::new();
     interner.intern(&[Arc::clone(rows.column(0)), numbers], 3, &mut slots).unwrap();
     assert_eq!(slots, [1, 2, 0], "as one of several columns");
+}
+
+#[test]
+fn dictionaries_that_come_again_and_again_in_any_order_give_the_slots_of_their_texts() {
+    let dictionaries: Vec<StringArray> = (0..6)
+        .map(|dictionary| {
+            (0..5).map(|value| (value != 3).then(|| format!("{}", value * dictionary))).collect()
+        })
+        .collect();
+    let type_of = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let (mut interner, mut plain) =
+        (KeyInterner::new(&[type_of]).unwrap(), KeyInterner::new(&[DataType::Utf8]).unwrap());
+    let mut random = Random::new(7);
+    for _ in 0..200 {
+        let codes: Int32Array =
+            (0..4).map(|_| i32::try_from(random.below(6)).ok().filter(|code| *code < 5)).collect();
+        // As a reader gives it: another array of the same bytes.
+        let values = make_array(dictionaries[random.below(6)].to_data());
+        let column: ArrayRef = Arc::new(DictionaryArray::try_new(codes, values).unwrap());
+        let texts = cast(&column, &DataType::Utf8).unwrap();
+        let (mut slots, mut expected) = (Vec::new(), Vec::new());
+        interner.intern(&[column], 4, &mut slots).unwrap();
+        plain.intern(&[texts], 4, &mut expected).unwrap();
+        assert_eq!(slots, expected);
+    }
 }
 
 #[test]

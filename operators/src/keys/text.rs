@@ -1,5 +1,5 @@
 //! One key column of text, plain or as a dictionary. Each value of a dictionary is looked up once, and not again
-//! while batches share it.
+//! while batches share it: those of one row group of a Parquet file do, and a worker gets such batches from each of the others.
 
 use std::sync::Arc;
 
@@ -22,15 +22,21 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
 pub(super) struct TextKeys {
     keys: ByteKeys,
     null: Option<u32>,
-    dictionary: Option<KnownDictionary>,
+    /// Those of the last batches, the last one first.
+    dictionaries: Vec<KnownDictionary>,
 }
 
-/// The dictionary of the last batch and the slots of its values, [`ABSENT`] if not met yet.
+/// A dictionary and the slots of its values, [`ABSENT`] if not met yet.
 #[derive(Debug)]
 struct KnownDictionary {
-    values: ArrayRef,
+    values: StringArray,
     slots: Vec<u32>,
+    /// How many values were not met.
+    unmet: usize,
 }
+
+/// So many dictionaries are known at a time.
+const DICTIONARIES: usize = 4;
 
 impl TextKeys {
     pub(super) fn len(&self) -> usize {
@@ -61,36 +67,47 @@ impl TextKeys {
         dictionary: &DictionaryArray<Int32Type>,
         slots: &mut Vec<u32>,
     ) -> Result<()> {
-        let values = dictionary.values();
-        let mut known = match self.dictionary.take() {
-            Some(known) if Arc::ptr_eq(&known.values, values) => known,
-            _ => KnownDictionary { values: Arc::clone(values), slots: vec![ABSENT; values.len()] },
-        };
-        let texts = values.as_string::<i32>();
-        if dictionary.keys().null_count() == 0 {
-            let start = slots.len();
-            let known_slot = |code: &i32| usize::try_from(*code).map_or(ABSENT, |code| known.slots[code]);
-            slots.extend(dictionary.keys().values().iter().map(known_slot));
-            if !slots[start..].contains(&ABSENT) {
-                self.dictionary = Some(known);
-                return Ok(());
-            }
-            slots.truncate(start);
+        let mut known = self.known(dictionary.values());
+        if known.unmet > 0 || dictionary.keys().null_count() > 0 {
+            self.meet(dictionary, &mut known)?;
         }
+        let slot = |code: i32| usize::try_from(code).map_or(ABSENT, |code| known.slots[code]);
+        match dictionary.keys().null_count() {
+            0 => slots.extend(dictionary.keys().values().iter().map(|code| slot(*code))),
+            _ => {
+                let null = self.null.unwrap_or(ABSENT);
+                slots.extend(dictionary.keys().iter().map(|code| code.map_or(null, slot)));
+            }
+        }
+        self.dictionaries.insert(0, known);
+        Ok(())
+    }
+
+    /// Takes out what is known of a dictionary.
+    fn known(&mut self, values: &ArrayRef) -> KnownDictionary {
+        let texts = values.as_string::<i32>();
+        if let Some(at) = self.dictionaries.iter().position(|known| is_same(&known.values, texts)) {
+            return self.dictionaries.remove(at);
+        }
+        self.dictionaries.truncate(DICTIONARIES - 1);
+        KnownDictionary { values: texts.clone(), slots: vec![ABSENT; values.len()], unmet: values.len() }
+    }
+
+    /// Gives a slot to each value that a row has, in their order.
+    fn meet(&mut self, dictionary: &DictionaryArray<Int32Type>, known: &mut KnownDictionary) -> Result<()> {
         for code in dictionary.keys() {
             let Some(code) = code.and_then(|code| usize::try_from(code).ok()) else {
-                slots.push(self.null_slot()?);
+                self.null_slot()?;
                 continue;
             };
             if known.slots[code] == ABSENT {
-                known.slots[code] = match texts.is_null(code) {
+                known.unmet -= 1;
+                known.slots[code] = match known.values.is_null(code) {
                     true => self.null_slot()?,
-                    false => self.keys.intern(texts.value(code).as_bytes())?,
+                    false => self.keys.intern(known.values.value(code).as_bytes())?,
                 };
             }
-            slots.push(known.slots[code]);
         }
-        self.dictionary = Some(known);
         Ok(())
     }
 
@@ -150,9 +167,18 @@ impl TextKeys {
         let (kept, slots) = self.keys.retain(live, self.null)?;
         self.keys = kept;
         self.null = self.null.and_then(|slot| slots[slot as usize]);
-        self.dictionary = None;
+        self.dictionaries.clear();
         Ok(slots)
     }
+}
+
+/// True if both are of the same bytes in memory. A reader makes a new array of them for each batch.
+fn is_same(a: &StringArray, b: &StringArray) -> bool {
+    let nulls = |of: &StringArray| of.nulls().map(|nulls| (nulls.buffer().as_ptr(), nulls.offset()));
+    a.len() == b.len()
+        && a.value_offsets().as_ptr() == b.value_offsets().as_ptr()
+        && a.value_data().as_ptr() == b.value_data().as_ptr()
+        && nulls(a) == nulls(b)
 }
 
 /// The bytes of a value by its two offsets, which Arrow keeps within the data and ascending.

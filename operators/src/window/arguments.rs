@@ -44,8 +44,10 @@ impl<'a> Values<'a> {
 #[derive(Debug)]
 pub(crate) struct Aggregates {
     functions: Vec<Function>,
-    /// Arguments and filters; expressions are the same if they are one object.
+    /// Arguments of rows and filters; expressions are the same if they are one object.
     expressions: Vec<Arc<dyn Expression>>,
+    /// Where they are in the snapshots of versions that kept constants with each row, and how many columns those have.
+    places_before: (Vec<usize>, usize),
     /// The arguments of which moments are taken, by their place among the expressions.
     moments: Vec<usize>,
 }
@@ -69,9 +71,46 @@ struct Own {
     filter: Option<usize>,
 }
 
+impl Own {
+    fn arguments(&self, columns: &[ArrayRef]) -> Vec<ArrayRef> {
+        self.arguments.iter().map(|at| Arc::clone(&columns[*at])).collect()
+    }
+
+    fn update(
+        &self,
+        accumulator: &mut dyn Accumulator,
+        columns: &[ArrayRef],
+        groups: &[usize],
+        total: usize,
+    ) -> Result<()> {
+        let none = BooleanArray::new_null(0);
+        let filter = match self.filter {
+            Some(at) => Some(columns[at].as_boolean_opt().ok_or_else(|| {
+                Error::operator(self.aggregate.result().name(), "its FILTER is not a boolean")
+            })?),
+            // DataFusion takes it that without a filter each new group has a row.
+            None => groups.is_empty().then_some(&none),
+        };
+        accumulator.update(&self.arguments(columns), groups, filter, total)
+    }
+
+    /// The results of groups whose rows are all there; `None` if the accumulator has to give them.
+    fn of_whole_groups(&self, columns: &[ArrayRef], ends: &[usize]) -> Result<Option<ArrayRef>> {
+        if self.filter.is_some() {
+            return Ok(None);
+        }
+        self.aggregate.of_whole_groups(&self.arguments(columns), ends)
+    }
+}
+
 impl Aggregates {
     pub(crate) fn new(aggregates: &[Arc<dyn Aggregate>]) -> Self {
-        let (mut expressions, mut moments) = (Vec::new(), Vec::new());
+        let (mut expressions, mut moments, mut before) = (Vec::new(), Vec::new(), Vec::new());
+        for aggregate in aggregates.iter().filter(|aggregate| aggregate.moment() != Some(Moment::Rows)) {
+            for expression in aggregate.arguments().iter().chain(aggregate.filter()) {
+                place(&mut before, expression);
+            }
+        }
         let functions =
             aggregates.iter().map(|aggregate| match (aggregate.moment(), aggregate.arguments()) {
                 (Some(Moment::Rows), _) => Function::Rows,
@@ -86,11 +125,27 @@ impl Aggregates {
                 }
                 _ => Function::Own(Own {
                     aggregate: Arc::clone(aggregate),
-                    arguments: aggregate.arguments().iter().map(|a| place(&mut expressions, a)).collect(),
+                    arguments: aggregate
+                        .arguments_of_rows()
+                        .iter()
+                        .map(|argument| place(&mut expressions, argument))
+                        .collect(),
                     filter: aggregate.filter().map(|filter| place(&mut expressions, filter)),
                 }),
             });
-        Self { functions: functions.collect(), expressions, moments }
+        let functions = functions.collect();
+        let places = expressions.iter().map(|expression| place(&mut before, expression)).collect();
+        Self { functions, places_before: (places, before.len()), expressions, moments }
+    }
+
+    /// The columns of [`Aggregates::evaluate`], then `others`, from a snapshot, which may be of a version that kept more.
+    pub(crate) fn restored(&self, values: Vec<ArrayRef>, others: usize) -> Vec<ArrayRef> {
+        let (places, width) = &self.places_before;
+        if *width == self.expressions.len() || values.len() != width + others {
+            return values;
+        }
+        let places = places.iter().copied().chain(*width..values.len());
+        places.map(|place| Arc::clone(&values[place])).collect()
     }
 
     /// The columns of all arguments for `rows`.
@@ -156,33 +211,58 @@ impl Accumulators {
         groups: &[usize],
         total: usize,
     ) -> Result<()> {
+        let values = values.into();
+        self.update_shared(of, values, groups, total)?;
+        if self.own.is_empty() {
+            return Ok(());
+        }
+        let columns = values.copied()?;
+        let mut own = self.own.iter_mut().zip(of.own());
+        own.try_for_each(|(accumulator, own)| own.update(accumulator.as_mut(), &columns, groups, total))
+    }
+
+    /// Adds rows to what is not in an accumulator of an aggregate's own.
+    fn update_shared(
+        &mut self,
+        of: &Aggregates,
+        values: Values<'_>,
+        groups: &[usize],
+        total: usize,
+    ) -> Result<()> {
         if let Some(rows) = &mut self.rows {
             rows.resize(total, 0);
             for group in groups {
                 rows[*group] += 1;
             }
         }
-        let values = values.into();
-        for (moments, column) in self.moments.iter_mut().zip(&of.moments) {
-            moments.update(&values.columns[*column], values.only, groups, total)?;
-        }
-        if self.own.is_empty() {
-            return Ok(());
-        }
-        let columns = values.copied()?;
-        let none = BooleanArray::new_null(0);
+        let mut moments = self.moments.iter_mut().zip(&of.moments);
+        moments.try_for_each(|(moments, column)| {
+            moments.update(&values.columns[*column], values.only, groups, total)
+        })
+    }
+
+    /// The results of groups whose rows are all there, one group after the other, up to `ends`; there were no groups, and there
+    /// are none after it.
+    pub(crate) fn of_whole_groups(
+        &mut self,
+        of: &Aggregates,
+        columns: &[ArrayRef],
+        ends: &[usize],
+    ) -> Result<Vec<ArrayRef>> {
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let sizes = starts.zip(ends).map(|(start, end)| end - start);
+        let groups: Vec<usize> =
+            sizes.enumerate().flat_map(|(group, size)| std::iter::repeat_n(group, size)).collect();
+        self.update_shared(of, columns.into(), &groups, ends.len())?;
+        let mut whole = Vec::with_capacity(self.own.len());
         for (accumulator, own) in self.own.iter_mut().zip(of.own()) {
-            let arguments: Vec<_> = own.arguments.iter().map(|at| Arc::clone(&columns[*at])).collect();
-            let filter = match own.filter {
-                Some(at) => Some(columns[at].as_boolean_opt().ok_or_else(|| {
-                    Error::operator(own.aggregate.result().name(), "its FILTER is not a boolean")
-                })?),
-                // DataFusion takes it that without a filter each new group has a row.
-                None => groups.is_empty().then_some(&none),
-            };
-            accumulator.update(&arguments, groups, filter, total)?;
+            let result = own.of_whole_groups(columns, ends)?;
+            if result.is_none() {
+                own.update(accumulator.as_mut(), columns, &groups, ends.len())?;
+            }
+            whole.push(result);
         }
-        Ok(())
+        self.results(of, whole)
     }
 
     /// Adds partial results, as [`Accumulators::state`] gave them.
@@ -239,7 +319,13 @@ impl Accumulators {
 
     /// The results of all groups, in the order of [`Aggregates`]; no group is left.
     pub(crate) fn evaluate(&mut self, of: &Aggregates) -> Result<Vec<ArrayRef>> {
-        let mut own = self.own.iter_mut();
+        let none = vec![None; self.own.len()];
+        self.results(of, none)
+    }
+
+    /// The same, with the results of aggregates that are there already.
+    fn results(&mut self, of: &Aggregates, whole: Vec<Option<ArrayRef>>) -> Result<Vec<ArrayRef>> {
+        let mut own = self.own.iter_mut().zip(whole);
         let mut results = Vec::with_capacity(of.functions.len());
         for function in &of.functions {
             results.push(match function {
@@ -248,7 +334,8 @@ impl Accumulators {
                 }
                 Function::Moment(at, moment) => self.moments[*at].result(*moment),
                 Function::Own(_) => match own.next() {
-                    Some(accumulator) => accumulator.evaluate()?,
+                    Some((_, Some(result))) => result,
+                    Some((accumulator, None)) => accumulator.evaluate()?,
                     None => return Err(Error::operator("window", "an aggregate without accumulator")),
                 },
             });
@@ -298,6 +385,10 @@ mod tests {
             &self.1
         }
 
+        fn arguments_of_rows(&self) -> &[Arc<dyn Expression>] {
+            &self.1[..1]
+        }
+
         fn filter(&self) -> Option<&Arc<dyn Expression>> {
             None
         }
@@ -325,5 +416,25 @@ mod tests {
         let results = accumulators.evaluate(&aggregates).unwrap();
         assert_eq!(results[0].as_ref(), &Float64Array::from(vec![3.0]) as &dyn arrow::array::Array);
         assert_eq!(results[1].as_ref(), &Float64Array::from(vec![2.0]) as &dyn arrow::array::Array);
+    }
+
+    #[test]
+    fn constants_that_older_snapshots_have_with_each_row_are_left_out() {
+        let column = |index| -> Arc<dyn Expression> {
+            Arc::new(lineshaft_engine::expression::Column { index, data_type: DataType::Float64 })
+        };
+        let (x, constant, y) = (column(0), column(1), column(2));
+        let of =
+            |arguments| -> Arc<dyn Aggregate> { Arc::new(Of(aggregate(Statistic::Sum, 0, None), arguments)) };
+        let all = [of(vec![Arc::clone(&x), Arc::clone(&constant)]), of(vec![y, constant]), of(vec![x])];
+        let aggregates = Aggregates::new(&all);
+        let named = |value: f64| Arc::new(Float64Array::from(vec![value])) as ArrayRef;
+        let (before, state) = (vec![named(1.0), named(2.0), named(3.0)], named(4.0));
+        let now = vec![named(1.0), named(3.0)];
+        assert_eq!(aggregates.restored(before.clone(), 0), now);
+        assert_eq!(aggregates.restored(now.clone(), 0), now);
+        let with_state = [now.as_slice(), &[Arc::clone(&state)]].concat();
+        assert_eq!(aggregates.restored([before, vec![state]].concat(), 1), with_state);
+        assert_eq!(aggregates.restored(with_state.clone(), 1), with_state);
     }
 }

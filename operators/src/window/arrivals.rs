@@ -114,7 +114,13 @@ impl Arrivals {
         Ok(Some(snapshot))
     }
 
-    pub(super) fn restore(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+    /// Puts back what [`Arrivals::snapshot`] and [`Arrivals::next_saved`] gave; `others` are columns behind those of the arguments.
+    pub(super) fn restore(
+        &mut self,
+        snapshot: &mut Snapshot,
+        aggregates: &Aggregates,
+        others: usize,
+    ) -> Result<()> {
         let progress = snapshot.take("progress");
         let progress = progress.ok_or_else(|| Error::operator("window", "a snapshot of another operator"))?;
         let progress = StateTable::from_batch(&progress, 1, 0)?;
@@ -124,7 +130,7 @@ impl Arrivals {
             rows.push(Rows {
                 slots: self.intern(&waiting)?,
                 times: waiting.numbers.swap_remove(0),
-                columns: waiting.values,
+                columns: aggregates.restored(waiting.values, others),
             });
         }
         self.waiting.restore(Watermark(progress.numbers[0][0]), rows);

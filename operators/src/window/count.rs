@@ -191,15 +191,14 @@ impl CountAggregate {
         if full.slots.is_empty() {
             return Ok(());
         }
-        let groups: Vec<usize> =
-            (0..full.slots.len()).flat_map(|group| std::iter::repeat_n(group, self.options.size)).collect();
+        let ends: Vec<usize> = (1..=full.slots.len()).map(|window| window * self.options.size).collect();
         let width = self.rows.blocks().first().map_or(ARGUMENTS, Vec::len);
         let arguments = self.rows.pick_columns(&full.places, ARGUMENTS..width)?;
-        self.accumulators.update(&self.aggregates, &arguments, &groups, full.slots.len())?;
+        let results = self.accumulators.of_whole_groups(&self.aggregates, &arguments, &ends)?;
         let mut columns = self.arrivals.interner.columns(&full.slots)?;
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.starts)));
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.ends)));
-        columns.extend(self.accumulators.evaluate(&self.aggregates)?);
+        columns.extend(results);
         let rows = RecordBatch::try_new(Arc::clone(&self.options.schema), columns)?;
         send_all(&self.options.schema, vec![rows], output)
     }
@@ -320,13 +319,14 @@ impl Operator for CountAggregate {
     }
 
     fn restore(&mut self, mut snapshot: Snapshot) -> Result<()> {
-        self.arrivals.restore(&mut snapshot)?;
+        self.arrivals.restore(&mut snapshot, &self.aggregates, 0)?;
         for rows in snapshot.take_parts(ROWS) {
             let mut table = StateTable::from_batch(&rows, 1, self.options.keys.len())?;
             let slots = self.arrivals.intern(&table)?;
             self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
             let times = table.numbers.swap_remove(0);
-            let places = self.push(Rows { times, slots: slots.clone(), columns: table.values });
+            let columns = self.aggregates.restored(table.values, 0);
+            let places = self.push(Rows { times, slots: slots.clone(), columns });
             self.live_rows += places.len();
             for (slot, place) in slots.into_iter().zip(places) {
                 self.kept[slot as usize].rows.push_back(place);

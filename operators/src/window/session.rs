@@ -244,7 +244,7 @@ impl Operator for SessionAggregate {
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
-        self.spans.load(&mut self.arrivals, snapshot, |_, spans| Ok(vec![0; spans]))?;
+        self.spans.load(&mut self.arrivals, snapshot, 0, |_, spans| Ok(vec![0; spans]))?;
         self.schedule();
         self.make_room(Watermark::START)
     }

@@ -191,7 +191,7 @@ impl Operator for StateAggregate {
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
         let interner = &mut self.states;
-        self.spans.load(&mut self.arrivals, snapshot, |columns, spans| {
+        self.spans.load(&mut self.arrivals, snapshot, 1, |columns, spans| {
             let mut states = Vec::new();
             interner.intern(columns, spans, &mut states)?;
             Ok(states)

@@ -16,6 +16,7 @@ use crate::error::QueryError;
 use crate::functions::mark_calls;
 use crate::optimize::without_subqueries;
 use crate::parse::parse_select;
+use crate::rewrite::replaced;
 use crate::span::SourceFile;
 use crate::using::UsingJoins;
 use crate::window_function::WindowFunctions;
@@ -37,8 +38,14 @@ pub(super) async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalP
     nest(&mut query);
     crate::using::nest(&mut query);
     mark_calls(&mut query);
-    let statement = Statement::Statement(Box::new(SqlStatement::Query(query)));
-    let plan = context.state().statement_to_plan(statement).await;
+    let planned = |query| Statement::Statement(Box::new(SqlStatement::Query(query)));
+    if let Some(query) = replaced::left_out(&query)
+        && let Err(error) = context.state().statement_to_plan(planned(Box::new(query))).await
+        && replaced::is_no_column(&error)
+    {
+        return Err(error);
+    }
+    let plan = context.state().statement_to_plan(planned(query)).await;
     let plan = plan.map_err(|error| match error.find_root() {
         DataFusionError::External(root) => match root.downcast_ref::<QueryError>() {
             Some(found) => told(std::slice::from_ref(found)),

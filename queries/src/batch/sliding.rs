@@ -16,7 +16,8 @@ use datafusion::logical_expr::expr::{AggregateFunctionParams, WindowFunctionPara
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, Signature, WindowFunctionDefinition,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, ReversedUDAF, Signature,
+    WindowFunctionDefinition,
 };
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
@@ -39,7 +40,10 @@ fn sliding(expr: Expr) -> Result<Transformed<Expr>> {
     let WindowFunctionDefinition::AggregateUDF(function) = &call.fun else {
         return Ok(Transformed::no(Expr::WindowFunction(call)));
     };
-    if call.params.window_frame.is_ever_expanding() {
+    // Where another function of the query wants the opposite order, DataFusion turns a function that can be turned and its frame
+    // round: then the frame has a start. Ours it cannot turn.
+    let may_turn = !matches!(function.reverse_udf(), ReversedUDAF::NotSupported);
+    if call.params.window_frame.is_ever_expanding() && !may_turn {
         return Ok(Transformed::no(Expr::WindowFunction(call)));
     }
     let function = AggregateUDF::from(Sliding(Arc::clone(function)));

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Float64Type, TimestampMicrosecondType};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
@@ -13,11 +13,13 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, ColumnarValue, GroupsAccumulator, Signature, Volatility,
 };
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
+use super::array::{present, timed};
 use super::collected;
 use super::feature::{Feature, Time, event_time_type};
 use super::parameter::Parameter;
-use super::value::Value;
+use super::value::{Value, Values};
 
 /// `rms(x)`: one value per group.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl AggregateUDFImpl for FeatureAggregate {
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         match self.feature.sums {
-            Some(sums) if !args.is_distinct => Ok(sums.accumulator(parameters(self.feature, &args)?)),
+            Some(sums) if !args.is_distinct => Ok(sums.accumulator(parameters(self.feature, args.exprs)?)),
             _ => self.create_sliding_accumulator(args),
         }
     }
@@ -95,7 +97,9 @@ impl AggregateUDFImpl for FeatureAggregate {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         match self.feature.sums {
-            Some(sums) if !args.is_distinct => Ok(sums.groups_accumulator(parameters(self.feature, &args)?)),
+            Some(sums) if !args.is_distinct => {
+                Ok(sums.groups_accumulator(parameters(self.feature, args.exprs)?))
+            }
             _ => Ok(Box::new(collected::Groups::new(Call::of(self.feature, &args)?))),
         }
     }
@@ -108,10 +112,10 @@ impl AggregateUDFImpl for FeatureAggregate {
 
 /// A call of a feature: what is the same for all its rows.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    feature: &'static Feature,
-    parameters: Vec<f64>,
-    distinct: bool,
+pub(crate) struct Call {
+    pub(super) feature: &'static Feature,
+    pub(super) parameters: Vec<f64>,
+    pub(super) distinct: bool,
     /// True if the last argument is the event time.
     pub(super) timed: bool,
 }
@@ -123,10 +127,48 @@ impl Call {
         }
         Ok(Self {
             feature,
-            parameters: parameters(feature, args)?,
+            parameters: parameters(feature, args.exprs)?,
             distinct: args.is_distinct,
             timed: feature.is_timed(args.exprs.len()),
         })
+    }
+
+    /// The call that an aggregate is, if it is one of a feature.
+    pub(crate) fn in_aggregate(aggregate: &AggregateFunctionExpr) -> Option<Self> {
+        let feature = aggregate.fun().inner().downcast_ref::<FeatureAggregate>()?.feature;
+        let arguments = aggregate.expressions();
+        let parameters = parameters(feature, &arguments).ok()?;
+        let timed = feature.is_timed(arguments.len());
+        Some(Self { feature, parameters, distinct: aggregate.is_distinct(), timed })
+    }
+
+    /// Those of all its arguments that differ from row to row: samples and times.
+    pub(crate) fn of_rows<T: Clone>(&self, arguments: &[T]) -> Vec<T> {
+        let times = arguments.last().filter(|_| self.timed);
+        arguments.first().into_iter().chain(times).cloned().collect()
+    }
+
+    /// The values of groups whose rows are all there, one group after the other, up to `ends`: the kernel reads them where they are.
+    pub(crate) fn of_whole_groups(&self, arguments: &[ArrayRef], ends: &[usize]) -> ArrayRef {
+        let samples = arguments[0].as_primitive::<Float64Type>();
+        let times = arguments.last().filter(|_| self.timed);
+        let times = times.map(|times| times.as_primitive::<TimestampMicrosecondType>());
+        let mut values = Values::new(&self.data_type(), ends.len());
+        let mut start = 0;
+        for end in ends {
+            let rows = std::mem::replace(&mut start, *end)..*end;
+            values.push(match times {
+                None => self.evaluate(present(samples, rows), Cow::Borrowed(&[])),
+                Some(times) => {
+                    let (offset, length) = (rows.start, rows.len());
+                    let (samples, times) =
+                        timed(&samples.slice(offset, length), &times.slice(offset, length))
+                            .unwrap_or_default();
+                    self.evaluate(samples.into(), times.into())
+                }
+            });
+        }
+        values.finish()
     }
 
     /// The type of its values.
@@ -146,7 +188,7 @@ impl Call {
 }
 
 /// The parameters of a call, which are constants.
-fn parameters(feature: &Feature, args: &AccumulatorArgs<'_>) -> Result<Vec<f64>> {
+fn parameters(feature: &Feature, arguments: &[Arc<dyn PhysicalExpr>]) -> Result<Vec<f64>> {
     let value = |(parameter, expression): (&Parameter, &Arc<dyn PhysicalExpr>)| {
         let value = constant(expression.as_ref());
         match value.map(|value| parameter.of_constant(feature.name, &value)).transpose()?.flatten() {
@@ -154,7 +196,7 @@ fn parameters(feature: &Feature, args: &AccumulatorArgs<'_>) -> Result<Vec<f64>>
             None => plan_err!("{}: {} must be a constant", feature.name, parameter.name),
         }
     };
-    feature.parameters.iter().zip(&args.exprs[1..]).map(value).collect()
+    feature.parameters.iter().zip(&arguments[1..]).map(value).collect()
 }
 
 /// The value of an expression without columns.

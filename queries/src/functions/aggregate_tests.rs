@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::function::AccumulatorArgs;
@@ -11,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 
 use super::ENTRIES;
+use super::aggregate::Call;
 use super::feature::{Feature, Kernel, Time};
 use super::parameter::{Parameter, whole};
 use super::testing::*;
@@ -252,6 +254,26 @@ fn partial_states_merged_in_order_give_what_one_pass_gives() {
         for (found, group) in values(&found).iter().zip(["a", "b", "c"]) {
             assert_close(feature.name, found, &expected(feature, group));
         }
+    }
+}
+
+#[test]
+fn groups_whose_rows_are_all_there_give_what_an_accumulator_gives() {
+    for feature in ENTRIES.iter().map(|entry| entry.feature) {
+        let timed = feature.time != Time::Ignored;
+        let call = Call { feature, parameters: parameters(feature), distinct: false, timed };
+        let (columns, of_row) = columns(feature, 0..NOISE_ROWS);
+        let mut order: Vec<u32> = (0..NOISE_ROWS).collect();
+        order.sort_by_key(|row| of_row[*row as usize]);
+        let order = UInt32Array::from(order);
+        let sorted = call.of_rows(&columns).into_iter();
+        let sorted: Vec<_> = sorted.map(|column| take(&column, &order, None).unwrap()).collect();
+        let rows = |groups: usize| of_row.iter().filter(|group| **group < groups).count();
+        let found = call.of_whole_groups(&sorted, &[rows(1), rows(2), rows(3), rows(3)]);
+        for (found, group) in values(&found).iter().zip(["a", "b", "c"]) {
+            assert_close(feature.name, found, &expected(feature, group));
+        }
+        assert!(found.len() == 4 && found.is_null(3), "{}", feature.name);
     }
 }
 

@@ -161,7 +161,7 @@ fn range<O: OffsetSizeTrait>(offsets: &[O], row: usize) -> std::ops::Range<usize
 }
 
 /// The samples of a row that are neither NULL nor NaN; not copied if all are.
-fn present(items: &PrimitiveArray<Float64Type>, range: std::ops::Range<usize>) -> Cow<'_, [f64]> {
+pub(super) fn present(items: &PrimitiveArray<Float64Type>, range: std::ops::Range<usize>) -> Cow<'_, [f64]> {
     let samples = &items.values()[range.clone()];
     match items.nulls() {
         Some(nulls) if nulls.slice(range.start, range.len()).null_count() > 0 => {
@@ -173,7 +173,7 @@ fn present(items: &PrimitiveArray<Float64Type>, range: std::ops::Range<usize>) -
 }
 
 /// Samples with their times, where both are there; nothing if there are more of one than of the other.
-fn timed(
+pub(super) fn timed(
     samples: &PrimitiveArray<Float64Type>,
     times: &PrimitiveArray<TimestampMicrosecondType>,
 ) -> Option<(Vec<f64>, Vec<i64>)> {

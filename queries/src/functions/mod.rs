@@ -56,6 +56,7 @@ mod testing;
 mod value;
 mod vibration;
 
+pub(crate) use aggregate::Call;
 use aggregate::FeatureAggregate;
 use array::FeatureOfArray;
 use feature::{Feature, Time};

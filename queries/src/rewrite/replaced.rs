@@ -3,6 +3,8 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Query, Select, SelectItem, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
@@ -14,6 +16,12 @@ pub(crate) fn left_out(query: &Query) -> Option<Query> {
     // The visitor never breaks off.
     let ControlFlow::Continue(()) = query.visit(&mut visitor);
     visitor.found.then_some(query)
+}
+
+/// True if the query that [`left_out`] gave failed because it names a column that is not there.
+pub(crate) fn is_no_column(error: &DataFusionError) -> bool {
+    let DataFusionError::SchemaError(found, _) = error.find_root() else { return false };
+    matches!(found.as_ref(), SchemaError::FieldNotFound { .. })
 }
 
 struct LeftOut {

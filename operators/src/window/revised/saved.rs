@@ -66,7 +66,10 @@ impl RevisedAggregate {
     fn take_bags(&mut self, snapshot: &mut Snapshot) -> Result<()> {
         let Some(table) = snapshot.take("bags") else { return Ok(()) };
         let table = StateTable::from_batch(&table, 2, 0)?;
-        let encoded = self.encoder.of(&table.values)?.convert_columns(&table.values)?;
+        let mut columns = table.values;
+        let arguments = columns.split_off(self.options.windows.keys.len().min(columns.len()));
+        columns.extend(self.aggregates.restored(arguments, 1));
+        let encoded = self.encoder.of(&columns)?.convert_columns(&columns)?;
         for (row, (pane, count)) in table.numbers[0].iter().zip(&table.numbers[1]).enumerate() {
             let kept = self.kept.entry(*pane).or_insert_with(|| Pane::Rows(Bag::default()));
             if let Pane::Rows(bag) = kept {

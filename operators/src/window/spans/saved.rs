@@ -85,14 +85,16 @@ impl Spans {
         Ok(Some(snapshot))
     }
 
-    /// Puts back what [`Spans::save`] and [`Spans::next_saved`] gave; `states` numbers states by their columns.
+    /// Puts back what [`Spans::save`] and [`Spans::next_saved`] gave; rows that wait have `others` behind their arguments, and
+    /// `states` numbers states by their columns.
     pub(in crate::window) fn load(
         &mut self,
         arrivals: &mut Arrivals,
         mut snapshot: Snapshot,
+        others: usize,
         mut states: impl FnMut(&[ArrayRef], usize) -> Result<Vec<u32>>,
     ) -> Result<()> {
-        arrivals.restore(&mut snapshot)?;
+        arrivals.restore(&mut snapshot, &self.aggregates, others)?;
         let [spans, rows, partials] = ["spans", "rows", "partials"].map(|name| snapshot.take_parts(name));
         for ((spans, rows), partials) in spans.into_iter().zip(rows).zip(partials) {
             let table = StateTable::from_batch(&spans, NUMBERS, arrivals.key_count())?;
@@ -111,7 +113,8 @@ impl Spans {
 
     fn put_part(&mut self, Part { tables: [spans, rows, partials], slots, states }: &Part) -> Result<()> {
         self.live_rows += rows.num_rows();
-        let mut rows = self.rows.restore(rows)?;
+        let arguments = self.aggregates.restored(StateTable::from_batch(rows, 1, 0)?.values, 0);
+        let mut rows = self.rows.push(arguments, rows.num_rows());
         let mut partials = self.partials.restore(partials)?;
         let table = StateTable::from_batch(spans, NUMBERS, 0)?;
         for (row, (slot, state)) in slots.iter().zip(states).enumerate() {
