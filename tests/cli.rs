@@ -57,9 +57,10 @@ fn two_files_are_one_program_whose_rows_can_be_queried_in_three_formats() {
 fn a_recursion_without_an_end_ends_the_program_with_a_message() {
     let folder = folder();
     let counts = "CREATE SINK counts WITH (connector = 'stdout') AS
-        WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r WHERE n < 3;";
+        WITH RECURSIVE r AS (SELECT DISTINCT 1 AS n FROM readings UNION ALL SELECT n + 1 FROM r)
+        SELECT n FROM r WHERE n < 3;";
     write(&folder, "endless.sql", counts);
-    let run = ["run", "endless.sql", "--data", "endless", "--workers", "1"];
+    let run = ["run", "endless.sql", "source.sql", "--data", "endless", "--workers", "1"];
     lineshaft(folder.path(), &run).exits(3).tells("WITH RECURSIVE: no end after 10000 rounds");
 }
 
