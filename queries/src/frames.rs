@@ -1,5 +1,5 @@
 //! Calls with `OVER` that DataFusion takes and that mean nothing: a number in `RANGE` over times, which it reads as
-//! seconds, and the value of place 0.
+//! seconds, a distance between texts, and the value of place 0.
 
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -35,25 +35,28 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
 fn check_range(call: &WindowFunction, input: &DFSchema) -> Result<()> {
     let frame = &call.params.window_frame;
     let [first] = call.params.order_by.as_slice() else { return Ok(()) };
-    if frame.units != WindowFrameUnits::Range || !first.expr.get_type(input)?.is_temporal() {
-        return Ok(());
-    }
-    let number = [&frame.start_bound, &frame.end_bound].into_iter().find_map(number);
-    let Some(number) = number else { return Ok(()) };
-    let message = format!("RANGE over times needs an interval with its unit, found {number}");
-    let help = format!(
-        "write RANGE BETWEEN INTERVAL '{number}' SECOND PRECEDING AND CURRENT ROW, or ROWS to count rows"
-    );
+    let distance = [&frame.start_bound, &frame.end_bound].into_iter().find_map(distance);
+    let Some(distance) = distance.filter(|_| frame.units == WindowFrameUnits::Range) else { return Ok(()) };
+    let (order, is_number) = (first.expr.get_type(input)?, distance.parse::<f64>().is_ok());
+    let message = match (order.is_temporal(), order.is_numeric() || order.is_null()) {
+        (true, _) if is_number => {
+            format!("RANGE over times needs an interval with its unit, found {distance}")
+        }
+        (_, true) if !is_number => format!("RANGE over numbers needs a number, found {distance:?}"),
+        (false, false) => format!("RANGE of {distance} needs an order by times or numbers, found {order}"),
+        _ => return Ok(()),
+    };
+    let help = "write ORDER BY ts RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW, or ROWS to count rows";
     Err(external(QueryError::invalid(message, None).with_help(help)))
 }
 
-/// A bound that is a number and not an interval.
-fn number(bound: &WindowFrameBound) -> Option<&str> {
+/// What is written of a bound that is so far away: `2`, or `2 SECOND`.
+fn distance(bound: &WindowFrameBound) -> Option<&str> {
     let (WindowFrameBound::Preceding(value) | WindowFrameBound::Following(value)) = bound else {
         return None;
     };
     let ScalarValue::Utf8(Some(text)) = value else { return None };
-    text.trim().parse::<f64>().is_ok().then_some(text.trim())
+    Some(text.trim())
 }
 
 fn check_place(call: &WindowFunction) -> Result<()> {
