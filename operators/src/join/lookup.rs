@@ -13,8 +13,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{cast, concat_batches, take};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::compute::{FilterBuilder, cast, concat_batches, take};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, UInt32Type};
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::expression::Expression;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
@@ -23,7 +23,7 @@ use lineshaft_engine::{Error, Result};
 
 use super::keys::plain;
 use super::remembered::Remembered;
-use super::table::{SavedTable, Table};
+use super::table::{Matches, SavedTable, Table};
 
 /// What comes out for a row of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,18 +178,16 @@ impl LookupJoin {
         let matches = self.matches(stream)?;
         let has_match = || {
             let mut has_match = vec![false; count];
-            matches.iter().for_each(|(row, _)| has_match[*row as usize] = true);
+            matches.stream.iter().for_each(|row| has_match[*row as usize] = true);
             has_match
         };
         let stream_where = |wanted: bool| {
             Pairs::of_stream((0..).zip(has_match()).filter(|(_, has)| *has == wanted).map(|(row, _)| row))
         };
         Ok(match self.options.kind {
-            LookupKind::Inner => Pairs {
-                stream: matches.iter().map(|(row, _)| *row).collect::<Vec<_>>().into(),
-                table: matches.iter().map(|(_, row)| *row).collect::<Vec<_>>().into(),
-                marks: None,
-            },
+            LookupKind::Inner => {
+                Pairs { stream: matches.stream.into(), table: matches.table.into(), marks: None }
+            }
             LookupKind::Left => with_unmatched(&matches, count),
             LookupKind::Semi => stream_where(true),
             LookupKind::Anti | LookupKind::NotIn => stream_where(false),
@@ -200,16 +198,18 @@ impl LookupJoin {
     }
 
     /// The matches of all rows of the stream, in their order.
-    fn matches(&self, stream: &RecordBatch) -> Result<Vec<(u32, u32)>> {
+    fn matches(&self, stream: &RecordBatch) -> Result<Matches> {
         let slots = self.table.slots(stream, &self.options.stream_keys, self.options.null_equals_null)?;
-        let Some(residual) = &self.options.residual else { return Ok(self.table.matches(&slots)) };
-        let (mut candidates, mut matches) = (self.table.candidates(&slots).peekable(), Vec::new());
-        while candidates.peek().is_some() {
-            let mut some: Vec<(u32, u32)> = candidates.by_ref().take(PAIRS).collect();
-            self.keep_where(residual, stream, &mut some)?;
-            matches.append(&mut some);
+        let mut candidates = self.table.candidates(&slots);
+        let Some(residual) = &self.options.residual else { return Ok(candidates.next(usize::MAX)) };
+        let mut matches = Matches::default();
+        loop {
+            let some = candidates.next(PAIRS);
+            if some.stream.is_empty() {
+                return Ok(matches);
+            }
+            self.add_where(residual, stream, some, &mut matches)?;
         }
-        Ok(matches)
     }
 
     /// Joins rows that are added, and takes back what was given for those that are taken back.
@@ -244,31 +244,40 @@ impl LookupJoin {
         Ok(())
     }
 
-    /// Keeps the matches for which the residual is true.
-    fn keep_where(
+    /// Adds the candidates for which the residual is true.
+    fn add_where(
         &self,
         residual: &Residual,
         stream: &RecordBatch,
-        matches: &mut Vec<(u32, u32)>,
+        candidates: Matches,
+        to: &mut Matches,
     ) -> Result<()> {
-        let stream_rows: UInt32Array = matches.iter().map(|(row, _)| *row).collect::<Vec<_>>().into();
-        let table_rows: UInt32Array = matches.iter().map(|(_, row)| *row).collect::<Vec<_>>().into();
+        let pairs = candidates.stream.len();
+        let one_by_one = run_of(&candidates.stream);
+        let stream_rows = UInt32Array::from(candidates.stream);
+        let table_rows = UInt32Array::from(candidates.table);
         let column = |(side, column): &(Side, usize)| match side {
             Side::Stream => {
-                let column = take(stream.column(*column), &stream_rows, None)?;
+                let column = stream.column(*column);
+                let column = match one_by_one {
+                    Some(first) => column.slice(first, pairs),
+                    None => take(column, &stream_rows, None)?,
+                };
                 Ok(cast(&column, &plain(column.data_type()))?)
             }
             Side::Table => self.table.pick(*column, &table_rows),
         };
         let columns = residual.columns.iter().map(column).collect::<Result<_>>()?;
-        let count = RecordBatchOptions::new().with_row_count(Some(matches.len()));
+        let count = RecordBatchOptions::new().with_row_count(Some(pairs));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.residual_schema), columns, &count)?;
         let holds = residual.holds.evaluate(&rows)?;
         let holds = holds
             .as_boolean_opt()
             .ok_or_else(|| Error::operator("join", "the condition is not a boolean"))?;
-        let mut holds = holds.iter();
-        matches.retain(|_| holds.next().flatten() == Some(true));
+        let kept = FilterBuilder::new(holds).build();
+        for (to, rows) in [(&mut to.stream, &stream_rows), (&mut to.table, &table_rows)] {
+            to.extend(kept.filter(rows)?.as_primitive::<UInt32Type>().values());
+        }
         Ok(())
     }
 
@@ -302,16 +311,22 @@ fn is_dictionary(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Dictionary(..))
 }
 
+/// The first of some rows if they are each the next one of the row before.
+fn run_of(rows: &[u32]) -> Option<usize> {
+    let is_run = rows.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    rows.first().filter(|_| is_run).map(|first| *first as usize)
+}
+
 /// The matches, which are in the order of the stream, and in their places the rows without one.
-fn with_unmatched(matches: &[(u32, u32)], rows: usize) -> Pairs {
+fn with_unmatched(matches: &Matches, rows: usize) -> Pairs {
     let (mut stream, mut table) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-    let mut matches = matches.iter().peekable();
+    let mut matches = matches.stream.iter().zip(&matches.table).peekable();
     for row in (0_u32..).take(rows) {
-        if matches.peek().is_none_or(|(next, _)| *next != row) {
+        if matches.peek().is_none_or(|(next, _)| **next != row) {
             stream.push(row);
             table.push(None);
         }
-        while let Some((_, found)) = matches.next_if(|(next, _)| *next == row) {
+        while let Some((_, found)) = matches.next_if(|(next, _)| **next == row) {
             stream.push(row);
             table.push(Some(*found));
         }

@@ -73,6 +73,52 @@ struct Index {
     slots: Vec<u32>,
 }
 
+/// Rows of the stream, in their order, each with a row of the table.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    pub(super) stream: Vec<u32>,
+    pub(super) table: Vec<u32>,
+}
+
+/// Pairs of rows with equal keys.
+pub(super) struct Candidates<'a> {
+    index: &'a Index,
+    /// The slot of each row of the stream.
+    slots: &'a [u32],
+    /// The next row of the stream, of which so many pairs are given.
+    row: usize,
+    given: usize,
+}
+
+impl Candidates<'_> {
+    /// The next pairs, so many at most; none if those were all.
+    pub(super) fn next(&mut self, most: usize) -> Matches {
+        let rows = most.min(self.slots.len() - self.row);
+        let mut some = Matches { stream: Vec::with_capacity(rows), table: Vec::with_capacity(rows) };
+        while self.row < self.slots.len() && some.stream.len() < most {
+            // A batch has fewer than 2^32 rows.
+            let row = u32::try_from(self.row).unwrap_or(u32::MAX);
+            let found = &self.index.rows_of(self.slots[self.row])[self.given..];
+            let taken = found.len().min(most - some.stream.len());
+            match found {
+                [one] => {
+                    some.stream.push(row);
+                    some.table.push(*one);
+                }
+                _ => {
+                    some.stream.extend(std::iter::repeat_n(row, taken));
+                    some.table.extend(&found[..taken]);
+                }
+            }
+            (self.row, self.given) = match taken == found.len() {
+                true => (self.row + 1, 0),
+                false => (self.row, self.given + taken),
+            };
+        }
+        some
+    }
+}
+
 /// A tail of fewer rows is not worth joining to the body; so many dead rows are not worth removing.
 const FEW_ROWS: usize = 1024;
 
@@ -230,20 +276,9 @@ impl Table {
         dictionary_of(codes.as_primitive().clone(), self.body.column(column))
     }
 
-    /// For each row of `stream` and each row of the table with the same key, the numbers of both.
-    pub(super) fn matches(&self, slots: &[u32]) -> Vec<(u32, u32)> {
-        let mut matches = Vec::with_capacity(slots.len());
-        for (row, slot) in (0..).zip(slots) {
-            matches.extend(self.join.rows_of(*slot).iter().map(|found| (row, *found)));
-        }
-        matches
-    }
-
-    /// The same, one after the other.
-    pub(super) fn candidates<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = (u32, u32)> {
-        (0..)
-            .zip(slots)
-            .flat_map(|(row, slot)| self.join.rows_of(*slot).iter().map(move |found| (row, *found)))
+    /// For each row of the stream, by the slot of its key, each row of the table with that key: some at a time.
+    pub(super) fn candidates<'a>(&'a self, slots: &'a [u32]) -> Candidates<'a> {
+        Candidates { index: &self.join, slots, row: 0, given: 0 }
     }
 
     /// The slot of the key of each row of `stream`. Unless NULL equals NULL, a key with a NULL in it has none.
