@@ -54,6 +54,17 @@ fn two_files_are_one_program_whose_rows_can_be_queried_in_three_formats() {
 }
 
 #[test]
+fn a_recursion_without_an_end_ends_the_program_with_a_message() {
+    let folder = folder();
+    let counts = "CREATE SINK counts WITH (connector = 'stdout') AS
+        WITH RECURSIVE r AS (SELECT DISTINCT 1 AS n FROM readings UNION ALL SELECT n + 1 FROM r)
+        SELECT n FROM r WHERE n < 3;";
+    write(&folder, "endless.sql", counts);
+    let run = ["run", "endless.sql", "source.sql", "--data", "endless", "--workers", "1"];
+    lineshaft(folder.path(), &run).exits(3).tells("WITH RECURSIVE: no end after 10000 rounds");
+}
+
+#[test]
 fn a_changelog_is_kept_as_a_view_and_written_by_sinks_that_say_how() {
     let folder = folder();
     let top = "CREATE MATERIALIZED VIEW top AS SELECT machine, x FROM readings ORDER BY x DESC LIMIT 3;

@@ -357,8 +357,9 @@ impl Binder<'_> {
     fn plan(&self, query: &SelectQuery) -> Option<(LogicalPlan, View)> {
         let planned = self.logical(&query.query).and_then(|raw| {
             let filled = fill_event_time(raw, &|name| self.times_of(name))?;
-            let logical = early(filled, query.emit.as_ref())?;
+            let logical = emitted(filled, query.emit.as_ref(), &|name| self.times_of(name))?;
             check_deterministic(&logical)?;
+            crate::frames::check(&logical)?;
             let plan = optimize(logical.clone())?;
             let view = View { logical: logical.clone(), plan, is_materialized: false, span: query.span };
             Ok((logical, view))
@@ -554,10 +555,21 @@ pub(crate) fn in_known_forms(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The plan of a query with what its `EMIT` says.
-fn early(plan: LogicalPlan, emit: Option<&Spanned<Emit>>) -> Result<LogicalPlan> {
-    let Some(Spanned { value: Emit::Every(every), span }) = emit else { return Ok(plan) };
-    emit_every(plan, *every)?.ok_or_else(|| {
-        let error = QueryError::not_supported("EMIT EVERY without a window", *span);
+fn emitted(
+    plan: LogicalPlan,
+    emit: Option<&Spanned<Emit>>,
+    times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
+) -> Result<LogicalPlan> {
+    let Some(Spanned { value: emit, span }) = emit else { return Ok(plan) };
+    let (what, plan) = match emit {
+        Emit::Every(every) => ("EMIT EVERY without a window", emit_every(plan, *every)?),
+        Emit::OnWindowClose => {
+            let closes = event_time::closes(&plan, times_of)?;
+            ("EMIT ON WINDOW CLOSE without a window", closes.then_some(plan))
+        }
+    };
+    plan.ok_or_else(|| {
+        let error = QueryError::not_supported(what, *span);
         external(error.with_help("leave it out: what has no window is given with every change"))
     })
 }

@@ -104,11 +104,7 @@ impl SourceEntry {
         let idle_after = duration("idle_after", errors);
         let max_future = duration("max_future", errors).or((!is_bounded).then_some(DEFAULT_MAX_FUTURE));
         let allowed_lateness = duration("allowed_lateness", errors).unwrap_or(0);
-        if let (Some(entry), None) = (statement.options.get("allowed_lateness"), &statement.watermark) {
-            let message = "allowed_lateness needs a watermark, which tells what is late";
-            let help = "add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND, where ts is the event time";
-            errors.push(QueryError::invalid(message, entry.name.span).with_help(help));
-        }
+        check_options_of_time(statement, errors);
         Self {
             statement: statement.clone(),
             can_read_again: is_table && connectors.can_read_again(&declaration),
@@ -125,6 +121,24 @@ impl SourceEntry {
     /// Names and types of all columns.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.declaration.schema)
+    }
+}
+
+/// Options that mean nothing where no column is the event time.
+fn check_options_of_time(statement: &CreateSource, errors: &mut Vec<QueryError>) {
+    if statement.watermark.is_some() {
+        return;
+    }
+    let told = [
+        ("allowed_lateness", "tells what is late"),
+        ("idle_after", "a silent source holds back"),
+        ("max_future", "names the event time"),
+    ];
+    for (name, why) in told {
+        let Some(entry) = statement.options.get(name) else { continue };
+        let message = format!("{name} needs a watermark, which {why}");
+        let help = "add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND, where ts is the event time";
+        errors.push(QueryError::invalid(message, entry.name.span).with_help(help));
     }
 }
 

@@ -222,6 +222,16 @@ fn follows(expr: &Expr) -> Option<(&Column, i64)> {
             };
             Some((column, behind.saturating_add(longest(interval)?)))
         }
+        // Ahead of the watermark is not behind it: what follows waits longer than it had to.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
+            match (left.as_ref(), right.as_ref()) {
+                (Expr::Literal(interval, _), of) | (of, Expr::Literal(interval, _)) => {
+                    longest(interval)?;
+                    follows(of)
+                }
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -444,6 +454,18 @@ pub(crate) fn emit_every(plan: LogicalPlan, every: i64) -> Result<Option<Logical
         Ok(Transformed::no(node))
     })?;
     Ok(early.transformed.then_some(early.data))
+}
+
+/// True if `plan` has something that the watermark closes: a window, or groups or frames of an event time.
+pub(crate) fn closes(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) -> Result<bool> {
+    plan.exists(|node| {
+        Ok(match node {
+            LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Distinct(_) => {
+                time_column(node, times_of).is_some()
+            }
+            _ => AssignWindow::of(node).is_some(),
+        })
+    })
 }
 
 /// Gives the functions whose result depends on the order of rows the event time as their last argument, where the

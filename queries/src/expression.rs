@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_empty_array};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
@@ -230,7 +230,8 @@ impl Aggregate for Lowered {
             let function = Arc::clone(&self.function);
             Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))
         };
-        Ok(Box::new(Groups(groups)))
+        let state = self.state.iter().map(|field| field.data_type().clone()).collect();
+        Ok(Box::new(Groups { groups, total: 0, result: self.result.data_type().clone(), state }))
     }
 
     fn running(&self) -> Result<Box<dyn RunningAccumulator>> {
@@ -303,7 +304,13 @@ fn moment(function: &AggregateFunctionExpr, arguments: &[Arc<dyn Expression>]) -
 }
 
 /// An accumulator of DataFusion.
-struct Groups(Box<dyn GroupsAccumulator>);
+struct Groups {
+    groups: Box<dyn GroupsAccumulator>,
+    /// Groups so far. Of none DataFusion's adapter knows no types, neither of results nor of the state.
+    total: usize,
+    result: DataType,
+    state: Vec<DataType>,
+}
 
 impl Accumulator for Groups {
     fn update(
@@ -313,22 +320,30 @@ impl Accumulator for Groups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.0.update_batch(arguments, groups, filter, total).map_err(|error| failed(&error))
+        self.total = self.total.max(total);
+        self.groups.update_batch(arguments, groups, filter, total).map_err(|error| failed(&error))
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.0.merge_batch(state, groups, total).map_err(|error| failed(&error))
+        self.total = self.total.max(total);
+        self.groups.merge_batch(state, groups, total).map_err(|error| failed(&error))
     }
 
     fn evaluate(&mut self) -> Result<ArrayRef> {
-        self.0.evaluate(EmitTo::All).map_err(|error| failed(&error))
+        if std::mem::take(&mut self.total) == 0 {
+            return Ok(new_empty_array(&self.result));
+        }
+        self.groups.evaluate(EmitTo::All).map_err(|error| failed(&error))
     }
 
     fn state(&mut self) -> Result<Vec<ArrayRef>> {
-        self.0.state(EmitTo::All).map_err(|error| failed(&error))
+        if std::mem::take(&mut self.total) == 0 {
+            return Ok(self.state.iter().map(new_empty_array).collect());
+        }
+        self.groups.state(EmitTo::All).map_err(|error| failed(&error))
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.groups.size()
     }
 }

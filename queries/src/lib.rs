@@ -32,6 +32,7 @@ pub mod error;
 mod event_time;
 pub mod explain;
 pub mod expression;
+mod frames;
 pub mod functions;
 mod integers;
 mod laterals;

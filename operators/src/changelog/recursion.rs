@@ -3,17 +3,20 @@
 //!
 //! - Rows: changelogs in, a changelog out. State: the rows of all inputs and of all rounds, by the keys of the joins.
 //! - The recursive term is a small plan of its own ([`Term`]), since it runs in rounds within an epoch.
-//! - With `UNION` rows are kept once, so a cycle ends; with `UNION ALL` a cycle has no end, in batch neither.
+//! - With `UNION` rows are kept once, so a cycle ends; with `UNION ALL`, or a counter in the row, a cycle has no end, in
+//!   batch neither: after [`MOST_ROUNDS`] the program ends with an error.
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use differential_dataflow::AsCollection;
 use differential_dataflow::lattice::Lattice;
 use differential_dataflow::operators::iterate::Variable;
-use lineshaft_engine::Result;
 use lineshaft_engine::changelog::index::{distinct, index};
 use lineshaft_engine::changelog::{ChangelogOperator, Failure, Inputs, Rows};
 use lineshaft_engine::expression::Expression;
+use lineshaft_engine::{Error, Result};
+use timely::dataflow::operators::vec::Filter;
 use timely::order::Product;
 use timely::progress::Timestamp;
 
@@ -83,13 +86,32 @@ impl ChangelogOperator for Recursion {
         scope.scoped::<Product<_, u64>, _, _>("recursion", |rounds| {
             let (variable, found) = Variable::new(rounds, Product::new(Default::default(), 1));
             let entered: Vec<_> = outer.into_iter().map(|rows| rows.enter(rounds)).collect();
-            let step = rendered(&self.term, &found, &entered, &failure)?;
+            let step = ending(rendered(&self.term, &found, &entered, &failure)?, failure);
             let all = entered[0].clone().concat(step);
             let all = if self.is_distinct { distinct(all) } else { all.consolidate() };
             variable.set(all.clone());
             Ok(all.leave(scope))
         })
     }
+}
+
+/// Rounds after which a recursion is taken for one without an end. Rows that differ in each round, as of a counter in
+/// a cycle, would keep the worker in this epoch for ever, so that not even a signal stopped the program.
+const MOST_ROUNDS: u64 = 10_000;
+
+/// The rows of a round, and an error in place of those that come after too many of them.
+fn ending<'scope, T: Timestamp + Lattice>(
+    rows: Rows<'scope, Product<T, u64>>,
+    failure: Failure,
+) -> Rows<'scope, Product<T, u64>> {
+    let is_within = move |(_, time, _): &(_, Product<T, u64>, _)| {
+        let is_within = time.inner <= MOST_ROUNDS;
+        if !is_within {
+            failure(Error::operator("WITH RECURSIVE", format!("no end after {MOST_ROUNDS} rounds")));
+        }
+        is_within
+    };
+    rows.inner.filter(is_within).as_collection()
 }
 
 fn rendered<'scope, T>(

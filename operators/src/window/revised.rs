@@ -19,7 +19,7 @@ use arrow::array::{
 };
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::DataType;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
@@ -257,17 +257,16 @@ impl RevisedAggregate {
         match &old {
             None => fresh.extend((0..).take(new.slots.len())),
             Some(old) => {
-                let encoded = [
-                    self.results.convert_columns(&old.results)?,
-                    self.results.convert_columns(&new.results)?,
-                ];
+                let encoded = [self.encoded(old)?, self.encoded(&new)?];
                 let mut places = vec![ABSENT; self.interner.len()];
                 (0..).zip(&old.slots).for_each(|(place, slot)| places[*slot as usize] = place);
                 for (row, slot) in (0_u32..).zip(&new.slots) {
                     let before = places[*slot as usize];
                     if before == ABSENT {
                         fresh.push(row);
-                    } else if encoded[0].row(before as usize) != encoded[1].row(row as usize) {
+                    } else if let [Some(old), Some(new)] = &encoded
+                        && old.row(before as usize) != new.row(row as usize)
+                    {
                         gone.push(before);
                         fresh.push(row);
                     }
@@ -285,6 +284,14 @@ impl RevisedAggregate {
             self.given.insert(window, new);
         }
         Ok(())
+    }
+
+    /// The results so that they can be compared. Without an aggregate, as of `DISTINCT`, there are none.
+    fn encoded(&self, given: &Given) -> Result<Option<Rows>> {
+        if given.results.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.results.convert_columns(&given.results)?))
     }
 
     fn rows(&self, window: i64, given: &Given, rows: Vec<u32>) -> Result<RecordBatch> {

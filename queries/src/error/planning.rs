@@ -113,6 +113,22 @@ impl QueryError {
     }
 }
 
+/// What is written here for a function of other systems.
+fn of_others(function: &str) -> Option<&'static str> {
+    match function.to_ascii_lowercase().as_str() {
+        "tumble" | "tumble_start" | "tumble_end" | "hop" | "hop_start" | "hop_end" | "session"
+        | "session_start" | "session_end" | "cumulate" => Some(
+            "a window stands in FROM: SELECT window_start, ... FROM TUMBLE(readings, ts, INTERVAL '10' SECOND) \
+             GROUP BY window_start",
+        ),
+        "proctime" => {
+            Some("now() is the time at which a row came; a plain JOIN looks up a table as it is then")
+        }
+        "time_bucket" => Some("write date_bin(INTERVAL '10' SECOND, ts)"),
+        _ => None,
+    }
+}
+
 /// An error that DataFusion says in a sentence: some are known by their wording.
 fn planning(
     text: &str,
@@ -132,6 +148,9 @@ fn planning(
         if is_of_window(function) {
             return QueryError::invalid(format!("function {function:?} needs OVER"), span)
                 .with_help(format!("write {function}(...) OVER (PARTITION BY key ORDER BY ts)"));
+        }
+        if let Some(help) = of_others(function) {
+            return QueryError::invalid(format!("function {function:?} not found"), span).with_help(help);
         }
         let proposal = quoted_after(text.split("Did you mean").nth(1).unwrap_or(""), "'");
         // DataFusion always proposes something; we only what is near.

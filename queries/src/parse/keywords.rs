@@ -53,9 +53,28 @@ const CLAUSES: [&str; 39] = [
 /// How many words before the place of an error are looked at: the parser goes one too far at most.
 const BEFORE: usize = 2;
 
+/// What is written here for a form of other systems, by the word at which the parser stumbles.
+fn of_others(found: &str, query: &str) -> Option<&'static str> {
+    match found.trim_matches('"').to_ascii_uppercase().as_str() {
+        "EXCLUDE" => {
+            Some("frames have no EXCLUDE: let the frame end before the row, or take the row's own part off")
+        }
+        "RIGHT" | "FULL" if query.to_ascii_uppercase().contains("ASOF") => Some(
+            "there are ASOF JOIN and ASOF LEFT JOIN: put the relation whose rows are all kept on the left",
+        ),
+        _ if query.to_ascii_uppercase().contains("DESCRIPTOR") => {
+            Some("write TUMBLE(readings, ts, INTERVAL '10' SECOND), without TABLE and DESCRIPTOR")
+        }
+        _ => None,
+    }
+}
+
 /// The error with the keyword that one of the words at its place is most like.
 pub(super) fn proposed(error: QueryError, tokens: &Tokens<'_>) -> QueryError {
-    let QueryError::Syntax { span, help: None, .. } = &error else { return error };
+    let QueryError::Syntax { span, found, help: None, .. } = &error else { return error };
+    if let Some(help) = of_others(found, tokens.file().slice(tokens.span())) {
+        return error.with_help(help);
+    }
     let meant = tokens.around(*span, BEFORE).find_map(|word| {
         let is_name = matches!(&word.token.token, Token::Word(Word { quote_style: None, keyword, .. })
             if *keyword == Keyword::NoKeyword);

@@ -1,11 +1,11 @@
 //! What the parser reads and DataFusion passes over in silence: `TABLESAMPLE`, `FOR UPDATE`, `PREWHERE`, hints, a negative
-//! `LIMIT`. It is refused here, so that nothing that is written goes without effect.
+//! `LIMIT`, a `JOIN` without a condition. It is refused here, so that nothing that is written goes without effect.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, LimitClause, Query, Select, SelectItem, Spanned, TableFactor, UnaryOperator, Value, Visit, Visitor,
-    WildcardAdditionalOptions,
+    Expr, Join, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, Spanned, TableFactor,
+    UnaryOperator, Value, Visit, Visitor, WildcardAdditionalOptions,
 };
 
 use crate::error::QueryError;
@@ -31,6 +31,32 @@ impl Finder<'_> {
         };
         let place = self.statement.find_word(clause.split(' ').next().unwrap_or(clause));
         ControlFlow::Break(Box::new(QueryError::not_supported(*clause, place.unwrap_or(self.statement.span))))
+    }
+
+    /// A `JOIN` whose condition was forgotten would be that of all rows with all rows.
+    fn refuse_without_condition(&self, joins: &[Join]) -> ControlFlow<Box<QueryError>> {
+        let is_without = |join: &Join| {
+            let (JoinOperator::Join(on)
+            | JoinOperator::Inner(on)
+            | JoinOperator::Left(on)
+            | JoinOperator::LeftOuter(on)
+            | JoinOperator::Right(on)
+            | JoinOperator::RightOuter(on)
+            | JoinOperator::FullOuter(on)
+            | JoinOperator::Semi(on)
+            | JoinOperator::LeftSemi(on)
+            | JoinOperator::Anti(on)
+            | JoinOperator::LeftAnti(on)) = &join.join_operator
+            else {
+                return false;
+            };
+            *on == JoinConstraint::None
+        };
+        let Some(join) = joins.iter().find(|join| is_without(join)) else { return ControlFlow::Continue(()) };
+        let place = self.statement.span_of(join.relation.span()).or_else(|| self.statement.find_word("JOIN"));
+        let error = QueryError::invalid("JOIN without a condition", place.unwrap_or(self.statement.span))
+            .with_help("add ON a.key = b.key or USING (key), or write CROSS JOIN for all rows with all rows");
+        ControlFlow::Break(Box::new(error))
     }
 
     fn refuse_of_wildcard(&self, options: &WildcardAdditionalOptions) -> ControlFlow<Box<QueryError>> {
@@ -70,6 +96,9 @@ impl Visitor for Finder<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        for table in &select.from {
+            self.refuse_without_condition(&table.joins)?;
+        }
         for item in &select.projection {
             if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
                 self.refuse_of_wildcard(options)?;
@@ -88,6 +117,9 @@ impl Visitor for Finder<'_> {
                     ("USE INDEX and the like", !index_hints.is_empty()),
                     ("WITH ORDINALITY", *with_ordinality),
                 ]),
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                self.refuse_without_condition(&table_with_joins.joins)
+            }
             TableFactor::Derived { sample, .. } => self.refuse(&[("TABLESAMPLE", sample.is_some())]),
             _ => ControlFlow::Continue(()),
         }

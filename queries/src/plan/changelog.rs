@@ -322,6 +322,10 @@ impl Lowering<'_> {
         let shows_weights = connector == "memory" || connector == "stdout" && !self.outputs.close_gates;
         let schema = self.plan.schema(from);
         let written = with_operation(&schema);
+        if key.is_some() && changelog.as_deref() != Some("upsert") {
+            let error = QueryError::invalid("option \"key\" is that of changelog = 'upsert'", None);
+            return Err(external(error.with_help("add changelog = 'upsert', or leave key out")));
+        }
         let (name, key) = match changelog.as_deref() {
             None if !is_changelog || shows_weights => return Ok(from),
             None if self.outputs.close_gates => ("changes", None),

@@ -665,7 +665,10 @@ fn is_identity(keep: &[usize], input: &DFSchema) -> bool {
 /// What cannot be run as a stream yet, in the words of SQL.
 fn unsupported(plan: &LogicalPlan) -> DataFusionError {
     let (what, help) = match plan {
-        LogicalPlan::Subquery(_) => ("a subquery in an expression", "join with a table instead"),
+        LogicalPlan::Subquery(_) => (
+            "LATERAL with LIMIT, or with a comparison that is no equality",
+            "use a scalar subquery, ROW_NUMBER() OVER (...) with a condition on it, or ASOF JOIN for the nearest in time",
+        ),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
             ("a program without a source", "declare a source or table, and read it in a view")
         }

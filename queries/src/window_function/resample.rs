@@ -193,6 +193,11 @@ impl Call<'_> {
                 for column in columns(function)? {
                     let column = column_of(column, input, context)?;
                     check_filling(&column, filling, input)?;
+                    if rest.fillings.iter().any(|(other, _)| *other == column) {
+                        let message = format!("RESAMPLE: column {:?} has two fillings", column.name);
+                        let help = "name it once: in LINEAR, PREVIOUS or NONE";
+                        return Err(external(QueryError::invalid(message, None).with_help(help)));
+                    }
                     rest.fillings.push((column, filling));
                 }
             }
