@@ -543,6 +543,7 @@ mod tests {
         assert_eq!(behind(&date_bin([interval(0, 10), col("ts")])), Some(10 * SECOND - 1));
         assert_eq!(behind(&date_bin([interval(0, 10), col("ts"), lit("2026-01-01")])), Some(10 * SECOND - 1));
         assert_eq!(behind(&date_trunc(lit("minute"), col("ts"))), Some(60 * SECOND - 1));
+        assert_eq!(behind(&(interval(0, 1) + (col("ts") + interval(1, 0)))), Some(0));
         assert_eq!(behind(&date_trunc(lit("day"), col("ts") - interval(0, 5))), Some(DAY - 1 + 5 * SECOND));
     }
 
@@ -552,7 +553,7 @@ mod tests {
             date_bin([interval(0, 0), col("ts")]),
             date_trunc(lit("eon"), col("ts")),
             date_bin([col("stride"), col("ts")]),
-            col("ts") + interval(0, 1),
+            col("ts") + interval(0, -1),
             lit(1),
         ];
         assert_eq!(none.each_ref().map(behind), [None; 5]);
