@@ -4,7 +4,7 @@
 //! - Rows: changelogs in, a changelog out. State: the rows of all inputs and of all rounds, by the keys of the joins.
 //! - The recursive term is a small plan of its own ([`Term`]), since it runs in rounds within an epoch.
 //! - With `UNION` rows are kept once, so a cycle ends; with `UNION ALL`, or a counter in the row, a cycle has no end, in
-//!   batch neither: after [`MOST_ROUNDS`] the program ends with an error.
+//!   batch neither: after `MOST_ROUNDS` the program ends with an error.
 
 use std::sync::Arc;
 

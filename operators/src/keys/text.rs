@@ -71,14 +71,7 @@ impl TextKeys {
         if known.unmet > 0 || dictionary.keys().null_count() > 0 {
             self.meet(dictionary, &mut known)?;
         }
-        let slot = |code: i32| usize::try_from(code).map_or(ABSENT, |code| known.slots[code]);
-        match dictionary.keys().null_count() {
-            0 => slots.extend(dictionary.keys().values().iter().map(|code| slot(*code))),
-            _ => {
-                let null = self.null.unwrap_or(ABSENT);
-                slots.extend(dictionary.keys().iter().map(|code| code.map_or(null, slot)));
-            }
-        }
+        spread(dictionary, &known.slots, self.null, slots);
         self.dictionaries.insert(0, known);
         Ok(())
     }
@@ -128,12 +121,7 @@ impl TextKeys {
         };
         let mut of_value = Vec::new();
         self.find_plain(dictionary.values().as_string::<i32>(), &mut of_value);
-        let null = self.null.unwrap_or(ABSENT);
-        let slot = |code: Option<i32>| {
-            let code = code.and_then(|code| usize::try_from(code).ok());
-            code.map_or(null, |code| of_value[code])
-        };
-        slots.extend(dictionary.keys().iter().map(slot));
+        spread(dictionary, &of_value, self.null, slots);
     }
 
     fn find_plain(&self, texts: &StringArray, slots: &mut Vec<u32>) {
@@ -169,6 +157,22 @@ impl TextKeys {
         self.null = self.null.and_then(|slot| slots[slot as usize]);
         self.dictionaries.clear();
         Ok(slots)
+    }
+}
+
+/// The slot of each row, by the slots of the values; `null` for a row without one.
+fn spread(
+    dictionary: &DictionaryArray<Int32Type>,
+    of_value: &[u32],
+    null: Option<u32>,
+    slots: &mut Vec<u32>,
+) {
+    let slot = |code: i32| usize::try_from(code).map_or(ABSENT, |code| of_value[code]);
+    let (codes, null) = (dictionary.keys(), null.unwrap_or(ABSENT));
+    match codes.null_count() {
+        // A branch less a row.
+        0 => slots.extend(codes.values().iter().map(|code| slot(*code))),
+        _ => slots.extend(codes.iter().map(|code| code.map_or(null, slot))),
     }
 }
 
