@@ -83,19 +83,19 @@ CREATE VIEW c AS SELECT count(*) FROM TUMBLE(untimed, ts, INTERVAL '1' SECOND) G
 fn types_that_do_not_fit_are_told_at_their_place() {
     refused(
         "SELECT count(*) FROM TUMBLE(readings, x, INTERVAL '1' SECOND) GROUP BY window_start",
-        "event time \"x\" of TUMBLE is Float64, but must be TIMESTAMP",
+        "event time \"x\" of TUMBLE is DOUBLE, but must be TIMESTAMP",
         39,
         "use a value of type TIMESTAMP, or a cast",
     );
     refused(
         "SELECT rms(machine) FROM TUMBLE(readings, ts, INTERVAL '1' SECOND) GROUP BY window_start",
-        "rms: x must be a number or an array of numbers, not Utf8",
+        "rms: x must be a number or an array of numbers, not TEXT",
         8,
         "",
     );
     refused(
         "SELECT x FROM readings WHERE x",
-        "a condition must be BOOLEAN, but 'readings.x' is Float64",
+        "a condition must be BOOLEAN, but 'readings.x' is DOUBLE",
         24,
         "compare it",
     );
@@ -191,7 +191,7 @@ fn a_resampling_that_makes_no_sense_is_told_at_the_argument() {
     );
     wrong(
         "LINEAR(machine)",
-        "column \"machine\" of LINEAR must be a number, but is Utf8",
+        "column \"machine\" of LINEAR must be a number, but is TEXT",
         68,
         "use PREVIOUS or NONE for it",
     );
@@ -571,7 +571,7 @@ fn what_is_wrong_with_a_model_is_told_by_check() {
     let naive = "WITH (algorithm = 'naive_bayes', target = 'machine') AS SELECT machine, x, y FROM r";
     check(naive, "predict_proba('m', x, y, 'a')")
         .exits(1)
-        .tells("error: a feature of predict_proba, which come after the name of a class, is Utf8");
+        .tells("error: a feature of predict_proba, which come after the name of a class, is TEXT");
     check(&format!("PER line {ridge}) AS SELECT machine, x, z FROM r"), "1").exits(1).tells("\"line\"");
     check(&format!("{ridge}, splt = 'row') AS SELECT x, z FROM r"), "predict('m', x)")
         .exits(1)

@@ -1,6 +1,7 @@
 //! `QueryError`: what is wrong with a program, where, and what to do. Nothing has been started when one appears.
 
 mod planning;
+mod types;
 
 use std::fmt;
 
@@ -251,6 +252,31 @@ impl QueryError {
         self
     }
 
+    /// With the types that it tells by the names of query files.
+    fn with_sql_types(mut self) -> Self {
+        let say = |text: &mut String| *text = types::in_sql(text);
+        match &mut self {
+            Self::TypeMismatch { expected, found, .. } => [expected, found].into_iter().for_each(say),
+            Self::NotSupported { what: message, help, .. } | Self::Invalid { message, help, .. } => {
+                say(message);
+                help.iter_mut().for_each(say);
+            }
+            Self::Planning { message, notes, help, .. } => {
+                say(message);
+                notes.iter_mut().for_each(|note| say(&mut note.message));
+                help.iter_mut().for_each(say);
+            }
+            // These tell no type.
+            Self::Syntax { .. }
+            | Self::UnknownName { .. }
+            | Self::DuplicateName { .. }
+            | Self::Option { .. }
+            | Self::MissingVariable { .. }
+            | Self::MissingWatermark { .. } => {}
+        }
+        self
+    }
+
     /// Where the error is.
     pub fn span(&self) -> Option<Span> {
         match self {
@@ -313,7 +339,8 @@ pub struct Errors(Vec<QueryError>);
 
 impl Errors {
     /// Puts the errors in order and drops repetitions.
-    pub fn new(mut errors: Vec<QueryError>) -> Self {
+    pub fn new(errors: Vec<QueryError>) -> Self {
+        let mut errors: Vec<_> = errors.into_iter().map(QueryError::with_sql_types).collect();
         errors.sort_by_key(|error| (error.span().is_none(), error.span()));
         errors.dedup();
         Self(errors)
@@ -335,7 +362,7 @@ impl Errors {
 
 impl From<QueryError> for Errors {
     fn from(error: QueryError) -> Self {
-        Self(vec![error])
+        Self::new(vec![error])
     }
 }
 
