@@ -107,8 +107,7 @@ pub trait Aggregate: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// If a result cannot be computed.
-    fn of_whole_groups(&self, arguments: &[ArrayRef], ends: &[usize]) -> Result<Option<ArrayRef>> {
-        let _ = (arguments, ends);
+    fn of_whole_groups(&self, _arguments: &[ArrayRef], _ends: &[usize]) -> Result<Option<ArrayRef>> {
         Ok(None)
     }
 
