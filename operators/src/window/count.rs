@@ -11,6 +11,7 @@
 //! - Cost: a row is added to each of the `size / slide` windows that it is in.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
@@ -58,7 +59,7 @@ pub struct CountAggregate {
     arrivals: Arrivals,
     /// What is kept of each slot.
     kept: Vec<Kept>,
-    /// Times, slots and arguments.
+    /// Times, slots and arguments; those of a key are in their order, as a snapshot gives them.
     rows: RowStore,
     /// Which rows of each block are kept.
     flags: Vec<Flags>,
@@ -143,11 +144,13 @@ impl CountAggregate {
         self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
         let mut full = Full::default();
         let slots = rows.slots.clone();
+        // Rows come key by key. Those on disk come back before new ones are stored: blocks are in order of arrival.
+        for run in slots.chunk_by(|a, b| a == b) {
+            self.wake_if_full(run[0], run.len())?;
+        }
         let mut places = self.push(rows).into_iter();
-        // Rows come key by key.
         for run in slots.chunk_by(|a, b| a == b) {
             let (slot, mut rows) = (run[0], run.len());
-            self.wake_if_full(slot, rows)?;
             while rows > 0 {
                 let kept = &mut self.kept[slot as usize];
                 let skipped = rows.min(kept.skip);
@@ -187,13 +190,27 @@ impl CountAggregate {
         self.rows.push(columns, count).collect()
     }
 
+    /// Stores rows and puts them behind those that are kept of their keys.
+    fn keep(&mut self, rows: Rows) {
+        let slots = rows.slots.clone();
+        let places = self.push(rows);
+        self.live_rows += places.len();
+        for (slot, place) in slots.into_iter().zip(places) {
+            self.kept[slot as usize].rows.push_back(place);
+        }
+    }
+
+    /// The columns of arguments.
+    fn arguments(&self) -> Range<usize> {
+        ARGUMENTS..self.rows.blocks().first().map_or(ARGUMENTS, Vec::len)
+    }
+
     fn emit(&mut self, full: Full, output: &mut Output) -> Result<()> {
         if full.slots.is_empty() {
             return Ok(());
         }
         let ends: Vec<usize> = (1..=full.slots.len()).map(|window| window * self.options.size).collect();
-        let width = self.rows.blocks().first().map_or(ARGUMENTS, Vec::len);
-        let arguments = self.rows.pick_columns(&full.places, ARGUMENTS..width)?;
+        let arguments = self.rows.pick_columns(&full.places, self.arguments())?;
         let results = self.accumulators.of_whole_groups(&self.aggregates, &arguments, &ends)?;
         let mut columns = self.arrivals.interner.columns(&full.slots)?;
         columns.push(Arc::new(TimestampMicrosecondArray::from(full.starts)));
@@ -326,11 +343,7 @@ impl Operator for CountAggregate {
             self.kept.resize_with(self.arrivals.interner.len(), Kept::default);
             let times = table.numbers.swap_remove(0);
             let columns = self.aggregates.restored(table.values, 0);
-            let places = self.push(Rows { times, slots: slots.clone(), columns });
-            self.live_rows += places.len();
-            for (slot, place) in slots.into_iter().zip(places) {
-                self.kept[slot as usize].rows.push_back(place);
-            }
+            self.keep(Rows { times, slots, columns });
         }
         if let Some(skips) = snapshot.take("skips") {
             let table = StateTable::from_batch(&skips, 1, self.options.keys.len())?;

@@ -9,7 +9,7 @@ use lineshaft_engine::Result;
 use lineshaft_engine::operator::{Output, Snapshot};
 use lineshaft_engine::time::EventTime;
 
-use super::{ARGUMENTS, CountAggregate, ROWS, Rows, TIME};
+use super::{CountAggregate, ROWS, Rows, TIME};
 use crate::window::parked::{Parcel, Parkable, Piece};
 use crate::window::row_store::Place;
 use crate::window::state::StateTable;
@@ -70,21 +70,28 @@ impl CountAggregate {
 
     fn wake(&mut self, number: u32) -> Result<()> {
         let Some(parcel) = self.parked.remove(number) else { return Ok(()) };
-        let since: Vec<_> =
-            parcel.slots.iter().map(|slot| std::mem::take(&mut self.kept[*slot as usize].rows)).collect();
+        let since = self.take_rows(&parcel.slots)?;
         for piece in &parcel.pieces {
-            let rows = rows_of(&parcel, piece)?;
-            let slots = rows.slots.clone();
-            let places = self.push(rows);
-            self.live_rows += places.len();
-            for (slot, place) in slots.into_iter().zip(places) {
-                self.kept[slot as usize].rows.push_back(place);
-            }
+            self.keep(rows_of(&parcel, piece)?);
         }
-        for (slot, since) in parcel.slots.iter().zip(since) {
-            self.kept[*slot as usize].rows.extend(since);
-        }
+        self.keep(since);
         Ok(())
+    }
+
+    /// Takes the rows of some keys out of memory.
+    fn take_rows(&mut self, slots: &[u32]) -> Result<Rows> {
+        let kept = || slots.iter().map(|slot| (*slot, &self.kept[*slot as usize].rows));
+        let places: Vec<Place> = kept().flat_map(|(_, rows)| rows).copied().collect();
+        if places.is_empty() {
+            return Ok(Rows::default());
+        }
+        let rows = Rows {
+            slots: kept().flat_map(|(slot, rows)| std::iter::repeat_n(slot, rows.len())).collect(),
+            times: places.iter().map(|place| self.time(*place)).collect(),
+            columns: self.rows.pick_columns(&places, self.arguments())?,
+        };
+        slots.iter().for_each(|slot| self.forget(*slot));
+        Ok(rows)
     }
 
     /// Rows on disk as a part of a snapshot.
@@ -140,9 +147,8 @@ impl Parkable for CountAggregate {
         let places: Vec<Place> = kept().flatten().copied().collect();
         let of_rows = positions.into_iter().zip(kept());
         let positions = of_rows.flat_map(|(at, rows)| std::iter::repeat_n(at, rows.len())).collect();
-        let width = self.rows.blocks().first().map_or(ARGUMENTS, Vec::len);
         let times = places.iter().map(|place| self.time(*place)).collect();
-        let values: Vec<ArrayRef> = self.rows.pick_columns(&places, ARGUMENTS..width)?;
+        let values: Vec<ArrayRef> = self.rows.pick_columns(&places, self.arguments())?;
         let table = StateTable { numbers: vec![positions, times], keys: Vec::new(), values };
         Ok(vec![table.into_batch()?])
     }
