@@ -12,6 +12,7 @@ use lineshaft_connectors::history::listing;
 use lineshaft_engine::declaration::SinkDeclaration;
 use lineshaft_queries::alter::parse_alter;
 use lineshaft_queries::batch::{self, History, Recorded};
+use lineshaft_queries::error::in_sql;
 use lineshaft_queries::plan::CHANGES;
 use lineshaft_queries::span::SourceFile;
 use serde::{Deserialize, Serialize};
@@ -227,7 +228,7 @@ pub fn query_each(
         tables.sort_unstable();
         // Without DataFusion's own catalog and schema, which nobody wrote.
         let error = error.strip_backtrace().replace("Error during planning: ", "");
-        let error = error.replace("datafusion.public.", "").replace("'datafusion.", "'");
+        let error = in_sql(&error.replace("datafusion.public.", "").replace("'datafusion.", "'"));
         let mut help = String::new();
         if error.contains("not found") {
             help = format!("\n  = help: the tables are {}", tables.join(", "));

@@ -616,8 +616,8 @@ CREATE SINK sums WITH (connector = 'stdout') AS
         let said =
             lineshaft(folder.path(), &["run", "p.sql", "--data", "data", "--workers", workers]).exits(0);
         let said = said
-            .tells("shown: a row could not be computed: CAST(machine AS Int64):")
-            .tells("Cannot cast string 'a' to value of Int64 type")
+            .tells("shown: a row could not be computed: CAST(machine AS BIGINT):")
+            .tells("Cannot cast string 'a' to value of BIGINT type")
             .tells("3 rows could not be computed: look at lineshaft.failed");
         let mut rows: Vec<&str> = said.out.lines().collect();
         rows.sort_unstable();

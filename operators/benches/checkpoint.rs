@@ -24,7 +24,9 @@ use lineshaft_engine::{Result, TIMESTAMP};
 use lineshaft_operators::group::{Call as GroupCall, GroupAggregate, GroupOptions, Reversal};
 use lineshaft_operators::join::{IntervalJoin, IntervalOptions, JoinKind, TimedSide};
 use lineshaft_operators::over::{Call, Frame, Function, Over, OverOptions, Units};
-use lineshaft_operators::window::{CountAggregate, CountOptions, WindowAggregate, WindowOptions};
+use lineshaft_operators::window::{
+    CountAggregate, CountOptions, FixedWindows, WindowAggregate, WindowOptions,
+};
 
 /// The allocator of the `lineshaft` command.
 #[global_allocator]
@@ -140,9 +142,7 @@ fn windows(keys: i64, moment: bool) -> Box<dyn Operator> {
     let size = i64::MAX / 4;
     let options = WindowOptions {
         time: 0,
-        slide: size,
-        size,
-        grows: false,
+        windows: FixedWindows::tumbling(size),
         keys: vec![1],
         aggregates,
         schema: Arc::new(Schema::new(fields)),

@@ -28,6 +28,7 @@ use datafusion::functions_nested::range::range_udf as range;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, ident, lit, when};
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig, SessionContext};
 use lineshaft_operators::changelog::operations::OPERATION;
+use lineshaft_operators::window::FixedWindows;
 
 pub(crate) use sliding::with_frames;
 
@@ -180,8 +181,8 @@ fn assigned(
     let time = rows.column(input.schema().index_of_column(&assign.time)?);
     let times = time.as_primitive::<TimestampMicrosecondType>();
     let places = match assign.kind {
-        WindowKind::Hop { slide, size } => hop(times, slide, size),
-        WindowKind::Cumulate { step, size } => cumulate(times, step, size),
+        WindowKind::Fixed(windows) if windows.grows => cumulate(times, windows),
+        WindowKind::Fixed(windows) => hop(times, windows),
         kind => {
             let keys = assign
                 .keys
@@ -204,11 +205,12 @@ fn assigned(
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-fn hop(times: &TimestampMicrosecondArray, slide: i64, size: i64) -> Places {
+fn hop(times: &TimestampMicrosecondArray, windows: FixedWindows) -> Places {
+    let FixedWindows { slide, size, offset, .. } = windows;
     let mut places = Vec::new();
     for (row, time) in (0..).zip(times) {
         let Some(time) = time else { continue };
-        let mut start = time.div_euclid(slide) * slide;
+        let mut start = (time - offset).div_euclid(slide) * slide + offset;
         while start + size > time {
             places.push((row, start, start + size));
             start -= slide;
@@ -217,11 +219,12 @@ fn hop(times: &TimestampMicrosecondArray, slide: i64, size: i64) -> Places {
     places
 }
 
-fn cumulate(times: &TimestampMicrosecondArray, step: i64, size: i64) -> Places {
+fn cumulate(times: &TimestampMicrosecondArray, windows: FixedWindows) -> Places {
+    let FixedWindows { slide: step, size, offset, .. } = windows;
     let mut places = Vec::new();
     for (row, time) in (0..).zip(times) {
         let Some(time) = time else { continue };
-        let start = time.div_euclid(size) * size;
+        let start = (time - offset).div_euclid(size) * size + offset;
         let ends = (1..=size / step).map(|steps| start + steps * step);
         places.extend(ends.filter(|end| *end > time).map(|end| (row, start, end)));
     }
@@ -253,7 +256,7 @@ fn by_key(
             WindowKind::Session { gap } => sessions(&rows, gap, &mut places),
             WindowKind::Count { slide, size } => counts(&rows, slide, size, &mut places),
             WindowKind::State => states(&rows, state, &mut places)?,
-            WindowKind::Hop { .. } | WindowKind::Cumulate { .. } => {}
+            WindowKind::Fixed(_) => {}
         }
     }
     places.sort_unstable();

@@ -12,6 +12,8 @@ use crate::span::Span;
 
 pub use planning::from_datafusion;
 pub(crate) use planning::{reword, strip_prefix};
+pub use types::in_sql;
+pub(crate) use types::in_sql_but_quoted;
 
 /// One thing that is wrong with a program.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -439,7 +439,7 @@ fn end_lag(assign: &AssignWindow, base: i64) -> Option<i64> {
 /// How long before its end a window begins, if that is fixed.
 pub(crate) fn size_of(assign: &AssignWindow) -> Option<i64> {
     match assign.kind {
-        WindowKind::Hop { size, .. } | WindowKind::Cumulate { size, .. } => Some(size),
+        WindowKind::Fixed(windows) => Some(windows.size),
         WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => None,
     }
 }

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, ExprSchemable, Groups
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use lineshaft_engine::expression::{
     Accumulator, Aggregate, Expression, Moment, RunningAccumulator, SlidingAccumulator,
@@ -27,7 +28,7 @@ mod constants;
 mod running;
 mod sliding;
 
-use crate::error::{QueryError, strip_prefix};
+use crate::error::{QueryError, in_sql_but_quoted, strip_prefix};
 use crate::functions::Call;
 use crate::now::{has_now, not_here};
 use crate::sorted::Sorted;
@@ -165,14 +166,6 @@ pub(crate) fn failed(error: &DataFusionError) -> Error {
     Error::operator("expression", error.strip_backtrace())
 }
 
-/// An expression without the places of its columns: `x` for `x@2`.
-fn shown(physical: &Arc<dyn PhysicalExpr>) -> String {
-    let text = physical.to_string();
-    let mut parts = text.split('@');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |shown, part| shown + part.trim_start_matches(|c: char| c.is_ascii_digit()))
-}
-
 struct Computed {
     physical: Arc<dyn PhysicalExpr>,
     data_type: DataType,
@@ -188,7 +181,8 @@ impl Expression for Computed {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
         let failed = |error: DataFusionError| {
             let cause = strip_prefix(&error.strip_backtrace());
-            Error::Row { expression: shown(&self.physical), reason: cause.to_string() }
+            let expression = in_sql_but_quoted(&fmt_sql(self.physical.as_ref()).to_string());
+            Error::Row { expression, reason: in_sql_but_quoted(&cause) }
         };
         let value = self.physical.evaluate(rows).map_err(failed)?;
         value.into_array(rows.num_rows()).map_err(failed)

@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor,
 };
 use lineshaft_engine::TIMESTAMP;
+use lineshaft_operators::window::FixedWindows;
 
 use crate::error::{NameKind, QueryError};
 
@@ -36,20 +37,9 @@ pub const WINDOW_END: &str = "window_end";
 /// A kind of window with its sizes; times in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WindowKind {
-    /// `TUMBLE(relation, time, size)` and `HOP(relation, time, slide, size)`; a tumbling window slides by its size.
-    Hop {
-        /// From one start to the next.
-        slide: i64,
-        /// From start to end.
-        size: i64,
-    },
-    /// `CUMULATE(relation, time, step, size)`: windows that begin at every multiple of the size and grow by the step.
-    Cumulate {
-        /// From one end to the next.
-        step: i64,
-        /// From start to the last end.
-        size: i64,
-    },
+    /// `TUMBLE(relation, time, size [, offset])`, `HOP(relation, time, slide, size [, offset])` and `CUMULATE(relation, time,
+    /// step, size [, offset])`.
+    Fixed(FixedWindows),
     /// `SESSION(relation, time, gap, keys...)`.
     Session {
         /// The longest silence within a session.
@@ -118,9 +108,9 @@ impl AssignWindow {
     /// For messages: the name of the function.
     pub fn function(&self) -> &'static str {
         match self.kind {
-            WindowKind::Hop { slide, size } if slide == size => "TUMBLE",
-            WindowKind::Hop { .. } => "HOP",
-            WindowKind::Cumulate { .. } => "CUMULATE",
+            WindowKind::Fixed(windows) if windows.grows => "CUMULATE",
+            WindowKind::Fixed(windows) if windows.slide == windows.size => "TUMBLE",
+            WindowKind::Fixed(_) => "HOP",
             WindowKind::Session { .. } => "SESSION",
             WindowKind::Count { .. } => "COUNT_WINDOW",
             WindowKind::State => "STATE_WINDOW",
@@ -266,20 +256,19 @@ impl Call<'_> {
     ) -> Result<(WindowKind, usize)> {
         match self.function.as_str() {
             "TUMBLE" => {
-                self.no_more_than(3)?;
-                let size = self.interval(2, input, context)?;
-                Ok((WindowKind::Hop { slide: size, size }, 3))
+                let windows = FixedWindows::tumbling(self.length(2, input, context)?);
+                self.fixed(windows, 3, input, context)
             }
             "HOP" => {
                 let (slide, size) = self.step_and_size("slide", input, context)?;
-                Ok((WindowKind::Hop { slide, size }, 4))
+                self.fixed(FixedWindows::hopping(slide, size), 4, input, context)
             }
             "CUMULATE" => {
                 let (step, size) = self.step_and_size("step", input, context)?;
-                Ok((WindowKind::Cumulate { step, size }, 4))
+                self.fixed(FixedWindows::cumulating(step, size), 4, input, context)
             }
             "STATE_WINDOW" => Ok((WindowKind::State, 3)),
-            "SESSION" => Ok((WindowKind::Session { gap: self.interval(2, input, context)? }, 3)),
+            "SESSION" => Ok((WindowKind::Session { gap: self.length(2, input, context)? }, 3)),
             _ => {
                 let first = self.count(2, input, context)?;
                 match self.count(3, input, context) {
@@ -296,6 +285,22 @@ impl Call<'_> {
         }
     }
 
+    /// Windows that may have an offset, as the argument after the `given` ones.
+    fn fixed(
+        &self,
+        windows: FixedWindows,
+        given: usize,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(WindowKind, usize)> {
+        self.no_more_than(given + 1)?;
+        let offset = match self.arguments.get(given) {
+            Some(_) => self.interval(given, "an offset, a constant interval", input, context)?,
+            None => 0,
+        };
+        Ok((WindowKind::Fixed(FixedWindows { offset, ..windows }), given + 1))
+    }
+
     /// Two intervals, of which the second is a multiple of the first.
     fn step_and_size(
         &self,
@@ -303,8 +308,7 @@ impl Call<'_> {
         input: &LogicalPlan,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<(i64, i64)> {
-        self.no_more_than(4)?;
-        let (step, size) = (self.interval(2, input, context)?, self.interval(3, input, context)?);
+        let (step, size) = (self.length(2, input, context)?, self.length(3, input, context)?);
         if size % step != 0 {
             let message =
                 format!("window size {} is not a multiple of its {step_name} {}", show(size), show(step));
@@ -418,13 +422,28 @@ impl Call<'_> {
         }
     }
 
-    fn interval(
+    /// An interval that is longer than zero, microseconds.
+    fn length(
         &self,
         at: usize,
         input: &LogicalPlan,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<i64> {
-        let what = "a constant interval";
+        let length = self.interval(at, "a constant interval", input, context)?;
+        if length <= 0 {
+            let message = format!("{}: the interval must be longer than zero", self.function);
+            return Err(self.at(at, self.wrong(message)));
+        }
+        Ok(length)
+    }
+
+    fn interval(
+        &self,
+        at: usize,
+        what: &str,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<i64> {
         let value = self.literal(at, what, input, context)?;
         let micros = match value {
             ScalarValue::IntervalMonthDayNano(Some(i)) if i.months == 0 => {
@@ -444,11 +463,6 @@ impl Call<'_> {
                 );
             }
         };
-        if micros <= 0 {
-            return Err(
-                self.at(at, self.wrong(format!("{}: the interval must be longer than zero", self.function)))
-            );
-        }
         Ok(micros)
     }
 

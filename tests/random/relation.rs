@@ -20,12 +20,12 @@ pub(super) enum Relation {
     Windowed(Box<Relation>, Window, &'static str, &'static str),
 }
 
-/// Lengths in seconds.
+/// Lengths in seconds; the last one of the first three is the offset.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Window {
-    Tumble(i64),
-    Hop(i64, i64),
-    Cumulate(i64, i64),
+    Tumble(i64, i64),
+    Hop(i64, i64, i64),
+    Cumulate(i64, i64, i64),
     /// Per machine or for all.
     Session(i64, bool),
     /// These three need times that differ.
@@ -36,10 +36,11 @@ pub(super) enum Window {
 impl Window {
     pub(super) fn random(random: &mut Seeded, has_differing_times: bool) -> Self {
         let slide = 1 + random.below(6);
+        let offset = if random.chance(30) { random.below(40) - 20 } else { 0 };
         match random.below(if has_differing_times { 8 } else { 6 }) {
-            0 | 1 => Self::Tumble(1 + random.below(20)),
-            2 => Self::Hop(slide, slide * (1 + random.below(5))),
-            3 => Self::Cumulate(slide, slide * (1 + random.below(5))),
+            0 | 1 => Self::Tumble(1 + random.below(20), offset),
+            2 => Self::Hop(slide, slide * (1 + random.below(5)), offset),
+            3 => Self::Cumulate(slide, slide * (1 + random.below(5)), offset),
             4 | 5 => Self::Session(1 + random.below(4), random.chance(70)),
             6 => Self::Count(1 + random.below(9), random.chance(70)),
             _ => Self::State,
@@ -50,12 +51,18 @@ impl Window {
     pub(super) fn over(&self, from: &Relation) -> String {
         let relation = from.sql();
         let seconds = |n: &i64| format!("INTERVAL '{n}' SECOND");
+        let moved =
+            |offset: &i64| if *offset == 0 { String::new() } else { format!(", {}", seconds(offset)) };
         let key = |has_key: &bool| if *has_key { ", machine" } else { "" };
         match self {
-            Self::Tumble(size) => format!("TUMBLE(({relation}), t, {})", seconds(size)),
-            Self::Hop(slide, size) => format!("HOP(({relation}), t, {}, {})", seconds(slide), seconds(size)),
-            Self::Cumulate(step, size) => {
-                format!("CUMULATE(({relation}), t, {}, {})", seconds(step), seconds(size))
+            Self::Tumble(size, offset) => {
+                format!("TUMBLE(({relation}), t, {}{})", seconds(size), moved(offset))
+            }
+            Self::Hop(slide, size, offset) => {
+                format!("HOP(({relation}), t, {}, {}{})", seconds(slide), seconds(size), moved(offset))
+            }
+            Self::Cumulate(step, size, offset) => {
+                format!("CUMULATE(({relation}), t, {}, {}{})", seconds(step), seconds(size), moved(offset))
             }
             Self::Session(gap, keyed) => {
                 format!("SESSION(({relation}), t, {}{})", seconds(gap), key(keyed))
@@ -72,7 +79,7 @@ impl Window {
                 Some(if *keyed { vec!["machine".to_owned()] } else { Vec::new() })
             }
             Self::State => Some(vec!["machine".to_owned(), "ok".to_owned()]),
-            Self::Tumble(_) | Self::Hop(..) | Self::Cumulate(..) => None,
+            Self::Tumble(..) | Self::Hop(..) | Self::Cumulate(..) => None,
         }
     }
 }
@@ -96,9 +103,9 @@ impl Relation {
             }
             _ => {
                 let window = match random.below(3) {
-                    0 => Window::Tumble(1 + random.below(6)),
-                    1 => Window::Hop(2, 2 * (1 + random.below(3))),
-                    _ => Window::Cumulate(2, 2 * (1 + random.below(3))),
+                    0 => Window::Tumble(1 + random.below(6), 0),
+                    1 => Window::Hop(2, 2 * (1 + random.below(3)), 0),
+                    _ => Window::Cumulate(2, 2 * (1 + random.below(3)), 0),
                 };
                 let x = random.pick(&["sum(x)", "min(x)", "max(x)"]);
                 Self::Windowed(inner(random), window, x, random.pick(&["count(*)", "sum(n)", "max(n)"]))

@@ -41,6 +41,17 @@ struct Node {
     latest: u32,
 }
 
+/// How far a row has gone down a tree.
+#[derive(Clone, Copy)]
+struct Way {
+    /// The next node.
+    place: usize,
+    /// What it counts for: 0 below a node with few rows.
+    weight: f64,
+    /// The sum so far.
+    score: f64,
+}
+
 impl HalfSpaceTrees {
     /// With so many trees (from 1 up) of a height (1 to 15), windows of so many rows (from 1 up), and a seed.
     pub fn new(trees: usize, height: usize, window: usize, seed: u64) -> Option<Self> {
@@ -67,20 +78,22 @@ impl HalfSpaceTrees {
     fn score_and_learn(&mut self, row: &[f64]) -> f64 {
         let least = LEAST_SHARE * number(self.window);
         let size = self.nodes_of_tree();
+        // Masses are whole numbers and weights powers of two: the sum has the same bits in any order.
         let mut score = 0.0;
         for trees in self.nodes.chunks_mut(LANES * size) {
-            // Where each tree is, and what its next node weighs: 0 below a node with few rows.
-            let mut ways = [(0, 1.0); LANES];
+            let mut ways = [Way { place: 0, weight: 1.0, score: 0.0 }; LANES];
             for _ in 0..=self.height {
-                for (tree, (place, weight)) in trees.chunks_exact_mut(size).zip(&mut ways) {
-                    let node = &mut tree[*place];
+                for (tree, way) in trees.chunks_exact_mut(size).zip(&mut ways) {
+                    let node = &mut tree[way.place];
                     let mass = f64::from(node.reference);
-                    score += mass * *weight;
-                    *weight *= if mass < least { 0.0 } else { 2.0 };
+                    way.score += mass * way.weight;
+                    way.weight *= if mass < least { 0.0 } else { 2.0 };
                     node.latest += 1;
-                    *place = 2 * *place + if row[node.feature as usize] < node.threshold { 1 } else { 2 };
+                    let is_below = row[node.feature as usize] < node.threshold;
+                    way.place = 2 * way.place + 2 - usize::from(is_below);
                 }
             }
+            score += ways.iter().map(|way| way.score).sum::<f64>();
         }
         1.0 - score / number(self.trees * self.window * size)
     }

@@ -47,12 +47,14 @@ impl Step for PageHinkley {
         // The division does not wait for the mean before: rows that follow each other overlap.
         sums.mean += (x[0] - sums.mean) * (1.0 / sums.n);
         let deviation = x[0] - sums.mean;
-        sums.increase = self.alpha * sums.increase + deviation - self.delta;
-        sums.decrease = self.alpha * sums.decrease + deviation + self.delta;
-        sums.least = sums.least.min(sums.increase);
-        sums.greatest = sums.greatest.max(sums.decrease);
-        let distance = (sums.increase - sums.least).max(sums.greatest - sums.decrease);
-        let has_changed = sums.n >= self.rows && distance > self.threshold;
+        // The sums before come in last, for the same reason.
+        sums.increase = self.alpha * sums.increase + (deviation - self.delta);
+        sums.decrease = self.alpha * sums.decrease + (deviation + self.delta);
+        sums.least = if sums.increase < sums.least { sums.increase } else { sums.least };
+        sums.greatest = if sums.decrease > sums.greatest { sums.decrease } else { sums.greatest };
+        let (risen, fallen) = (sums.increase - sums.least, sums.greatest - sums.decrease);
+        let is_far = (risen > self.threshold) | (fallen > self.threshold);
+        let has_changed = (sums.n >= self.rows) & is_far;
         if has_changed {
             self.sums = EMPTY;
         }

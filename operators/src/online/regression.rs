@@ -14,7 +14,17 @@ const MAX_WEIGHTS: usize = 1_000;
 /// The sum of the products of weights and the features of `[y, x...]`, with the constant 1 before them.
 fn dot(weights: &[f64], row: &[f64]) -> f64 {
     let Some((constant, weights)) = weights.split_first() else { return 0.0 };
-    weights.iter().zip(&row[1..]).fold(*constant, |sum, (w, x)| sum + w * x)
+    // Four sums side by side: one would wait for its own last addition.
+    let (fours, rest) = weights.as_chunks::<4>();
+    let (rows, rest_of_row) = row[1..].as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for (weights, features) in fours.iter().zip(rows) {
+        for ((sum, weight), x) in sums.iter_mut().zip(weights).zip(features) {
+            *sum += weight * x;
+        }
+    }
+    let rest = rest.iter().zip(rest_of_row).fold(*constant, |sum, (weight, x)| sum + weight * x);
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }
 
 /// Linear regression by recursive least squares with forgetting: the value of `[y, x...]` is what the rows before make of x,

@@ -25,13 +25,14 @@ use lineshaft_engine::{Error, Result};
 
 use super::arguments::{Aggregates, Values};
 use super::cumulating::Cumulating;
+use super::fixed::{FixedWindows, Panes};
 use super::groups::{Groups, Partial, Results};
 use super::overlap::{OPEN, Overlap, Part};
 use super::pieces::{self, Piece};
 use super::sliding::Sliding;
 use super::split::{Runs, Split};
 use super::state::{StateTable, slice};
-use super::{Panes, Window, columns_at, panes_of, send_all, timed_rows, times};
+use super::{Window, columns_at, send_all, timed_rows, times};
 use crate::keys::KeyInterner;
 
 /// Arguments of `TUMBLE`, `HOP` and `CUMULATE` with `GROUP BY`.
@@ -39,12 +40,8 @@ use crate::keys::KeyInterner;
 pub struct WindowOptions {
     /// The column of event time.
     pub time: usize,
-    /// How far apart windows begin, microseconds.
-    pub slide: i64,
-    /// How long a window is, microseconds; a multiple of the slide, and equal to it for `TUMBLE`.
-    pub size: i64,
-    /// Windows begin at every multiple of the size and grow by the slide: `CUMULATE`.
-    pub grows: bool,
+    /// The windows.
+    pub windows: FixedWindows,
     /// Columns of the key.
     pub keys: Vec<usize>,
     /// What is computed; arguments that are one object are computed once.
@@ -91,16 +88,16 @@ impl WindowAggregate {
     /// If the size is not a multiple of the slide, or an aggregate or key is of a type that is not supported.
     pub fn new(options: WindowOptions) -> Result<Self> {
         let aggregates = Aggregates::new(&options.aggregates);
-        let count = panes_of(options.size, options.slide)?;
+        let (panes, count) = options.windows.panes()?;
         let overlap: Option<Box<dyn Overlap>> = match count {
             1 => None,
-            _ if options.grows => Some(Box::new(Cumulating::new(count, &aggregates)?)),
+            _ if options.windows.grows => Some(Box::new(Cumulating::new(count, &aggregates)?)),
             _ => Some(Box::new(Sliding::new(count, &aggregates)?)),
         };
         let fields = options.schema.fields().iter().take(options.keys.len());
         let types: Vec<_> = fields.map(|field| field.data_type().clone()).collect();
         Ok(Self {
-            panes: Panes::new(options.slide)?,
+            panes,
             interner: KeyInterner::new(&types)?,
             aggregates,
             options,

@@ -12,19 +12,16 @@ use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::operator::{Operator, Output};
 
-use super::{Panes, Window, panes_of, timed_rows, times};
+use super::fixed::{FixedWindows, Panes};
+use super::{Window, timed_rows, times};
 
 /// Arguments of `TUMBLE`, `HOP` and `CUMULATE`.
 #[derive(Clone, Debug)]
 pub struct AssignOptions {
     /// The column of event time.
     pub time: usize,
-    /// How far apart windows begin, microseconds.
-    pub slide: i64,
-    /// How long a window is, microseconds; a multiple of the slide.
-    pub size: i64,
-    /// Windows begin at every multiple of the size and grow by the slide: `CUMULATE`.
-    pub grows: bool,
+    /// The windows.
+    pub windows: FixedWindows,
     /// The columns of the input, `window_start`, `window_end`.
     pub schema: SchemaRef,
 }
@@ -43,12 +40,13 @@ impl AssignWindows {
     /// # Errors
     /// If the size is not a multiple of the slide.
     pub fn new(options: AssignOptions) -> Result<Self> {
-        Ok(Self { panes: Panes::new(options.slide)?, count: panes_of(options.size, options.slide)?, options })
+        let (panes, count) = options.windows.panes()?;
+        Ok(Self { panes, count, options })
     }
 
     fn windows(&self, time: i64) -> impl Iterator<Item = Window> {
         let (panes, count, pane) = (self.panes, self.count, self.panes.of(time));
-        let grows = self.options.grows;
+        let grows = self.options.windows.grows;
         let before = if grows { pane.rem_euclid(count) } else { 0 };
         (before..count).map(move |number| {
             if grows {
@@ -92,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    fn assigned(size: i64, slide: i64, grows: bool) -> Vec<String> {
+    fn assigned(windows: FixedWindows) -> Vec<String> {
         let rows = table("ts:ts x:i \n -3 1 \n - 2 \n 12 3");
         let schema = Schema::new(vec![
             Field::new("ts", TIMESTAMP, true),
@@ -102,9 +100,12 @@ mod tests {
         ]);
         let mut assign = AssignWindows::new(AssignOptions {
             time: 0,
-            slide: slide * 1_000_000,
-            size: size * 1_000_000,
-            grows,
+            windows: FixedWindows {
+                slide: windows.slide * 1_000_000,
+                size: windows.size * 1_000_000,
+                offset: windows.offset * 1_000_000,
+                grows: windows.grows,
+            },
             schema: Arc::new(schema),
         })
         .unwrap();
@@ -115,16 +116,19 @@ mod tests {
 
     #[test]
     fn a_row_gets_its_window_and_one_without_time_gets_none() {
-        assert_eq!(assigned(10, 10, false), ["-57 1 -50 00", "12 3 10 20"]);
+        assert_eq!(assigned(FixedWindows::tumbling(10)), ["-57 1 -50 00", "12 3 10 20"]);
     }
 
     #[test]
     fn a_row_comes_out_once_for_each_hopping_window() {
-        assert_eq!(assigned(20, 10, false), ["-57 1 -40 00", "-57 1 -50 10", "12 3 00 20", "12 3 10 30"]);
+        assert_eq!(
+            assigned(FixedWindows::hopping(10, 20)),
+            ["-57 1 -40 00", "-57 1 -50 10", "12 3 00 20", "12 3 10 30"]
+        );
     }
 
     #[test]
     fn a_row_comes_out_once_for_each_window_that_grows_past_it() {
-        assert_eq!(assigned(30, 10, true), ["-57 1 -30 00", "12 3 00 20", "12 3 00 30"]);
+        assert_eq!(assigned(FixedWindows::cumulating(10, 30)), ["-57 1 -30 00", "12 3 00 20", "12 3 00 30"]);
     }
 }

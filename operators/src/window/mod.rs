@@ -1,6 +1,7 @@
 //! Windows: spans of event time, `[start, end)`, that a result is about.
 //!
 //! ```text
+//! fixed.rs      where TUMBLE, HOP and CUMULATE have their windows, and the panes of these
 //! aggregate.rs  WindowAggregate: TUMBLE, HOP, CUMULATE      split.rs      rows of a batch by pane
 //! overlap.rs    panes that several windows share            sliding.rs    merged to hopping windows
 //!                                                           cumulating.rs and to windows that grow
@@ -27,7 +28,7 @@
 //!
 //! - Rows are append-only in and, but for windows that are corrected, out. Output columns: the key, `window_start`,
 //!   `window_end`, then the results.
-//! - Windows of a fixed length are aligned to the Unix epoch. A pane is the slice that hopping windows share.
+//! - Windows of a fixed length are aligned to the Unix epoch, or to an offset from it. A pane is the slice that hopping windows share.
 //! - A row without event time belongs to no window. A row whose window has closed is left out and counted; the
 //!   source has already kept late rows apart, so there is none unless a plan is wrong.
 //! - Results depend on the rows and their order only, not on batches, watermark steps or number of workers.
@@ -48,6 +49,7 @@ mod complete;
 mod count;
 mod cumulating;
 mod early;
+mod fixed;
 pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod moments;
@@ -73,6 +75,7 @@ pub use assign::{AssignOptions, AssignWindows};
 pub use complete::{CompleteOptions, CompleteWindows};
 pub use count::{CountAggregate, CountOptions};
 pub use early::{EarlyOptions, EarlyWindows, MakeWindows};
+pub use fixed::FixedWindows;
 pub use revised::{RevisedAggregate, RevisedOptions};
 pub use session::{SessionAggregate, SessionOptions};
 pub use spans::FOLD_ROWS;
@@ -86,46 +89,6 @@ pub struct Window {
     pub start: EventTime,
     /// The first instant after it.
     pub end: EventTime,
-}
-
-/// Slices of event time of one length, numbered; pane 0 starts at the Unix epoch.
-#[derive(Clone, Copy, Debug)]
-pub struct Panes {
-    /// Microseconds; greater than zero.
-    length: i64,
-}
-
-impl Panes {
-    /// Panes of `length` microseconds.
-    ///
-    /// # Errors
-    /// If the length is not greater than zero.
-    pub fn new(length: i64) -> Result<Self> {
-        if length > 0 {
-            Ok(Self { length })
-        } else {
-            Err(Error::Plan(format!("a window of {length} us is not longer than zero")))
-        }
-    }
-
-    /// The pane that `time` is in; before the epoch it is a negative one.
-    pub fn of(self, time: EventTime) -> i64 {
-        time.div_euclid(self.length)
-    }
-
-    /// The span of `count` panes from `pane` on.
-    pub fn window(self, pane: i64, count: i64) -> Window {
-        let start = pane.saturating_mul(self.length);
-        Window { start, end: start.saturating_add(count.saturating_mul(self.length)) }
-    }
-}
-
-/// The number of panes of a window of `size` that moves by `slide`.
-fn panes_of(size: i64, slide: i64) -> Result<i64> {
-    if slide > 0 && size >= slide && size % slide == 0 {
-        return Ok(size / slide);
-    }
-    Err(Error::Plan(format!("window size {size} us is not a multiple of its slide {slide} us")))
 }
 
 /// The rows of a batch that have an event time.
@@ -182,29 +145,6 @@ mod tests {
     use lineshaft_engine::testing::table;
 
     use super::*;
-
-    #[test]
-    fn panes_are_aligned_to_the_epoch_also_before_it() {
-        let panes = Panes::new(10).unwrap();
-        let of: Vec<_> = [0, 9, 10, -1, -10, -11].map(|t| panes.of(t)).into();
-        assert_eq!(of, [0, 0, 1, -1, -1, -2]);
-        assert_eq!(panes.window(-2, 3), Window { start: -20, end: 10 });
-    }
-
-    #[test]
-    fn a_time_at_the_end_of_all_times_has_a_pane() {
-        let panes = Panes::new(i64::MAX).unwrap();
-        assert_eq!(panes.of(i64::MAX), 1);
-        assert_eq!(panes.window(1, 1).end, i64::MAX);
-    }
-
-    #[test]
-    fn a_size_that_is_no_multiple_of_its_slide_is_refused() {
-        assert_eq!(panes_of(60, 5).unwrap(), 12);
-        let error = panes_of(10, 3).unwrap_err().to_string();
-        assert_eq!(error, "window size 10 us is not a multiple of its slide 3 us");
-        assert!(Panes::new(0).is_err());
-    }
 
     #[test]
     fn a_changelog_or_a_time_of_another_type_is_refused() {

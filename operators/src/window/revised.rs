@@ -28,10 +28,11 @@ use lineshaft_engine::time::{EpochHeader, EventTime, Watermark};
 use super::aggregate::WindowOptions;
 use super::arguments::Aggregates;
 use super::early::is_next_tick;
+use super::fixed::Panes;
 use super::groups::{Groups, Partial, renumber};
 use super::split::Split;
 use super::state::{slice, stack};
-use super::{Panes, columns_at, panes_of, timed_rows, times};
+use super::{columns_at, timed_rows, times};
 use crate::keys::{ABSENT, KeyInterner};
 use bag::{Bag, Encoder};
 
@@ -106,14 +107,15 @@ impl RevisedAggregate {
     /// If the size is not a multiple of the slide, or an aggregate or key is of a type that is not supported.
     pub fn new(options: RevisedOptions) -> Result<Self> {
         let windows = &options.windows;
+        let (panes, count) = windows.windows.panes()?;
         let aggregates = Aggregates::new(&windows.aggregates);
         let fields = windows.schema.fields();
         let types: Vec<_> = fields.iter().take(windows.keys.len()).map(|f| f.data_type().clone()).collect();
         let results = fields.iter().skip(windows.keys.len() + 2);
         let results = results.map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self {
-            panes: Panes::new(windows.slide)?,
-            count: panes_of(windows.size, windows.slide)?,
+            panes,
+            count,
             interner: KeyInterner::new(&types)?,
             slots: Vec::new(),
             kept: BTreeMap::new(),
@@ -138,7 +140,7 @@ impl RevisedAggregate {
 
     /// The first pane of a window and the number of its panes.
     fn span(&self, window: i64) -> (i64, i64) {
-        if self.options.windows.grows {
+        if self.options.windows.windows.grows {
             let start = window.div_euclid(self.count).saturating_mul(self.count);
             (start, window - start + 1)
         } else {
@@ -148,7 +150,7 @@ impl RevisedAggregate {
 
     /// The windows that a pane is in.
     fn windows_of(&self, pane: i64) -> RangeInclusive<i64> {
-        if self.options.windows.grows {
+        if self.options.windows.windows.grows {
             let start = pane.div_euclid(self.count).saturating_mul(self.count);
             pane..=start.saturating_add(self.count - 1)
         } else {

@@ -8,7 +8,7 @@ use arrow::compute::take;
 use lineshaft_engine::Result;
 use lineshaft_engine::time::EventTime;
 
-use super::Panes;
+use super::fixed::Panes;
 
 /// Panes, each with a range of rows.
 pub(super) type Runs = Vec<(i64, Range<usize>)>;
@@ -92,11 +92,12 @@ fn runs(times: &[EventTime], panes: Panes) -> Runs {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixed::FixedWindows;
     use super::*;
 
     fn parts(times: &[i64]) -> Vec<(i64, Vec<u32>)> {
         let mut slots: Vec<u32> = (0..).take(times.len()).collect();
-        let mut split = Split::new(times, Panes::new(10).unwrap());
+        let mut split = Split::new(times, FixedWindows::tumbling(10).panes().unwrap().0);
         split.arrange(&mut slots, &mut []).unwrap();
         split.parts.into_iter().map(|(pane, rows)| (pane, slots[rows].to_vec())).collect()
     }

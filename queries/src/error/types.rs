@@ -1,7 +1,7 @@
 //! The types in a message by the names that query files have for them: DataFusion and Arrow say `Utf8` for `TEXT`.
 
-/// The message with those names.
-pub(super) fn in_sql(message: &str) -> String {
+/// A message with those names, where quotes hold what the program says, such as `'upper(Int64)'`.
+pub fn in_sql(message: &str) -> String {
     let mut told = String::with_capacity(message.len());
     let mut rest = message;
     while let Some(at) = rest.find(|c: char| c.is_ascii_uppercase()) {
@@ -24,6 +24,13 @@ pub(super) fn in_sql(message: &str) -> String {
         rest = behind;
     }
     told + rest
+}
+
+/// A message with those names, where quotes hold what the data says: that stays.
+pub(crate) fn in_sql_but_quoted(message: &str) -> String {
+    let parts = message.split('\'').enumerate();
+    let parts = parts.map(|(place, part)| if place % 2 == 0 { in_sql(part) } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("'")
 }
 
 fn is_of_word(c: char) -> bool {
@@ -53,7 +60,7 @@ fn sql_name(arrow: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::in_sql;
+    use super::{in_sql, in_sql_but_quoted};
 
     #[test]
     fn types_have_the_names_of_query_files_and_other_words_stay() {
@@ -68,5 +75,11 @@ mod tests {
         ] {
             assert_eq!(in_sql(told), expected);
         }
+    }
+
+    #[test]
+    fn a_word_of_the_data_stays() {
+        let told = "Cannot cast string 'Boolean Utf8' to value of Int64 type";
+        assert_eq!(in_sql_but_quoted(told), "Cannot cast string 'Boolean Utf8' to value of BIGINT type");
     }
 }

@@ -9,9 +9,9 @@ use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::{EpochHeader, Watermark};
 use lineshaft_engine::{Batch, Error, Result};
 use lineshaft_operators::window::{
-    AssignOptions, AssignWindows, CountAggregate, CountOptions, EarlyOptions, EarlyWindows, MakeWindows,
-    RevisedAggregate, RevisedOptions, SessionAggregate, SessionOptions, StateAggregate, StateOptions,
-    WindowAggregate, WindowOptions,
+    AssignOptions, AssignWindows, CountAggregate, CountOptions, EarlyOptions, EarlyWindows, FixedWindows,
+    MakeWindows, RevisedAggregate, RevisedOptions, SessionAggregate, SessionOptions, StateAggregate,
+    StateOptions, WindowAggregate, WindowOptions,
 };
 
 use super::revision::Revision;
@@ -29,16 +29,10 @@ pub(super) fn window(
     takes_changes: bool,
 ) -> Make {
     let lag = shape.lag;
-    let (slide, size, grows) = match shape.kind {
-        WindowKind::Hop { slide, size } => (slide, size, false),
-        WindowKind::Cumulate { step, size } => (step, size, true),
-        WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => {
-            return by_rows(shape, aggregates, schema);
-        }
-    };
+    let WindowKind::Fixed(windows) = shape.kind else { return by_rows(shape, aggregates, schema) };
     Box::new(move || {
         let (keys, aggregates, schema) = (shape.keys.clone(), aggregates.clone(), Arc::clone(&schema));
-        let windows = WindowOptions { time: 0, slide, size, grows, keys, aggregates, schema };
+        let windows = WindowOptions { time: 0, windows, keys, aggregates, schema };
         let operator: Box<dyn Operator> = match shape.revision {
             None => Box::new(WindowAggregate::new(windows)?),
             Some(Revision { every, lateness }) => {
@@ -65,7 +59,7 @@ fn by_rows(shape: Shape, aggregates: Vec<Arc<dyn Aggregate>>, schema: SchemaRef)
             WindowKind::Count { slide, size } => {
                 Box::new(CountAggregate::new(CountOptions { time, slide, size, keys, aggregates, schema })?)
             }
-            WindowKind::State | WindowKind::Hop { .. } | WindowKind::Cumulate { .. } => {
+            WindowKind::State | WindowKind::Fixed(_) => {
                 let state = shape.state.ok_or_else(|| Error::Plan("a state window without state".into()))?;
                 Box::new(StateAggregate::new(StateOptions { time, state, keys, aggregates, schema })?)
             }
@@ -84,11 +78,10 @@ fn by_rows(shape: Shape, aggregates: Vec<Arc<dyn Aggregate>>, schema: SchemaRef)
     })
 }
 
-/// Adds the bounds of its windows to each row: `(slide, size, grows)`.
-pub(super) fn assign(time: usize, windows: (i64, i64, bool), schema: SchemaRef) -> Make {
-    let (slide, size, grows) = windows;
+/// Adds the bounds of its windows to each row.
+pub(super) fn assign(time: usize, windows: FixedWindows, schema: SchemaRef) -> Make {
     Box::new(move || {
-        let options = AssignOptions { time, slide, size, grows, schema: Arc::clone(&schema) };
+        let options = AssignOptions { time, windows, schema: Arc::clone(&schema) };
         Ok(Box::new(AssignWindows::new(options)?))
     })
 }

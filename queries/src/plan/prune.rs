@@ -77,7 +77,8 @@ impl<'a> Readers<'a> {
 
     /// A condition on rows of a window of fixed size is one on the rows before; others change which rows there are.
     fn visit_inputs(&mut self, plan: &LogicalPlan, conditions: Vec<Condition>) {
-        let fixed = AssignWindow::of(plan).filter(|assign| matches!(assign.kind, WindowKind::Hop { .. }));
+        let fixed = AssignWindow::of(plan)
+            .filter(|assign| matches!(assign.kind, WindowKind::Fixed(windows) if !windows.grows));
         if let Some(assign) = fixed {
             let width = assign.input.schema().fields().len();
             self.visit(&assign.input, moved(conditions, |column| (column < width).then_some(column)));

@@ -160,7 +160,7 @@ impl Program {
 }
 
 fn is_of_fixed_size(assign: &AssignWindow) -> bool {
-    matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. })
+    matches!(assign.kind, WindowKind::Fixed(_))
 }
 
 /// The plan of the view that is read.

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit}
 use lineshaft_engine::batch::event_time_field;
 use lineshaft_engine::expression::Aggregate as EngineAggregate;
 use lineshaft_engine::plan::{Input, Origin, Route};
-use lineshaft_operators::window::UnpackRows;
+use lineshaft_operators::window::{FixedWindows, UnpackRows};
 
 use super::grouping_sets::sets_of;
 use super::revision::Revision;
@@ -163,8 +163,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// True if the bounds of the windows are mixed with other columns: then each row gets its bounds first, and is grouped
-    /// by one of them.
+    /// True if the bounds of the windows are mixed with other columns, or the rows of a session, count or state window are in
+    /// several groups: then each row gets its bounds first, and is grouped by one of them.
     fn by_rows(&self, query: &Aggregate) -> bool {
         let Some(windows) = windows_of(&query.input) else { return false };
         let groups: Vec<Expr> = match query.group_expr.as_slice() {
@@ -178,7 +178,8 @@ impl Lowering<'_> {
         let is_mixed = query.aggr_expr.iter().any(is_call_mixed)
             || groups.iter().any(is_group_mixed)
             || filters.any(|filter| is_mixed(&filter, &windows));
-        is_mixed && self.has_instant(query)
+        let groups: Vec<Expr> = groups.iter().filter_map(substituted).collect();
+        (is_mixed || divides(&groups, &windows)) && self.has_instant(query)
     }
 
     fn by_window(&mut self, query: &Aggregate, windows: &Windows<'_>, from: Origin) -> Result<Origin> {
@@ -244,7 +245,7 @@ impl Lowering<'_> {
             groups.push(prepared_column(key));
         }
         let calls = query.aggr_expr.iter().map(|call| call.clone().unalias()).collect();
-        let kind = WindowKind::Hop { slide: 1, size: 1 };
+        let kind = WindowKind::Fixed(FixedWindows::tumbling(1));
         let shape = Shape { kind, function: "event time", lag, keys, state: None, revision: None };
         let (from, result) = self.window_rows(from, prepared, calls, None, shape)?;
         self.finish(query, groups, None, from, &result)
@@ -340,13 +341,7 @@ impl Lowering<'_> {
 
     /// A window function without an aggregate: each row with the bounds of its windows.
     pub(super) fn assign(&mut self, assign: &AssignWindow) -> Result<Origin> {
-        let (slide, size, grows) = match assign.kind {
-            WindowKind::Hop { slide, size } => (slide, size, false),
-            WindowKind::Cumulate { step, size } => (step, size, true),
-            WindowKind::Session { .. } | WindowKind::Count { .. } | WindowKind::State => {
-                return self.rows_of_windows(assign);
-            }
-        };
+        let WindowKind::Fixed(windows) = assign.kind else { return self.rows_of_windows(assign) };
         let input = &assign.input;
         let time = input.schema().index_of_column(&assign.time)?;
         let from = self.lower(input)?;
@@ -354,7 +349,7 @@ impl Lowering<'_> {
         let mut fields = arrow_schema(input).fields().to_vec();
         fields.extend([WINDOW_START, WINDOW_END].map(|name| Arc::new(event_time_field(name))));
         let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let make = super::operators::assign(time, (slide, size, grows), Arc::clone(&schema));
+        let make = super::operators::assign(time, windows, Arc::clone(&schema));
         let input = Input { from, route: Route::Local };
         Ok(self.node(assign.function(), vec![input], vec![schema], true, move |_| make()))
     }
@@ -440,9 +435,18 @@ fn groups(
     Ok(groups)
 }
 
+/// True if rows of one session, count or state window are grouped by more than its bounds, its keys and its state.
+fn divides(groups: &[Expr], windows: &Windows<'_>) -> bool {
+    let assign = windows.assign;
+    let of_window: Vec<Expr> = assign.keys.iter().chain(&assign.state).cloned().map(Expr::Column).collect();
+    let has_keys = assign.keys.iter().all(|key| groups.contains(&Expr::Column(key.clone())));
+    let is_more = |expr: &Expr| !of_window.contains(expr) && !uses_window(expr, windows);
+    !matches!(assign.kind, WindowKind::Fixed(_)) && has_keys && groups.iter().any(is_more)
+}
+
 /// A session, count or state window is kept per key, and that key must be what is grouped by.
 fn check_keys(assign: &AssignWindow, prepared: &Prepared<'_>, keys: &[usize]) -> Result<()> {
-    if matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. }) {
+    if matches!(assign.kind, WindowKind::Fixed(_)) {
         return Ok(());
     }
     let grouped: Vec<&Expr> = keys.iter().map(|key| &prepared.columns[*key]).collect();
@@ -473,7 +477,7 @@ struct Filters {
 fn filters(windows: &Windows<'_>) -> Result<Filters> {
     let (mut before, mut within, mut after) = (Vec::new(), Vec::new(), Vec::new());
     let assign = windows.assign;
-    let is_by_time = matches!(assign.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. });
+    let is_by_time = matches!(assign.kind, WindowKind::Fixed(_));
     for condition in windows.filters.iter().cloned().flat_map(split_conjunction_owned) {
         if !uses_window(&condition, windows) {
             let is_of_keys = condition.column_refs().iter().all(|column| assign.keys.contains(column));

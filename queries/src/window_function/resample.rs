@@ -159,7 +159,7 @@ impl Call<'_> {
         let input = self.relation(context)?;
         let time = self.column(1, "the column of event time", &input, context)?;
         self.check_time(&time, &input)?;
-        let interval = self.interval(2, &input, context)?;
+        let interval = self.length(2, &input, context)?;
         let mut rest = Rest::default();
         for place in 3..self.arguments.len() {
             let read = self.argument_of_resample(place, &input, context, &mut rest);
@@ -209,7 +209,7 @@ impl Call<'_> {
                     "MAX_GAP" => {
                         let value = [FunctionArg::Unnamed(FunctionArgExpr::Expr(value.clone()))];
                         let call = Call { function: "MAX_GAP".into(), arguments: &value };
-                        rest.max_gap = Some(call.interval(0, input, context)?);
+                        rest.max_gap = Some(call.length(0, input, context)?);
                     }
                     "SKIP_GAPS" => rest.skip_gaps = boolean(value)?,
                     other => {

@@ -20,9 +20,7 @@ fn machine() -> Vec<Field> {
 fn windows(size: i64, slide: i64) -> WindowAggregate {
     WindowAggregate::new(WindowOptions {
         time: 0,
-        slide,
-        size,
-        grows: false,
+        windows: FixedWindows::hopping(slide, size),
         keys: vec![1],
         aggregates: all_of(2),
         schema: window_schema(&machine(), 4),
@@ -58,9 +56,7 @@ fn hopping_windows_begin_before_the_first_row() {
 fn without_a_key_an_empty_window_gives_no_row() {
     let mut operator = WindowAggregate::new(WindowOptions {
         time: 0,
-        slide: SECOND,
-        size: SECOND,
-        grows: false,
+        windows: FixedWindows::tumbling(SECOND),
         keys: vec![],
         aggregates: vec![aggregate(Statistic::Count, 0, None)],
         schema: window_schema(&[], 1),
@@ -135,7 +131,11 @@ fn brute_force(stream: &Stream, size: i64, slide: i64) -> Vec<String> {
 }
 
 fn cumulating(size: i64, step: i64) -> WindowAggregate {
-    WindowAggregate::new(WindowOptions { slide: step, grows: true, ..windows(size, step).options }).unwrap()
+    WindowAggregate::new(WindowOptions {
+        windows: FixedWindows::cumulating(step, size),
+        ..windows(size, step).options
+    })
+    .unwrap()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Field};
 use lineshaft_engine::testing::table;
 use proptest::prelude::*;
 
+use super::super::fixed::FixedWindows;
 use super::super::oracle::{Stream, batch, line, number, streams};
 use super::*;
 use crate::testing::{all_of, window_rows, window_schema};
@@ -13,9 +14,7 @@ const SECOND: i64 = 1_000_000;
 fn revised(size: i64, slide: i64, grows: bool, lateness: i64, every: Option<i64>) -> RevisedAggregate {
     let windows = WindowOptions {
         time: 0,
-        slide,
-        size,
-        grows,
+        windows: FixedWindows { slide, size, offset: 0, grows },
         keys: vec![1],
         aggregates: all_of(2),
         schema: window_schema(&[Field::new("machine", DataType::Utf8, true)], 4),
