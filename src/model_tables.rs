@@ -15,6 +15,7 @@ use lineshaft_operators::model::artifact::{self, Artifact, Choice, StoredModel};
 use lineshaft_operators::model::{Cases, Importance, Metric, Run, Trained};
 
 use crate::error::Error;
+use crate::models::shown;
 
 /// The tables by their names. Models that another version of the program has stored are left out, and so are damaged ones, which is
 /// told: other tables can still be asked.
@@ -236,5 +237,5 @@ fn schema(trained: &Trained) -> String {
 /// The figures of all rows, on one line.
 fn overall(metrics: &[Metric]) -> String {
     let metrics = metrics.iter().filter(|metric| metric.class.is_none());
-    metrics.map(|metric| format!("{}={:.6}", metric.name, metric.value)).collect::<Vec<_>>().join(" ")
+    metrics.map(|metric| format!("{}={}", metric.name, shown(metric.value))).collect::<Vec<_>>().join(" ")
 }

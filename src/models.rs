@@ -329,8 +329,13 @@ impl Holder for ModelHolder {
 /// Dropping it ends the looking after models.
 pub(crate) struct Keeper(#[expect(dead_code, reason = "its end is the message")] Sender<()>);
 
+/// A figure for people: six digits behind the point, or of the number if it is small.
+pub(crate) fn shown(value: f64) -> String {
+    if value.abs() >= 1e-3 || value == 0.0 { format!("{value:.6}") } else { format!("{value:.5e}") }
+}
+
 /// The figures of a version on one line, for the log.
 pub(crate) fn figures(artifact: &Artifact) -> String {
     let overall = artifact.trained.metrics.iter().filter(|metric| metric.class.is_none());
-    overall.map(|metric| format!("{} {:.6}", metric.name, metric.value)).collect::<Vec<_>>().join(", ")
+    overall.map(|metric| format!("{} {}", metric.name, shown(metric.value))).collect::<Vec<_>>().join(", ")
 }

@@ -13,7 +13,7 @@ use lineshaft_engine::run::{self, Settings};
 use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::testing::Collected;
 use lineshaft_operators::model::artifact::TrainingData;
-use lineshaft_operators::model::{Artifact, Split, Trained, train as fit};
+use lineshaft_operators::model::{Artifact, LeftOut, Split, Trained, train as fit};
 use lineshaft_queries::batch::Tables;
 use lineshaft_queries::error::QueryError;
 use lineshaft_queries::plan::Outputs;
@@ -81,7 +81,17 @@ pub(crate) fn train(models: &Models, model: &Model, definition: &str) -> Result<
         artifact.trained.dropped_rows,
         figures(&artifact)
     );
+    if let Some(told) = left_out(&artifact.trained.left_out) {
+        tracing::warn!("model {name:?}: {told}");
+    }
     Ok(Fresh { artifact, version, rows })
+}
+
+/// The keys without a model, the first ones with the reason.
+fn left_out(keys: &[LeftOut]) -> Option<String> {
+    let first: Vec<String> = keys.iter().take(3).map(|(key, reason)| format!("{key:?}: {reason}")).collect();
+    let number = keys.len();
+    (number > 0).then(|| format!("{number} keys determine no model and score to NULL: {}", first.join("; ")))
 }
 
 /// Reads the model of a file and stores it as the next version.

@@ -9,7 +9,7 @@ const MACHINES: usize = 36_000;
 
 /// Windows with many keys, tumbling and hopping, with a result that keeps all values; and rows that wait for each other.
 const PROGRAM: &str = "
-CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
+CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, i BIGINT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
     WITH (connector = 'file', path = 'readings.csv', format = 'csv');
 CREATE SOURCE checks (ts TIMESTAMP NOT NULL, machine TEXT, ok BIGINT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
     WITH (connector = 'file', path = 'checks.csv', format = 'csv');
@@ -17,7 +17,7 @@ CREATE SINK tumbling WITH (connector = 'parquet', path = 'tumbling') AS
     SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, median(x) AS m
     FROM TUMBLE(readings, ts, INTERVAL '10' MINUTE) GROUP BY window_start, window_end, machine;
 CREATE SINK hopping WITH (connector = 'parquet', path = 'hopping') AS
-    SELECT window_start, machine, count(*) AS n, sum(x) AS s, max(x) AS d, 0 AS m
+    SELECT window_start, machine, count(*) AS n, sum(x) AS s, max(x) AS d, sum(i) AS m
     FROM HOP(readings, ts, INTERVAL '5' MINUTE, INTERVAL '10' MINUTE) GROUP BY window_start, window_end, machine;
 CREATE SINK joined WITH (connector = 'parquet', path = 'joined') AS
     SELECT r.ts AS window_start, r.machine, c.ok AS n, r.x AS s, 0 AS d, 0 AS m FROM readings r JOIN checks c
@@ -25,7 +25,7 @@ CREATE SINK joined WITH (connector = 'parquet', path = 'joined') AS
 
 /// Sessions, count and state windows, and the latest check before each reading.
 const BY_ROWS: &str = "
-CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
+CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, i BIGINT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
     WITH (connector = 'file', path = 'readings.csv', format = 'csv');
 CREATE SOURCE checks (ts TIMESTAMP NOT NULL, machine TEXT, ok BIGINT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
     WITH (connector = 'file', path = 'checks.csv', format = 'csv');
@@ -33,24 +33,25 @@ CREATE SINK sessions WITH (connector = 'parquet', path = 'sessions') AS
     SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, median(x) AS m
     FROM SESSION(readings, ts, INTERVAL '4' MINUTE, machine) GROUP BY window_start, window_end, machine;
 CREATE SINK counted WITH (connector = 'parquet', path = 'counted') AS
-    SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, max(x) AS m
+    SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, sum(i) AS m
     FROM COUNT_WINDOW(readings, ts, 2, 3, machine) GROUP BY window_start, window_end, machine;
 CREATE SINK states WITH (connector = 'parquet', path = 'states') AS
-    SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, max(x) AS m
-    FROM STATE_WINDOW((SELECT ts, machine, x, x > 60 AS high FROM readings), ts, high, machine)
+    SELECT window_start, machine, count(*) AS n, sum(x) AS s, stddev(x) AS d, sum(i) AS m
+    FROM STATE_WINDOW((SELECT ts, machine, x, i, x > 60 AS high FROM readings), ts, high, machine)
     GROUP BY window_start, window_end, high, machine;
 CREATE SINK nearest WITH (connector = 'parquet', path = 'nearest') AS
     SELECT r.ts AS window_start, r.machine, c.ok AS n, r.x AS s, 0 AS d, 0 AS m FROM readings r ASOF JOIN checks c
     MATCH_CONDITION (r.ts >= c.ts) ON r.machine = c.machine;";
 
-/// Three readings of each machine, and a check of one machine in nine.
+/// Three readings of each machine, and a check of one machine in nine. Of one machine in five no `i` is known.
 fn write(folder: &Path) {
-    let (mut readings, mut checks) = ("ts,machine,x\n".to_owned(), "ts,machine,ok\n".to_owned());
+    let (mut readings, mut checks) = ("ts,machine,x,i\n".to_owned(), "ts,machine,ok\n".to_owned());
     for row in 0..3 * MACHINES {
         let machine = row * 7919 % MACHINES;
         let (second, millisecond) = (row / 180, row % 180);
         let time = format!("2026-01-01T00:{:02}:{:02}.{millisecond:03}Z", second / 60, second % 60);
-        writeln!(readings, "{time},machine-{machine},{}", (row % 1013) as f64 / 7.0).unwrap();
+        let i = if machine.is_multiple_of(5) { String::new() } else { (row % 1013).to_string() };
+        writeln!(readings, "{time},machine-{machine},{},{i}", (row % 1013) as f64 / 7.0).unwrap();
         if row % 9 == 0 && row < MACHINES {
             writeln!(checks, "{time},machine-{machine},{row}").unwrap();
         }

@@ -224,8 +224,9 @@ impl Aggregate for Lowered {
             let function = Arc::clone(&self.function);
             Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))
         };
+        let arguments = self.of_rows.iter().map(|argument| argument.data_type().clone()).collect();
         let state = self.state.iter().map(|field| field.data_type().clone()).collect();
-        Ok(Box::new(Groups { groups, total: 0, result: self.result.data_type().clone(), state }))
+        Ok(Box::new(Groups { groups, total: 0, arguments, result: self.result.data_type().clone(), state }))
     }
 
     fn running(&self) -> Result<Box<dyn RunningAccumulator>> {
@@ -302,8 +303,24 @@ struct Groups {
     groups: Box<dyn GroupsAccumulator>,
     /// Groups so far. Of none DataFusion's adapter knows no types, neither of results nor of the state.
     total: usize,
+    arguments: Vec<DataType>,
     result: DataType,
     state: Vec<DataType>,
+}
+
+impl Groups {
+    /// Makes groups known, those of some rows or partial results and perhaps others. DataFusion takes it that every new one has a value
+    /// among them, unless there is a NULL or a filter: a group without a value would have the result 0.
+    fn know(&mut self, groups: &[usize], total: usize) -> Result<()> {
+        let with_rows = groups.iter().fold(self.total, |next, group| next + usize::from(*group == next));
+        self.total = self.total.max(total);
+        if with_rows >= total {
+            return Ok(());
+        }
+        let nothing: Vec<ArrayRef> = self.arguments.iter().map(new_empty_array).collect();
+        let no_row = BooleanArray::new_null(0);
+        self.groups.update_batch(&nothing, &[], Some(&no_row), total).map_err(|error| failed(&error))
+    }
 }
 
 impl Accumulator for Groups {
@@ -314,12 +331,12 @@ impl Accumulator for Groups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.total = self.total.max(total);
+        self.know(groups, total)?;
         self.groups.update_batch(arguments, groups, filter, total).map_err(|error| failed(&error))
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.total = self.total.max(total);
+        self.know(groups, total)?;
         self.groups.merge_batch(state, groups, total).map_err(|error| failed(&error))
     }
 
@@ -341,3 +358,6 @@ impl Accumulator for Groups {
         self.groups.size()
     }
 }
+
+#[cfg(test)]
+mod tests;

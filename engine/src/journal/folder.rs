@@ -12,6 +12,11 @@ pub(super) use crate::disk::TEMPORARY;
 /// The file that an engine locks as long as it writes the journal.
 const LOCK: &str = "lock";
 
+/// The name of a file until it is whole. A start removes what has such a name.
+pub(super) fn temporary(name: &str) -> String {
+    format!("{name}{TEMPORARY}")
+}
+
 /// One folder with files, which are known by their names.
 #[derive(Debug)]
 pub(super) struct Folder {

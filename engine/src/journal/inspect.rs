@@ -72,7 +72,7 @@ pub(super) fn list_on(folder: &Folder) -> Result<Vec<SegmentReport>, JournalErro
         let unreadable = |state| SegmentReport::unreadable(file.clone(), bytes.len(), state);
         Ok(match segment::head(&bytes, *number) {
             Head::Known(header) => SegmentReport::new(file.clone(), &Known::scan(name, header, &bytes)),
-            Head::Unfinished => unreadable("nothing is in it".to_owned()),
+            Head::Empty => unreadable("damaged: nothing is in it".to_owned()),
             Head::Version(version) => unreadable(format!("format {version}; known is {VERSION}")),
             Head::Damaged(at, what) => unreadable(format!("damaged at byte {at}: {what}")),
         })
@@ -90,8 +90,8 @@ pub fn verify(folder: &Path) -> Result<Recovered, JournalError> {
 
 pub(super) fn verify_on(folder: Arc<Folder>) -> Result<Recovered, JournalError> {
     let identity = identity(&folder)?;
-    let segments = recovery::load(&folder, identity.journal, 0)?;
-    let recovered = Recovered::new(folder, segments.known, identity.incarnation);
+    let known = recovery::load(&folder, identity.journal, 0)?;
+    let recovered = Recovered::new(folder, known, identity.incarnation);
     if let Some(first) = recovered.first_epoch {
         recovered.replay_from(first)?.try_for_each(|record| record.map(|_| ()))?;
     }

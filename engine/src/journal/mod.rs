@@ -39,10 +39,10 @@ use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile, FileSystem};
 use error::is_full;
-use folder::Folder;
+use folder::{Folder, temporary};
 use group::Waiting;
 use identity::Identity;
-use recovery::{Known, Segments};
+use recovery::Known;
 use segment::{HEADER, Header};
 
 pub use codec::Malformed;
@@ -204,9 +204,9 @@ impl Journal {
         let Locked { folder, settings } = locked;
         let identity = start::identity_of(&folder, fresh)?;
         start::settle_last(&folder)?;
-        let Segments { known, unfinished } = recovery::load(&folder, identity.journal, needed)?;
+        let known = recovery::load(&folder, identity.journal, needed)?;
         let identity = Identity { incarnation: identity.incarnation + 1, ..identity };
-        start::remove(&folder, unfinished.into_iter().chain(start::temporaries(&folder)?))?;
+        start::remove(&folder, start::temporaries(&folder)?)?;
         identity.write(&folder)?;
         let recovered = Recovered::new(Arc::clone(&folder), known, identity.incarnation);
         let segments = recovered.known.clone();
@@ -461,30 +461,31 @@ impl Journal {
         };
         let name = segment::name(header.number);
         let made = self.make_segment(&name, &header);
-        let (mut file, filled) = match made {
+        let (file, filled) = match made {
             Ok(made) => made,
             Err(error) if is_full(&error) => {
-                // It would be taken for the last segment.
-                start::remove(&self.folder, [name])?;
+                start::remove(&self.folder, [temporary(&name)])?;
                 return Err(self.full(size));
             }
             Err(error) => return Err(JournalError::io("create", self.folder.path(&name), error)),
         };
-        let synced = file.sync().and_then(|()| self.folder.sync());
-        synced.map_err(|error| JournalError::io("sync", self.folder.path(&name), error))?;
+        self.folder.sync().map_err(|error| JournalError::io("sync", self.folder.path(&name), error))?;
         self.segments.push(Known::new(header));
         self.active = Some(Active { file, dirty: 0, filled });
         Ok(())
     }
 
-    /// The file of a segment, and up to where it was written. A spare one has been written; a larger group needs one of its own.
+    /// The file of a segment, and up to where it was written. A spare one has been written; a larger group needs one of its own. It
+    /// gets its name with its header: what has the name of a segment was one.
     fn make_segment(&mut self, name: &str, header: &Header) -> std::io::Result<(Box<dyn DiskFile>, usize)> {
         if let Some(spare) = self.ahead.take(header.size) {
             let file = spare.become_segment(&self.folder, header)?;
             return Ok((file, usize::try_from(header.size).unwrap_or(usize::MAX)));
         }
-        let mut file = self.folder.create(name, header.size)?;
+        let mut file = self.folder.create(&temporary(name), header.size)?;
         file.write_at(0, &header.encode())?;
+        file.sync()?;
+        self.folder.rename(&temporary(name), name)?;
         Ok((file, 0))
     }
 

@@ -72,14 +72,6 @@ impl Known {
     }
 }
 
-/// The segments of a journal.
-#[derive(Debug, Default)]
-pub(super) struct Segments {
-    pub(super) known: Vec<Known>,
-    /// The last one, if it was being made and has nothing in it.
-    pub(super) unfinished: Option<String>,
-}
-
 /// The names of the segments, in order.
 pub(super) fn names(folder: &Folder) -> Result<Vec<(String, u64)>, JournalError> {
     let files = folder.list().map_err(|error| JournalError::io("read", folder.path(""), error))?;
@@ -95,30 +87,26 @@ pub(super) fn read(folder: &Folder, name: &str) -> Result<Vec<u8>, JournalError>
 ///
 /// # Errors
 /// If one is damaged, missing, of another journal or of another version.
-pub(super) fn load(folder: &Folder, journal: u128, needed: u64) -> Result<Segments, JournalError> {
-    let (names, mut segments) = (names(folder)?, Segments::default());
+pub(super) fn load(folder: &Folder, journal: u128, needed: u64) -> Result<Vec<Known>, JournalError> {
+    let (names, mut segments): (_, Vec<Known>) = (names(folder)?, Vec::new());
     for (place, (name, number)) in names.iter().enumerate() {
         let is_last = place + 1 == names.len();
         let next = names.get(place + 1).map(|(_, next)| *next).filter(|next| *next <= needed);
         let unread = next.and_then(|next| Known::unread(folder, name, *number, next));
-        let before = segments.known.last().map(|before| before.header.sequence);
+        let before = segments.last().map(|before| before.header.sequence);
         // Whatever is odd is found by reading it.
         let is_in_order = |known: &Known| {
             known.header.journal == journal && before.is_none_or(|it| it == known.header.previous)
         };
         if let Some(unread) = unread.filter(is_in_order) {
-            segments.known.push(unread);
+            segments.push(unread);
             continue;
         }
         let bytes = read(folder, name)?;
         let damaged = |at: usize, what: &str| JournalError::damaged(folder.path(name), at, what);
         let header = match segment::head(&bytes, *number) {
             Head::Known(header) => header,
-            Head::Unfinished if is_last => {
-                segments.unfinished = Some(name.clone());
-                break;
-            }
-            Head::Unfinished => return Err(damaged(0, "nothing is in it, and others follow")),
+            Head::Empty => return Err(damaged(0, "nothing is in it")),
             Head::Version(version) => {
                 return Err(JournalError::Format { file: folder.path(name), version, known: VERSION });
             }
@@ -127,14 +115,14 @@ pub(super) fn load(folder: &Folder, journal: u128, needed: u64) -> Result<Segmen
         if header.journal != journal {
             return Err(damaged(0, "it is of another journal"));
         }
-        if segments.known.last().is_some_and(|before| before.header.sequence != header.previous) {
+        if segments.last().is_some_and(|before| before.header.sequence != header.previous) {
             return Err(damaged(0, "the segment before it is missing"));
         }
         let known = Known::scan(name, header, &bytes);
         match known.tail {
             Tail::Damaged { at, what } => return Err(damaged(at, what)),
             Tail::Torn { .. } if !is_last => return Err(damaged(known.end, "records without a commit")),
-            Tail::Torn { .. } | Tail::Whole => segments.known.push(known),
+            Tail::Torn { .. } | Tail::Whole => segments.push(known),
         }
     }
     Ok(segments)

@@ -130,8 +130,6 @@ impl Repair<'_> {
         let (file, is_last) = (&files[place], place + 1 == files.len());
         let (bytes, path) = (recovery::read(self.folder, &file.name)?, self.folder.path(&file.name));
         let (header, mut wrong) = match &file.head {
-            // A start of the engine removes it.
-            Head::Unfinished if is_last => return Ok(()),
             Head::Known(header) if header.journal != self.identity.journal => {
                 return self.set_aside(file, &bytes);
             }
@@ -140,7 +138,7 @@ impl Repair<'_> {
                 let what = format!("{} was damaged at byte {at}: {what}", path.display());
                 (self.header(files, place, bytes.len()), Some(what))
             }
-            Head::Unfinished | Head::Version(_) => {
+            Head::Empty | Head::Version(_) => {
                 let what = format!("nothing was in {}", path.display());
                 (self.header(files, place, bytes.len()), Some(what))
             }

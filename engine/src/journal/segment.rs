@@ -93,8 +93,8 @@ pub(super) fn number(name: &str) -> Option<u64> {
 pub(super) enum Head {
     /// It is a segment.
     Known(Header),
-    /// The file was being made: nothing has been written to it.
-    Unfinished,
+    /// Nothing is in it, though a segment gets its name with its header: it was cut or cleared.
+    Empty,
     /// A format of another version.
     Version(u32),
     /// Neither: where, and what is wrong.
@@ -111,19 +111,18 @@ pub(super) fn header(bytes: &[u8], number: u64) -> Option<Header> {
 /// Reads the header of the segment `number`.
 pub(super) fn head(bytes: &[u8], number: u64) -> Head {
     let is_empty = || bytes.iter().skip(HEADER).all(|byte| *byte == 0);
-    let Some(header) = bytes.get(..HEADER) else { return Head::Unfinished };
+    let Some(header) = bytes.get(..HEADER) else { return Head::Empty };
     let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
     match Header::decode(header) {
         _ if header.starts_with(&MAGIC) && version != VERSION => Head::Version(version),
         Ok(header) if header.number != number => Head::Damaged(0, "the file has the name of another segment"),
         Ok(header) if (bytes.len() as u64) < header.size => match is_empty() {
-            true => Head::Unfinished,
+            true => Head::Empty,
             false => Head::Damaged(bytes.len(), "the file is shorter than it was made"),
         },
         Ok(_) if !header.starts_with(&MAGIC) => Head::Damaged(0, "it is no segment of a journal"),
         Ok(header) => Head::Known(header),
-        // The header is synced before anything follows it.
-        Err(_) if is_empty() => Head::Unfinished,
+        Err(_) if is_empty() => Head::Empty,
         Err(error) => Head::Damaged(0, error.0),
     }
 }

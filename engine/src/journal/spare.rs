@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::folder::{Folder, TEMPORARY};
+use super::folder::{Folder, temporary};
 use super::segment::{self, Header};
 use super::start;
 use crate::disk::DiskFile;
@@ -14,7 +14,7 @@ const PIECE: usize = 1 << 20;
 
 /// The name of the file until it is a segment. A start removes it.
 fn name() -> String {
-    format!("next{TEMPORARY}")
+    temporary("next")
 }
 
 /// What makes a spare segment.

@@ -211,6 +211,11 @@ impl Algorithm {
         TABLE.iter().find(|entry| entry.name == self.name())
     }
 
+    /// How many of so many training rows only tell when the training ends.
+    pub(crate) fn validation_rows(&self, rows: usize) -> usize {
+        if let Self::Mlp(options) = self { options.validation_rows(rows) } else { 0 }
+    }
+
     /// What its models give.
     pub fn task(&self) -> Task {
         match self {

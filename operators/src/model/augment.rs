@@ -36,16 +36,18 @@ impl Augment {
         Self { copies, jitter, scale, shift }
     }
 
-    /// The training rows, then as many again for each copy.
-    pub(crate) fn rows(&self, rows: &[usize]) -> Vec<usize> {
-        rows.repeat(1 + self.copies)
+    /// The training rows, then as many again for each copy, then those that only tell when the training ends: the last
+    /// `validation` of `rows`.
+    pub(crate) fn rows(&self, rows: &[usize], validation: usize) -> Vec<usize> {
+        let (train, validation) = rows.split_at(rows.len() - validation);
+        [train.repeat(1 + self.copies).as_slice(), validation].concat()
     }
 
-    /// Changes the values of what follows the first `rows` rows.
+    /// Changes the values of the copies, which are behind the first `rows` rows.
     pub(crate) fn change(&self, columns: &mut [Vec<f64>], rows: usize, seed: u64) {
         let deviations: Vec<f64> = columns.iter().map(|column| deviation(&column[..rows])).collect();
         let mut random = Random::new(seed ^ STREAM);
-        for row in rows..columns.first().map_or(0, Vec::len) {
+        for row in rows..rows * (1 + self.copies) {
             let (factor, offset) = (1.0 + self.scale * normal(&mut random), self.shift * normal(&mut random));
             for (column, deviation) in columns.iter_mut().zip(&deviations) {
                 let added = offset + self.jitter * normal(&mut random);
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     fn columns(augment: Augment) -> Vec<Vec<f64>> {
-        let rows: Vec<usize> = augment.rows(&(0..500).collect::<Vec<_>>());
+        let rows: Vec<usize> = augment.rows(&(0..500).collect::<Vec<_>>(), 0);
         let wave = |row: &usize| 100.0 + f64::from(u32::try_from(*row).unwrap() % 10);
         let mut columns = vec![rows.iter().map(wave).collect::<Vec<f64>>(), vec![7.0; rows.len()]];
         columns.push(rows.iter().map(|row| 1e-3 * wave(row)).collect());
@@ -110,6 +112,18 @@ mod tests {
         let scale = columns(Augment { copies: 10, scale: 0.1, ..Augment::default() });
         let factors: Vec<f64> = (500..5500).map(|row| scale[0][row] / scale[0][row % 500]).collect();
         assert!((deviation(&factors) - 0.1).abs() < 0.005);
+    }
+
+    #[test]
+    fn rows_that_tell_when_to_end_have_no_copies_and_stay_last() {
+        let augment = Augment { copies: 2, jitter: 1.0, ..Augment::default() };
+        let rows = augment.rows(&[7, 8, 9], 1);
+        assert_eq!(rows, [7, 8, 7, 8, 7, 8, 9]);
+        let mut columns = vec![rows.iter().map(|row| f64::from(u32::try_from(*row).unwrap())).collect()];
+        augment.change(&mut columns, 2, 3);
+        let is_changed = columns[0].iter().zip(&rows).map(|(x, row)| x.fract() != 0.0 && *row != 9);
+        assert_eq!(is_changed.collect::<Vec<_>>(), [false, false, true, true, true, true, false]);
+        assert!((columns[0][6] - 9.0).abs() < 1e-12);
     }
 
     #[test]

@@ -137,6 +137,7 @@ impl Trained {
             test_rows: 0,
             dropped_rows: 0,
             constant_features: Vec::new(),
+            left_out: Vec::new(),
             metrics: Vec::new(),
             importances: Vec::new(),
             chosen: String::new(),

@@ -16,6 +16,7 @@ pub(crate) fn fit(
     columns: &[Vec<f64>],
     target: &Chosen,
     classes: usize,
+    copies: usize,
 ) -> Result<Fitted, String> {
     match (&training.algorithm, target) {
         (Algorithm::KMeans { k, max_iter, standardize }, _) => {
@@ -27,6 +28,15 @@ pub(crate) fn fit(
             isolation_forest::fit(options, training.seed, columns).map(Fitted::IsolationForest)
         }
         (Algorithm::Forecast(options), Chosen::Numbers(target)) => forecast::fit(options, target),
+        (Algorithm::Mlp(options), Chosen::Numbers(target)) => {
+            varies(target)?;
+            mlp::fit(options, training.seed, columns, &Goal::Numbers(target), copies).map(Fitted::Mlp)
+        }
+        (Algorithm::Mlp(options), Chosen::Classes(target)) => {
+            has_classes(target)?;
+            mlp::fit(options, training.seed, columns, &Goal::Classes(target, classes), copies)
+                .map(Fitted::Mlp)
+        }
         (algorithm, Chosen::Numbers(target)) => regression(algorithm, training.seed, columns, target),
         (algorithm, Chosen::Classes(target)) => {
             classification(algorithm, training.seed, columns, target, classes)
@@ -35,19 +45,35 @@ pub(crate) fn fit(
     }
 }
 
+fn varies(target: &[f64]) -> Result<(), String> {
+    if target.windows(2).any(|pair| pair[0].to_bits() != pair[1].to_bits()) {
+        return Ok(());
+    }
+    Err(format!(
+        "the target is {} in each of the {} training rows, so there is nothing to learn; give rows that differ",
+        target[0],
+        target.len()
+    ))
+}
+
+fn has_classes(target: &[u32]) -> Result<(), String> {
+    if target.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Ok(());
+    }
+    Err(format!(
+        "the target has one class only in the {} training rows, so there is nothing to learn; give rows of at \
+         least two classes",
+        target.len()
+    ))
+}
+
 fn regression(
     algorithm: &Algorithm,
     seed: u64,
     columns: &[Vec<f64>],
     target: &[f64],
 ) -> Result<Fitted, String> {
-    if target.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits()) {
-        return Err(format!(
-            "the target is {} in each of the {} training rows, so there is nothing to learn; give rows that differ",
-            target[0],
-            target.len()
-        ));
-    }
+    varies(target)?;
     match algorithm {
         Algorithm::RandomForestRegressor(options) => {
             random_forest::fit_regressor(options, seed, columns, target).map(Fitted::Forest)
@@ -69,7 +95,6 @@ fn regression(
             elastic_net::fit(*alpha, *l1_ratio, columns, target).map(Fitted::Affine)
         }
         Algorithm::Ridge { alpha } => linear::fit_ridge(*alpha, columns, target).map(Fitted::Affine),
-        Algorithm::Mlp(options) => mlp::fit(options, seed, columns, &Goal::Numbers(target)).map(Fitted::Mlp),
         Algorithm::Svr(options) => svm::fit_numbers(options, columns, target).map(Fitted::SupportVectors),
         Algorithm::LinearRegression => linear::fit_linear(columns, target).map(Fitted::Affine),
         other => Err(format!("{} is not a regression", other.name())),
@@ -83,13 +108,7 @@ fn classification(
     target: &[u32],
     classes: usize,
 ) -> Result<Fitted, String> {
-    if target.windows(2).all(|pair| pair[0] == pair[1]) {
-        return Err(format!(
-            "the target has one class only in the {} training rows, so there is nothing to learn; give rows of at \
-             least two classes",
-            target.len()
-        ));
-    }
+    has_classes(target)?;
     match algorithm {
         Algorithm::RandomForestClassifier(options) => {
             random_forest::fit_classifier(options, seed, columns, target, classes).map(Fitted::Forest)
@@ -99,9 +118,6 @@ fn classification(
         }
         Algorithm::DecisionTreeClassifier(options) => {
             decision_tree::fit_classifier(options, seed, columns, target, classes).map(Fitted::Forest)
-        }
-        Algorithm::Mlp(options) => {
-            mlp::fit(options, seed, columns, &Goal::Classes(target, classes)).map(Fitted::Mlp)
         }
         Algorithm::Svc(options) => {
             svm::fit_classes(options, columns, target, classes).map(Fitted::SupportVectors)

@@ -159,7 +159,7 @@ fn on_held_back(training: &Training, trained: &Trained, table: &RecordBatch) -> 
     let rows = Rows::of(training, table)?;
     let (classes, labels) = (rows.target.classes(), rows.target.labels());
     let parts = rows.parts(training);
-    let parts = parts.map_err(|reason| Error::operator(format!("model {:?}", training.name), reason))?;
+    let (parts, _) = parts.map_err(|reason| Error::operator(format!("model {:?}", training.name), reason))?;
     let mut all: Option<Outcome> = None;
     for part in parts {
         let model = match &trained.model {

@@ -121,6 +121,20 @@ pub enum Activation {
     Sigmoid,
 }
 
+impl MlpOptions {
+    /// The last ones of so many rows that are not trained on, because the training ends early by them.
+    pub(crate) fn validation_rows(&self, rows: usize) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of a number of rows"
+        )]
+        let share = (rows as f64 * self.validation_fraction).ceil() as usize;
+        if self.patience == 0 { 0 } else { share.min(rows) }
+    }
+}
+
 pub(crate) fn mlp(reader: &mut Reader<'_>) -> MlpOptions {
     MlpOptions {
         loss: reader.choice("loss", &[("mse", Loss::Mse), ("cross_entropy", Loss::CrossEntropy)]),

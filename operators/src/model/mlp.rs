@@ -89,6 +89,7 @@ pub(crate) fn fit(
     seed: u64,
     columns: &[Vec<f64>],
     goal: &Goal<'_>,
+    copies: usize,
 ) -> Result<Mlp, String> {
     let scales = Scales::of(columns)?;
     if scales.varying.is_empty() {
@@ -105,7 +106,7 @@ pub(crate) fn fit(
     let inputs = scales.varying.iter().map(input).collect();
     let mut network = Mlp { layers, activation: options.activation, inputs, output, epochs: Vec::new() };
     let rows = Rows { inputs: by_row(&scales.standardize(columns)), goals, width, outputs };
-    network.train(options, &rows, Some(&mut random))?;
+    network.train(options, &rows, copies, Some(&mut random))?;
     Ok(network)
 }
 
@@ -141,9 +142,10 @@ impl Mlp {
         &mut self,
         options: &MlpOptions,
         rows: &Rows,
+        copies: usize,
         mut random: Option<&mut Random>,
     ) -> Result<(), String> {
-        let (train, validation) = divided(options, rows)?;
+        let (train, validation) = divided(options, rows, copies)?;
         let mut adam = Adam::new(options.learning_rate, &self.layers);
         let mut order: Vec<usize> = (0..train.count()).collect();
         let (mut best, mut since): (Option<(f64, Vec<Layer>)>, usize) = (None, 0);
@@ -254,22 +256,17 @@ impl Mlp {
     }
 }
 
-/// The last rows are not trained on if the training ends early by them.
-fn divided(options: &MlpOptions, rows: &Rows) -> Result<(Rows, Option<Rows>), String> {
+/// The last rows are not trained on if the training ends early by them. So many rows before them are `copies` of others before.
+fn divided(options: &MlpOptions, rows: &Rows, copies: usize) -> Result<(Rows, Option<Rows>), String> {
     let count = rows.count();
     let all: Vec<usize> = (0..count).collect();
     if options.patience == 0 {
         return Ok((rows.pick(&all), None));
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a share of a number of rows"
-    )]
-    let held_back = (count as f64 * options.validation_fraction).ceil() as usize;
-    if held_back == 0 || held_back >= count {
-        return Err(format!("{count} rows are too few to end early by some of them; use patience = 0"));
+    let held_back = options.validation_rows(count - copies);
+    if held_back == 0 || held_back >= count - copies {
+        let rows = count - copies;
+        return Err(format!("{rows} rows are too few to end early by some of them; use patience = 0"));
     }
     let (train, validation) = all.split_at(count - held_back);
     Ok((rows.pick(train), Some(rows.pick(validation))))

@@ -92,7 +92,7 @@ pub use pca::PcaMonitor;
 pub use search::{Run, Trial};
 pub use split::Split;
 pub use svm::SupportVectors;
-pub use train::{Models, Trained, train};
+pub use train::{LeftOut, Models, Trained, train};
 
 /// What a model gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

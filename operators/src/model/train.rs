@@ -18,6 +18,9 @@ use super::split::{Order, Split, divide};
 use super::target::{Chosen, Target};
 use super::{Algorithm, Cases, Classes, Fitted, Metric, Model, Training, balance, cases};
 
+/// The text of a key whose rows determine no model, and why.
+pub type LeftOut = (String, String);
+
 /// A fitted model with what was learned about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
@@ -45,6 +48,9 @@ pub struct Trained {
     pub runs: Vec<Run>,
     /// The model.
     pub model: Models,
+    /// Keys whose rows determine no model, and why; not kept with the model.
+    #[serde(skip)]
+    pub left_out: Vec<LeftOut>,
     /// The rows that it keeps, by the text of the key (the empty text for a model of all rows); empty if it keeps none.
     pub cases: BTreeMap<String, Cases>,
 }
@@ -77,17 +83,19 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
     }
     let classes = rows.target.classes();
     let labels = rows.target.labels();
-    let parts = rows.parts(training).map_err(error)?;
-    let cases = cases::keep(training, table, &rows, &parts)?;
+    let (parts, mut left_out) = rows.parts(training).map_err(error)?;
+    let mut cases = cases::keep(training, table, &rows, &parts)?;
     let evaluate = |training: &Training, train: &[usize], test: &[usize]| {
         if let Algorithm::Forecast(options) = &training.algorithm {
             return rows.forecast(options, train, test);
         }
         let taken = balance::resample(training, &rows.target, train.to_vec());
-        let train = training.augment.rows(&taken);
+        let validation = training.algorithm.validation_rows(taken.len());
+        let train = training.augment.rows(&taken, validation);
         let mut columns = gather(&rows.columns, &train);
-        training.augment.change(&mut columns, taken.len(), training.seed);
-        let model = fit(training, &columns, &rows.target.gather(&train), classes)?;
+        training.augment.change(&mut columns, taken.len() - validation, training.seed);
+        let copies = train.len() - taken.len();
+        let model = fit(training, &columns, &rows.target.gather(&train), classes, copies)?;
         let outcome = Outcome::of(&model, &gather(&rows.columns, test), rows.target.gather(test), classes);
         Ok((model, outcome, train))
     };
@@ -104,8 +112,14 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
     let (mut fitted_rows, mut test_rows, mut unseen) = (Vec::new(), 0, Vec::new());
     let (mut models, mut outcome): (Vec<(String, Fitted)>, Option<Outcome>) = (Vec::new(), None);
     for part in parts {
-        let named = |reason| error(part.named(reason));
-        let (model, found, train) = evaluate(&best, &part.train, &part.test).map_err(named)?;
+        let (model, found, train) = match (evaluate(&best, &part.train, &part.test), &part.key) {
+            (Ok(fitted), _) => fitted,
+            (Err(reason), None) => return Err(error(reason)),
+            (Err(reason), Some(key)) => {
+                left_out.push((key.clone(), reason));
+                continue;
+            }
+        };
         runs.extend(epochs(&model, &chosen.options, train.len()));
         match &mut outcome {
             Some(outcome) => outcome.extend(found),
@@ -116,6 +130,10 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         unseen.push(part.test);
         models.push((part.key.unwrap_or_default(), model));
     }
+    if let (true, Some((key, reason))) = (models.is_empty(), left_out.first()) {
+        return Err(error(format!("key {key:?}: {reason}; and no other key determines a model")));
+    }
+    cases.retain(|key, _| models.iter().any(|(known, _)| known == key));
     let constant_features = rows.constant_features(&fitted_rows);
     if !constant_features.is_empty() && training.constant == Constant::Refuse {
         let reason = format!(
@@ -146,6 +164,7 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         chosen: chosen.options,
         runs,
         model,
+        left_out,
         cases,
     })
 }
@@ -226,15 +245,19 @@ impl Rows {
         parts.into_iter().collect()
     }
 
-    /// The rows that each key is trained and tested on.
-    pub(super) fn parts(&self, training: &Training) -> Result<Vec<Part>, String> {
-        let part = |(key, rows): (Option<String>, Vec<usize>)| {
+    /// The rows that each key is trained and tested on; and the keys that have none to be trained on, with the reason.
+    pub(super) fn parts(&self, training: &Training) -> Result<(Vec<Part>, Vec<LeftOut>), String> {
+        let (mut parts, mut left_out) = (Vec::new(), Vec::new());
+        for (key, rows) in self.by_key() {
             let (train, test) =
                 divide(&training.split, &self.order, &rows, training.test_fraction, training.seed);
-            let part = Part { key, train, test };
-            if part.train.is_empty() { Err(part.named(all_held_back(part.test.len()))) } else { Ok(part) }
-        };
-        self.by_key().into_iter().map(part).collect()
+            match key {
+                Some(key) if train.is_empty() => left_out.push((key, all_held_back(test.len()))),
+                None if train.is_empty() => return Err(all_held_back(test.len())),
+                key => parts.push(Part { key, train, test }),
+            }
+        }
+        Ok((parts, left_out))
     }
 
     /// A forecaster is tested on the rows after those that it is fitted on, and then fitted on all of them: the first step is the row

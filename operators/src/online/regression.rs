@@ -33,13 +33,15 @@ fn dot(weights: &[f64], row: &[f64]) -> f64 {
 /// With a delay y is learned so many rows later, as where a laboratory tells it.
 ///
 /// The covariance begins with the prior, a multiple of the identity, and no direction is forgotten beyond it: while inputs stand
-/// still, nothing is lost. Source: Haykin, "Adaptive filter theory" (5th ed., 2014), chapter 10.
+/// still, nothing is lost. Source: Haykin, "Adaptive filter theory" (5th ed., 2014), chapter 10. It is kept as its factors U D U',
+/// which stay right for features of any scale: Bierman, "Factorization methods for discrete sequential estimation" (1977), chapter 5.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecursiveLeastSquares {
     forgetting: f64,
     prior: f64,
     weights: Vec<f64>,
-    /// Of the weights, row by row.
+    /// The factors of that of the weights, row by row: D on the diagonal, U, which has ones there, above, and zeros below. With
+    /// anything below it is the covariance itself, of a version that kept that.
     covariance: Vec<f64>,
     learned: usize,
     delay: usize,
@@ -67,26 +69,79 @@ impl RecursiveLeastSquares {
     fn learn(&mut self, row: &[f64]) {
         let error = row[0] - dot(&self.weights, row);
         let n = self.weights.len();
-        let gains: Vec<f64> = self.covariance.chunks_exact(n).map(|variances| dot(variances, row)).collect();
-        let spread = self.forgetting + dot(&gains, row);
+        // The features with the constant before them, as seen from the factors.
+        let seen: Vec<f64> = (0..n)
+            .map(|j| {
+                let above = (1..j).map(|i| self.covariance[i * n + j] * row[i]);
+                let constant = if j == 0 { 1.0 } else { self.covariance[j] + row[j] };
+                constant + above.sum::<f64>()
+            })
+            .collect();
+        let scaled: Vec<f64> = (0..n).map(|j| self.covariance[j * n + j] * seen[j]).collect();
+        let spread = self.forgetting + seen.iter().zip(&scaled).map(|(a, b)| a * b).sum::<f64>();
         if !(spread.is_finite() && spread > 0.0 && error.is_finite()) {
             return;
         }
         self.learned += 1;
+        let gains = self.narrow(&seen, &scaled);
         for (weight, gain) in self.weights.iter_mut().zip(&gains) {
             *weight += gain / spread * error;
         }
-        let mut greatest = 0.0_f64;
-        for i in 0..n {
-            for j in 0..=i {
-                let value = self.covariance[i * n + j] - gains[i] * gains[j] / spread;
-                self.covariance[i * n + j] = value;
-                self.covariance[j * n + i] = value;
-            }
-            greatest = greatest.max(self.covariance[i * n + i]);
+        if self.greatest() / self.forgetting <= self.prior {
+            self.covariance.iter_mut().step_by(n + 1).for_each(|value| *value /= self.forgetting);
         }
-        if greatest / self.forgetting <= self.prior {
-            self.covariance.iter_mut().for_each(|value| *value /= self.forgetting);
+    }
+
+    /// Takes what a row tells out of the covariance; gives the product of that before with the row.
+    fn narrow(&mut self, seen: &[f64], scaled: &[f64]) -> Vec<f64> {
+        let n = seen.len();
+        let (mut gains, mut spread) = (vec![0.0; n], self.forgetting);
+        for j in 0..n {
+            let before = spread;
+            spread += seen[j] * scaled[j];
+            self.covariance[j * n + j] *= before / spread;
+            for (i, gain) in gains[..j].iter_mut().enumerate() {
+                let factor = &mut self.covariance[i * n + j];
+                let old = *factor;
+                *factor -= *gain * seen[j] / before;
+                *gain += old * scaled[j];
+            }
+            gains[j] = scaled[j];
+        }
+        gains
+    }
+
+    /// The greatest variance.
+    fn greatest(&self) -> f64 {
+        let n = self.weights.len();
+        let variance = |i: usize| {
+            let row = &self.covariance[i * n..(i + 1) * n];
+            let right = (i + 1..n).map(|j| row[j] * row[j] * self.covariance[j * n + j]);
+            row[i] + right.sum::<f64>()
+        };
+        (0..n).map(variance).fold(0.0, f64::max)
+    }
+
+    /// Brings a covariance to its factors.
+    fn factor(&mut self) {
+        let n = self.weights.len();
+        if (0..n).all(|i| self.covariance[i * n..i * n + i].iter().all(|below| *below == 0.0)) {
+            return;
+        }
+        let p = &mut self.covariance;
+        for j in (0..n).rev() {
+            let variance = p[j * n + j].max(0.0);
+            p[j * n + j] = variance;
+            for i in 0..j {
+                let covariance = p[i * n + j];
+                p[i * n + j] = if variance > 0.0 { covariance / variance } else { 0.0 };
+            }
+            for i in 0..j {
+                for k in 0..=i {
+                    p[k * n + i] -= p[k * n + j] * p[i * n + j] * variance;
+                }
+            }
+            p[j * n..j * n + j].fill(0.0);
         }
     }
 }
@@ -103,6 +158,7 @@ impl Step for RecursiveLeastSquares {
         if self.weights.len() != row.len() {
             return None;
         }
+        self.factor();
         let predicted = (self.learned >= row.len()).then(|| dot(&self.weights, row));
         if self.delay == 0 {
             self.learn(row);
@@ -255,6 +311,54 @@ mod tests {
         let sgd = |loss, l2| Sgd::new(loss, 0.05, l2, Replay::default()).unwrap().into();
         check("sgd_linear", &sgd(Loss::Squared, 0.1));
         check("sgd_logistic", &sgd(Loss::Logistic, 0.0));
+    }
+
+    #[test]
+    fn features_of_any_scale_give_the_same_predictions() {
+        let find = |scale: f64, offset: f64| {
+            let mut rls = RecursiveLeastSquares::new(0.999, 1e6, 0).unwrap();
+            let mut random = Random::new(3);
+            let mut squares = 0.0;
+            for n in 0..4_000 {
+                let (a, b) = (random.unit(), random.unit());
+                let y = 3.0 + 2.0 * a - b + 0.1 * (random.unit() - 0.5);
+                let found = rls.step(&[y, offset + scale * a, b], 0);
+                squares += if n < 200 { 0.0 } else { (found.unwrap() - y).powi(2) };
+            }
+            (squares / 3_800.0).sqrt()
+        };
+        let plain = find(1.0, 0.0);
+        assert!(plain < 0.03, "{plain}");
+        for (scale, offset) in [(1e6, 0.0), (600.0, 101_325.0), (1e8, 1e8)] {
+            let found = find(scale, offset);
+            assert!((found / plain - 1.0).abs() < 0.02, "{scale} {offset}: {found} instead of {plain}");
+        }
+    }
+
+    #[test]
+    fn a_covariance_that_was_kept_as_it_is_goes_on_as_its_factors() {
+        let row = |n: u32| {
+            let x = [f64::from(n * n % 7), f64::from(n % 5)];
+            [1.0 + 2.0 * x[0] - x[1] + 0.1 * f64::from(n % 3), x[0], x[1]]
+        };
+        let mut rls = RecursiveLeastSquares::new(0.98, 100.0, 0).unwrap();
+        for n in 0..40 {
+            rls.step(&row(n), 0);
+        }
+        let mut whole = rls.clone();
+        let entry = |p: &[f64], i: usize, j: usize| match i.cmp(&j) {
+            std::cmp::Ordering::Less => p[i * 3 + j],
+            std::cmp::Ordering::Equal => 1.0,
+            std::cmp::Ordering::Greater => 0.0,
+        };
+        for (place, value) in whole.covariance.iter_mut().enumerate() {
+            let (i, j, p) = (place / 3, place % 3, &rls.covariance);
+            *value = (0..3).map(|k| entry(p, i, k) * p[k * 4] * entry(p, j, k)).sum();
+        }
+        for n in 40..80 {
+            let (found, expected) = (whole.step(&row(n), 0).unwrap(), rls.step(&row(n), 0).unwrap());
+            assert!((found - expected).abs() < 1e-9, "{found} instead of {expected}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Of sums, those from the beginning up to each row are kept in pairs of doubles: a frame is the difference of two of
 //! them, and nothing of a large value stays behind when it leaves. Values that would spoil a sum for ever (NaN,
-//! infinities, huge ones) are kept apart. Of extremes, those values are kept that can still become one.
+//! infinities, huge ones) are kept apart. Of extremes, those values are kept that can still become one. For the variance the values
+//! are kept, too: where those of the frame are far smaller than others before, the sums begin anew with them.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -27,6 +28,9 @@ pub(super) struct Before {
 /// Values beyond it are not added up: their square would be infinite.
 const HUGE: f64 = 1e150;
 
+/// A variance below this share of the squares so far has lost digits to them.
+const LEAST_SHARE: f64 = 1e-18;
+
 /// The values of a partition from some row on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
@@ -36,6 +40,8 @@ pub(super) struct Track {
     pub(super) next: usize,
     /// Of each row from `first` to `next`, both included.
     pub(super) sums: SharedDeque<Before>,
+    /// The last values, up to `next`, if somebody asks for the variance; NaN where there is none.
+    pub(super) values: SharedDeque<f64>,
     /// Squares are of differences from the first value, so that they stay small.
     pub(super) shift: Option<f64>,
     /// Values that are not added up, with the numbers of their rows.
@@ -59,6 +65,9 @@ impl Track {
     }
 
     fn push_sum(&mut self, value: Option<f64>, squared: bool) {
+        if squared {
+            self.values.push_back(value.unwrap_or(f64::NAN));
+        }
         if self.sums.is_empty() {
             self.first = self.next;
             self.sums.push_back(Before::default());
@@ -92,14 +101,36 @@ impl Track {
         let forgotten = number.saturating_sub(self.first).min(self.sums.len().saturating_sub(1));
         self.sums.drop_front(forgotten);
         self.first += forgotten;
+        self.values.drop_front(number.saturating_sub(self.first_value()).min(self.values.len()));
         for values in [&mut self.apart, &mut self.extremes] {
             let forgotten = values.partition_point(|(row, _)| *row < number);
             values.drain(..forgotten);
         }
     }
 
-    /// A moment of a frame whose rows were all taken in; an extreme only if no row after it was.
-    pub(super) fn value(&self, moment: Moment, span: &Range<usize>) -> Option<f64> {
+    /// The row of the first value.
+    fn first_value(&self) -> usize {
+        self.next - self.values.len()
+    }
+
+    /// Lets the sums begin with a row; false if they do, or if its value is not there.
+    fn begin_anew(&mut self, row: usize) -> bool {
+        let known = self.first_value();
+        let begins = self.first == row && self.sums.get(0).is_some_and(|sums| sums.square.high == 0.0);
+        if begins || row < known {
+            return false;
+        }
+        let values: Vec<f64> = self.values.range(row - known..self.values.len()).collect();
+        *self = Self { first: row, next: row, ..Self::default() };
+        for x in values {
+            self.push_sum((!x.is_nan()).then_some(x), true);
+            self.next += 1;
+        }
+        true
+    }
+
+    /// A moment of a frame whose rows were all taken in; an extreme only if no row after it was. Frames begin in order.
+    pub(super) fn value(&mut self, moment: Moment, span: &Range<usize>) -> Option<f64> {
         if matches!(moment, Moment::Min | Moment::Max) {
             let first = self.extremes.partition_point(|(row, _)| *row < span.start);
             return self.extremes.get(first).map(|(_, x)| *x);
@@ -136,14 +167,23 @@ impl Track {
     }
 
     /// With divisor `n - less`; NULL with too few values or if it is not finite.
-    fn variance(&self, span: &Range<usize>, count: u32, less: u32) -> Option<f64> {
-        let (before, with) = self.ends(span)?;
+    fn variance(&mut self, span: &Range<usize>, count: u32, less: u32) -> Option<f64> {
         if count <= less || self.apart(span).next().is_some() {
             return None;
         }
+        let (mut around_mean, squares) = self.around_mean(span, count)?;
+        if around_mean < LEAST_SHARE * squares && self.begin_anew(span.start) {
+            around_mean = self.around_mean(span, count)?.0;
+        }
+        Some((around_mean / f64::from(count - less)).max(0.0))
+    }
+
+    /// The sum of the squares around the mean of a frame, and of all squares up to its end.
+    fn around_mean(&self, span: &Range<usize>, count: u32) -> Option<(f64, f64)> {
+        let (before, with) = self.ends(span)?;
         let sum = with.sum.minus(before.sum);
         let around_mean = with.square.minus(before.square).minus(sum.square().over(f64::from(count)));
-        Some((around_mean.value() / f64::from(count - less)).max(0.0))
+        Some((around_mean.value(), with.square.high))
     }
 }
 
@@ -168,15 +208,29 @@ mod tests {
         let values = [1e100, 0.1, 0.2, 0.4].map(Some);
         assert!(near(track(Moment::Sum, &values).value(Moment::Sum, &(1..4)), 0.7));
         let values = [f64::NAN, 0.5, f64::INFINITY, 0.25, 0.5].map(Some);
-        let sums = track(Moment::Sum, &values);
-        let sum = |span: Range<usize>| sums.value(Moment::Sum, &span).map(|x| x.to_string());
+        let mut sums = track(Moment::Sum, &values);
+        let mut sum = |span: Range<usize>| sums.value(Moment::Sum, &span).map(|x| x.to_string());
         assert_eq!([sum(0..2), sum(1..3), sum(3..5)].map(Option::unwrap), ["NaN", "inf", "0.75"]);
+    }
+
+    #[test]
+    fn nothing_of_a_large_value_stays_in_the_variance() {
+        for large in [1e9, 1e12, 1e15, 3.4e38, 1e149, 1e200, f64::INFINITY] {
+            let values = [large, 5.5, 5.5, 5.5, 5.6, 5.9].map(Some);
+            let mut track = track(VARIANCE, &values);
+            assert_eq!(track.value(VARIANCE, &(1..4)), Some(0.0), "{large}");
+            assert!(near(track.value(VARIANCE, &(3..6)), 0.13 / 3.0), "{large}");
+            track.push(VARIANCE, Some(large));
+            track.push(VARIANCE, None);
+            [6.0, 6.5].into_iter().for_each(|x| track.push(VARIANCE, Some(x)));
+            assert!(near(track.value(VARIANCE, &(8..10)), 0.125), "{large}");
+        }
     }
 
     #[test]
     fn the_variance_far_from_the_first_value_keeps_its_digits() {
         let values = [0.0, 1e9 + 4.0, 1e9 + 7.0, 1e9 + 13.0, 1e9 + 16.0].map(Some);
-        let track = track(VARIANCE, &values);
+        let mut track = track(VARIANCE, &values);
         assert!(near(track.value(VARIANCE, &(1..5)), 30.0));
         assert!(near(track.value(Moment::Variance { sample: false }, &(1..5)), 22.5));
         assert_eq!(track.value(VARIANCE, &(1..2)), None);

@@ -18,6 +18,7 @@ const PARTITION: i64 = 0;
 const SUM: i64 = 1;
 const APART: i64 = 2;
 const EXTREME: i64 = 3;
+const VALUE: i64 = 4;
 
 /// Slot, kind, number of the row, count; and four doubles.
 type Line = ([i64; 4], [f64; 4]);
@@ -63,9 +64,12 @@ fn line(slot: usize, track: &Track, line: usize) -> Option<Line> {
         let numbers = [total.high, total.low, square.high, square.low];
         return Some(([at(slot), SUM, at(track.first + sum), i64::from(count)], numbers));
     };
-    match apart.checked_sub(track.apart.len()) {
-        None => track.apart.get(apart).map(|x| value(APART, x)),
-        Some(extreme) => track.extremes.get(extreme).map(|x| value(EXTREME, x)),
+    let Some(extreme) = apart.checked_sub(track.apart.len()) else {
+        return track.apart.get(apart).map(|x| value(APART, x));
+    };
+    match extreme.checked_sub(track.extremes.len()) {
+        None => track.extremes.get(extreme).map(|x| value(EXTREME, x)),
+        Some(last) => track.values.get(last).map(|x| value(VALUE, &(0, *x))),
     }
 }
 
@@ -114,6 +118,7 @@ pub(super) fn put_back(tracks: &mut SharedVec<Track>, table: &RecordBatch) -> Re
             }
             APART => track.apart.push_back((at, a)),
             EXTREME => track.extremes.push_back((at, a)),
+            VALUE => track.values.push_back(a),
             _ => return Err(other_plan()),
         }
     }

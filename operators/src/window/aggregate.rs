@@ -28,7 +28,7 @@ use super::cumulating::Cumulating;
 use super::fixed::{FixedWindows, Panes};
 use super::groups::{Groups, Partial, Results};
 use super::overlap::{OPEN, Overlap, Part};
-use super::pieces::{self, Piece};
+use super::pieces::{self, Measured, Piece};
 use super::sliding::Sliding;
 use super::split::{Runs, Split};
 use super::state::{StateTable, slice};
@@ -382,7 +382,7 @@ impl WindowAggregate {
         if self.spill.is_unlimited() {
             return Ok(0);
         }
-        let mut size = self.measure_complete();
+        let mut size = self.overlap.as_mut().map_or(0, |overlap| self.measured.of(overlap.pieces()));
         let (of, spill) = (&self.aggregates, &mut self.spill);
         for groups in self.open.values_mut() {
             groups.tidy(of, spill)?;
@@ -405,30 +405,6 @@ impl WindowAggregate {
         spill.report(size.saturating_sub(free) as u64);
         Ok(excess)
     }
-
-    /// Bytes of complete panes in memory. There may be a hundred thousand of them, so that not every batch adds them up.
-    fn measure_complete(&mut self) -> usize {
-        let Some(overlap) = &mut self.overlap else { return 0 };
-        let measured = &mut self.measured;
-        if measured.left == 0 {
-            let (mut pieces, mut bytes) = (0, 0);
-            overlap.pieces().for_each(|piece| (pieces, bytes) = (pieces + 1, bytes + piece.size()));
-            *measured = Measured { bytes, left: 1 + pieces / PIECES_AT_ONCE };
-        }
-        measured.left -= 1;
-        measured.bytes
-    }
-}
-
-/// So many pieces of complete panes are as quickly added up as a batch is worked on.
-const PIECES_AT_ONCE: usize = 256;
-
-/// What complete panes had when they were last added up.
-#[derive(Default)]
-struct Measured {
-    bytes: usize,
-    /// How often that will do.
-    left: usize,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use lineshaft_engine::expression::{Accumulator, Aggregate, Expression, Moment};
@@ -83,13 +83,11 @@ impl Own {
         groups: &[usize],
         total: usize,
     ) -> Result<()> {
-        let none = BooleanArray::new_null(0);
         let filter = match self.filter {
             Some(at) => Some(columns[at].as_boolean_opt().ok_or_else(|| {
                 Error::operator(self.aggregate.result().name(), "its FILTER is not a boolean")
             })?),
-            // DataFusion takes it that without a filter each new group has a row.
-            None => groups.is_empty().then_some(&none),
+            None => None,
         };
         accumulator.update(&self.arguments(columns), groups, filter, total)
     }

@@ -112,14 +112,6 @@ pub(crate) struct Partial {
     pub(crate) states: Vec<ArrayRef>,
 }
 
-impl Partial {
-    /// Slots have new numbers.
-    pub(crate) fn renumber(&mut self, moved: &[Option<u32>]) {
-        let slots: &mut Vec<u32> = Arc::make_mut(&mut self.slots);
-        renumber(slots, moved);
-    }
-}
-
 /// Slots of keys, and a column for each aggregate.
 pub(crate) type Results = (Vec<u32>, Vec<ArrayRef>);
 

@@ -100,3 +100,28 @@ pub(super) fn move_to_disk<'a>(
     }
     Ok(free)
 }
+
+/// So many pieces are as quickly added up as a batch is worked on.
+const PIECES_AT_ONCE: usize = 256;
+
+/// What pieces had in memory when they were last added up. There may be a hundred thousand of them, so that it is not done for every
+/// batch.
+#[derive(Default)]
+pub(super) struct Measured {
+    bytes: usize,
+    /// How often that will do.
+    left: usize,
+}
+
+impl Measured {
+    /// Bytes of the pieces in memory, about.
+    pub(super) fn of<'a>(&mut self, pieces: impl Iterator<Item = &'a mut Piece>) -> usize {
+        if self.left == 0 {
+            let (mut count, mut bytes) = (0, 0);
+            pieces.for_each(|piece| (count, bytes) = (count + 1, bytes + piece.size()));
+            *self = Self { bytes, left: 1 + count / PIECES_AT_ONCE };
+        }
+        self.left -= 1;
+        self.bytes
+    }
+}

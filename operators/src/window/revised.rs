@@ -7,10 +7,10 @@
 //! - Rows: append-only in, or those of corrected windows; a changelog out. Output: the key, `window_start`, `window_end`,
 //!   the results.
 //! - State: the partial results of each pane, or its rows if they may be taken back, and the rows given of each window,
-//!   until the lateness of the window has passed.
+//!   until the lateness of the window has passed. Partial results and rows that were given may be on disk (`on_disk.rs`).
 //! - Cost: a row is added once, to its pane. A window that is given merges all its panes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -23,18 +23,21 @@ use arrow::row::{RowConverter, Rows, SortField};
 use lineshaft_engine::Result;
 use lineshaft_engine::batch::Batch;
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::spill::Spill;
 use lineshaft_engine::time::{EpochHeader, EventTime, Watermark};
 
 use super::aggregate::WindowOptions;
 use super::arguments::Aggregates;
 use super::early::is_next_tick;
 use super::fixed::Panes;
-use super::groups::{Groups, Partial, renumber};
+use super::groups::{Groups, Partial};
+use super::pieces::{Measured, Piece};
 use super::split::Split;
 use super::state::{slice, stack};
 use super::{columns_at, timed_rows, times};
 use crate::keys::{ABSENT, KeyInterner};
 use bag::{Bag, Encoder};
+use saved::Saved;
 
 /// Arguments of `TUMBLE`, `HOP` and `CUMULATE` with `GROUP BY`, given more than once.
 #[derive(Clone, Debug)]
@@ -61,7 +64,7 @@ pub struct RevisedAggregate {
     kept: BTreeMap<i64, Pane>,
     /// What was given of each window, as long as it may change. A window is named by its first pane, one that grows by
     /// its last; so their ends are in the order of their names.
-    given: BTreeMap<i64, Given>,
+    given: BTreeMap<i64, Piece>,
     /// Windows that are not as they were given.
     changed: BTreeSet<i64>,
     watermark: Watermark,
@@ -74,20 +77,17 @@ pub struct RevisedAggregate {
     /// Of rows that may be taken back.
     encoder: Encoder,
     reclaim_at: usize,
+    spill: Spill,
+    measured: Measured,
+    /// What a snapshot that has begun is still to give.
+    saved: VecDeque<Saved>,
 }
 
 /// The partial results of a pane, or its rows.
 enum Pane {
     Open(Groups),
-    Kept(Partial),
+    Kept(Vec<Piece>),
     Rows(Bag),
-}
-
-/// The rows of a window.
-#[derive(Clone)]
-struct Given {
-    slots: Vec<u32>,
-    results: Vec<ArrayRef>,
 }
 
 /// Rows with their weights, on their way out.
@@ -128,6 +128,9 @@ impl RevisedAggregate {
             results: RowConverter::new(results)?,
             encoder: Encoder::default(),
             reclaim_at: FEW_SLOTS,
+            spill: Spill::default(),
+            measured: Measured::default(),
+            saved: VecDeque::new(),
             aggregates,
             options,
         })
@@ -176,9 +179,9 @@ impl RevisedAggregate {
         }
         let mut groups = match self.kept.remove(&pane) {
             Some(Pane::Open(groups)) => groups,
-            Some(Pane::Kept(partial)) => {
+            Some(Pane::Kept(pieces)) => {
                 let mut groups = Groups::new(&self.aggregates)?;
-                groups.merge(&self.aggregates, &partial, self.interner.len())?;
+                groups.merge_pieces(&self.aggregates, &pieces, self.interner.len())?;
                 groups
             }
             Some(Pane::Rows(_)) | None => Groups::new(&self.aggregates)?,
@@ -233,7 +236,8 @@ impl RevisedAggregate {
         self.merged.update(&self.aggregates, arguments, &slots, self.interner.len())
     }
 
-    fn evaluate(&mut self, window: i64) -> Result<Given> {
+    /// The keys of a window and their results.
+    fn evaluate(&mut self, window: i64) -> Result<Partial> {
         let (first, count) = self.span(window);
         let panes = first..first.saturating_add(count);
         if self.options.takes_changes {
@@ -242,27 +246,27 @@ impl RevisedAggregate {
             bags.iter().try_for_each(|bag| self.add_up(bag))?;
         } else {
             for pane in self.kept.range_mut(panes).map(|(_, pane)| pane) {
-                let partial = pane.partial(&self.aggregates)?;
-                self.merged.merge(&self.aggregates, partial, self.interner.len())?;
+                let pieces = pane.pieces(&self.aggregates, &self.spill)?;
+                self.merged.merge_pieces(&self.aggregates, pieces, self.interner.len())?;
             }
         }
         let ranges = self.merged.evaluate(&self.aggregates)?;
         let (slots, results): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
-        Ok(Given { slots: slots.concat(), results: stack(results.iter().map(Vec::as_slice))? })
+        Ok(Partial { slots: Arc::new(slots.concat()), states: stack(results.iter().map(Vec::as_slice))? })
     }
 
     /// Takes back what is no longer right of a window, and gives what is.
     fn revise(&mut self, window: i64, changes: &mut Changes) -> Result<()> {
         let new = self.evaluate(window)?;
         let (mut gone, mut fresh): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
-        let old = self.given.remove(&window);
+        let old = self.given.remove(&window).map(|old| old.load()).transpose()?;
         match &old {
             None => fresh.extend((0..).take(new.slots.len())),
             Some(old) => {
                 let encoded = [self.encoded(old)?, self.encoded(&new)?];
                 let mut places = vec![ABSENT; self.interner.len()];
-                (0..).zip(&old.slots).for_each(|(place, slot)| places[*slot as usize] = place);
-                for (row, slot) in (0_u32..).zip(&new.slots) {
+                (0..).zip(old.slots.iter()).for_each(|(place, slot)| places[*slot as usize] = place);
+                for (row, slot) in (0_u32..).zip(new.slots.iter()) {
                     let before = places[*slot as usize];
                     if before == ABSENT {
                         fresh.push(row);
@@ -283,27 +287,27 @@ impl RevisedAggregate {
         }
         changes.add(self.rows(window, &new, fresh)?, 1);
         if !self.is_final(window) {
-            self.given.insert(window, new);
+            self.given.insert(window, new.into());
         }
         Ok(())
     }
 
     /// The results so that they can be compared. Without an aggregate, as of `DISTINCT`, there are none.
-    fn encoded(&self, given: &Given) -> Result<Option<Rows>> {
-        if given.results.is_empty() {
+    fn encoded(&self, given: &Partial) -> Result<Option<Rows>> {
+        if given.states.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.results.convert_columns(&given.results)?))
+        Ok(Some(self.results.convert_columns(&given.states)?))
     }
 
-    fn rows(&self, window: i64, given: &Given, rows: Vec<u32>) -> Result<RecordBatch> {
+    fn rows(&self, window: i64, given: &Partial, rows: Vec<u32>) -> Result<RecordBatch> {
         let mut columns = self.interner.columns(&given.slots)?;
         let (first, count) = self.span(window);
         let bounds = self.panes.window(first, count);
         for bound in [bounds.start, bounds.end] {
             columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, given.slots.len())));
         }
-        columns.extend(given.results.iter().map(Arc::clone));
+        columns.extend(given.states.iter().map(Arc::clone));
         let all = RecordBatch::try_new(Arc::clone(&self.options.windows.schema), columns)?;
         Ok(take_record_batch(&all, &UInt32Array::from(rows))?)
     }
@@ -337,31 +341,33 @@ impl RevisedAggregate {
         {
             self.kept.remove(&pane);
         }
-        if self.interner.len() < self.reclaim_at {
+        // What is saved has the numbers of slots.
+        if self.interner.len() < self.reclaim_at || !self.saved.is_empty() {
             return Ok(());
         }
-        let mut live: HashSet<u32> = self.kept.values().flat_map(Pane::slots).copied().collect();
-        live.extend(self.given.values().flat_map(|given| &given.slots));
+        let mut live = HashSet::new();
+        self.kept.values().for_each(|pane| pane.add_slots(&mut live));
+        live.extend(self.given.values().flat_map(Piece::slots));
         let moved = self.interner.retain(|slot| live.contains(&slot))?;
         for pane in self.kept.values_mut() {
             match pane {
                 Pane::Open(groups) => groups.renumber(&moved),
-                Pane::Kept(partial) => partial.renumber(&moved),
+                Pane::Kept(pieces) => pieces.iter_mut().for_each(|piece| piece.renumber(&moved)),
                 Pane::Rows(_) => {}
             }
         }
-        self.given.values_mut().for_each(|given| renumber(&mut given.slots, &moved));
+        self.given.values_mut().for_each(|given| given.renumber(&moved));
         self.reclaim_at = FEW_SLOTS.max(self.interner.len() * 2);
         Ok(())
     }
 }
 
 impl Pane {
-    fn slots(&self) -> &[u32] {
+    fn add_slots(&self, to: &mut HashSet<u32>) {
         match self {
-            Self::Open(groups) => groups.slots(),
-            Self::Kept(partial) => &partial.slots,
-            Self::Rows(_) => &[],
+            Self::Open(groups) => to.extend(groups.slots()),
+            Self::Kept(pieces) => to.extend(pieces.iter().flat_map(Piece::slots)),
+            Self::Rows(_) => {}
         }
     }
 
@@ -372,12 +378,12 @@ impl Pane {
         }
     }
 
-    fn partial(&mut self, of: &Aggregates) -> Result<&Partial> {
+    fn pieces(&mut self, of: &Aggregates, spill: &Spill) -> Result<&[Piece]> {
         if let Self::Open(groups) = self {
-            *self = Self::Kept(groups.state(of)?);
+            *self = Self::Kept(groups.pieces(of, spill)?);
         }
         match self {
-            Self::Kept(partial) => Ok(partial),
+            Self::Kept(pieces) => Ok(pieces),
             Self::Open(_) | Self::Rows(_) => {
                 Err(lineshaft_engine::Error::operator("window", "a pane without partial results"))
             }
@@ -409,7 +415,7 @@ impl Operator for RevisedAggregate {
             self.add(pane, &slice(&columns, part.start, part.len()), &slots[part])?;
         }
         self.slots = slots;
-        Ok(())
+        self.make_room()
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _output: &mut Output) -> Result<()> {
@@ -422,6 +428,7 @@ impl Operator for RevisedAggregate {
         let mut changes = Changes::default();
         for window in self.due(is_early) {
             self.revise(window, &mut changes)?;
+            self.make_room()?;
         }
         if !changes.weights.is_empty() {
             let rows = concat_batches(&self.options.windows.schema, &changes.rows)?;
@@ -430,8 +437,16 @@ impl Operator for RevisedAggregate {
         self.forget()
     }
 
+    fn use_spill(&mut self, spill: Spill) {
+        self.spill = spill;
+    }
+
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.save()
+    }
+
+    fn rest_of_snapshot(&mut self) -> Result<Option<Snapshot>> {
+        self.save_next()
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
@@ -440,6 +455,7 @@ impl Operator for RevisedAggregate {
 }
 
 mod bag;
+mod on_disk;
 mod saved;
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,7 @@ fn assert_trains_as_scikit_learn(
         epochs: Vec::new(),
     };
     let rows = Rows { inputs: lines("row").concat(), goals, width: 3, outputs };
-    network.train(options, &rows, None).unwrap();
+    network.train(options, &rows, 0, None).unwrap();
     let expected = layers(&sizes, &lines(&format!("{kind}_end"))[0]);
     for (found, expected) in network.layers.iter().zip(&expected) {
         assert!(found.is_near(expected, 1e-9), "{kind}: {found:?} {expected:?}");
@@ -96,12 +96,12 @@ fn plant(rows: i32) -> (Vec<Vec<f64>>, Vec<f64>) {
 fn a_curve_in_any_unit_is_learned_and_the_seed_decides() {
     let (x, y) = plant(400);
     let options = MlpOptions { epochs: 200, ..options(&[16], Activation::Relu, Loss::Mse) };
-    let network = fit(&options, 5, &x, &Goal::Numbers(&y)).unwrap();
+    let network = fit(&options, 5, &x, &Goal::Numbers(&y), 0).unwrap();
     let predicted = network.predict(&Features::new(&slices(&x)));
     let worst = predicted.iter().zip(&y).map(|(p, y)| (p - y).abs()).fold(0.0, f64::max);
     assert!(worst < 4.0, "of a span of 64: {worst}");
-    assert_eq!(fit(&options, 5, &x, &Goal::Numbers(&y)).unwrap(), network);
-    assert_ne!(fit(&options, 6, &x, &Goal::Numbers(&y)).unwrap(), network);
+    assert_eq!(fit(&options, 5, &x, &Goal::Numbers(&y), 0).unwrap(), network);
+    assert_ne!(fit(&options, 6, &x, &Goal::Numbers(&y), 0).unwrap(), network);
     let losses = network.epochs();
     assert!(losses.len() == 200 && losses[199][0].value < losses[0][0].value / 20.0);
 }
@@ -112,7 +112,7 @@ fn training_ends_early_at_the_best_weights() {
     // The last rows say something else, so it gets worse on them the longer it learns.
     y.iter_mut().skip(180).for_each(|y| *y = 600.0 - *y);
     let options = MlpOptions { patience: 3, epochs: 500, ..options(&[16], Activation::Tanh, Loss::Mse) };
-    let network = fit(&options, 1, &x, &Goal::Numbers(&y)).unwrap();
+    let network = fit(&options, 1, &x, &Goal::Numbers(&y), 0).unwrap();
     let losses: Vec<f64> = network.epochs.iter().map(|epoch| epoch.validation_loss.unwrap()).collect();
     assert!(losses.len() < 500, "{}", losses.len());
     let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -127,11 +127,11 @@ fn what_cannot_be_learned_is_told() {
     let (x, y) = plant(40);
     let options = options(&[4], Activation::Relu, Loss::Mse);
     let few = MlpOptions { patience: 5, validation_fraction: 0.99, ..options.clone() };
-    assert!(fit(&few, 1, &x, &Goal::Numbers(&y)).unwrap_err().contains("too few to end early"));
+    assert!(fit(&few, 1, &x, &Goal::Numbers(&y), 0).unwrap_err().contains("too few to end early"));
     let wild = MlpOptions { learning_rate: 1e200, ..options.clone() };
-    assert!(fit(&wild, 1, &x, &Goal::Numbers(&y)).unwrap_err().contains("lower learning_rate"));
+    assert!(fit(&wild, 1, &x, &Goal::Numbers(&y), 0).unwrap_err().contains("lower learning_rate"));
     let constant = vec![vec![1.0; 40]];
     assert!(
-        fit(&options, 1, &constant, &Goal::Numbers(&y)).unwrap_err().contains("every feature is constant")
+        fit(&options, 1, &constant, &Goal::Numbers(&y), 0).unwrap_err().contains("every feature is constant")
     );
 }

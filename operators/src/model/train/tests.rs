@@ -241,6 +241,25 @@ fn each_key_has_a_model_of_its_own() {
 }
 
 #[test]
+fn a_key_whose_rows_determine_no_model_is_left_out_and_told() {
+    let keys = ["a", "a", "a", "b", "c", "c", "c"];
+    let table = RecordBatch::try_from_iter([
+        ("x", Arc::new(Float64Array::from(vec![1.0, 2.0, 4.0, 5.0, 1.0, 2.0, 3.0])) as ArrayRef),
+        ("machine", Arc::new(StringArray::from(keys.to_vec()))),
+        ("y", Arc::new(Float64Array::from(vec![2.0, 4.0, 8.0, 1.0, 3.0, 3.0, 3.0]))),
+    ]);
+    let options = [("algorithm", "linear_regression"), ("target", "y"), ("test_fraction", "0")];
+    let training = Training { per: Some("machine".to_owned()), ..training(&options) };
+    let trained = train(&training, &table.unwrap()).unwrap();
+    let told: Vec<&str> = trained.left_out.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!((told, trained.rows), (vec!["b", "c"], 3));
+    let columns: [ArrayRef; 2] =
+        [Arc::new(StringArray::from(vec!["a", "b", "c"])), Arc::new(Float64Array::from(vec![3.0, 3.0, 3.0]))];
+    let predicted = trained.predict(&columns).unwrap();
+    assert_eq!((predicted.null_count(), predicted.is_valid(0)), (2, true));
+}
+
+#[test]
 fn groups_and_times_decide_the_split_and_are_no_features() {
     let (a, b, y, _) = plant(400);
     let unit: StringArray = (0..400).map(|row| Some(format!("u{}", row % 10))).collect();

@@ -2,26 +2,38 @@
 //!
 //! ```text
 //! progress   the watermark, the last tick
-//! panes      number of the pane; the key; the partial results
 //! bags       number of the pane, how often the row is there; the key and the arguments of the row
-//! given      name of the window; the key; the results
 //! changed    names of the windows that are not as they were given
+//! panes      number of the pane; the key; the partial results
+//! given      name of the window; the key; the results
 //! ```
+//!
+//! The last two come in parts, while the stream goes on: what they have does not change, and may be on disk.
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::time::Watermark;
 use lineshaft_engine::{Error, Result};
 
 use super::super::groups::Partial;
+use super::super::pieces::Piece;
 use super::super::state::{StateTable, slice, stack};
 use super::bag::Bag;
-use super::{Given, Pane, RevisedAggregate};
+use super::{Pane, RevisedAggregate};
 
-/// A number, and slots with columns of theirs.
-type Part = (i64, Vec<u32>, Vec<ArrayRef>);
+/// Rows of a part of a snapshot, at least, unless there are no more.
+const PART: usize = if cfg!(test) { 3 } else { 32_768 };
+const PANES: &str = "panes";
+const GIVEN: &str = "given";
+
+/// What a snapshot is still to give: of which table, and of which pane or window.
+pub(super) struct Saved {
+    table: &'static str,
+    number: i64,
+    piece: Piece,
+}
 
 /// In place of a tick: there was none.
 const NO_TICK: i64 = i64::MIN;
@@ -34,17 +46,37 @@ impl RevisedAggregate {
         if self.options.takes_changes {
             self.put_bags(&mut snapshot)?;
         }
-        let mut panes = Vec::new();
+        self.saved.clear();
         for (number, pane) in self.kept.iter_mut().filter(|(_, pane)| pane.rows().is_none()) {
-            panes.push((*number, pane.partial(&self.aggregates)?.clone()));
+            let pieces = pane.pieces(&self.aggregates, &self.spill)?.iter().cloned();
+            self.saved.extend(pieces.map(|piece| Saved { table: PANES, number: *number, piece }));
         }
-        let panes = panes.iter().map(|(number, partial)| (*number, &*partial.slots, &partial.states));
-        self.put_rows(&mut snapshot, "panes", panes.collect())?;
-        let given = self.given.iter().map(|(window, given)| (*window, &given.slots, &given.results));
-        self.put_rows(&mut snapshot, "given", given.collect())?;
+        let given = self.given.iter();
+        let saved =
+            given.map(|(window, given)| Saved { table: GIVEN, number: *window, piece: given.clone() });
+        self.saved.extend(saved);
         let changed = vec![self.changed.iter().copied().collect()];
         put(&mut snapshot, "changed", changed, Vec::new(), Vec::new())?;
         Ok(snapshot)
+    }
+
+    /// The next part of the snapshot.
+    pub(super) fn save_next(&mut self) -> Result<Option<Snapshot>> {
+        let Some(first) = self.saved.pop_front() else { return Ok(None) };
+        let (table, mut rows) = (first.table, first.piece.slots().len());
+        let mut parts = vec![(first.number, first.piece.load()?)];
+        while rows < PART
+            && let Some(next) = self.saved.pop_front_if(|next| next.table == table)
+        {
+            rows += next.piece.slots().len();
+            parts.push((next.number, next.piece.load()?));
+        }
+        let numbers = parts.iter().flat_map(|(number, part)| std::iter::repeat_n(*number, part.slots.len()));
+        let slots: Vec<u32> = parts.iter().flat_map(|(_, part)| part.slots.iter().copied()).collect();
+        let values = stack(parts.iter().map(|(_, part)| part.states.as_slice()))?;
+        let mut snapshot = Snapshot::default();
+        put(&mut snapshot, table, vec![numbers.collect()], self.interner.columns(&slots)?, values)?;
+        Ok(Some(snapshot))
     }
 
     fn put_bags(&self, snapshot: &mut Snapshot) -> Result<()> {
@@ -79,21 +111,6 @@ impl RevisedAggregate {
         Ok(())
     }
 
-    fn put_rows(
-        &self,
-        snapshot: &mut Snapshot,
-        name: &str,
-        parts: Vec<(i64, &Vec<u32>, &Vec<ArrayRef>)>,
-    ) -> Result<()> {
-        if parts.is_empty() {
-            return Ok(());
-        }
-        let numbers = parts.iter().flat_map(|part| std::iter::repeat_n(part.0, part.1.len())).collect();
-        let slots: Vec<u32> = parts.iter().flat_map(|part| part.1.iter().copied()).collect();
-        let values = stack(parts.iter().map(|part| part.2.as_slice()))?;
-        put(snapshot, name, vec![numbers], self.interner.columns(&slots)?, values)
-    }
-
     pub(super) fn load(&mut self, mut snapshot: Snapshot) -> Result<()> {
         let (Some(progress), Some(changed)) = (snapshot.take("progress"), snapshot.take("changed")) else {
             return Err(Error::operator("window", "a snapshot of another operator"));
@@ -103,28 +120,35 @@ impl RevisedAggregate {
         self.tick = Some(progress.numbers[1][0]).filter(|tick| *tick != NO_TICK);
         self.changed = StateTable::from_batch(&changed, 1, 0)?.numbers.swap_remove(0).into_iter().collect();
         self.take_bags(&mut snapshot)?;
-        for (number, slots, states) in self.take_rows(&mut snapshot, "panes")? {
-            self.kept.insert(number, Pane::Kept(Partial { slots: Arc::new(slots), states }));
+        for table in snapshot.take_parts(PANES) {
+            for (number, piece) in self.pieces_of(&table)? {
+                if let Pane::Kept(pieces) = self.kept.entry(number).or_insert_with(|| Pane::Kept(Vec::new()))
+                {
+                    pieces.push(piece);
+                }
+            }
+            self.make_room()?;
         }
-        for (window, slots, results) in self.take_rows(&mut snapshot, "given")? {
-            self.given.insert(window, Given { slots, results });
+        for table in snapshot.take_parts(GIVEN) {
+            let given = self.pieces_of(&table)?;
+            self.given.extend(given);
+            self.make_room()?;
         }
         Ok(())
     }
 
-    fn take_rows(&mut self, snapshot: &mut Snapshot, name: &str) -> Result<Vec<Part>> {
-        let Some(table) = snapshot.take(name) else { return Ok(Vec::new()) };
-        let table = StateTable::from_batch(&table, 1, self.options.windows.keys.len())?;
+    fn pieces_of(&mut self, table: &RecordBatch) -> Result<Vec<(i64, Piece)>> {
+        let table = StateTable::from_batch(table, 1, self.options.windows.keys.len())?;
         let mut slots = Vec::new();
         self.interner.intern(&table.keys, table.rows(), &mut slots)?;
-        let mut parts = Vec::new();
-        let mut start = 0;
+        let (mut pieces, mut start) = (Vec::new(), 0);
         for run in table.numbers[0].chunk_by(|a, b| a == b) {
-            let rows = start..start + run.len();
-            parts.push((run[0], slots[rows].to_vec(), slice(&table.values, start, run.len())));
+            let of_run = Arc::new(slots[start..start + run.len()].to_vec());
+            let partial = Partial { slots: of_run, states: slice(&table.values, start, run.len()) };
+            pieces.push((run[0], partial.into()));
             start += run.len();
         }
-        Ok(parts)
+        Ok(pieces)
     }
 }
 

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field};
-use lineshaft_engine::testing::table;
+use lineshaft_engine::spill::SpillSettings;
+use lineshaft_engine::testing::{extend, state_files, table};
 use proptest::prelude::*;
 
 use super::super::fixed::FixedWindows;
-use super::super::oracle::{Stream, batch, line, number, streams};
+use super::super::oracle::{Reading, Stream, batch, line, number, streams};
 use super::*;
 use crate::testing::{all_of, window_rows, window_schema};
 
@@ -76,7 +77,9 @@ fn rows_that_are_taken_back_leave_their_windows() {
     assert_eq!(first, ["+1 a 0 10 1 4 4 4", "+1 b 0 10 1 1 1 1"]);
     let mut restored = revised(10 * SECOND, 10 * SECOND, false, 20 * SECOND, None);
     restored.options.takes_changes = true;
-    restored.restore(operator.snapshot().unwrap()).unwrap();
+    let mut snapshot = operator.snapshot().unwrap();
+    while extend(&mut snapshot, &mut operator).unwrap() {}
+    restored.restore(snapshot).unwrap();
     let corrected = give(&mut restored, changes("\n 1 a 4 \n 1 a 6 \n 2 b 1", vec![-1, 1, -1]), 12);
     assert_eq!(corrected, ["-1 a 0 10 1 4 4 4", "-1 b 0 10 1 1 1 1", "+1 a 0 10 1 6 6 6"]);
     assert_eq!(give(&mut restored, changes("\n 1 a 6", vec![-1]), 30), ["-1 a 0 10 1 6 6 6"]);
@@ -111,19 +114,34 @@ fn keys_without_state_are_forgotten() {
     assert!(operator.interner.len() <= 2 * FEW_SLOTS, "{} slots", operator.interner.len());
 }
 
+fn work(
+    operator: &mut RevisedAggregate,
+    (batches, watermark): (&[Vec<Reading>], i64),
+    wall_clock: i64,
+    output: &mut Output,
+) {
+    for rows in batches.iter().filter(|rows| !rows.is_empty()) {
+        operator.on_batch(0, batch(rows).into(), output).unwrap();
+    }
+    operator.on_watermark(Watermark(watermark), output).unwrap();
+    operator.on_epoch_end(EpochHeader::new(0, wall_clock), output).unwrap();
+}
+
 /// What is there in the end, after all changes; an epoch a tick.
 fn in_the_end(stream: &Stream, restart: Option<usize>, make: impl Fn() -> RevisedAggregate) -> Vec<String> {
     let mut operator = make();
     let mut output = Output::new(1);
     for (number, (batches, watermark)) in stream.epochs.iter().enumerate() {
-        for rows in batches.iter().filter(|rows| !rows.is_empty()) {
-            operator.on_batch(0, batch(rows).into(), &mut output).unwrap();
-        }
-        operator.on_watermark(Watermark(*watermark), &mut output).unwrap();
         let wall_clock = i64::try_from(number).unwrap() * 400_000;
-        operator.on_epoch_end(EpochHeader::new(0, wall_clock), &mut output).unwrap();
+        work(&mut operator, (batches, *watermark), wall_clock, &mut output);
         if restart == Some(number) {
-            let snapshot = operator.snapshot().unwrap();
+            let mut snapshot = operator.snapshot().unwrap();
+            // Parts of it are given while the stream goes on.
+            for (batches, watermark) in &stream.epochs[number + 1..] {
+                work(&mut operator, (batches, *watermark), wall_clock, &mut Output::new(1));
+                extend(&mut snapshot, &mut operator).unwrap();
+            }
+            while extend(&mut snapshot, &mut operator).unwrap() {}
             operator = make();
             operator.restore(snapshot).unwrap();
         }
@@ -184,5 +202,27 @@ proptest! {
         let every = early.then_some(SECOND);
         let found = in_the_end(&hasty, restart, || revised(slide * count, slide, grows, hurry, every));
         prop_assert_eq!(rounded(&found), rounded(&brute_force(&stream, slide * count, slide, grows)));
+    }
+
+    #[test]
+    fn windows_on_disk_are_the_same(
+        stream in streams(60, 6, 15), slide in 1_i64..10, count in 1_i64..6, grows: bool, hurry in 0_i64..40, early: bool,
+        restart in prop::option::of(0_usize..20),
+        memory in prop_oneof![Just(1), 1..4_000_u64],
+        disk in prop_oneof![Just(u64::MAX), 0..60_000_u64],
+    ) {
+        let mut hasty = stream.clone();
+        hasty.epochs.iter_mut().for_each(|(_, watermark)| *watermark = watermark.saturating_add(hurry));
+        let every = early.then_some(SECOND);
+        let in_memory = || revised(slide * count, slide, grows, hurry, every);
+        let folder = tempfile::tempdir().unwrap();
+        let on_disk = || {
+            let mut operator = in_memory();
+            let settings = SpillSettings { folder: folder.path().to_owned(), memory, disk };
+            operator.use_spill(Spill::new(settings, Arc::default()));
+            operator
+        };
+        prop_assert_eq!(in_the_end(&hasty, restart, on_disk), in_the_end(&hasty, None, in_memory));
+        prop_assert_eq!(state_files(folder.path()), (0, 0), "files go with the state that is in them");
     }
 }
