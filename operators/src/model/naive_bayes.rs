@@ -1,7 +1,8 @@
 //! Gaussian naive Bayes: each feature is normally distributed in each class, whatever the others are.
 //!
-//! The class with the greatest `ln prior + sum ln N(x; mean, variance)`. To each variance `1e-9` of the greatest variance of
-//! a feature is added, as scikit-learn does, so that a feature that is constant in a class can be scored.
+//! The class with the greatest `ln prior + sum ln N(x; mean, variance)`. To each variance `1e-9` of that of the feature in all rows
+//! is added, so that one that is constant in a class can be scored. scikit-learn adds `1e-9` of the greatest variance of a feature:
+//! then a feature in a small unit counts for nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,13 +28,16 @@ struct Gaussian {
 /// Fits; `target` holds the index of the class of each row.
 pub(crate) fn fit(columns: &[Vec<f64>], target: &[u32], classes: usize) -> Result<NaiveBayes, String> {
     let all: Vec<usize> = (0..target.len()).collect();
-    let greatest = columns.iter().map(|column| moments(column, &all).1).fold(0.0, f64::max);
-    if greatest <= 0.0 || !greatest.is_finite() {
+    let variances: Vec<f64> = columns.iter().map(|column| moments(column, &all).1).collect();
+    if !variances.iter().any(|variance| *variance > 0.0 && variance.is_finite()) {
         return Err("no feature has a finite variance; give features that vary".to_owned());
     }
+    // A constant feature is as likely in each class.
+    let smoothing = |variance: &f64| if *variance > 0.0 { SMOOTHING * variance } else { 1.0 };
+    let smoothing: Vec<f64> = variances.iter().map(smoothing).collect();
     let class = |class: usize| {
         let rows: Vec<usize> = all.iter().copied().filter(|&row| target[row] as usize == class).collect();
-        Gaussian::of(columns, &rows, target.len(), SMOOTHING * greatest)
+        Gaussian::of(columns, &rows, target.len(), &smoothing)
     };
     Ok(NaiveBayes { classes: (0..classes).map(class).collect() })
 }
@@ -47,7 +51,7 @@ fn moments(column: &[f64], rows: &[usize]) -> (f64, f64) {
 
 impl Gaussian {
     #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
-    fn of(columns: &[Vec<f64>], rows: &[usize], total: usize, smoothing: f64) -> Self {
+    fn of(columns: &[Vec<f64>], rows: &[usize], total: usize, smoothing: &[f64]) -> Self {
         if rows.is_empty() {
             let width = columns.len();
             return Self {
@@ -56,8 +60,11 @@ impl Gaussian {
                 variances: vec![1.0; width],
             };
         }
-        let (means, variances) =
-            columns.iter().map(|column| moments(column, rows)).map(|(m, v)| (m, v + smoothing)).unzip();
+        let of_column = |(column, smoothing): (&Vec<f64>, &f64)| {
+            let (mean, variance) = moments(column, rows);
+            (mean, variance + smoothing)
+        };
+        let (means, variances) = columns.iter().zip(smoothing).map(of_column).unzip();
         Self { log_prior: (rows.len() as f64 / total as f64).ln(), means, variances }
     }
 
@@ -127,8 +134,22 @@ mod tests {
         ];
         for (class, expected) in expected.iter().enumerate() {
             let found = model.predict_proba(&features, class).unwrap();
-            assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-9), "{class}: {found:?}");
+            assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-8), "{class}: {found:?}");
         }
+    }
+
+    #[test]
+    fn the_unit_of_a_feature_does_not_matter_and_a_constant_one_counts_for_nothing() {
+        let (x, class) = plant();
+        let scaled = |factors: [f64; 3]| -> Vec<Vec<f64>> {
+            let columns = x.iter().zip(factors).map(|(x, factor)| x.iter().map(|x| x * factor).collect());
+            columns.chain([vec![3.0; class.len()]]).collect()
+        };
+        let predicted = |columns: Vec<Vec<f64>>| {
+            let slices = slices(&columns);
+            fit(&columns, &class, 4).unwrap().predict(&Features::new(&slices))
+        };
+        assert_eq!(predicted(scaled([1e-6, 1.0, 1e6])), predicted(x.clone()));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::median::MAX_WINDOW;
 use super::{Step, number};
 
-/// Distances below this part of the value are those of rounding.
-const ROUNDING: f64 = 1e-9;
+/// Distances below this part of the value are those of rounding, for each of the rows of which a mean is made; a single row is not
+/// rounded.
+const ROUNDING: f64 = f64::EPSILON;
 
 /// How new the mean of the last rows is: `distance / (distance + record)` in [0, 1], where `distance` is that to the nearest of
 /// the means before which share no row with it, and `record` the greatest distance so far, which is forgotten with a half-life.
@@ -113,7 +114,8 @@ impl Step for Novelty {
         let distance = self.past.distance(mean);
         self.recent.push_back(mean);
         let distance = distance?;
-        let distance = if distance > ROUNDING * mean.abs() { distance } else { 0.0 };
+        let rounding = if self.rows > 1 { ROUNDING * number(self.rows) } else { 0.0 };
+        let distance = if distance > rounding * mean.abs() { distance } else { 0.0 };
         let both = distance + self.record;
         self.record = distance.max(self.record * self.fading);
         (self.seen > self.warmup).then(|| if both > 0.0 { distance / both } else { 0.0 })
@@ -171,5 +173,8 @@ mod tests {
         let near = |found: Option<f64>, expected: f64| (found.unwrap() - expected).abs() < 1e-3;
         assert_eq!(found[..4], [None, Some(0.0), Some(1.0), Some(0.0)]);
         assert!(near(found[4], 4.0 / 6.0) && near(found[5], 1.0 / 5.0), "{found:?}");
+        let mut novelty = Novelty::new(1, 1000.0, 100, 0).unwrap();
+        let found = [1e9, 1e9, 1e9 + 0.9].map(|x| novelty.step(&[x], 0));
+        assert_eq!(found[2], Some(1.0), "a step of a counter is new");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The caller sorts the samples by event time.
 
-use super::{autocorrelation, finite, number, ratio, stddev_pop, variance, variance_pop};
+use super::spectrum::{real_of, spectrum_of};
+use super::{autocorrelation, finite, mean, number, ratio, stddev_pop, variance, variance_pop};
 
 /// The longest pattern of [`permutation_entropy`]: 8! = 40,320 orders.
 pub const MAX_ORDER: usize = 8;
@@ -52,16 +53,40 @@ pub fn curvature(samples: &[f64]) -> Option<f64> {
 /// `None` if there is none, or the signal is constant. Source: Lubba et al., "catch22: CAnonical Time-series
 /// CHaracteristics" (2019), `CO_FirstMin_ac`.
 pub fn autocorrelation_minimum(samples: &[f64]) -> Option<f64> {
-    let mut before = autocorrelation(samples, 0)?;
-    let mut here = autocorrelation(samples, 1)?;
-    for lag in 1..samples.len() - 1 {
-        let after = autocorrelation(samples, lag + 1)?;
-        if here < before && here < after {
-            return Some(number(lag));
-        }
-        (before, here) = (here, after);
+    // Most signals have it at a short lag, which is not worth a transform.
+    let few = (0..samples.len().min(SHORT_LAGS)).map(|lag| autocorrelation(samples, lag));
+    let few: Vec<f64> = few.collect::<Option<_>>()?;
+    let lag = match first_minimum(&few) {
+        None if samples.len() > few.len() => first_minimum(&autocorrelations(samples)?),
+        found => found,
+    };
+    lag.map(number)
+}
+
+/// So many lags are tried one by one.
+const SHORT_LAGS: usize = 64;
+
+fn first_minimum(values: &[f64]) -> Option<usize> {
+    let is_minimum = |around: &[f64]| around[1] < around[0] && around[1] < around[2];
+    values.windows(3).position(is_minimum).map(|before| before + 1)
+}
+
+/// The autocorrelations at all lags, times a number: the transform of the power (Wiener and Khinchin). `None` for a constant signal.
+fn autocorrelations(samples: &[f64]) -> Option<Vec<f64>> {
+    let mean = mean(samples)?;
+    let greatest = samples.iter().map(|x| (x - mean).abs()).fold(0.0, f64::max);
+    if greatest == 0.0 || !greatest.is_finite() {
+        return None;
     }
-    None
+    // Zeros behind, so that the end is not taken for what is before the beginning.
+    let points = (2 * samples.len()).next_power_of_two();
+    let mut padded: Vec<f64> = samples.iter().map(|x| (x - mean) / greatest).collect();
+    padded.resize(points, 0.0);
+    let mut spectrum = spectrum_of(padded)?;
+    spectrum.iter_mut().for_each(|x| *x = x.norm_sqr().into());
+    let mut products = real_of(spectrum, points)?;
+    products.truncate(samples.len());
+    Some(products)
 }
 
 /// The entropy of the orders of `order` samples that are `delay` apart, `-sum(p * ln(p))`, in nats: 0 for a signal that
@@ -138,6 +163,16 @@ mod tests {
         check("permutation_entropy_3_1", |x| permutation_entropy(x, 3, 1));
         check("permutation_entropy_4_2", |x| permutation_entropy(x, 4, 2));
         check("sample_entropy", |x| sample_entropy(x, 2, 0.2));
+    }
+
+    #[test]
+    fn a_slow_signal_has_its_minimum_at_a_long_lag() {
+        let rising: Vec<f64> = (0..20_000).map(f64::from).collect();
+        // Of a line it is at n / sqrt(2).
+        assert_eq!(autocorrelation_minimum(&rising), Some(14_142.0));
+        let slow: Vec<f64> = (0..3_000).map(|n| 1e6 + (f64::from(n) / 100.0).sin()).collect();
+        let one_by_one: Vec<f64> = (0..400).map(|lag| autocorrelation(&slow, lag).unwrap()).collect();
+        assert_eq!(autocorrelation_minimum(&slow), first_minimum(&one_by_one).map(number));
     }
 
     #[test]

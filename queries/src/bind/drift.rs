@@ -169,7 +169,7 @@ fn places(plan: &LogicalPlan, model: &str, inputs: usize) -> Result<Vec<Place>> 
         for expr in node.expressions() {
             expr.apply(|call| {
                 if let (Some(arguments), [input]) = (predict::asked(call, model, inputs), under.as_slice()) {
-                    places.push(Place((*input).clone(), arguments.to_vec()));
+                    places.push(Place(without_frames(input, arguments).clone(), arguments.to_vec()));
                 }
                 Ok(TreeNodeRecursion::Continue)
             })?;
@@ -177,6 +177,19 @@ fn places(plan: &LogicalPlan, model: &str, inputs: usize) -> Result<Vec<Place>> 
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(places)
+}
+
+/// The rows before functions of `OVER` that the arguments do not take: these leave the rows as they are.
+fn without_frames<'a>(plan: &'a LogicalPlan, arguments: &[Expr]) -> &'a LogicalPlan {
+    let mut rows = plan;
+    while let LogicalPlan::Window(window) = rows {
+        let used = arguments.iter().flat_map(|argument| argument.column_refs());
+        if !used.into_iter().all(|column| window.input.schema().has_column(column)) {
+            break;
+        }
+        rows = &window.input;
+    }
+    rows
 }
 
 /// Time and key.

@@ -64,7 +64,7 @@ pub(super) const PER_TURN: Parameter =
         is_whole(n) && (2.0..=100_000.0).contains(&n)
     });
 const ORDERS: &str = "Fyfe, Munck (1997), Analysis of computed order tracking";
-const NO_TURN: &str = "the shaft makes no whole turn, or there are fewer than two samples";
+const NO_TURN: &str = "the shaft makes no whole turn, there are fewer than two samples, or its turns have more than ten million angles together";
 
 fn speed(rpm_start: f64, rpm_end: f64, per_turn: f64) -> Speed {
     Speed { rpm_start, rpm_end, per_turn: whole(per_turn) }

@@ -73,7 +73,8 @@ pub(super) const OF_TACHO: &[OfTacho] = &[
 ];
 
 const SOURCE: &str = "Fyfe, Munck (1997), Analysis of computed order tracking; Fritsch, Butland (1984)";
-const NULL_WHEN: &str = "the pulses make no whole turn or do not ascend, or there are fewer than two samples";
+const NULL_WHEN: &str = "the pulses make no whole turn or do not ascend, there are fewer than two samples, or the turns have more than ten million \
+    angles together";
 
 /// The section of the reference.
 pub(super) fn section() -> String {
