@@ -43,6 +43,7 @@ mod machine;
 mod online;
 mod online_window;
 mod order;
+mod pairs;
 mod parameter;
 mod process;
 mod reference;
@@ -99,10 +100,10 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
 });
 
 /// The aggregates. Where DataFusion has one of the same name (`stddev`, `median`), ours takes its place: it leaves out
-/// NaN as all the others do. `min` and `max` are ours, too.
+/// NaN as all the others do. `min` and `max` are ours, too, and what is made of two columns.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let features = ENTRIES.iter().map(|entry| Arc::clone(&entry.aggregate));
-    features.chain(extreme::extremes()).collect()
+    features.chain(extreme::extremes()).chain(pairs::pairs()).collect()
 }
 
 /// The functions of arrays, by the names that [`array_form`] gives, those with a tacho, and those of single numbers.
