@@ -97,6 +97,10 @@ pub(crate) fn record(data: &Path, sinks: &[SinkDeclaration]) -> Result<(), Error
     std::fs::create_dir_all(data).map_err(|error| Error::file("create", data, error))?;
     let path = data.join(CATALOG);
     let text = serde_json::to_string_pretty(&catalog).map_err(|error| Error::Query(error.to_string()))?;
+    // A start on a full disk need not fail for what is there already.
+    if std::fs::read_to_string(&path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
     write_whole(data, &path, text.as_bytes()).map_err(|error| Error::file("write", &path, error))
 }
 

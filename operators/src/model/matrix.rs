@@ -1,10 +1,8 @@
 //! Feature columns: what a model reads.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use lineshaft_engine::error::{Error, Result};
 
 /// Columns of equal length, one per feature.
@@ -52,10 +50,26 @@ pub(crate) fn slices(columns: &[Vec<f64>]) -> Vec<&[f64]> {
 /// If the type has no text.
 pub(crate) fn key_texts(array: &ArrayRef) -> Result<Vec<Option<String>>> {
     let is_number = array.data_type().is_numeric() || *array.data_type() == DataType::Boolean;
-    let keys = if is_number { cast(array, &DataType::Float64)? } else { Arc::clone(array) };
-    let texts = cast(&keys, &DataType::Utf8)?;
-    Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+    let texts = |keys: &ArrayRef| -> Result<Vec<Option<String>>> {
+        let texts = cast(keys, &DataType::Utf8)?;
+        Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+    };
+    let mut keys = if is_number { texts(&cast(array, &DataType::Float64)?)? } else { texts(array)? };
+    if array.data_type().is_integer() {
+        // A double does not tell large ones apart.
+        let integers = cast(array, &DataType::Int64)?;
+        let integers = integers.as_primitive::<Int64Type>().iter();
+        for (key, large) in keys.iter_mut().zip(integers) {
+            if let Some(large) = large.filter(|integer| integer.unsigned_abs() > EXACT) {
+                *key = Some(large.to_string());
+            }
+        }
+    }
+    Ok(keys)
 }
+
+/// All whole numbers up to it are doubles, 2^53.
+const EXACT: u64 = 1 << 53;
 
 /// Numbers and booleans as `f64`; NULL becomes NaN.
 ///

@@ -48,6 +48,15 @@ impl Order {
         }
         rows
     }
+
+    /// The rows so that neighbours in time, or rows of a group, stay together.
+    pub(crate) fn together(&self, rows: Vec<usize>) -> Vec<usize> {
+        let mut rows = self.in_time(rows);
+        if let Self::Groups(groups) = self {
+            rows.sort_by_key(|row| groups[*row]);
+        }
+        rows
+    }
 }
 
 /// Divides `rows` into those that are trained on and those that are held back, both in the order of `rows`.

@@ -91,6 +91,7 @@ pub fn train(training: &Training, table: &RecordBatch) -> Result<Trained> {
         }
         let taken = balance::resample(training, &rows.target, train.to_vec());
         let validation = training.algorithm.validation_rows(taken.len());
+        let taken = if validation > 0 { rows.order.together(taken) } else { taken };
         let train = training.augment.rows(&taken, validation);
         let mut columns = gather(&rows.columns, &train);
         training.augment.change(&mut columns, taken.len() - validation, training.seed);

@@ -241,6 +241,27 @@ fn each_key_has_a_model_of_its_own() {
 }
 
 #[test]
+fn whole_numbers_that_no_double_tells_apart_are_keys_of_their_own() {
+    let serial = [1_445_678_901_234_567_890, 1_445_678_901_234_567_891];
+    let keys: Vec<i64> = (0..8).map(|row| serial[row % 2]).collect();
+    let x: Vec<f64> = (0..8).map(|row| f64::from(row / 2)).collect();
+    let y: Vec<f64> = (0..8).map(|row| if row % 2 == 0 { 2.0 } else { -2.0 } * x[row]).collect();
+    let table = RecordBatch::try_from_iter([
+        ("x", Arc::new(Float64Array::from(x)) as ArrayRef),
+        ("machine", Arc::new(Int64Array::from(keys))),
+        ("y", Arc::new(Float64Array::from(y))),
+    ]);
+    let options = [("algorithm", "linear_regression"), ("target", "y"), ("test_fraction", "0")];
+    let training = Training { per: Some("machine".to_owned()), ..training(&options) };
+    let trained = train(&training, &table.unwrap()).unwrap();
+    let asked: [ArrayRef; 2] =
+        [Arc::new(Int64Array::from(serial.to_vec())), Arc::new(Float64Array::from(vec![4.0, 4.0]))];
+    let predicted = trained.predict(&asked).unwrap();
+    let predicted = predicted.as_primitive::<Float64Type>();
+    assert!((predicted.value(0) - 8.0).abs() < 1e-9 && (predicted.value(1) + 8.0).abs() < 1e-9);
+}
+
+#[test]
 fn a_key_whose_rows_determine_no_model_is_left_out_and_told() {
     let keys = ["a", "a", "a", "b", "c", "c", "c"];
     let table = RecordBatch::try_from_iter([
