@@ -22,7 +22,8 @@ a `DOUBLE`, or a `DOUBLE[]` where the unit says list. `P_k` and `f_k` are the po
 - **Constants**: over rows, the arguments after `x` are constants, apart from the time. A constant out of its range is an
   error; in an array's row it gives NULL. Those in brackets have a default; where the time is an argument, all are given.
 - **`ts`** is the time by which the rows are ordered; rows of one time stay in the order of their arrival. Over a window
-  it is the event time unless you say otherwise. For an array it is an array of times.
+  it is the event time unless you say otherwise; `lineshaft query` knows none, and takes rows as they are stored where you give
+  none. For an array it is an array of times.
 - **Memory**: functions marked *sums* keep a few numbers per group, the others all samples of the group.
 ";
 
