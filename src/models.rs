@@ -10,6 +10,7 @@
 //! Training runs on a thread of its own, and so does loading: the dataflow only takes over a model that is in memory.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::error::Error as EngineError;
+use lineshaft_engine::run::message;
 use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::swap::{Holder, Swap, Swaps};
 use lineshaft_engine::time::Epoch;
@@ -241,10 +243,14 @@ impl Models {
         let look = move || {
             while stops.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 for model in self.program.models() {
-                    if let Err(error) = self.look_after(model, &swaps, &mut last, &mut tried_at) {
-                        let reason = crate::report::chain(&error);
-                        tracing::warn!("model {:?} stays as it is: {}", model.training.name, reason.trim());
-                    }
+                    let look = || self.look_after(model, &swaps, &mut last, &mut tried_at);
+                    // One that fails must not end the looking after the others.
+                    let reason = match catch_unwind(AssertUnwindSafe(look)) {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(error)) => crate::report::chain(&error),
+                        Err(panic) => format!("its training panicked: {}", message(panic.as_ref())),
+                    };
+                    tracing::warn!("model {:?} stays as it is: {}", model.training.name, reason.trim());
                 }
             }
         };

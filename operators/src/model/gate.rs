@@ -74,7 +74,9 @@ impl Gate {
     pub(super) fn read(reader: &mut Reader<'_>, algorithm: &Algorithm) -> Self {
         let Some(text) = reader.text("gate") else { return Self::Open };
         let is_supervised = matches!(algorithm.task(), Task::Classification | Task::Regression);
-        if text == "better" && is_supervised {
+        // A forecast goes on from its own rows: an old one says nothing of the rows that were held back from a new one.
+        let is_forecast = matches!(algorithm, Algorithm::Forecast(_));
+        if text == "better" && is_supervised && !is_forecast {
             return Self::Better;
         }
         let gate = Self::bound(&text);

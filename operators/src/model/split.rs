@@ -73,8 +73,11 @@ pub(crate) fn divide(
             let chosen = chosen_groups(groups, rows, fraction, seed);
             rows.iter().map(|&row| chosen.contains(&groups[row])).collect()
         }
-        (_, Order::Times(times)) => last(rows, fraction, |row| times[row]),
-        (_, Order::Rows) => last(rows, fraction, |_| 0.0),
+        (_, Order::Times(times)) => last_times(rows, fraction, times),
+        (_, Order::Rows) => {
+            let ranks = ranks(rows, |_| 0.0).into_iter();
+            ranks.map(|rank| rank >= rows.len() - share(rows.len(), fraction)).collect()
+        }
     };
     let pick = |wanted: bool| {
         let picked = rows.iter().zip(&held_back).filter(|(_, held)| **held == wanted);
@@ -108,7 +111,17 @@ pub(crate) fn folds(
         }
         (_, order) => {
             let time = |row: usize| if let Order::Times(times) = order { times[row] } else { 0.0 };
-            ranks(rows, time).into_iter().map(|rank| place(rank, rows.len(), count + 1)).collect()
+            let ranks = ranks(rows, time);
+            let blocks = |ranks: &[usize]| -> Vec<usize> {
+                ranks.iter().map(|rank| place(*rank, rows.len(), count + 1)).collect()
+            };
+            let together = match order {
+                Order::Times(times) => blocks(&first_ranks(rows, times, &ranks)),
+                _ => Vec::new(),
+            };
+            // With few times some blocks would have no rows.
+            let is_full = (0..=count).all(|block| together.contains(&block));
+            if is_full { together } else { blocks(&ranks) }
         }
     };
     let is_time = matches!(split, Split::Time(_));
@@ -137,10 +150,32 @@ fn chance(seed: u64, number: usize) -> f64 {
     unit(mix(mix(seed) ^ number as u64))
 }
 
-/// The last rows by time, and by number where the time is equal.
-fn last(rows: &[usize], fraction: f64, time: impl Fn(usize) -> f64) -> Vec<bool> {
-    let first_held_back = rows.len() - share(rows.len(), fraction);
-    ranks(rows, time).into_iter().map(|rank| rank >= first_held_back).collect()
+/// The last rows by time. Rows of one time are on the same side, as alike as they may be; if all are of one time, the last ones by
+/// number.
+fn last_times(rows: &[usize], fraction: f64, times: &[f64]) -> Vec<bool> {
+    let wanted = rows.len() - share(rows.len(), fraction);
+    let ranks = ranks(rows, |row| times[row]);
+    let first_ranks = first_ranks(rows, times, &ranks);
+    // Where times begin: the cut is at the nearest one behind it, or else before it.
+    let behind = first_ranks.iter().filter(|rank| **rank >= wanted).min();
+    let before = first_ranks.iter().filter(|rank| **rank > 0 && **rank < wanted).max();
+    match behind.or(before) {
+        Some(cut) if wanted < rows.len() => first_ranks.iter().map(|rank| rank >= cut).collect(),
+        _ => ranks.iter().map(|rank| *rank >= wanted).collect(),
+    }
+}
+
+/// Of each row the rank of the first one of its time.
+fn first_ranks(rows: &[usize], times: &[f64], ranks: &[usize]) -> Vec<usize> {
+    let mut ordered: Vec<(usize, usize)> = ranks.iter().copied().zip(0..).collect();
+    ordered.sort_unstable();
+    let (mut first, mut firsts) = (0, vec![0; rows.len()]);
+    for (rank, place) in &ordered {
+        let is_new = *rank == 0 || times[rows[ordered[rank - 1].1]].total_cmp(&times[rows[*place]]).is_ne();
+        first = if is_new { *rank } else { first };
+        firsts[*place] = first;
+    }
+    firsts
 }
 
 /// The groups with the least hashes.
@@ -183,6 +218,21 @@ mod tests {
         let times = Order::Times(vec![9.0, 0.0, 1.0, 2.0, 0.0, 8.0, 0.0, 0.0, 0.0, 3.0]);
         let (train, test) = divide(&Split::Time(Some("ts".into())), &times, &rows, 0.4, 1);
         assert_eq!((train, test), (vec![2, 3, 9], vec![0, 5]));
+    }
+
+    #[test]
+    fn rows_of_one_time_are_on_one_side_only() {
+        let days = |of: &[f64]| Order::Times(of.to_vec());
+        let (split, rows) = (Split::Time(Some("day".into())), [0, 1, 2, 3, 4, 5, 6, 7]);
+        let held_back = |order: &Order, fraction| divide(&split, order, &rows, fraction, 1).1;
+        let four = days(&[1.0, 1.0, 4.0, 2.0, 2.0, 3.0, 4.0, 4.0]);
+        assert_eq!(held_back(&four, 0.4), [2, 6, 7]);
+        assert_eq!(held_back(&four, 0.2), [2, 6, 7], "not only a part of the last day");
+        assert_eq!(held_back(&four, 0.6), [2, 5, 6, 7]);
+        assert_eq!(held_back(&days(&[1.0; 8]), 0.25), [6, 7]);
+        assert_eq!(held_back(&four, 0.0), [0; 0]);
+        let three = days(&[1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 3.0]);
+        assert_eq!(folds(&split, &three, &rows[..7], 2, 0, 1), (vec![0, 1, 2, 3], vec![4]));
     }
 
     #[test]
