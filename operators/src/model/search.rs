@@ -148,6 +148,15 @@ fn scored(
     Ok(score.filter(|score| !score.is_nan()).unwrap_or(f64::NEG_INFINITY))
 }
 
+/// One of `step` rows: of a series the last ones, since one with gaps is another.
+fn some(training: &Training, order: &Order, rows: Vec<usize>, step: usize) -> Vec<usize> {
+    if !matches!(training.algorithm, Algorithm::Forecast(_)) {
+        return rows.into_iter().step_by(step).collect();
+    }
+    let rows = order.in_time(rows);
+    rows[rows.len() - rows.len().div_ceil(step)..].to_vec()
+}
+
 /// The outcome of a fold over all keys, with the numbers of fitted and predicted rows; `None` if there is nothing to predict.
 fn one_fold(
     training: &Training,
@@ -159,7 +168,7 @@ fn one_fold(
     let mut found: Option<(Outcome, usize, usize)> = None;
     for part in parts {
         let (train, test) = folds(&training.split, order, part, training.folds, fold, training.seed);
-        let train: Vec<usize> = train.into_iter().step_by(step).collect();
+        let train = some(training, order, train, step);
         if train.is_empty() || test.is_empty() {
             continue;
         }
@@ -174,4 +183,23 @@ fn one_fold(
         });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_shortened_and_not_thinned() {
+        let training = |algorithm: &str| {
+            let options = [("algorithm", algorithm), ("target", "y")];
+            let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Training::from_options("m", &options.into_iter().collect()).unwrap()
+        };
+        let order = Order::Times(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]);
+        let rows: Vec<usize> = (0..7).collect();
+        assert_eq!(some(&training("theta"), &order, rows.clone(), 3), [2, 1, 0]);
+        assert_eq!(some(&training("theta"), &order, rows.clone(), 1), [6, 5, 4, 3, 2, 1, 0]);
+        assert_eq!(some(&training("ridge"), &order, rows, 3), [0, 3, 6]);
+    }
 }

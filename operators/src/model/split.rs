@@ -36,8 +36,8 @@ pub(crate) enum Order {
     Rows,
     /// A time or number of each row.
     Times(Vec<f64>),
-    /// The group of each row, from zero.
-    Groups(Vec<usize>),
+    /// The group of each row, see [`group_of`].
+    Groups(Vec<u64>),
 }
 
 impl Order {
@@ -59,6 +59,11 @@ impl Order {
     }
 }
 
+/// The number of a group, from its name alone: which side it is on does not depend on the other groups.
+pub(crate) fn group_of(name: &str) -> u64 {
+    name.bytes().fold(mix(name.len() as u64), |hash, byte| mix(hash ^ u64::from(byte)))
+}
+
 /// Divides `rows` into those that are trained on and those that are held back, both in the order of `rows`.
 pub(crate) fn divide(
     split: &Split,
@@ -68,7 +73,7 @@ pub(crate) fn divide(
     seed: u64,
 ) -> (Vec<usize>, Vec<usize>) {
     let held_back: Vec<bool> = match (split, order) {
-        (Split::Row, _) => rows.iter().map(|&row| chance(seed, row) < fraction).collect(),
+        (Split::Row, _) => rows.iter().map(|&row| chance(seed, row as u64) < fraction).collect(),
         (_, Order::Groups(groups)) => {
             let chosen = chosen_groups(groups, rows, fraction, seed);
             rows.iter().map(|&row| chosen.contains(&groups[row])).collect()
@@ -100,7 +105,7 @@ pub(crate) fn folds(
     // The block of each row.
     let blocks: Vec<usize> = match (split, order) {
         (Split::Row, _) => {
-            let ranks = ranks(rows, |row| chance(seed, row));
+            let ranks = ranks(rows, |row| chance(seed, row as u64));
             ranks.into_iter().map(|rank| place(rank, rows.len(), count)).collect()
         }
         (_, Order::Groups(groups)) => {
@@ -146,8 +151,8 @@ fn ranks(rows: &[usize], of: impl Fn(usize) -> f64) -> Vec<usize> {
 }
 
 /// A hash of seed and number decides, so the choice for a row does not depend on how many rows there are.
-fn chance(seed: u64, number: usize) -> f64 {
-    unit(mix(mix(seed) ^ number as u64))
+fn chance(seed: u64, number: u64) -> f64 {
+    unit(mix(mix(seed) ^ number))
 }
 
 /// The last rows by time. Rows of one time are on the same side, as alike as they may be; if all are of one time, the last ones by
@@ -178,16 +183,19 @@ fn first_ranks(rows: &[usize], times: &[f64], ranks: &[usize]) -> Vec<usize> {
     firsts
 }
 
-/// The groups with the least hashes.
-fn chosen_groups(groups: &[usize], rows: &[usize], fraction: f64, seed: u64) -> Vec<usize> {
+/// The groups whose hashes are below `fraction`, about so many of all: one that comes later does not move another to the other side.
+/// At least one of two, if any is wanted, and not all.
+fn chosen_groups(groups: &[u64], rows: &[usize], fraction: f64, seed: u64) -> Vec<u64> {
     let mut present = by_chance(groups, rows, seed);
-    present.truncate(share(present.len(), fraction));
+    let below = present.iter().filter(|group| chance(seed, **group) < fraction).count();
+    let can_be_held = fraction > 0.0 && present.len() > 1;
+    present.truncate(if can_be_held { below.clamp(1, present.len() - 1) } else { 0 });
     present
 }
 
 /// The groups of `rows`, in an order that the seed decides.
-fn by_chance(groups: &[usize], rows: &[usize], seed: u64) -> Vec<usize> {
-    let mut present: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
+fn by_chance(groups: &[u64], rows: &[usize], seed: u64) -> Vec<u64> {
+    let mut present: Vec<u64> = rows.iter().map(|&row| groups[row]).collect();
     present.sort_unstable();
     present.dedup();
     present.sort_by(|&a, &b| chance(seed, a).total_cmp(&chance(seed, b)));
@@ -237,14 +245,29 @@ mod tests {
 
     #[test]
     fn a_group_is_on_one_side_only() {
-        let groups: Vec<usize> = (0..1_000).map(|row| row % 10).collect();
+        let groups: Vec<u64> = (0..1_000).map(|row| group_of(&(row % 100).to_string())).collect();
         let rows: Vec<usize> = (0..1_000).collect();
         let split = Split::Group("unit".into());
         let (train, test) = divide(&split, &Order::Groups(groups.clone()), &rows, 0.2, 7);
-        assert_eq!((train.len(), test.len()), (800, 200));
+        assert!(train.len() + test.len() == 1_000 && (120..280).contains(&test.len()), "{}", test.len());
         assert!(train.iter().all(|&row| test.iter().all(|&other| groups[row] != groups[other])));
-        let (_, other) = divide(&split, &Order::Groups(groups), &rows, 0.2, 8);
+        let (_, other) = divide(&split, &Order::Groups(groups.clone()), &rows, 0.2, 8);
         assert_ne!(test, other, "the seed decides");
+        let (_, of_more) = divide(&split, &Order::Groups(groups.clone()), &rows, 0.3, 7);
+        assert!(test.iter().all(|row| of_more.contains(row)));
+        // Without half of the groups the others stay where they are.
+        let fewer: Vec<usize> = rows.iter().copied().filter(|row| row % 2 == 0).collect();
+        let (_, of_fewer) = divide(&split, &Order::Groups(groups), &fewer, 0.2, 7);
+        assert_eq!(of_fewer, test.into_iter().filter(|row| row % 2 == 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn of_two_groups_one_is_held_back() {
+        let order = Order::Groups(["a", "b"].map(group_of).to_vec());
+        for seed in 0..20 {
+            let (train, test) = divide(&Split::Group("unit".into()), &order, &[0, 1], 0.1, seed);
+            assert_eq!((train.len(), test.len()), (1, 1));
+        }
     }
 
     #[test]
@@ -258,7 +281,7 @@ mod tests {
     #[test]
     fn every_row_and_group_is_tested_in_one_fold() {
         let rows: Vec<usize> = (0..100).collect();
-        let groups: Vec<usize> = (0..100).map(|row| row / 10).collect();
+        let groups: Vec<u64> = (0..100).map(|row| row / 10).collect();
         for (split, order) in
             [(Split::Row, Order::Rows), (Split::Group("unit".into()), Order::Groups(groups.clone()))]
         {

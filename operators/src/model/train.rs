@@ -14,7 +14,7 @@ use super::importance::{Importance, Tested, importances};
 use super::matrix::{gather, key_texts, numbers};
 use super::options::{Constant, Missing};
 use super::search::{Run, Trial, search};
-use super::split::{Order, Split, divide};
+use super::split::{Order, Split, divide, group_of};
 use super::target::{Chosen, Target};
 use super::{Algorithm, Cases, Classes, Fitted, Metric, Model, Training, balance, cases};
 
@@ -346,11 +346,8 @@ fn order(training: &Training, table: &RecordBatch) -> Result<(Order, Vec<bool>)>
         Split::Group(name) => {
             let texts = key_texts(column(training, table, "group", name)?)?;
             let known = texts.iter().map(Option::is_some).collect();
-            let mut distinct: Vec<&Option<String>> = texts.iter().collect();
-            distinct.sort_unstable();
-            distinct.dedup();
-            let place = |text: &Option<String>| distinct.binary_search(&text).unwrap_or_default();
-            Ok((Order::Groups(texts.iter().map(place).collect()), known))
+            let groups = texts.iter().map(|text| group_of(text.as_deref().unwrap_or_default()));
+            Ok((Order::Groups(groups.collect()), known))
         }
     }
 }
