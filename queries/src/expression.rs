@@ -312,8 +312,11 @@ impl Groups {
     /// Makes groups known, those of some rows or partial results and perhaps others. DataFusion takes it that every new one has a value
     /// among them, unless there is a NULL or a filter: a group without a value would have the result 0.
     fn know(&mut self, groups: &[usize], total: usize) -> Result<()> {
+        if total <= self.total {
+            return Ok(());
+        }
         let with_rows = groups.iter().fold(self.total, |next, group| next + usize::from(*group == next));
-        self.total = self.total.max(total);
+        self.total = total;
         if with_rows >= total {
             return Ok(());
         }
