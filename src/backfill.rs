@@ -10,7 +10,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_connectors::memory::Registry;
 use lineshaft_connectors::{Context, file, is_bounded};
-use lineshaft_engine::checkpoint::CheckpointSettings;
+use lineshaft_engine::checkpoint::{CheckpointSettings, Identity};
 use lineshaft_engine::declaration::{Comparison, Condition, Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::disk::FileSystem;
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
@@ -18,6 +18,7 @@ use lineshaft_engine::time::EventTime;
 use lineshaft_queries::error::QueryError;
 use lineshaft_queries::plan::{CHANGES, Outputs, PlannedProgram};
 
+use crate::durable::{facts_of, identity_of};
 use crate::embed::{Engine, Running, new_runtime, open_source};
 use crate::error::{Error, ProgramErrors};
 
@@ -129,19 +130,16 @@ impl Engine {
     }
 
     /// What the rows of a backfill depend on: statements, span, and the files with their lengths.
-    fn identity(&self, backfill: &Backfill, planned: &PlannedProgram) -> Result<String, Error> {
-        let mut identity = format!("{} {:?} {:?}", env!("CARGO_PKG_VERSION"), backfill.from, backfill.to);
-        for file in self.program.files() {
-            identity += &format!("\n{}", file.text());
-        }
+    fn identity(&self, backfill: &Backfill, planned: &PlannedProgram) -> Result<Identity, Error> {
+        let mut facts = String::new();
         for source in &planned.sources {
-            identity += &format!("\n-- {}: {:?}", source.name, source.options);
+            facts += &format!("\n-- {}: {:?}", source.name, source.options);
             for file in file::inputs(source) {
-                let facts = std::fs::metadata(&file).map_err(|error| Error::file("read", &file, error))?;
-                identity += &format!("\n-- {} {}", file.display(), facts.len());
+                facts += &facts_of(&file)?;
             }
         }
-        Ok(identity)
+        let asked = format!(" {:?} {:?}", backfill.from, backfill.to);
+        Ok(identity_of(self.program.files(), &asked, &facts))
     }
 }
 

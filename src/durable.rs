@@ -1,17 +1,20 @@
 //! What a live program keeps in its data directory, so that after a stop, a crash or a power cut it goes on where it was:
 //! raw input in a journal until the next checkpoint, and checkpoints of its state.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lineshaft_connectors::{file, is_bounded};
 use lineshaft_engine::Error as EngineError;
-use lineshaft_engine::checkpoint::CheckpointSettings;
+use lineshaft_engine::checkpoint::{CheckpointSettings, Identity};
 use lineshaft_engine::disk::FileSystem;
 use lineshaft_engine::journal;
 use lineshaft_engine::source::Source;
+use lineshaft_queries::parse::statements_of;
 use lineshaft_queries::plan::PlannedProgram;
+use lineshaft_queries::span::SourceFile;
 
 use crate::embed::Engine;
 use crate::error::Error;
@@ -83,19 +86,44 @@ impl Engine {
         Ok(Kept { checkpoints: Some(checkpoints), journal: Some(journal) })
     }
 
-    /// What the state depends on: the version, the statements, and the files that are read from the beginning at every run.
-    fn live_identity(&self, planned: &PlannedProgram, sources: &[Box<dyn Source>]) -> Result<String, Error> {
-        let mut identity = env!("CARGO_PKG_VERSION").to_owned();
-        for file in self.program.files() {
-            identity += &format!("\n{}", file.text());
-        }
+    /// What the state depends on: the statements, and the files that are read from the beginning at every run.
+    fn live_identity(
+        &self,
+        planned: &PlannedProgram,
+        sources: &[Box<dyn Source>],
+    ) -> Result<Identity, Error> {
         let repeated = planned.sources.iter().zip(sources).filter(|(_, source)| source.repeats());
-        for file in repeated.flat_map(|(declaration, _)| file::inputs(declaration)) {
-            let facts = std::fs::metadata(&file).map_err(|error| Error::file("read", &file, error))?;
-            identity += &format!("\n-- {} {}", file.display(), facts.len());
-        }
-        Ok(identity)
+        let files = repeated.flat_map(|(declaration, _)| file::inputs(declaration));
+        let facts = files.map(|file| facts_of(&file)).collect::<Result<String, Error>>()?;
+        Ok(identity_of(self.program.files(), "", &facts))
     }
+}
+
+/// What the layout of the state is called; another name once the state of older versions cannot be restored any more.
+const STATE: &str = "state 1";
+/// The same in versions that wrote down their own, and the text of the program with its comments.
+const FIRST_STATE: &str = "0.1.0";
+
+/// What a checkpoint is of: the statements without their comments, white space and places; what the run is asked for; `facts`
+/// of what it reads.
+pub(crate) fn identity_of(files: &[SourceFile], asked: &str, facts: &str) -> Identity {
+    let written = |state: &str, text: fn(&SourceFile) -> Cow<'_, str>| {
+        let texts = files.iter().map(|file| format!("\n{}", text(file)));
+        format!("{state}{asked}{}{facts}", texts.collect::<String>())
+    };
+    Identity {
+        now: written(STATE, |file| Cow::Owned(statements_of(file))),
+        earlier: vec![written(FIRST_STATE, |file| Cow::Borrowed(file.text()))],
+    }
+}
+
+/// A line that changes when the length of a file does.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn facts_of(file: &Path) -> Result<String, Error> {
+    let facts = std::fs::metadata(file).map_err(|error| Error::file("read", file, error))?;
+    Ok(format!("\n-- {} {}", file.display(), facts.len()))
 }
 
 /// Forgets the state of the program that ran in a data directory, and the input that it had not worked on. What its sinks have

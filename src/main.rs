@@ -291,6 +291,9 @@ fn finish(start: impl FnOnce() -> Result<Running, Error>, quiet: bool) -> Result
     running.wait()
 }
 
+/// How long a start may go on when it is to stop; it may be broken off at any time.
+const START: Duration = Duration::from_secs(5);
+
 /// Signals are listened for before a program starts: none falls between.
 struct Signals(oneshot::Sender<Box<dyn Fn() + Send>>);
 
@@ -306,10 +309,14 @@ impl Signals {
             next_signal(&mut signals).await;
             tracing::info!("stopping: what was read is finished; once more ends at once");
             let stop = async {
-                match started.await {
-                    Ok(stop) => stop(),
+                match tokio::time::timeout(START, started).await {
+                    Ok(Ok(stop)) => stop(),
                     // It could not start, and is about to say why.
-                    Err(_) => std::future::pending().await,
+                    Ok(Err(_)) => std::future::pending().await,
+                    Err(_) => {
+                        tracing::info!("stopped before it had started: the same command goes on from here");
+                        std::process::exit(0);
+                    }
                 }
             };
             tokio::select! {

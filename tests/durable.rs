@@ -126,6 +126,27 @@ fn windows_that_are_open_go_on_after_a_stop_and_after_a_kill() {
 }
 
 #[test]
+fn a_comment_and_white_space_are_no_other_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (folder.path(), free_port());
+    std::fs::write(folder.join("p.sql"), by_http(port)).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for("the server", || post(port, 1, 1) == Some(204));
+    stop(&mut program, folder);
+    let changed =
+        by_http(port).replace(" AS\n", " AS -- the sum\n\n").replace("CREATE SINK", "/* x */ CREATE  SINK");
+    std::fs::write(folder.join("p.sql"), format!("-- Sums.\n\n{changed}\n-- The end.")).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for("the server", || post(port, 2, 10) == Some(204));
+    kill(&mut program);
+    std::fs::write(folder.join("p.sql"), by_http(port)).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for("the server", || post(port, 15, 0) == Some(204));
+    stop(&mut program, folder);
+    assert_eq!(query(folder, "SELECT x FROM sums"), "x\n11.0\n", "{}", told(folder));
+}
+
+#[test]
 fn the_key_of_a_request_is_known_after_a_kill_and_after_a_stop() {
     let folder = tempfile::tempdir().unwrap();
     let (folder, port) = (folder.path(), free_port());

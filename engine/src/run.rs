@@ -215,12 +215,12 @@ impl Kept {
             return Ok(Self { checkpoints: None, input: None });
         };
         // The journal first: its lock keeps other engines away.
-        let identity = wanted.identity.clone();
+        let identity = wanted.identity.now.clone();
         let journal = settings.journal.clone();
         let locked = journal.map(Journal::lock).transpose()?;
         let checkpoints = Checkpoints::open(wanted, &mut settings.workers)?;
         let known = checkpoints.restored.as_ref().map_or(Ok(0), |restored| restored.kept_below())?;
-        let input = locked.map(|locked| Input::open(locked, known, &identity)).transpose()?;
+        let input = locked.map(|locked| Input::open(&locked, known, &identity)).transpose()?;
         Ok(Self { checkpoints: Some(checkpoints), input })
     }
 }

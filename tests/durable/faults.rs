@@ -36,6 +36,30 @@ fn a_full_disk_stalls_the_program_and_it_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_waits_for_room_and_can_be_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (folder.path(), free_port());
+    let Some(disk) = SmallDisk::mount(folder.join("data"), "224m") else { return };
+    fs::write(folder.join("p.sql"), by_http(port)).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for("the server", || post(port, 1, 1) == Some(204));
+    stop(&mut program, folder);
+    let filler = disk.fill();
+    let stalls = || told(folder).contains("STALLED(disk): no room for the journal");
+    let mut program = start(folder, &[]);
+    wait_for("the stall", stalls);
+    stop(&mut program, folder);
+    assert!(told(folder).contains("stopped before it had started"), "{}", told(folder));
+    let mut program = start(folder, &[]);
+    wait_for("the stall", stalls);
+    fs::remove_file(filler).unwrap();
+    wait_for("the end of the stall", || told(folder).contains("there is room for the journal again"));
+    wait_for("the server", || post(port, 15, 10) == Some(204));
+    stop(&mut program, folder);
+    assert_eq!(query(folder, "SELECT x FROM sums"), "x\n1.0\n", "{}", told(folder));
+}
+
+#[test]
 fn a_disk_without_room_for_checkpoints_does_not_end_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let (folder, port) = (folder.path(), free_port());
@@ -79,11 +103,7 @@ fn a_sink_whose_disk_is_full_waits_and_goes_on_with_every_row_once() {
         post(port, 2, 1);
         disk.0.join("history/.manifest").exists()
     });
-    let filler = disk.0.join("filler");
-    // As much as there is room for, to the last page.
-    let mut file = fs::File::create(&filler).unwrap();
-    while std::io::Write::write(&mut file, &[1; 4096]).is_ok_and(|written| written > 0) {}
-    drop(file);
+    let filler = disk.fill();
     // What is in the journal is acknowledged, as long as the sink has not stopped all that comes.
     let (sender, answers) = mpsc::channel();
     spawn(move || {

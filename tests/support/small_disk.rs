@@ -1,6 +1,7 @@
 //! A disk that is soon full.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -18,6 +19,14 @@ impl SmallDisk {
         }
         eprintln!("skipped: a small disk cannot be mounted (that needs root)");
         None
+    }
+
+    /// Takes all the room there is, to the last page, with the file that this gives.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let filler = self.0.join("filler");
+        let mut file = fs::File::create(&filler).unwrap();
+        while file.write(&[1; 4096]).is_ok_and(|written| written > 0) {}
+        filler
     }
 }
 

@@ -168,6 +168,14 @@ fn another_program_is_refused_with_both_ways_out() {
 }
 
 #[test]
+fn what_an_earlier_version_has_called_the_program_is_taken() {
+    let root = taken(1);
+    let identity = Identity { now: "the program".into(), earlier: vec!["b".into(), IDENTITY.into()] };
+    let (_, restored) = Store::open(CheckpointSettings { identity, ..settings(root.path()) }).unwrap();
+    assert!(restored.is_some());
+}
+
+#[test]
 fn a_later_format_is_refused() {
     let root = taken(2);
     let path = root.path().join("checkpoint/2/manifest");

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::record::{self, Kept};
 use super::shed;
@@ -44,13 +46,40 @@ pub(crate) struct Input {
     ahead: Option<Task<Option<Spare>>>,
 }
 
+/// How often it is looked whether there is room for a start.
+const ROOM_TRY: Duration = Duration::from_millis(500);
+
+/// Opens the journal. A full disk does not end a start any more than it ends a program that runs: it waits for room.
+fn open_when_there_is_room(locked: &Locked, needed: Epoch) -> Result<(Journal, Recovered)> {
+    let mut is_full = false;
+    loop {
+        match locked.open(needed) {
+            Err(full @ JournalError::Full { .. }) if !is_full => {
+                tracing::warn!("STALLED(disk): {full}; the program starts when there is room");
+                is_full = true;
+            }
+            Err(JournalError::Full { .. }) => {}
+            opened => {
+                if is_full && opened.is_ok() {
+                    tracing::info!("there is room for the journal again: the program starts");
+                }
+                return Ok(opened?);
+            }
+        }
+        sleep(ROOM_TRY);
+        while !locked.has_room() {
+            sleep(ROOM_TRY);
+        }
+    }
+}
+
 impl Input {
     /// Opens the journal of the program that `identity` names; what is before the epoch `needed` is read when it is worked on.
     ///
     /// # Errors
     /// If it is damaged.
-    pub(crate) fn open(locked: Locked, needed: Epoch, identity: &str) -> Result<Self> {
-        let (journal, recovered) = locked.open(needed)?;
+    pub(crate) fn open(locked: &Locked, needed: Epoch, identity: &str) -> Result<Self> {
+        let (journal, recovered) = open_when_there_is_room(locked, needed)?;
         let queries = xxhash_rust::xxh3::xxh3_128(identity.as_bytes());
         let Recovered { next_epoch: replayed_below, wall_clock: last_wall_clock, .. } = recovered;
         Ok(Self {

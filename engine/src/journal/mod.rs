@@ -121,8 +121,11 @@ pub struct Journal {
     failed: Option<JournalError>,
 }
 
+/// What a start needs on a disk, bytes: a block for the file that says how often there was one, and one for its folder.
+const ROOM_TO_START: u64 = 2 * 4096;
+
 /// A journal that no other engine can open any more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Locked {
     folder: Arc<Folder>,
     settings: Settings,
@@ -133,9 +136,14 @@ impl Locked {
     /// compared with their checksums, when somebody reads them.
     ///
     /// # Errors
-    /// If a file is damaged (says where), or if the disk fails.
-    pub fn open(self, needed: u64) -> Result<(Journal, Recovered)> {
+    /// If a file is damaged (says where), or if the disk fails. After [`JournalError::Full`] it may be tried again.
+    pub fn open(&self, needed: u64) -> Result<(Journal, Recovered)> {
         Journal::open_as(self, identity::random(), needed)
+    }
+
+    /// True if the disk is not known to be full.
+    pub fn has_room(&self) -> bool {
+        self.folder.free().map_or(true, |free| free >= ROOM_TO_START)
     }
 }
 
@@ -200,8 +208,8 @@ impl Journal {
     }
 
     /// Opens it. If it is new, it gets the number `fresh`.
-    fn open_as(locked: Locked, fresh: u128, needed: u64) -> Result<(Self, Recovered)> {
-        let Locked { folder, settings } = locked;
+    fn open_as(locked: &Locked, fresh: u128, needed: u64) -> Result<(Self, Recovered)> {
+        let Locked { folder, settings } = locked.clone();
         let identity = start::identity_of(&folder, fresh)?;
         start::settle_last(&folder)?;
         let known = recovery::load(&folder, identity.journal, needed)?;

@@ -20,7 +20,7 @@ fn settings(disk: &SimulatedDisk) -> Settings {
 }
 
 fn open(disk: &SimulatedDisk) -> Result<(Journal, Recovered)> {
-    Journal::open_as(Journal::lock(settings(disk))?, 42, 0)
+    Journal::open_as(&Journal::lock(settings(disk))?, 42, 0)
 }
 
 fn folder(disk: &SimulatedDisk) -> Folder {
@@ -265,7 +265,7 @@ fn more_may_be_added_to_a_commit_that_had_no_room() {
 fn the_limit_of_the_settings_is_kept_and_a_cut_makes_room() {
     let disk = SimulatedDisk::default();
     let limited = Settings { max_bytes: 2 * SEGMENT, ..settings(&disk) };
-    let (mut journal, _) = Journal::open_as(Journal::lock(limited).unwrap(), 42, 0).unwrap();
+    let (mut journal, _) = Journal::open_as(&Journal::lock(limited).unwrap(), 42, 0).unwrap();
     let full = (0..).find_map(|epoch| commit(&mut journal, epoch).err().map(|error| (epoch, error)));
     let (epoch, error) = full.unwrap();
     assert!(matches!(error, JournalError::Full { needed: SEGMENT, .. }), "{error}");
@@ -346,7 +346,7 @@ fn a_segment_is_made_ahead_once_and_a_larger_group_does_not_take_it() {
 #[test]
 fn a_start_reads_only_what_is_needed_and_what_it_did_not_read_is_checked_when_it_is_read() {
     let open_from =
-        |disk: &SimulatedDisk, needed| Journal::open_as(Journal::lock(settings(disk)).unwrap(), 42, needed);
+        |disk: &SimulatedDisk, needed| Journal::open_as(&Journal::lock(settings(disk)).unwrap(), 42, needed);
     let read_all = |journal: &Journal| {
         let (mut reader, mut all) = (journal.reader(0).unwrap(), Vec::new());
         loop {
@@ -486,7 +486,7 @@ fn a_segment_that_is_missing_or_of_another_journal_is_refused() {
     let error = open(&disk).unwrap_err().to_string();
     assert!(error.contains(&names[2]) && error.contains("before it is missing"), "{error}");
     let other = SimulatedDisk::default();
-    let (mut journal, _) = Journal::open_as(Journal::lock(settings(&other)).unwrap(), 43, 0).unwrap();
+    let (mut journal, _) = Journal::open_as(&Journal::lock(settings(&other)).unwrap(), 43, 0).unwrap();
     commit(&mut journal, 0).unwrap();
     let foreign = folder(&other).read(&names[0]).unwrap();
     let (disk, ..) = whole();

@@ -38,6 +38,20 @@ pub(super) fn statements(file: &SourceFile, index: usize) -> Lexed {
     lexed
 }
 
+/// The statements of a file, each in a line, with one blank between two tokens: equal for files that differ in comments and
+/// white space only.
+pub fn statements_of(file: &SourceFile) -> String {
+    let mut text = String::with_capacity(file.text().len());
+    for lexemes in statements(file, 0).statements {
+        for lexeme in lexemes {
+            text += file.slice(lexeme.span);
+            text.push(' ');
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// Places relative to byte `start` become places in the file.
 fn shift_from(file: &SourceFile, start: usize) -> impl FnMut(TokenWithSpan) -> TokenWithSpan {
     let origin = origin(file, start);

@@ -27,6 +27,7 @@ use crate::statement::{SelectQuery, Statement};
 use tokens::{Result, Tokens};
 
 pub use interval::{Least, interval_us};
+pub use lex::statements_of;
 pub use options::{Environment, ProcessEnvironment};
 
 /// Reads the files of a program, with the environment of the process in options.
