@@ -8,6 +8,7 @@
 //!   = help: did you mean "vibration"?
 //! ```
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write as _};
 
@@ -82,8 +83,8 @@ fn excerpt(text: &mut String, span: Span, files: &[SourceFile], paint: Paint) ->
     let number = position.line.to_string();
     let gutter = number.len();
     let indent = " ".repeat(gutter);
-    let line = file.line(position.line);
-    let (before, marked) = columns(line, position.column, file.slice(span));
+    let (line, column) = part(file.line(position.line), position.column);
+    let (before, marked) = columns(&line, column, file.slice(span));
     let carets = paint.red(&"^".repeat(marked));
     let (bar, arrow) = (paint.blue("|"), paint.blue("-->"));
     let number = paint.blue(&number);
@@ -93,12 +94,32 @@ fn excerpt(text: &mut String, span: Span, files: &[SourceFile], paint: Paint) ->
     gutter
 }
 
+/// Characters of a line that are shown; of a longer one it is the part about its mark.
+const LONGEST: usize = 160;
+
+/// The part of a line about a column that is shown, and the column there.
+fn part(line: &str, column: usize) -> (Cow<'_, str>, usize) {
+    let Some(beyond) = line.chars().count().checked_sub(LONGEST).filter(|beyond| *beyond > 0) else {
+        return (Cow::Borrowed(line), column);
+    };
+    let skipped = (column - 1).saturating_sub(LONGEST / 4).min(beyond);
+    let mut shown: String = line.chars().skip(skipped).take(LONGEST).collect();
+    if skipped < beyond {
+        shown.push('…');
+    }
+    match skipped {
+        0 => (Cow::Owned(shown), column),
+        _ => (Cow::Owned(format!("…{shown}")), column - skipped + 1),
+    }
+}
+
 /// How many cells of a terminal stand before the mark, and how many below it. A mark goes at most to the end of its
-/// first line, and has at least one cell.
+/// first line, or of what is shown of it, and has at least one cell.
 fn columns(line: &str, column: usize, marked: &str) -> (usize, usize) {
     let before: usize = line.chars().take(column - 1).map(width).sum();
+    let behind: usize = line.chars().skip(column - 1).map(width).sum();
     let first_line = marked.split('\n').next().unwrap_or_default().trim_end();
-    (before, first_line.chars().map(width).sum::<usize>().max(1))
+    (before, first_line.chars().map(width).sum::<usize>().min(behind).max(1))
 }
 
 fn width(c: char) -> usize {
@@ -207,6 +228,21 @@ error: type \"FLOT\" not found
 
 "
         );
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_about_the_mark_is_shown() {
+        let columns = (0..2_000).map(|n| format!("c{n} DOUBLE")).collect::<Vec<_>>().join(", ");
+        let sql = format!("CREATE SOURCE s ({columns}, d FLOT) WITH (connector = 'file');");
+        let text = report("a.sql", &sql);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], format!("  --> a.sql:1:{}", sql.find("FLOT").unwrap() + 1));
+        assert!(lines[2].starts_with("1 | …") && lines[2].chars().count() == 4 + 160 + 1, "{}", lines[2]);
+        assert!(lines[2].ends_with(" d FLOT) WITH (connector = 'file');"), "{}", lines[2]);
+        assert_eq!(lines[3].find('^'), lines[2].replace('…', ".").find("FLOT"));
+        let text = report("a.sql", &format!("CREATE SOURCE s (d FLOT, {columns});"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[2].ends_with('…') && lines[2].chars().count() == 4 + 160 + 1, "{}", lines[2]);
     }
 
     #[test]

@@ -524,6 +524,17 @@ CREATE SINK s WITH (connector = 'stdout') AS SELECT predict('wear', x) AS p FROM
 }
 
 #[test]
+fn a_model_whose_name_cannot_be_that_of_a_folder_is_told_by_check() {
+    let sql = "
+CREATE SOURCE r (x DOUBLE, y DOUBLE) WITH (connector = 'file', path = 'r.csv', format = 'csv');
+CREATE MODEL \"of/wear\" WITH (algorithm = 'ridge', target = 'y') AS SELECT x, y FROM r;
+CREATE SINK s WITH (connector = 'stdout') AS SELECT predict('of/wear', x) AS p FROM r;";
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", b"x,y\n1,2\n")]);
+    let said = lineshaft(folder.path(), &["check", "p.sql"]).exits(1);
+    said.tells("model \"of/wear\" cannot be stored: its name becomes a folder").tells("--> p.sql:3:14");
+}
+
+#[test]
 fn what_is_wrong_with_a_model_is_told_by_check() {
     let check = |model: &str, expression: &str| {
         let sql = format!(

@@ -202,13 +202,18 @@ pub fn newest(folder: &Path, training: &Training, query: &str) -> Result<Option<
     Ok(None)
 }
 
-fn folder_of(folder: &Path, name: &str) -> Result<PathBuf> {
+/// What is wrong with the name of a model, if anything is.
+pub fn name_fault(name: &str) -> Option<&'static str> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    if name.is_empty() || !name.chars().all(plain) {
-        let reason = "its name becomes a folder: use letters, digits, `_` and `-`";
-        return Err(Error::operator(format!("model {name:?}"), reason));
+    let is_plain = !name.is_empty() && name.chars().all(plain);
+    (!is_plain).then_some("its name becomes a folder: use letters, digits, `_` and `-`")
+}
+
+fn folder_of(folder: &Path, name: &str) -> Result<PathBuf> {
+    match name_fault(name) {
+        Some(fault) => Err(Error::operator(format!("model {name:?}"), fault)),
+        None => Ok(folder.join("models").join(name)),
     }
-    Ok(folder.join("models").join(name))
 }
 
 /// The stored versions in one folder, ascending. A file with another name is none.

@@ -78,6 +78,16 @@ impl<'a> Inputs<'a> {
             self.row.extend(rows.map(|row| value(column, row)));
             return function.extend(&self.row, values);
         }
+        if let ([Numbers::List(lists, numbers)], None) = (self.numbers.as_slice(), self.times)
+            && lists.null_count() + numbers.null_count() == 0
+        {
+            let offsets = &lists.value_offsets()[rows.start..=rows.end];
+            let numbers = numbers.values();
+            let places =
+                offsets.array_windows().map(|place| place.map(|offset| offset.unsigned_abs() as usize));
+            let mut next = |[start, end]: [usize; 2]| function.next(&numbers[start..end], 0);
+            return values.extend(places.map(|place| next(place).unwrap_or(f64::NAN)));
+        }
         values.extend(rows.map(|row| self.step(function, row).unwrap_or(f64::NAN)));
     }
 

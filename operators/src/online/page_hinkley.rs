@@ -17,7 +17,7 @@ pub struct PageHinkley {
     sums: Sums,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Sums {
     n: f64,
     mean: f64,
@@ -42,7 +42,8 @@ impl PageHinkley {
 
 impl Step for PageHinkley {
     fn step(&mut self, x: &[f64], _time: i64) -> Option<f64> {
-        let sums = &mut self.sums;
+        // A copy stays in registers.
+        let mut sums = self.sums;
         sums.n += 1.0;
         // The division does not wait for the mean before: rows that follow each other overlap.
         sums.mean += (x[0] - sums.mean) * (1.0 / sums.n);
@@ -55,9 +56,7 @@ impl Step for PageHinkley {
         let (risen, fallen) = (sums.increase - sums.least, sums.greatest - sums.decrease);
         let is_far = (risen > self.threshold) | (fallen > self.threshold);
         let has_changed = (sums.n >= self.rows) & is_far;
-        if has_changed {
-            self.sums = EMPTY;
-        }
+        self.sums = if has_changed { EMPTY } else { sums };
         Some(f64::from(u8::from(has_changed)))
     }
 }

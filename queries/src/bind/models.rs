@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
-use lineshaft_operators::model::Training;
+use lineshaft_operators::model::{Training, artifact};
 
 use super::{Binder, Bound, output_type};
 use crate::error::{NameKind, QueryError};
@@ -47,6 +47,10 @@ impl Binder<'_> {
         };
         let mut options = statement.options.to_map();
         options.remove("connector");
+        if let Some(fault) = artifact::name_fault(&statement.name.value) {
+            let message = format!("model {:?} cannot be stored: {fault}", statement.name.value);
+            self.errors.borrow_mut().push(QueryError::invalid(message, statement.name.span));
+        }
         let training = match Training::from_options(&statement.name.value, &options) {
             Ok(training) => {
                 Training { per: statement.per.as_ref().map(|column| column.value.clone()), ..training }
