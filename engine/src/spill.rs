@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::encode;
 use crate::error::{Error, Result};
@@ -20,6 +21,8 @@ use crate::metrics::StateSize;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
+/// Before each batch: the length of what is encoded, and its XXH3-64. A disk may return other bytes than it was given.
+const HEAD: usize = 16;
 /// The name of the lock in a folder.
 const LOCK: &str = "lock";
 
@@ -211,7 +214,7 @@ impl SpillFile {
     /// Bytes written. Whatever a write that failed has left behind is written over by the next one.
     fn try_append(&self, rows: &RecordBatch) -> Result<u64> {
         let encoded = encode(rows)?;
-        let bytes = 8 + encoded.len() as u64;
+        let bytes = (HEAD + encoded.len()) as u64;
         let limit = self.shared.settings.disk;
         if self.shared.size.on_disk.fetch_add(bytes, Ordering::Relaxed) + bytes > limit {
             self.shared.size.on_disk.fetch_sub(bytes, Ordering::Relaxed);
@@ -229,6 +232,7 @@ impl SpillFile {
         let mut file = for_writing(&self.path)?;
         file.seek(SeekFrom::Start(self.length))?;
         file.write_all(&(encoded.len() as u64).to_le_bytes())?;
+        file.write_all(&xxh3_64(encoded).to_le_bytes())?;
         file.write_all(encoded)
     }
 
@@ -300,14 +304,24 @@ impl Iterator for SpilledBatches<'_> {
 
 /// A batch and its bytes in the file.
 fn next_batch(file: &mut impl Read) -> Result<(RecordBatch, u64), ArrowError> {
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    let mut encoded = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    let mut head = [0; HEAD];
+    file.read_exact(&mut head)?;
+    let (length, checksum) = (u64::from_le_bytes(part(head, 0)), u64::from_le_bytes(part(head, 8)));
+    let mut encoded = Vec::new();
     file.take(length).read_to_end(&mut encoded)?;
+    if encoded.len() as u64 != length || xxh3_64(&encoded) != checksum {
+        return Err(ArrowError::ParseError(
+            "the file is damaged: start again, checkpoints have its rows, too".into(),
+        ));
+    }
     let first = StreamReader::try_new(encoded.as_slice(), None)?.next();
     let batch = first.unwrap_or_else(|| Err(ArrowError::ParseError("a batch without rows".into())))?;
-    Ok((batch, 8 + length))
+    Ok((batch, HEAD as u64 + length))
+}
+
+/// The eight bytes of a head from `at` on.
+fn part(head: [u8; HEAD], at: usize) -> [u8; 8] {
+    std::array::from_fn(|byte| head[at + byte])
 }
 
 #[cfg(test)]
@@ -333,6 +347,25 @@ mod tests {
         assert_eq!(state_files(folder.path()).0, 1);
         drop(file);
         assert_eq!(state_files(folder.path()).0, 0);
+    }
+
+    #[test]
+    fn a_file_that_is_not_what_was_written_is_an_error_wherever_it_was_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let spill = open(folder.path(), 100, 1 << 20);
+        let rows = table("x:f name:t \n 1 a \n 2 b");
+        let file = spill.write(&rows).unwrap();
+        let whole = fs::read(&file.path).unwrap();
+        for place in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1 << (place % 8);
+            fs::write(&file.path, damaged).unwrap();
+            assert!(file.read_at(0).is_err(), "byte {place}");
+        }
+        fs::write(&file.path, &whole[..whole.len() - 1]).unwrap();
+        assert!(file.read_at(0).is_err(), "one byte less");
+        fs::write(&file.path, &whole).unwrap();
+        assert_eq!(file.read_at(0).unwrap(), rows);
     }
 
     #[test]
