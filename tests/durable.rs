@@ -18,6 +18,7 @@ mod proxy;
 mod publisher;
 mod readings;
 mod sinks;
+mod soak;
 
 /// A number that makes the tests longer, from the environment; `default` is for every day.
 fn setting(name: &str, default: u64) -> u64 {
