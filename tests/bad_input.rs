@@ -651,3 +651,27 @@ CREATE SINK sums WITH (connector = 'stdout') AS
         assert_eq!(failed.len(), 3);
     }
 }
+
+#[test]
+fn functions_that_have_no_value_for_a_row_or_too_long_a_one_leave_the_others_alone() {
+    let sql = program("r.csv", "format = 'csv'").replace(
+        "machine, x FROM r;",
+        "sqrt(x) AS root FROM r;
+CREATE SINK rounded WITH (connector = 'stdout') AS SELECT ceil(CAST(x AS DECIMAL(3, 2))) AS up FROM r WHERE x > 9;
+CREATE SINK padded WITH (connector = 'stdout') AS SELECT length(lpad(machine, CAST(x * 1e9 AS BIGINT))) AS long FROM r WHERE x > 1;
+CREATE SINK counted WITH (connector = 'stdout') AS SELECT cardinality(range(CAST(x * 1e9 AS BIGINT))) AS many FROM r WHERE x > 1;",
+    );
+    let readings =
+        b"ts,machine,x\n2026-01-01T00:00:00Z,a,4\n2026-01-01T00:00:01Z,b,-1\n2026-01-01T00:00:02Z,c,9.99\n";
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+    let said = said
+        .tells("shown: a row could not be computed: sqrt(x): ")
+        .tells("cannot take square root of a negative number")
+        .tells("lpad of length 4000000000, and a row may have at most 1048576")
+        .tells("range of length 4000000000, and a row may have at most 1048576")
+        .tells("6 rows could not be computed: look at lineshaft.failed");
+    let mut rows: Vec<&str> = said.out.lines().collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [r#"{"root":2.0}"#, r#"{"root":3.1606961258558215}"#], "{}", said.err);
+}

@@ -331,6 +331,13 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     near.map(|(_, candidate)| *candidate)
 }
 
+/// What to do if one of `known` differs from `name` in upper case and blanks only: a name without quotes has none.
+pub fn in_quotes(name: &str, known: &[impl AsRef<str>]) -> Option<String> {
+    let mut known = known.iter().map(|known| known.as_ref().trim());
+    let found = known.find(|known| known.to_lowercase() == name.trim().to_lowercase())?;
+    Some(format!("write the column as \"{found}\", with quotes, in the query file"))
+}
+
 /// "did you mean ..." if one of `known` is near to `name`, else all of them.
 pub fn suggestion(name: &str, known: &[&str]) -> String {
     match nearest(name, known) {

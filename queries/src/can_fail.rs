@@ -7,12 +7,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 
 /// Functions of DataFusion that have a value, or NULL, for every row. What is not listed counts as one that may fail:
 /// that costs an edge in the dataflow, and nothing per row.
-const TOTAL: [&str; 40] = [
-    "round",
-    "floor",
-    "ceil",
-    "trunc",
-    "sqrt",
+const TOTAL: [&str; 35] = [
     "cbrt",
     "exp",
     "ln",
@@ -49,6 +44,9 @@ const TOTAL: [&str; 40] = [
     "ends_with",
     "strpos",
 ];
+
+/// Those that have one for every double: of decimals and whole numbers they may go beyond what the type has.
+const ROUNDING: [&str; 4] = ["round", "floor", "ceil", "trunc"];
 
 /// True if the expression may end in an error for some row.
 pub(crate) fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
@@ -99,9 +97,18 @@ fn fails_itself(part: &Expr, schema: &DFSchema) -> bool {
             Some(from) => !has_place(&from, cast.field.data_type()),
             None => true,
         },
+        Expr::ScalarFunction(call) if ROUNDING.contains(&call.func.name()) => {
+            let is_of_double = call.args.first().and_then(type_of).is_some_and(|found| found.is_floating());
+            !is_of_double || !call.args.iter().skip(1).all(is_small)
+        }
         Expr::ScalarFunction(call) => !TOTAL.contains(&call.func.name()),
         _ => true,
     }
+}
+
+/// True for a literal that is a number of decimal places.
+fn is_small(places: &Expr) -> bool {
+    matches!(places, Expr::Literal(places, _) if places.to_string().parse::<i16>().is_ok())
 }
 
 /// True if every value of a type has its place in another.

@@ -1,5 +1,5 @@
 //! Calls with `OVER` that DataFusion takes and that mean nothing: a number in `RANGE` over times, which it reads as
-//! seconds, a distance between texts, and the value of place 0.
+//! seconds, a distance between texts, the value of place 0, and a call where rows are not in windows yet.
 
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -17,7 +17,10 @@ use crate::window_function::external;
 /// About the first such call.
 pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
-        let LogicalPlan::Window(window) = node else { return Ok(TreeNodeRecursion::Continue) };
+        let LogicalPlan::Window(window) = node else {
+            check_no_call(node)?;
+            return Ok(TreeNodeRecursion::Continue);
+        };
         for expr in &window.window_expr {
             expr.apply(|part| {
                 if let Expr::WindowFunction(call) = part {
@@ -28,6 +31,22 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
             })?;
         }
         Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// Rows are filtered, joined and grouped before they are in windows.
+fn check_no_call(node: &LogicalPlan) -> Result<()> {
+    node.apply_expressions(|expr| {
+        expr.apply(|part| match part {
+            Expr::WindowFunction(call) => {
+                let message =
+                    format!("{:?} with OVER cannot stand in WHERE, ON or GROUP BY", call.fun.name());
+                let help = "write its condition after QUALIFY, or give it a name in a view and use that";
+                Err(external(QueryError::invalid(message, None).with_help(help)))
+            }
+            _ => Ok(TreeNodeRecursion::Continue),
+        })
     })?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::follow;
 use super::options::{FileOptions, OPTIONS, compression, unreadable};
 use crate::format::csv::{Mapping, missing_columns};
 use crate::format::{Encoding, TextFormat};
-use crate::options::OptionReader;
+use crate::options::{OptionReader, in_quotes};
 
 /// Bytes of a block, about; less when many files share [`MAX_OPEN_BYTES`].
 const BLOCK_BYTES: usize = 1 << 20;
@@ -140,11 +140,9 @@ impl TextSource {
         }
         // Told at the first look at a file, not again when it is read.
         for column in nullable.iter().filter(|_| partition == self.files.len()) {
-            tracing::warn!(
-                "source {}: {shown} has no column {:?}: it is NULL",
-                self.decoder.name,
-                name(column)
-            );
+            let name = name(column);
+            let hint = in_quotes(&name, &csv.names(header)).map_or(String::new(), |hint| format!("; {hint}"));
+            tracing::warn!("source {}: {shown} has no column {name:?}: it is NULL{hint}", self.decoder.name);
         }
         Ok(Some(mapping))
     }

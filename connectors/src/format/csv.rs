@@ -11,7 +11,7 @@ use lineshaft_engine::declaration::OptionError;
 use super::columns::{Problem, Raw};
 use super::layout::Layout;
 use super::{DELIMITER, NULL, QUOTE, Record, Rows};
-use crate::options::{OptionReader, wrong_value};
+use crate::options::{OptionReader, in_quotes, wrong_value};
 
 /// A quoted field longer than this is taken for a quote that is never closed.
 const MAX_RECORD: usize = 1 << 20;
@@ -361,10 +361,7 @@ fn undouble(text: &[u8], out: &mut Vec<u8>) {
 /// The error of a header without columns that may not be NULL.
 pub(crate) fn missing_columns(file: &str, names: &[String], missing: &[String]) -> OptionError {
     let list = |names: &[String]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    let near = missing.iter().find_map(|name| {
-        let found = names.iter().find(|found| found.trim().eq_ignore_ascii_case(name.trim()))?;
-        Some(format!("write the column as \"{}\", with quotes, in the query file", found.trim()))
-    });
+    let near = missing.iter().find_map(|name| in_quotes(name, names));
     OptionError::of(
         "path",
         format!("the header of {file} has no column {}, declared NOT NULL", list(missing)),

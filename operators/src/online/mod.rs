@@ -143,7 +143,7 @@ impl Online {
     /// The value of the next row.
     pub fn next(&mut self, x: &[f64], time: i64) -> Option<f64> {
         let needed = if self.learns() { x.get(1..)? } else { x };
-        let is_complete = needed.iter().all(|x| x.is_finite());
+        let is_complete = needed.iter().fold(true, |all, x| all & x.is_finite());
         if is_complete { self.step(x, time).filter(|y| y.is_finite()) } else { None }
     }
 

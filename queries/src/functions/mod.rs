@@ -12,6 +12,7 @@
 //!               learners.rs
 //! extreme.rs    `min` and `max`
 //! date_bin.rs   `date_bin` in microseconds
+//! bounded.rs    functions of DataFusion whose result is as long as an argument says
 //! rules.rs      what `CREATE RULES` becomes
 //! form.rs       chooses between the two by the type of the argument; adds the event time
 //! reference.rs  the reference page
@@ -28,6 +29,7 @@ mod aggregate;
 #[cfg(test)]
 mod aggregate_tests;
 mod array;
+mod bounded;
 mod charts;
 mod collected;
 mod date_bin;
@@ -117,6 +119,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .chain(tacho)
         .chain(rules::functions())
         .chain([Arc::new(ScalarUDF::from(date_bin::DateBin::new()))])
+        .chain(bounded::functions())
         .collect()
 }
 

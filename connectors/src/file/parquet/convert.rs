@@ -16,9 +16,12 @@ pub(super) fn fits(from: &DataType, to: &DataType, timestamp: &TimestampFormat) 
     let is_text = |data_type: &DataType| matches!(data_type, Utf8 | LargeUtf8 | Utf8View);
     match (from, to) {
         (from, to) if from == to => true,
+        // As pandas writes a column in which all is missing.
+        (DataType::Null, _) => true,
         (Dictionary(_, value), to) => fits(value, to, timestamp),
         (from, Dictionary(_, value)) => fits(from, value, timestamp),
-        (Timestamp(..), Timestamp(..)) | (DataType::Date32, Timestamp(..)) => true,
+        (Timestamp(..) | DataType::Date32 | DataType::Date64, Timestamp(..)) => true,
+        (DataType::Date64, DataType::Date32) => true,
         (from, Timestamp(..)) if from.is_integer() || is_text(from) => {
             is_text(from) || matches!(timestamp, TimestampFormat::Unix(_))
         }
@@ -28,7 +31,9 @@ pub(super) fn fits(from: &DataType, to: &DataType, timestamp: &TimestampFormat) 
         (from, to) if is_text(to) => {
             is_text(from) || matches!(from, DataType::Binary | DataType::LargeBinary)
         }
-        (List(from) | LargeList(from), List(to)) => fits(from.data_type(), to.data_type(), timestamp),
+        (List(from) | LargeList(from) | DataType::FixedSizeList(from, _), List(to)) => {
+            fits(from.data_type(), to.data_type(), timestamp)
+        }
         (DataType::Decimal128(..), DataType::Decimal128(..)) => true,
         // Digits beyond the declared ones are rejected row by row.
         (from, DataType::Decimal128(..)) => from.is_integer(),
@@ -74,7 +79,8 @@ fn from_integers(array: &ArrayRef, unit: Unit) -> Result<ArrayRef, ArrowError> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Decimal128Array, UInt64Array};
+    use arrow::array::{Date64Array, Decimal128Array, FixedSizeListArray, ListArray, NullArray, UInt64Array};
+    use arrow::datatypes::Float64Type;
 
     use super::*;
 
@@ -93,5 +99,32 @@ mod tests {
         assert_eq!(&of(20, 0), &decimals(vec![Some(u64::MAX.into()), Some(7), None], 20, 0));
         assert_eq!(&of(5, 2), &decimals(vec![None, Some(700), None], 5, 2));
         assert!(!fits(&DataType::Float64, &DataType::Decimal128(5, 2), &format));
+    }
+
+    #[test]
+    fn what_pandas_writes_of_nothing_of_days_and_of_vectors_is_read() {
+        let format = TimestampFormat::Rfc3339;
+        let read = |array: ArrayRef, to: &DataType| {
+            assert!(fits(array.data_type(), to, &format));
+            convert(&array, to, &format).unwrap()
+        };
+        let list = DataType::new_list(DataType::Float64, true);
+        for to in
+            [DataType::Utf8, DataType::Float64, DataType::Int32, DataType::Boolean, TIMESTAMP, list.clone()]
+        {
+            let read = read(Arc::new(NullArray::new(2)), &to);
+            assert_eq!((read.null_count(), read.data_type()), (2, &to));
+        }
+        let day = Date64Array::from(vec![86_400_000, -86_400_000]);
+        let times = read(Arc::new(day), &TIMESTAMP);
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        assert_eq!(times.values()[..], [86_400_000_000, -86_400_000_000]);
+        let vectors = FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(
+            [Some([Some(1.0), None]), None, Some([Some(2.0), Some(3.0)])],
+            2,
+        );
+        let lists = read(Arc::new(vectors), &list);
+        let expected = [Some(vec![Some(1.0), None]), None, Some(vec![Some(2.0), Some(3.0)])];
+        assert_eq!(lists.as_list(), &ListArray::from_iter_primitive::<Float64Type, _, _>(expected));
     }
 }

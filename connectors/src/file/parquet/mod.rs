@@ -30,6 +30,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use super::decoder::{received_at, shown};
 use super::options::{FileOptions, unreadable};
 use crate::format::layout::{ColumnSpec, Layout};
+use crate::options::{in_quotes, suggestion};
 use convert::{convert, fits};
 use groups::wanted_groups;
 use rows::{Batches, Place, Shape};
@@ -260,6 +261,7 @@ fn columns(
     metadata: &ArrowReaderMetadata,
 ) -> Result<Vec<(ColumnSpec, Place)>, Vec<OptionError>> {
     let fields = metadata.schema().fields();
+    let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
     let mut errors = Vec::new();
     let mut columns = Vec::new();
     for spec in &layout.columns {
@@ -289,16 +291,19 @@ fn columns(
                     time if *time == TIMESTAMP => {
                         "add timestamp_format = 'unix_s', 'unix_ms', 'unix_us' or 'unix_ns'"
                     }
-                    _ => "declare the column with the type of the file",
+                    _ => "declare the column with the type of the file, or leave it out",
                 };
                 errors.push(OptionError::of("path", message).help(help));
             }
             None if !spec.field.is_nullable() => {
-                let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
                 let message = format!("{} has no column {name:?}, declared NOT NULL", path.display());
-                errors.push(OptionError::of("path", message).help(crate::options::suggestion(name, &names)));
+                let help = in_quotes(name, &names).unwrap_or_else(|| suggestion(name, &names));
+                errors.push(OptionError::of("path", message).help(help));
             }
-            None => tracing::warn!("{} has no column {name:?}: it is NULL", path.display()),
+            None => {
+                let hint = in_quotes(name, &names).map_or(String::new(), |hint| format!("; {hint}"));
+                tracing::warn!("{} has no column {name:?}: it is NULL{hint}", path.display());
+            }
             Some(_) => {}
         }
         columns.push((spec.clone(), found.map_or(Place::Nowhere, Place::File)));
