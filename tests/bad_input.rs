@@ -371,6 +371,31 @@ fn a_file_that_is_not_there_is_told_with_those_that_are() {
 }
 
 #[test]
+fn a_file_in_another_text_is_told_before_a_row_is_read() {
+    let sql = program("r.csv", "format = 'csv'");
+    let utf16: Vec<u8> = "\u{feff}ts,machine,x\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, what, help) in [
+        (utf16.as_slice(), "r.csv is UTF-16", "iconv -f UTF-16 -t UTF-8"),
+        (
+            b"ts,machine,x\r2026-01-01T00:00:00Z,a,1\r",
+            "r.csv has lines that end with CR alone",
+            "end them with LF",
+        ),
+    ] {
+        let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", bytes)]);
+        lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(1).tells(what).tells(help);
+    }
+}
+
+#[test]
+fn the_name_of_a_column_in_other_case_is_told_with_its_quotes() {
+    let sql = program("r.csv", "format = 'csv'");
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", b"ts,Machine,x\n2026-01-01T00:00:00Z,a,1\n")]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+    said.tells("r.csv has no column \"machine\": it is NULL; write the column as \"Machine\", with quotes");
+}
+
+#[test]
 fn bad_rows_of_csv_are_kept_aside_with_line_and_reason_and_the_others_go_on() {
     let rows =
         b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n2026-01-01T00:00:01Z,a\n2026-01-01T00:00:02Z,a,zwei\n\

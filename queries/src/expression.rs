@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_empty_array};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{DFSchema, exec_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::AggregateFunction;
@@ -184,7 +185,9 @@ impl Expression for Computed {
             let expression = in_sql_but_quoted(&fmt_sql(self.physical.as_ref()).to_string());
             Error::Row { expression, reason: in_sql_but_quoted(&cause) }
         };
-        let value = self.physical.evaluate(rows).map_err(failed)?;
+        // A function that panics has no value for a row, as one that fails: the others go on. Nothing of it is kept.
+        let evaluated = catch_unwind(AssertUnwindSafe(|| self.physical.evaluate(rows)));
+        let value = evaluated.unwrap_or_else(|_| exec_err!("the function has panicked")).map_err(failed)?;
         value.into_array(rows.num_rows()).map_err(failed)
     }
 

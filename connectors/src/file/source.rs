@@ -129,6 +129,10 @@ impl TextSource {
             return Ok(None);
         };
         let layout = &self.decoder.layout;
+        if let Some((what, help)) = other_text(header) {
+            let message = format!("{} {what}", path.display());
+            return Err(OptionError::of("path", message).help(help));
+        }
         let (mapping, missing) = csv.mapping(header, layout);
         let name = |column: &usize| layout.columns[*column].field.name().clone();
         let (nullable, required): (Vec<usize>, Vec<usize>) =
@@ -307,6 +311,19 @@ fn total_bytes(paths: &[PathBuf]) -> Option<u64> {
         .map(|path| fs::metadata(path).ok().filter(|_| compression(path).is_none()))
         .map(|file| Some(file?.len()))
         .sum()
+}
+
+/// What a file is, and what to do, if its first line shows that it is no text of ours: each row would be wrong.
+fn other_text(header: &[u8]) -> Option<(&'static str, &'static str)> {
+    match header {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Some(("is UTF-16", "save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 FILE > NEW"))
+        }
+        _ if header.trim_ascii().array_windows().any(|[a, b]| *a == b'\r' && *b != b'\n') => {
+            Some(("has lines that end with CR alone", "end them with LF: tr '\\r' '\\n' < FILE > NEW"))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

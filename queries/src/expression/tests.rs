@@ -1,6 +1,7 @@
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::Schema;
 use datafusion::functions_aggregate::expr_fn::{max, min, sum};
+use datafusion::logical_expr::{Volatility, create_udf};
 use datafusion::prelude::col;
 
 use super::*;
@@ -44,4 +45,21 @@ fn a_group_without_a_partial_result_has_none_after_those_of_others() {
         merged.update(&column(&[Some(1)]), &[0], None, 1).unwrap();
         assert_eq!(merged.evaluate().unwrap().null_count(), 0, "it begins anew");
     }
+}
+
+#[test]
+fn a_function_that_panics_has_no_value_for_the_row() {
+    let number = DataType::Int64;
+    let breaks = create_udf(
+        "breaks",
+        vec![number.clone()],
+        number.clone(),
+        Volatility::Immutable,
+        Arc::new(|_| panic!("a fault of a kernel, provoked")),
+    );
+    let schema = Schema::new(vec![Field::new("x", number, true)]);
+    let rows = RecordBatch::try_new(Arc::new(schema.clone()), column(&[Some(1)]).to_vec()).unwrap();
+    let call = expression(&breaks.call(vec![col("x")]), &DFSchema::try_from(schema).unwrap()).unwrap();
+    let Err(Error::Row { expression, reason }) = call.evaluate(&rows) else { panic!("no value is expected") };
+    assert_eq!((expression.as_str(), reason.as_str()), ("breaks(x)", "the function has panicked"));
 }
