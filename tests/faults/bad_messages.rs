@@ -54,7 +54,7 @@ fn post_all(what: &str, port: u16, first: u64, count: u64, wounds: Option<u64>) 
         let mut client = Client::new(port);
         let mut random = Seeded::new(wounds.unwrap_or(0).wrapping_add(number_of_client));
         let mut quarantined = 0;
-        for n in (first + number_of_client..first + count).step_by(CLIENTS as usize) {
+        for n in (first..first + count).filter(|n| n % CLIENTS == number_of_client) {
             assert!(is_taken(&mut client, &good(n)));
             if wounds.is_some() {
                 quarantined += u64::from(is_taken(&mut client, &bad(n, &mut random)));
