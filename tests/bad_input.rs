@@ -10,6 +10,8 @@ use tempfile::TempDir;
 
 use crate::support::{Said, command, lineshaft};
 
+mod failed_rows;
+
 const READINGS: &str = "\
 CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
 WITH (connector = 'file', path = 'readings.csv', format = 'csv');
@@ -632,71 +634,4 @@ fn a_broker_that_is_not_there_is_told_and_tried_again_until_the_program_is_stopp
     let mut rest = String::new();
     log.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
-}
-
-#[test]
-fn a_row_that_cannot_be_computed_goes_aside_with_the_expression_and_the_others_go_on() {
-    let readings =
-        b"ts,machine,x\n2026-01-01T00:00:00Z,a,1\n2026-01-01T00:00:01Z,7,2\n2026-01-01T00:00:02Z,,3\n\
-        2026-01-01T00:00:03Z,0,4\n";
-    let sql = program("r.csv", "format = 'csv'").replace(
-        "machine, x FROM r;",
-        "CAST(machine AS BIGINT) AS m FROM r;
-CREATE SINK parts WITH (connector = 'stdout') AS SELECT 70 / m AS parts FROM (SELECT TRY_CAST(machine AS BIGINT) AS m FROM r);
-CREATE SINK sums WITH (connector = 'stdout') AS
-    SELECT sum(CAST(machine AS BIGINT)) AS sum, count(*) AS n FROM TUMBLE(r, ts, INTERVAL '10' SECOND)
-    WHERE CAST(machine AS DOUBLE) < 100 OR machine IS NULL GROUP BY window_start;",
-    );
-    for workers in ["1", "2", "4"] {
-        let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
-        let said =
-            lineshaft(folder.path(), &["run", "p.sql", "--data", "data", "--workers", workers]).exits(0);
-        let said = said
-            .tells("shown: a row could not be computed: CAST(machine AS BIGINT):")
-            .tells("Cannot cast string 'a' to value of BIGINT type")
-            .tells("3 rows could not be computed: look at lineshaft.failed");
-        let mut rows: Vec<&str> = said.out.lines().collect();
-        rows.sort_unstable();
-        let expected = [
-            r#"{"m":0}"#,
-            r#"{"m":7}"#,
-            r#"{"m":null}"#,
-            r#"{"parts":10}"#,
-            r#"{"parts":null}"#,
-            r#"{"parts":null}"#,
-            r#"{"sum":7,"n":3}"#,
-        ];
-        assert_eq!(rows, expected, "{}", said.err);
-        let sql = "SELECT relation, \"row\" FROM lineshaft.failed ORDER BY relation";
-        let failed =
-            lineshaft(folder.path(), &["query", sql, "--data", "data", "--format", "json"]).exits(0).out;
-        let failed: Vec<&str> = failed.lines().collect();
-        assert!(failed[0].starts_with(r#"{"relation":"parts","row":"{"#), "{failed:?}");
-        assert!(failed[1].contains(r#"\"machine\":\"a\""#), "{failed:?}");
-        assert_eq!(failed.len(), 3);
-    }
-}
-
-#[test]
-fn functions_that_have_no_value_for_a_row_or_too_long_a_one_leave_the_others_alone() {
-    let sql = program("r.csv", "format = 'csv'").replace(
-        "machine, x FROM r;",
-        "sqrt(x) AS root FROM r;
-CREATE SINK rounded WITH (connector = 'stdout') AS SELECT ceil(CAST(x AS DECIMAL(3, 2))) AS up FROM r WHERE x > 9;
-CREATE SINK padded WITH (connector = 'stdout') AS SELECT length(lpad(machine, CAST(x * 1e9 AS BIGINT))) AS long FROM r WHERE x > 1;
-CREATE SINK counted WITH (connector = 'stdout') AS SELECT cardinality(range(CAST(x * 1e9 AS BIGINT))) AS many FROM r WHERE x > 1;",
-    );
-    let readings =
-        b"ts,machine,x\n2026-01-01T00:00:00Z,a,4\n2026-01-01T00:00:01Z,b,-1\n2026-01-01T00:00:02Z,c,9.99\n";
-    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
-    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
-    let said = said
-        .tells("shown: a row could not be computed: sqrt(x): ")
-        .tells("cannot take square root of a negative number")
-        .tells("lpad of length 4000000000, and a row may have at most 1048576")
-        .tells("range of length 4000000000, and a row may have at most 1048576")
-        .tells("6 rows could not be computed: look at lineshaft.failed");
-    let mut rows: Vec<&str> = said.out.lines().collect();
-    rows.sort_unstable();
-    assert_eq!(rows, [r#"{"root":2.0}"#, r#"{"root":3.1606961258558215}"#], "{}", said.err);
 }
