@@ -95,7 +95,7 @@ fn excerpt(text: &mut String, span: Span, files: &[SourceFile], paint: Paint) ->
 }
 
 /// Characters of a line that are shown; of a longer one it is the part about its mark.
-const LONGEST: usize = 160;
+const LONGEST: usize = 240;
 
 /// The part of a line about a column that is shown, and the column there.
 fn part(line: &str, column: usize) -> (Cow<'_, str>, usize) {
@@ -237,12 +237,12 @@ error: type \"FLOT\" not found
         let text = report("a.sql", &sql);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], format!("  --> a.sql:1:{}", sql.find("FLOT").unwrap() + 1));
-        assert!(lines[2].starts_with("1 | …") && lines[2].chars().count() == 4 + 160 + 1, "{}", lines[2]);
+        assert!(lines[2].starts_with("1 | …") && lines[2].chars().count() == 4 + 240 + 1, "{}", lines[2]);
         assert!(lines[2].ends_with(" d FLOT) WITH (connector = 'file');"), "{}", lines[2]);
         assert_eq!(lines[3].find('^'), lines[2].replace('…', ".").find("FLOT"));
         let text = report("a.sql", &format!("CREATE SOURCE s (d FLOT, {columns});"));
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[2].ends_with('…') && lines[2].chars().count() == 4 + 160 + 1, "{}", lines[2]);
+        assert!(lines[2].ends_with('…') && lines[2].chars().count() == 4 + 240 + 1, "{}", lines[2]);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //!   window functions; `sorted`, `row_lists`: aggregates that keep rows
 //! - [`functions`]: the SQL functions of Lineshaft; [`predict`]: models in SQL; `now`: the time of the epoch
 //! - what SQL means and DataFusion plans in another way, or not at all: in the syntax tree `rewrite`, in the plan
-//!   `subqueries`, `laterals`, `sets`, `total_order`, `distinct_on`, `durations`
+//!   `subqueries`, `laterals`, `sets`, `total_order`, `distinct_on`, `durations`; `beforehand`: arguments of `OVER` that may fail
 //! - `deep`: a stack for what is nested
 //! - [`alter`]: which version of a model scores
 //! - [`batch`]: batch execution; [`explain`]: a plan as text
@@ -21,6 +21,7 @@
 pub mod alter;
 mod as_of;
 pub mod batch;
+mod beforehand;
 mod bind;
 mod can_fail;
 mod catalog;

@@ -21,6 +21,7 @@ use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
+use crate::beforehand::computed_before;
 use crate::durations::PartsOfDurations;
 
 /// Types made equal, constants folded, filters and columns pushed to where the rows come from.
@@ -50,7 +51,7 @@ pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    run(rules, plan)
+    computed_before(run(rules, plan)?)
 }
 
 /// `EXISTS` and `IN` as joins, nothing else.

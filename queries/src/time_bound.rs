@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator};
+use lineshaft_operators::join::Nearest;
 
 use crate::as_of::AsOfJoin;
 use crate::context::RelationSource;
@@ -243,15 +245,58 @@ fn shifted(expr: &Expr, schema: &DFSchema) -> Option<(usize, i64)> {
     }
 }
 
-/// The lag of each column of an as-of join. The rows of the right side may be as old as they like.
+/// The lag of each column of an as-of join.
 pub(crate) fn as_of_times(
     join: &AsOfJoin,
     left: &[Option<i64>],
     right: &[Option<i64>],
 ) -> Option<Vec<Option<i64>>> {
+    let looks_ahead = matches!(join.nearest, Nearest::AtOrAfter | Nearest::After);
+    // All rows of a table without a watermark are there before those of the stream.
+    let waits = lag_of(&join.right_time, join.right.schema(), right);
+    if looks_ahead && waits.is_some() {
+        looking_ahead(join, left, right)
+    } else {
+        looking_back(join, left, right, waits)
+    }
+}
+
+/// True if rows of a plan come out of an as-of join that looks ahead.
+pub(crate) fn waits_for_next(plan: &LogicalPlan) -> bool {
+    let waits = |node: &LogicalPlan| match node {
+        LogicalPlan::TableScan(scan) => {
+            let source = scan.source.downcast_ref::<RelationSource>();
+            source.and_then(|source| source.plan.as_ref()).is_some_and(waits_for_next)
+        }
+        node => {
+            AsOfJoin::of(node).is_some_and(|join| matches!(join.nearest, Nearest::AtOrAfter | Nearest::After))
+        }
+    };
+    plan.exists(|node| Ok(waits(node))).unwrap_or(false)
+}
+
+/// A row waits until the row after it has come, however long that takes: the event time of what comes out is that of the right
+/// side. It is missing where nothing came.
+fn looking_ahead(join: &AsOfJoin, left: &[Option<i64>], right: &[Option<i64>]) -> Option<Vec<Option<i64>>> {
+    let (time, shift) = shifted(&join.right_time, join.right.schema())?;
+    let passes = lag_of(&join.left_time, join.left.schema(), left)?.saturating_add(shift);
+    let lag = right[time]?.max(passes);
+    let is_there = !join.keeps_left;
+    let of = |column: usize| {
+        right[column].filter(|_| is_there).and_then(|_| Some(lag + behind(&join.right, time, column)?))
+    };
+    Some(left.iter().map(|_| None).chain((0..right.len()).map(of)).collect())
+}
+
+/// The rows of the right side may be as old as they like.
+fn looking_back(
+    join: &AsOfJoin,
+    left: &[Option<i64>],
+    right: &[Option<i64>],
+    waits: Option<i64>,
+) -> Option<Vec<Option<i64>>> {
     let (time, constant) = shifted(&join.left_time, join.left.schema())?;
     // A row waits until the watermark of the other side has passed it; a table without one holds nothing up.
-    let waits = lag_of(&join.right_time, join.right.schema(), right);
     let lag = match waits {
         Some(waits) => left[time]?.max(waits.saturating_add(constant)),
         None if is_table(&join.right) => left[time]?,

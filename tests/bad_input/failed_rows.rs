@@ -69,3 +69,52 @@ CREATE SINK counted WITH (connector = 'stdout') AS SELECT cardinality(range(CAST
     rows.sort_unstable();
     assert_eq!(rows, [r#"{"root":2.0}"#, r#"{"root":3.1606961258558215}"#], "{}", said.err);
 }
+
+#[test]
+fn a_row_that_an_argument_of_over_has_no_value_for_goes_aside_and_the_others_are_in_their_frames() {
+    let readings =
+        b"ts,machine,x\n2026-01-01T00:00:00Z,5,1\n2026-01-01T00:00:01Z,0,2\n2026-01-01T00:00:02Z,a,3\n\
+        2026-01-01T00:00:03Z,2,4\n";
+    let run = |columns: &str| {
+        let sql =
+            program("r.csv", "format = 'csv'").replace("machine, x FROM r;", &format!("{columns} FROM n;"));
+        let (source, sink) = sql.split_once("CREATE SINK").unwrap();
+        let view = "CREATE VIEW n AS SELECT ts, machine, TRY_CAST(machine AS BIGINT) AS m, x FROM r;";
+        let sql = format!("{source}{view}\nCREATE SINK{sink}");
+        let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
+        let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+        let failed = said
+            .err
+            .lines()
+            .find_map(|line| line.split_once(" could not be computed: look")?.0.split("; ").last());
+        (said.out.lines().collect::<Vec<_>>().join(" "), failed.unwrap_or_default().to_owned())
+    };
+    for (columns, expected, failed) in [
+        ("sum(10 / m) OVER (ORDER BY ts) AS s", r#"{"s":2} {"s":2} {"s":7}"#, "1 rows"),
+        (
+            "lag(10 / m) OVER (ORDER BY ts) AS s, x",
+            r#"{"s":null,"x":1.0} {"s":2,"x":3.0} {"s":null,"x":4.0}"#,
+            "1 rows",
+        ),
+        (
+            "sum(10 / m) FILTER (WHERE m > 0) OVER (ORDER BY ts) AS s",
+            r#"{"s":2} {"s":2} {"s":2} {"s":7}"#,
+            "",
+        ),
+        (
+            "count(*) FILTER (WHERE 10 / m > 1) OVER (ORDER BY ts) AS s",
+            r#"{"s":1} {"s":1} {"s":2}"#,
+            "1 rows",
+        ),
+        (
+            "rms(CAST(machine AS DOUBLE)) OVER (ORDER BY ts ROWS 1 PRECEDING) AS s, x",
+            r#"{"s":5.0,"x":1.0} {"s":3.5355339059327378,"x":2.0} {"s":1.4142135623730951,"x":4.0}"#,
+            "1 rows",
+        ),
+        ("ewma(CAST(machine AS DOUBLE), 3) OVER (ORDER BY ts) AS s", "", "1 rows"),
+    ] {
+        let (rows, aside) = run(columns);
+        assert!(expected.is_empty() || rows == expected, "{columns}: {rows}");
+        assert_eq!(aside, failed, "{columns}: {rows}");
+    }
+}

@@ -22,7 +22,7 @@
 //! - **NULL, NaN and infinity are no samples**: such a row is NULL and changes nothing. What learns to predict y takes a row without
 //!   y, too: it is predicted, and nothing is learned.
 //! - **No wrong number**: with too few rows, or where the result is not finite, a row is NULL.
-//! - Memory and time per row do not grow with the number of rows; nothing is allocated once a window is full.
+//! - Memory and time per row do not grow with the number of rows; a row allocates nothing once a window is full.
 
 use std::sync::Arc;
 

@@ -27,6 +27,7 @@ use crate::expression::{Arguments, aggregate};
 use crate::now::is_now;
 use crate::program::arrow_schema;
 use crate::row_lists::AllRows;
+use crate::time_bound::waits_for_next;
 use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind, external};
 
 /// What one expression of `GROUP BY` is.
@@ -311,6 +312,13 @@ impl Lowering<'_> {
                 let message = format!("{function} needs event time: {time:?} is none behind OVER that waits");
                 let help = "use OVER (PARTITION BY key ORDER BY ts) with a frame that ends at its row or a fixed time \
                             after it, or put OVER behind the window";
+                return external(QueryError::invalid(message, None).with_help(help));
+            }
+            if waits_for_next(&assign.input) {
+                let function = assign.function();
+                let message =
+                    format!("{function} needs event time: {time:?} is none behind an ASOF JOIN that waits for the next row");
+                let help = "use the time of that row, which is event time of an inner ASOF JOIN, or >= for the row before";
                 return external(QueryError::invalid(message, None).with_help(help));
             }
             let message =
