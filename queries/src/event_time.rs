@@ -96,6 +96,10 @@ pub(crate) fn times(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i6
         LogicalPlan::Extension(_) => match (AssignWindow::of(plan), AsOfJoin::of(plan)) {
             (Some(assign), _) => {
                 let mut lags = times(&assign.input, times_of);
+                // Rows of a window that ends by its rows come out when it does, however long that takes.
+                if size_of(assign).is_none() {
+                    lags.fill(None);
+                }
                 let base = lag_of_time(assign, times_of);
                 lags.push(base.and_then(|base| Some(base + size_of(assign)?)));
                 lags.push(base.and_then(|base| end_lag(assign, base)));

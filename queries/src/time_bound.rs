@@ -261,18 +261,33 @@ pub(crate) fn as_of_times(
     }
 }
 
-/// True if rows of a plan come out of an as-of join that looks ahead.
-pub(crate) fn waits_for_next(plan: &LogicalPlan) -> bool {
-    let waits = |node: &LogicalPlan| match node {
+/// What holds rows of a plan back however long it takes, and what to do instead; `None` if nothing does.
+pub(crate) fn held_back(plan: &LogicalPlan) -> Option<(&'static str, &'static str)> {
+    const NEXT: (&str, &str) = (
+        "an ASOF JOIN that waits for the next row",
+        "use the time of that row, which is event time of an inner ASOF JOIN, or >= for the row before",
+    );
+    const WINDOW: (&str, &str) = (
+        "rows of windows that end by their rows",
+        "use window_end, which is event time, or GROUP BY window_start, window_end",
+    );
+    let by_node = |node: &LogicalPlan| match node {
         LogicalPlan::TableScan(scan) => {
             let source = scan.source.downcast_ref::<RelationSource>();
-            source.and_then(|source| source.plan.as_ref()).is_some_and(waits_for_next)
+            source.and_then(|source| source.plan.as_ref()).and_then(held_back)
         }
-        node => {
-            AsOfJoin::of(node).is_some_and(|join| matches!(join.nearest, Nearest::AtOrAfter | Nearest::After))
-        }
+        node if AssignWindow::of(node).is_some_and(|assign| size_of(assign).is_none()) => Some(WINDOW),
+        node => AsOfJoin::of(node)
+            .filter(|join| matches!(join.nearest, Nearest::AtOrAfter | Nearest::After))
+            .map(|_| NEXT),
     };
-    plan.exists(|node| Ok(waits(node))).unwrap_or(false)
+    let mut held = None;
+    plan.exists(|node| {
+        held = by_node(node);
+        Ok(held.is_some())
+    })
+    .ok()?;
+    held
 }
 
 /// A row waits until the row after it has come, however long that takes: the event time of what comes out is that of the right

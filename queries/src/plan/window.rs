@@ -27,7 +27,7 @@ use crate::expression::{Arguments, aggregate};
 use crate::now::is_now;
 use crate::program::arrow_schema;
 use crate::row_lists::AllRows;
-use crate::time_bound::waits_for_next;
+use crate::time_bound::held_back;
 use crate::window_function::{AssignWindow, WINDOW_END, WINDOW_START, WindowKind, external};
 
 /// What one expression of `GROUP BY` is.
@@ -314,11 +314,9 @@ impl Lowering<'_> {
                             after it, or put OVER behind the window";
                 return external(QueryError::invalid(message, None).with_help(help));
             }
-            if waits_for_next(&assign.input) {
+            if let Some((what, help)) = held_back(&assign.input) {
                 let function = assign.function();
-                let message =
-                    format!("{function} needs event time: {time:?} is none behind an ASOF JOIN that waits for the next row");
-                let help = "use the time of that row, which is event time of an inner ASOF JOIN, or >= for the row before";
+                let message = format!("{function} needs event time: {time:?} is none behind {what}");
                 return external(QueryError::invalid(message, None).with_help(help));
             }
             let message =
