@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Join, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, Spanned, TableFactor,
-    UnaryOperator, Value, Visit, Visitor, WildcardAdditionalOptions,
+    Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, Spanned,
+    TableFactor, UnaryOperator, Value, Visit, Visitor, WildcardAdditionalOptions,
 };
 
 use crate::error::QueryError;
@@ -104,7 +104,20 @@ impl Visitor for Finder<'_> {
                 self.refuse_of_wildcard(options)?;
             }
         }
-        self.refuse(&[("PREWHERE", select.prewhere.is_some()), ("CONNECT BY", !select.connect_by.is_empty())])
+        let (GroupByExpr::Expressions(_, with) | GroupByExpr::All(with)) = &select.group_by;
+        if let Some(with) = with.first() {
+            let place = self.statement.find_word("WITH").unwrap_or(self.statement.span);
+            let error = QueryError::not_supported(format!("{with} behind GROUP BY"), place);
+            return ControlFlow::Break(Box::new(
+                error.with_help("write GROUP BY ROLLUP (a, b) or CUBE (a, b)"),
+            ));
+        }
+        self.refuse(&[
+            ("PREWHERE", select.prewhere.is_some()),
+            ("CONNECT BY", !select.connect_by.is_empty()),
+            ("DISTRIBUTE BY", !select.distribute_by.is_empty()),
+            ("INTO", select.into.is_some()),
+        ])
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
