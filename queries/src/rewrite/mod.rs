@@ -7,12 +7,14 @@
 //! - [`named_windows`]: `OVER (w ROWS 2 PRECEDING)`
 //! - [`scalar_names`]: `sum(x) / (SELECT sum(x) FROM t)`
 //! - [`array_literals`]: `FROM readings, UNNEST([a, b])`
+//! - [`derived`]: `HAVING max(w)` where `w` is a column of `FROM (SELECT ...)` and an alias, too
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Value};
 
 mod array_literals;
 pub(crate) mod casts;
 pub(crate) mod chains;
+mod derived;
 mod named_windows;
 pub(crate) mod precedence;
 pub(crate) mod replaced;
@@ -26,6 +28,7 @@ pub(crate) fn rewrite(query: &mut Query) {
     row_values::rewrite(query);
     scalar_names::rewrite(query);
     casts::rewrite(query);
+    derived::rewrite(query);
 }
 
 /// Takes an expression out, to be put back in another form.
