@@ -109,7 +109,7 @@ pub struct SourceMetrics {
     pub quarantined: Counter,
     /// Rows that repeat one before, dropped by `DEDUPLICATE BY`, and messages that a broker sent again.
     pub deduplicated: Counter,
-    /// Records given up under overload: `on_overload` is `latest`, `sample` or `drop_oldest`.
+    /// Given up under overload: rows if `on_overload` is `latest`, messages if it is `sample` or `drop_oldest`.
     pub shed: Counter,
     /// Times that a broker had forgotten us: what was published meanwhile is lost.
     pub gaps: Counter,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use lineshaft::engine::clock::Clock;
 use serde_json::json;
 
-use super::{free_port, query, stop, told, wait_for};
+use super::{by_http, free_port, kill, query, start, stop, told, wait_for};
 use crate::faults::{figures, setting};
 use crate::support::command;
 
@@ -216,4 +216,25 @@ fn what_comes_while_a_sink_takes_nothing_is_worked_off_when_it_does() {
             "times_as_fast": came as f64 / worked_off as f64, "peak_mb": peak,
         }),
     );
+}
+
+#[test]
+fn what_came_after_the_last_checkpoint_is_no_overload_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (folder.path(), free_port());
+    let latest =
+        by_http(port).replace("path = '/r'", "path = '/r', on_overload = 'latest', overload_key = 'x'");
+    let history = "CREATE SINK history FROM readings WITH (connector = 'parquet', path = 'history', flush_interval = '0 ms');";
+    fs::write(folder.join("p.sql"), latest + history).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for("the server", || super::post(port, 1, 1) == Some(204));
+    // More than may wait before input is given up, one after the other.
+    (0..150).for_each(|_| assert_eq!(super::post(port, 2, 1), Some(204)));
+    kill(&mut program);
+    program = start(folder, &[]);
+    wait_for("the server", || super::post(port, 15, 0) == Some(204));
+    stop(&mut program, folder);
+    assert!(told(folder).contains("+ 0 deduplicated;"), "{}", told(folder));
+    assert_eq!(query(folder, "SELECT x FROM sums"), "x\n151.0\n", "{}", told(folder));
+    assert_eq!(query(folder, "SELECT count(*) AS n FROM history"), "n\n152\n", "{}", told(folder));
 }

@@ -27,6 +27,8 @@ pub(super) const FULL_FOR_US: i64 = 500_000;
 
 /// The kind of [`Control`] that says that a checkpoint was taken there.
 const CHECKPOINT: u16 = 2;
+/// The kind that says that a run has stopped in order: epochs from this one on it has not worked on; and its incarnation.
+const STOPPED: u16 = 4;
 
 /// The journal of a program, and what it had at the start.
 pub(crate) struct Input {
@@ -34,6 +36,8 @@ pub(crate) struct Input {
     journal: Option<Journal>,
     /// What it had at the start is below it.
     replayed_below: Epoch,
+    /// Epochs below it may have been worked on before the start.
+    may_be_done_below: Epoch,
     /// The wall clock of the last of it.
     last_wall_clock: Option<i64>,
     /// A hash of the program.
@@ -44,6 +48,12 @@ pub(crate) struct Input {
     marks: VecDeque<Epoch>,
     /// The next segment, while it is made.
     ahead: Option<Task<Option<Spare>>>,
+}
+
+/// Epoch and incarnation of a record of [`STOPPED`].
+fn stopped(body: &[u8]) -> Option<(Epoch, u64)> {
+    let (epoch, incarnation) = body.split_first_chunk()?;
+    Some((u64::from_le_bytes(*epoch), u64::from_le_bytes(incarnation.try_into().ok()?)))
 }
 
 /// How often it is looked whether there is room for a start.
@@ -85,6 +95,7 @@ impl Input {
         Ok(Self {
             journal: Some(journal),
             replayed_below,
+            may_be_done_below: replayed_below,
             last_wall_clock,
             queries,
             is_full: false,
@@ -96,6 +107,12 @@ impl Input {
     /// The epoch after the last one that was kept before the start.
     pub(crate) fn replayed_below(&self) -> Epoch {
         self.replayed_below
+    }
+
+    /// Epochs below it may have been worked on before the start, and their rows may be in the history: those that were kept, unless
+    /// the run before has stopped in order.
+    pub(super) fn may_be_done_below(&self) -> Epoch {
+        self.may_be_done_below
     }
 
     /// How often the journal was opened.
@@ -115,7 +132,7 @@ impl Input {
         metrics: &Metrics,
         swaps: Option<&Swaps>,
     ) -> Result<()> {
-        let Some(journal) = self.journal.as_ref().filter(|journal| journal.next_epoch() > from) else {
+        let Some(journal) = self.journal.as_ref().filter(|journal| journal.next_epoch() >= from) else {
             return Ok(());
         };
         let mut reader = journal.reader(from)?;
@@ -145,6 +162,12 @@ impl Input {
                     Record::Control(Control { kind: CHECKPOINT, body }) => {
                         let mark = body.try_into().map(Epoch::from_le_bytes).ok();
                         self.marks.extend(mark.filter(|mark| *mark > given));
+                    }
+                    Record::Control(Control { kind: STOPPED, body }) => {
+                        let last = (given, self.incarnation().saturating_sub(1));
+                        if stopped(&body) == Some(last) {
+                            self.may_be_done_below = given;
+                        }
                     }
                     Record::Control(Control { kind: SWAP, body }) => {
                         if let (Some(swaps), Some((from, swap))) = (swaps, Swap::decode(&body)) {
@@ -349,6 +372,14 @@ impl Intake {
             Err(JournalError::Full { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Notes that nothing was worked on beyond the last checkpoint; without room that is not known at the next start.
+    pub(super) async fn note_stop(&mut self) -> Result<()> {
+        let Some(input) = &self.input else { return Ok(()) };
+        let mut body = self.given_epoch.to_le_bytes().to_vec();
+        body.extend(input.incarnation().to_le_bytes());
+        self.note(Record::Control(Control { kind: STOPPED, body })).await.map(|_| ())
     }
 
     /// Works on while nothing can be kept: what came before a new checkpoint need not be kept any more.

@@ -236,6 +236,9 @@ impl Intake {
         self.work_off().await;
         if self.control.is_stopping() && !self.control.has_failed() {
             self.checkpoint().await;
+            if let Err(error) = self.note_stop().await {
+                self.control.fail(error);
+            }
         }
         if let Some(input) = &mut self.input {
             input.settle().await;

@@ -128,6 +128,10 @@ impl Intake {
             return Ok(());
         }
         let Some((source, from)) = self.peek_waiting().await? else { return Ok(()) };
+        // After a crash what was there may have been worked on before, and is so again: that is no overload.
+        if self.input.as_ref().is_none_or(|input| from < input.may_be_done_below()) {
+            return Ok(());
+        }
         let line = self.line(&source)?;
         let chunks = self.lines[line].to_shed();
         if chunks == 0 || self.lines[line].is_shedding() || !self.lines[line].shedding.next.is_empty() {
