@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 /// Items that may wait, with those in flight.
 pub(crate) const CAPACITY: usize = 10_000;
 
+/// How often one that waits looks whether it must not any more.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// The outbox has been full for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -48,17 +51,26 @@ impl<T> Default for Outbox<T> {
 }
 
 impl<T: Clone> Outbox<T> {
-    /// Puts items in, in order. Waits while the outbox is full, as long as `patience` while nothing is done.
-    pub(crate) fn put(&self, items: Vec<T>, patience: Duration) -> Result<(), Full> {
+    /// Puts items in, in order. Waits while the outbox is full, as long as `patience` while nothing is done. Where it
+    /// `must_not_wait`, more are in it than it holds: a program that stops has some on their way, and its next start brings
+    /// them back.
+    pub(crate) fn put(
+        &self,
+        items: Vec<T>,
+        patience: Duration,
+        must_not_wait: impl Fn() -> bool,
+    ) -> Result<(), Full> {
         let mut state = self.lock();
+        let (step, mut waited) = (patience.min(LOOK), Duration::ZERO);
         for item in items {
-            while state.len() >= CAPACITY {
+            while state.len() >= CAPACITY && !must_not_wait() {
                 // The task must see what is there already, or the outbox would never empty.
                 self.ready.notify_one();
                 let done = state.done;
-                let waited = self.changed.wait_timeout_while(state, patience, |state| state.done == done);
-                let (back, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                if timeout.timed_out() {
+                let next = self.changed.wait_timeout_while(state, step, |state| state.done == done);
+                let (back, timeout) = next.unwrap_or_else(PoisonError::into_inner);
+                waited = if timeout.timed_out() { waited + step } else { Duration::ZERO };
+                if timeout.timed_out() && waited >= patience {
                     return Err(Full);
                 }
                 state = back;
@@ -143,11 +155,12 @@ mod tests {
     #[test]
     fn a_full_outbox_makes_the_writer_wait_until_something_is_done() {
         let outbox = Arc::new(Outbox::default());
-        assert_eq!(outbox.put(items(CAPACITY), Duration::ZERO), Ok(()));
-        assert_eq!(outbox.put(items(1), Duration::from_millis(1)), Err(Full));
+        assert_eq!(outbox.put(items(CAPACITY), Duration::ZERO, || false), Ok(()));
+        assert_eq!(outbox.put(items(1), Duration::from_millis(1), || false), Err(Full));
+        assert_eq!(outbox.put(Vec::new(), Duration::ZERO, || true), Ok(()));
         let writer = {
             let outbox = Arc::clone(&outbox);
-            std::thread::spawn(move || outbox.put(items(10), Duration::from_secs(60)))
+            std::thread::spawn(move || outbox.put(items(10), Duration::from_secs(60), || false))
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let taken = runtime.block_on(outbox.take(10)).unwrap().len();
@@ -159,7 +172,7 @@ mod tests {
     #[test]
     fn a_closed_outbox_still_gives_what_is_in_it() {
         let outbox = Outbox::default();
-        outbox.put(items(3), Duration::ZERO).unwrap();
+        outbox.put(items(3), Duration::ZERO, || false).unwrap();
         outbox.close();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(outbox.take(10)).unwrap().len(), 3);

@@ -219,6 +219,24 @@ fn what_comes_while_a_sink_takes_nothing_is_worked_off_when_it_does() {
 }
 
 #[test]
+fn a_program_whose_sink_takes_nothing_stops_in_order_and_sends_all_after_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, gate, port) = (folder.path(), Gate::default(), free_port());
+    fs::write(folder.join("p.sql"), program(port, gate.listen())).unwrap();
+    let mut program = run(folder, "2", "256MiB");
+    // More than the sink holds back.
+    post_all(port, 0..20, folder);
+    stop(&mut program, folder);
+    assert_eq!(gate.rows(), 0);
+    let mut program = run(folder, "2", "256MiB");
+    post_all(port, 20..21, folder);
+    gate.open();
+    wait_for("the last row", || gate.rows() == 21 * ROWS as usize);
+    stop(&mut program, folder);
+    kept(folder, 21);
+}
+
+#[test]
 fn what_came_after_the_last_checkpoint_is_no_overload_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let (folder, port) = (folder.path(), free_port());

@@ -4,7 +4,7 @@
 //! out. The key of a batch is made of the sink, the epoch, the place in it and the rows, so a batch that is sent again
 //! has the same key, and two that differ never have.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use hyper::header::HeaderValue;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_engine::hash::stable_hash;
 use lineshaft_engine::operator::Snapshot;
-use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
+use lineshaft_engine::sink::{Run, Sink, SinkFactory, Worker};
 use lineshaft_engine::time::EpochHeader;
 use lineshaft_engine::{Batch, Error, Result};
 use tokio::time::sleep;
@@ -41,7 +41,8 @@ const SHOWN: usize = 500;
 /// All that is wrong with the options.
 pub fn sink(declaration: &SinkDeclaration) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     let options = SinkOptions::read(&declaration.options)?;
-    Ok(Box::new(HttpSinkFactory { name: declaration.name.clone(), options, last_patience: LAST_PATIENCE }))
+    let (name, run) = (declaration.name.clone(), Mutex::default());
+    Ok(Box::new(HttpSinkFactory { name, options, last_patience: LAST_PATIENCE, run }))
 }
 
 /// What is wrong with the declaration of a sink.
@@ -53,9 +54,14 @@ pub(super) struct HttpSinkFactory {
     pub(super) name: String,
     pub(super) options: SinkOptions,
     pub(super) last_patience: Duration,
+    pub(super) run: Mutex<Run>,
 }
 
 impl SinkFactory for HttpSinkFactory {
+    fn begin(&self, run: &Run) {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run.clone();
+    }
+
     fn open(&self, schema: SchemaRef, _worker: Worker) -> Result<Box<dyn Sink>> {
         Ok(Box::new(HttpSink {
             name: self.name.clone(),
@@ -64,6 +70,7 @@ impl SinkFactory for HttpSinkFactory {
             last_patience: self.last_patience,
             rows: Vec::new(),
             is_kept: false,
+            run: self.run.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             poster: Poster::start(&self.name, &self.options, &schema)?,
         }))
     }
@@ -76,15 +83,17 @@ struct HttpSink {
     last_patience: Duration,
     /// Those of the epoch so far.
     rows: Vec<Vec<u8>>,
+    run: Run,
     poster: Poster,
     /// All that was put so far is part of a checkpoint.
     is_kept: bool,
 }
 
 impl HttpSink {
-    fn put(&mut self, rows: Vec<Row>) -> Result<()> {
+    fn put(&mut self, rows: Vec<Row>, is_restored: bool) -> Result<()> {
         self.is_kept = false;
-        self.poster.outbox.put(rows, PATIENCE).map_err(|_| {
+        let must_not_wait = || is_restored || self.run.is_stopping();
+        self.poster.outbox.put(rows, PATIENCE, must_not_wait).map_err(|_| {
             self.failed(format!("{} has taken nothing for 10 minutes and the outbox is full", self.url))
         })
     }
@@ -118,7 +127,7 @@ impl Sink for HttpSink {
 
     fn end_epoch(&mut self, header: EpochHeader) -> Result<()> {
         let rows = std::mem::take(&mut self.rows).into_iter().zip(0..);
-        self.put(rows.map(|(text, number)| Row { text, header, number }).collect())
+        self.put(rows.map(|(text, number)| Row { text, header, number }).collect(), false)
     }
 
     /// What the peer has not taken goes on with the program.
@@ -129,7 +138,7 @@ impl Sink for HttpSink {
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
         let left = row::restored(snapshot);
-        self.put(left.ok_or_else(|| self.failed("its part of the checkpoint is damaged".into()))?)
+        self.put(left.ok_or_else(|| self.failed("its part of the checkpoint is damaged".into()))?, true)
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -60,7 +60,7 @@ mod tests {
             publish.retain = n == 2;
             Publication { publish, expires_at: (n == 3).then_some(0) }
         };
-        outbox.put((0..5).map(numbered).collect(), Duration::ZERO).unwrap();
+        outbox.put((0..5).map(numbered).collect(), Duration::ZERO, || false).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(outbox.take(3)).unwrap();
         outbox.done(1);

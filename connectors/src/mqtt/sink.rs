@@ -15,7 +15,7 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_engine::operator::Snapshot;
-use lineshaft_engine::sink::{Sink, SinkFactory, Worker};
+use lineshaft_engine::sink::{Run, Sink, SinkFactory, Worker};
 use lineshaft_engine::{Batch, Error, Result, TIMESTAMP};
 use rumqttc::{Packet, Publish, QoS};
 
@@ -48,7 +48,8 @@ pub fn sink(declaration: &SinkDeclaration) -> Result<Box<dyn SinkFactory>, Vec<O
         let error = OptionError::of("ttl", "option \"ttl\" needs a column expires_at of type TIMESTAMP");
         return Err(vec![error.help("it is set by actuators; leave it out of a sink")]);
     }
-    Ok(Box::new(MqttSinkFactory { name: declaration.name.clone(), options, open: Mutex::default() }))
+    let (name, open, run) = (declaration.name.clone(), Mutex::default(), Mutex::default());
+    Ok(Box::new(MqttSinkFactory { name, options, open, run }))
 }
 
 /// What is wrong with the declaration of a sink.
@@ -65,9 +66,14 @@ struct MqttSinkFactory {
     options: SinkOptions,
     /// The publisher, as long as a worker has the sink open.
     open: Mutex<Weak<Publisher>>,
+    run: Mutex<Run>,
 }
 
 impl SinkFactory for MqttSinkFactory {
+    fn begin(&self, run: &Run) {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run.clone();
+    }
+
     fn open(&self, schema: SchemaRef, worker: Worker) -> Result<Box<dyn Sink>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let publisher = match open.upgrade() {
@@ -81,6 +87,7 @@ impl SinkFactory for MqttSinkFactory {
             options: self.options.clone(),
             expires_at,
             publisher,
+            run: self.run.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             tells_rest: worker.index == 0,
             is_kept: false,
         }))
@@ -100,6 +107,7 @@ struct MqttSink {
     options: SinkOptions,
     expires_at: Option<usize>,
     publisher: Arc<Publisher>,
+    run: Run,
     /// The workers share the outbox: one of them puts it into checkpoints.
     tells_rest: bool,
     /// All that was put so far is part of a checkpoint.
@@ -128,7 +136,7 @@ impl Sink for MqttSink {
         if without > 0 {
             tracing::warn!("sink {:?}: {without} rows have no topic, as a column of it is NULL", self.name);
         }
-        self.put(publications)
+        self.put(publications, false)
     }
 
     /// What the broker has not acknowledged goes on with the program.
@@ -140,9 +148,8 @@ impl Sink for MqttSink {
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
         let left = publication::restored(snapshot, self.options.qos);
-        self.put(left.ok_or_else(|| {
-            Error::connector("mqtt sink", &self.name, "its part of the checkpoint is damaged")
-        })?)
+        let damaged = || Error::connector("mqtt sink", &self.name, "its part of the checkpoint is damaged");
+        self.put(left.ok_or_else(damaged)?, true)
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -161,9 +168,10 @@ impl Sink for MqttSink {
 }
 
 impl MqttSink {
-    fn put(&mut self, publications: Vec<Publication>) -> Result<()> {
+    fn put(&mut self, publications: Vec<Publication>, is_restored: bool) -> Result<()> {
         self.is_kept = false;
-        self.publisher.outbox.put(publications, PATIENCE).map_err(|_| {
+        let must_not_wait = || is_restored || self.run.is_stopping();
+        self.publisher.outbox.put(publications, PATIENCE, must_not_wait).map_err(|_| {
             let reason = format!(
                 "{} has taken nothing for 10 minutes and the outbox is full",
                 self.options.client.url

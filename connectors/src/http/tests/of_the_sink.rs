@@ -99,7 +99,8 @@ fn sink(url: &str, more: &[(&str, &str)]) -> Box<dyn Sink> {
 }
 
 fn sink_with_patience(url: &str, more: &[(&str, &str)], last_patience: Duration) -> Box<dyn Sink> {
-    let factory = HttpSinkFactory { name: "alarms".into(), options: options(url, more), last_patience };
+    let (name, run) = ("alarms".into(), Mutex::default());
+    let factory = HttpSinkFactory { name, options: options(url, more), last_patience, run };
     factory.open(schema(), Worker { index: 0, count: 1 }).unwrap()
 }
 
