@@ -142,3 +142,22 @@ pub fn forget(data: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_its_tokens_and_is_known_as_earlier_versions_called_it() {
+        let file = |text: &str| SourceFile::new("p.sql", text);
+        let first = identity_of(&[file("-- One.\nCREATE VIEW v AS\n  SELECT 1; -- x\n")], " a b", "\n-- f 3");
+        assert_eq!(first.now, "state 1 a b\nCREATE VIEW v AS SELECT 1 \n\n-- f 3");
+        assert_eq!(first.earlier, ["0.1.0 a b\n-- One.\nCREATE VIEW v AS\n  SELECT 1; -- x\n\n-- f 3"]);
+        let of = |text: &str| identity_of(&[file(text)], "", "").now;
+        assert_eq!(
+            of("CREATE VIEW v AS SELECT 'a  b' AS x;"),
+            of("CREATE /* x */ VIEW v\nAS SELECT 'a  b' AS x")
+        );
+        assert_ne!(of("CREATE VIEW v AS SELECT 'a  b' AS x;"), of("CREATE VIEW v AS SELECT 'a b' AS x;"));
+    }
+}
