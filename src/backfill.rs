@@ -10,7 +10,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use lineshaft_connectors::memory::Registry;
 use lineshaft_connectors::{Context, file, is_bounded};
-use lineshaft_engine::checkpoint::{CheckpointSettings, Identity};
+use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::declaration::{Comparison, Condition, Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::disk::FileSystem;
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Partition, Source};
@@ -130,16 +130,15 @@ impl Engine {
     }
 
     /// What the rows of a backfill depend on: statements, span, and the files with their lengths.
-    fn identity(&self, backfill: &Backfill, planned: &PlannedProgram) -> Result<Identity, Error> {
-        let mut facts = String::new();
+    fn identity(&self, backfill: &Backfill, planned: &PlannedProgram) -> Result<String, Error> {
+        let mut facts = format!("\n-- {:?} {:?}", backfill.from, backfill.to);
         for source in &planned.sources {
             facts += &format!("\n-- {}: {:?}", source.name, source.options);
             for file in file::inputs(source) {
                 facts += &facts_of(&file)?;
             }
         }
-        let asked = format!(" {:?} {:?}", backfill.from, backfill.to);
-        Ok(identity_of(self.program.files(), &asked, &facts))
+        Ok(identity_of(self.program.files(), &planned.plan, &facts))
     }
 }
 

@@ -1,16 +1,16 @@
 //! What a live program keeps in its data directory, so that after a stop, a crash or a power cut it goes on where it was:
 //! raw input in a journal until the next checkpoint, and checkpoints of its state.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lineshaft_connectors::{file, is_bounded};
 use lineshaft_engine::Error as EngineError;
-use lineshaft_engine::checkpoint::{CheckpointSettings, Identity};
+use lineshaft_engine::checkpoint::CheckpointSettings;
 use lineshaft_engine::disk::FileSystem;
 use lineshaft_engine::journal;
+use lineshaft_engine::plan::Plan;
 use lineshaft_engine::source::Source;
 use lineshaft_queries::parse::statements_of;
 use lineshaft_queries::plan::PlannedProgram;
@@ -86,35 +86,32 @@ impl Engine {
         Ok(Kept { checkpoints: Some(checkpoints), journal: Some(journal) })
     }
 
-    /// What the state depends on: the statements, and the files that are read from the beginning at every run.
-    fn live_identity(
-        &self,
-        planned: &PlannedProgram,
-        sources: &[Box<dyn Source>],
-    ) -> Result<Identity, Error> {
+    /// What the state depends on: the program, and the files that are read from the beginning at every run.
+    fn live_identity(&self, planned: &PlannedProgram, sources: &[Box<dyn Source>]) -> Result<String, Error> {
         let repeated = planned.sources.iter().zip(sources).filter(|(_, source)| source.repeats());
         let files = repeated.flat_map(|(declaration, _)| file::inputs(declaration));
         let facts = files.map(|file| facts_of(&file)).collect::<Result<String, Error>>()?;
-        Ok(identity_of(self.program.files(), "", &facts))
+        Ok(identity_of(self.program.files(), &planned.plan, &facts))
     }
 }
 
-/// What the layout of the state is called; another name once the state of older versions cannot be restored any more.
+/// What the layout and meaning of the state is called: another name once this version would read that of older ones otherwise
+/// than it was meant.
 const STATE: &str = "state 1";
-/// The same in versions that wrote down their own, and the text of the program with its comments.
-const FIRST_STATE: &str = "0.1.0";
 
-/// What a checkpoint is of: the statements without their comments, white space and places; what the run is asked for; `facts`
-/// of what it reads.
-pub(crate) fn identity_of(files: &[SourceFile], asked: &str, facts: &str) -> Identity {
-    let written = |state: &str, text: fn(&SourceFile) -> Cow<'_, str>| {
-        let texts = files.iter().map(|file| format!("\n{}", text(file)));
-        format!("{state}{asked}{}{facts}", texts.collect::<String>())
-    };
-    Identity {
-        now: written(STATE, |file| Cow::Owned(statements_of(file))),
-        earlier: vec![written(FIRST_STATE, |file| Cow::Borrowed(file.text()))],
+/// What a checkpoint is of: the statements without their comments, white space and places; the operators, whose state has no
+/// other name than their place in the graph, so that a version that plans the statements otherwise does not take it for that of
+/// another operator; and `facts` of what is asked for and read.
+pub(crate) fn identity_of(files: &[SourceFile], plan: &Plan, facts: &str) -> String {
+    let statements = files.iter().map(statements_of).collect::<Vec<_>>().join("\n");
+    let mut identity = format!("{STATE}\n{statements}");
+    for (number, node) in plan.nodes.iter().enumerate() {
+        identity += &format!("\n-- node {number} {}: {:?}", node.name, node.inputs);
     }
+    for (number, sink) in plan.sinks.iter().enumerate() {
+        identity += &format!("\n-- sink {number} {}: {:?}", sink.name, sink.from);
+    }
+    identity + facts
 }
 
 /// A line that changes when the length of a file does.
@@ -145,19 +142,27 @@ pub fn forget(data: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Schema;
+    use lineshaft_engine::plan::{Origin, SinkNode};
+
     use super::*;
 
     #[test]
-    fn a_program_is_its_tokens_and_is_known_as_earlier_versions_called_it() {
-        let file = |text: &str| SourceFile::new("p.sql", text);
-        let first = identity_of(&[file("-- One.\nCREATE VIEW v AS\n  SELECT 1; -- x\n")], " a b", "\n-- f 3");
-        assert_eq!(first.now, "state 1 a b\nCREATE VIEW v AS SELECT 1 \n\n-- f 3");
-        assert_eq!(first.earlier, ["0.1.0 a b\n-- One.\nCREATE VIEW v AS\n  SELECT 1; -- x\n\n-- f 3"]);
-        let of = |text: &str| identity_of(&[file(text)], "", "").now;
-        assert_eq!(
-            of("CREATE VIEW v AS SELECT 'a  b' AS x;"),
-            of("CREATE /* x */ VIEW v\nAS SELECT 'a  b' AS x")
-        );
-        assert_ne!(of("CREATE VIEW v AS SELECT 'a  b' AS x;"), of("CREATE VIEW v AS SELECT 'a b' AS x;"));
+    fn a_program_is_its_tokens_and_its_operators() {
+        let of = |text: &str, sinks: &[&str]| {
+            let sinks = sinks.iter().map(|name| SinkNode {
+                name: (*name).to_owned(),
+                from: Origin::Source(0),
+                schema: Arc::new(Schema::empty()),
+            });
+            let plan =
+                Plan { sources: vec![], nodes: vec![], sinks: sinks.collect(), failed: Arc::default() };
+            identity_of(&[SourceFile::new("p.sql", text)], &plan, "\n-- f 3")
+        };
+        let text = "CREATE VIEW v AS SELECT 'a  b' AS x;";
+        assert_eq!(of(text, &["s"]), of("-- One.\nCREATE /* x */ VIEW v\nAS SELECT 'a  b' AS x", &["s"]));
+        assert_ne!(of(text, &["s"]), of("CREATE VIEW v AS SELECT 'a b' AS x;", &["s"]));
+        assert_ne!(of(text, &["s"]), of(text, &["s", "t"]));
+        assert!(of(text, &[]).ends_with("\n-- f 3"));
     }
 }

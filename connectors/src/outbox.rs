@@ -145,6 +145,7 @@ impl<T: Clone> Outbox<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -157,7 +158,6 @@ mod tests {
         let outbox = Arc::new(Outbox::default());
         assert_eq!(outbox.put(items(CAPACITY), Duration::ZERO, || false), Ok(()));
         assert_eq!(outbox.put(items(1), Duration::from_millis(1), || false), Err(Full));
-        assert_eq!(outbox.put(Vec::new(), Duration::ZERO, || true), Ok(()));
         let writer = {
             let outbox = Arc::clone(&outbox);
             std::thread::spawn(move || outbox.put(items(10), Duration::from_secs(60), || false))
@@ -167,6 +167,23 @@ mod tests {
         outbox.done(taken);
         assert_eq!(writer.join().unwrap(), Ok(()));
         assert_eq!(outbox.wait_until_empty(Duration::ZERO), CAPACITY);
+    }
+
+    #[test]
+    fn who_must_not_wait_puts_more_in_than_it_holds() {
+        let outbox = Arc::new(Outbox::default());
+        outbox.put(items(CAPACITY + 7), Duration::ZERO, || true).unwrap();
+        assert_eq!(outbox.left().len(), CAPACITY + 7);
+        // Also one that has waited before it must not any more.
+        let hurries = Arc::new(AtomicBool::new(false));
+        let writer = {
+            let (outbox, hurries) = (Arc::clone(&outbox), Arc::clone(&hurries));
+            let must_not_wait = move || hurries.load(Ordering::Relaxed);
+            std::thread::spawn(move || outbox.put(items(1), Duration::from_secs(60), must_not_wait))
+        };
+        hurries.store(true, Ordering::Relaxed);
+        assert_eq!(writer.join().unwrap(), Ok(()));
+        assert_eq!(outbox.left().len(), CAPACITY + 8);
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Kept {
             return Ok(Self { checkpoints: None, input: None });
         };
         // The journal first: its lock keeps other engines away.
-        let identity = wanted.identity.now.clone();
+        let identity = wanted.identity.clone();
         let journal = settings.journal.clone();
         let locked = journal.map(Journal::lock).transpose()?;
         let checkpoints = Checkpoints::open(wanted, &mut settings.workers)?;

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! Window sum(10 / g) OVER (...)          Projection k, ts, "sum(10 / g) OVER (...)"
-//!   rows                          ->       Window sum(before_0) OVER (...)
-//!                                            Projection k, g, ts, 10 / g AS before_0
+//!   rows                          ->       Window sum("before 0") OVER (...)
+//!                                            Projection k, g, ts, 10 / g AS "before 0"
 //!                                              rows
 //! ```
 
@@ -57,9 +57,9 @@ struct Before<'a> {
     moved: Vec<Expr>,
 }
 
-/// The column of what was moved in that place.
+/// The column of what was moved in that place; a blank, so that no other column is called so.
 fn name(place: usize) -> String {
-    format!("before_{place}")
+    format!("before {place}")
 }
 
 impl Before<'_> {

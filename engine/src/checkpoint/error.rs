@@ -24,8 +24,9 @@ impl Damage {
 pub enum CheckpointError {
     /// They are of another program.
     #[error(
-        "{0} is of a run with other statements, options or files that was not finished; take another folder, or begin \
-         anew: add --new-state to `run`, or delete {0} and what a backfill has written",
+        "{0} is of a run with other statements, options or files, or of a version that works otherwise, and was not finished: \
+         finish it with that, take another folder, or begin anew: add --new-state to `run`, or delete {0} and what a \
+         backfill has written",
         folder.display()
     )]
     Other {

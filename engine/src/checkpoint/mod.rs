@@ -41,7 +41,6 @@ use crate::control::lock;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::operator::Snapshot;
-use manifest::hash_identity;
 
 use store::Found;
 
@@ -62,33 +61,7 @@ pub struct CheckpointSettings {
     /// How long after a checkpoint the next one is taken.
     pub every: Duration,
     /// What the program and its input are: a checkpoint of another program is refused.
-    pub identity: Identity,
-}
-
-/// What a checkpoint is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// What is written into it.
-    pub now: String,
-    /// What earlier versions have written for the same program and input.
-    pub earlier: Vec<String>,
-}
-
-impl Identity {
-    fn hash(&self) -> u128 {
-        hash_identity(&self.now)
-    }
-
-    /// True if a checkpoint with this hash is of it.
-    fn has(&self, hash: u128) -> bool {
-        hash == self.hash() || self.earlier.iter().any(|earlier| hash == hash_identity(earlier))
-    }
-}
-
-impl From<&str> for Identity {
-    fn from(now: &str) -> Self {
-        Self { now: now.to_owned(), earlier: Vec::new() }
-    }
+    pub identity: String,
 }
 
 impl CheckpointSettings {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::error::{CheckpointError, Damage};
-use super::manifest::{self, FORMAT, Manifest, Unusable};
+use super::manifest::{self, FORMAT, Manifest, Unusable, hash_identity};
 use super::parts::{Older, PartFiles, Parts};
 use super::state::{self, StateFile, Written};
 use super::{CheckpointSettings, Restored};
@@ -163,7 +163,7 @@ impl Store {
         let (mut files, parts) = draft.finish()?;
         files.extend(parts.values().cloned());
         self.sync(&folder)?;
-        let identity = self.settings.identity.hash();
+        let identity = hash_identity(&self.settings.identity);
         Manifest { format: FORMAT, number, workers, next_epoch, identity, files }
             .write(self.disk(), &folder)?;
         let kept = {
@@ -287,7 +287,7 @@ pub(super) fn worker_file(worker: usize) -> String {
 
 fn read_manifest(folder: &Path, number: u64, settings: &CheckpointSettings) -> Result<Manifest, Unusable> {
     let manifest = Manifest::read(&*settings.disk, folder, number)?;
-    if !settings.identity.has(manifest.identity) {
+    if manifest.identity != hash_identity(&settings.identity) {
         return Err(Unusable::Refused(CheckpointError::Other { folder: settings.folder.clone() }));
     }
     Ok(manifest)
