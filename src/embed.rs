@@ -196,7 +196,7 @@ impl Engine {
     /// If there is no such view.
     pub fn explain(&self, view: Option<&str>) -> Result<String, Error> {
         let planned = match view {
-            None => self.plan(&Outputs { keep_history: false, ..self.outputs.clone() })?,
+            None => self.plan(&Outputs { keep_history: false, told: self.told(), ..self.outputs.clone() })?,
             Some(view) if !self.program.has_relation(view) => {
                 let known = self.program.views().collect::<Vec<_>>().join(", ");
                 return Err(Error::Query(format!("there is no view {view:?}; the views are {known}")));
@@ -230,7 +230,8 @@ impl Engine {
             (None, None) => return Err(Error::Query("no runtime".into())),
         };
         let models = self.models(&runtime)?;
-        let planned = self.plan(&Outputs { compact: self.columnar_sources(), ..self.outputs.clone() })?;
+        let (compact, told) = (self.columnar_sources(), self.told());
+        let planned = self.plan(&Outputs { compact, told, ..self.outputs.clone() })?;
         self.start_planned(planned, runtime, owned, None, models)
     }
 
@@ -312,6 +313,16 @@ impl Engine {
         let sources = self.program.sources().filter(|source| !is_replaced(&source.declaration.name));
         let columnar = sources.filter(|source| connectors::file::has_dictionaries(&source.declaration));
         columnar.map(|source| source.declaration.name.clone()).collect()
+    }
+
+    /// Actuators whose connector tells what has become of their commands.
+    fn told(&self) -> Vec<String> {
+        let is_declared = |name: &str| !self.sinks.contains_key(name);
+        let told = self
+            .program
+            .actuators()
+            .filter(|(name, options)| is_declared(name) && connectors::tells_outcomes(options));
+        told.map(|(name, _)| name.to_owned()).collect()
     }
 
     pub(crate) fn plan(&self, outputs: &Outputs) -> Result<PlannedProgram, Error> {

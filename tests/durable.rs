@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::support::{Said, command, lineshaft, said};
 
 mod brokers;
+mod commands;
 mod faults;
 mod kills;
 mod mosquitto;

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod mqtt;
 pub mod options;
 mod outbox;
+pub mod outcomes;
 pub mod parquet;
 pub mod plant;
 mod position;
@@ -29,7 +30,7 @@ pub mod stdout;
 
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
-use lineshaft_engine::declaration::{OptionError, Options, SinkDeclaration, SourceDeclaration};
+use lineshaft_engine::declaration::{OUTCOMES, OptionError, Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::sink::SinkFactory;
 use lineshaft_engine::source::Source;
 
@@ -44,12 +45,14 @@ pub struct Context {
     pub memory: memory::Registry,
     /// Where HTTP sources listen.
     pub http: http::Servers,
+    /// What has become of commands.
+    pub outcomes: outcomes::Outcomes,
 }
 
 impl Context {
     /// What the connectors of one program share.
     pub fn new(runtime: tokio::runtime::Handle, memory: memory::Registry) -> Self {
-        Self { runtime, memory, http: http::Servers::default() }
+        Self { runtime, memory, http: http::Servers::default(), outcomes: outcomes::Outcomes::default() }
     }
 }
 
@@ -145,6 +148,9 @@ pub fn source(
     declaration: &SourceDeclaration,
     context: &Context,
 ) -> Result<Box<dyn Source>, Vec<OptionError>> {
+    if named(&declaration.options) == OUTCOMES {
+        return outcomes::source(declaration, &context.outcomes);
+    }
     let errors = check_source(declaration);
     if !errors.is_empty() {
         return Err(errors);
@@ -171,7 +177,7 @@ pub fn sink(
     match named(&declaration.options) {
         "http" => http::sink(declaration),
         "memory" => memory::sink(declaration, &context.memory),
-        "mqtt" => mqtt::sink(declaration),
+        "mqtt" => mqtt::sink(declaration, &context.outcomes),
         "parquet" => parquet::sink(declaration),
         "stdout" => stdout::sink(declaration),
         other => Err(vec![unknown(other, "sink")]),
@@ -214,6 +220,7 @@ pub fn is_bounded(declaration: &SourceDeclaration) -> bool {
         "generator" => option("rows").is_some(),
         "memory" => option("bounded") == Some("true"),
         "plant" => option("duration").is_some(),
+        OUTCOMES => true,
         _ => false,
     }
 }
@@ -221,6 +228,11 @@ pub fn is_bounded(declaration: &SourceDeclaration) -> bool {
 /// True if the connector can read the input of a table again when it changes.
 pub fn can_read_again(declaration: &SourceDeclaration) -> bool {
     named(&declaration.options) == "file" && is_bounded(declaration)
+}
+
+/// True if an actuator with these options is told what has become of each of its commands.
+pub fn tells_outcomes(options: &Options) -> bool {
+    named(options) == "mqtt"
 }
 
 /// The columns that the source of a connector gives; `None` if there is no such source.

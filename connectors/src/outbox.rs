@@ -117,6 +117,16 @@ impl<T: Clone> Outbox<T> {
         }
     }
 
+    /// Takes out those at its front that are not to be sent any more.
+    pub(crate) fn take_out(&self, is_over: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut state = self.lock();
+        let count = state.queue.iter().take_while(|item| is_over(item)).count();
+        state.done += count as u64;
+        let over = state.queue.drain(..count).collect();
+        self.changed.notify_all();
+        over
+    }
+
     /// What is not done, in order.
     pub(crate) fn left(&self) -> Vec<T> {
         let state = self.lock();
@@ -184,6 +194,14 @@ mod tests {
         hurries.store(true, Ordering::Relaxed);
         assert_eq!(writer.join().unwrap(), Ok(()));
         assert_eq!(outbox.left().len(), CAPACITY + 8);
+    }
+
+    #[test]
+    fn what_is_over_leaves_it_and_makes_room() {
+        let outbox = Outbox::default();
+        outbox.put(vec![1, 2, 9, 3], Duration::ZERO, || false).unwrap();
+        assert_eq!(outbox.take_out(|item| *item < 5), [1, 2]);
+        assert_eq!(outbox.left(), [9, 3]);
     }
 
     #[test]

@@ -86,6 +86,11 @@ pub struct SinkDeclaration {
     pub folder: PathBuf,
 }
 
+/// The option `connector` of the source that tells what has become of commands. No query file declares one: an actuator has it,
+/// whose name is the option `actuator`. Its columns are those that the sink of the actuator is given, without `expires_at`, and
+/// the name of the [`Outcome`](crate::sink::Outcome).
+pub const OUTCOMES: &str = "outcomes";
+
 /// An option that a connector does not take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -169,7 +169,7 @@ pub(crate) fn wire(
     let stops = sources.iter().any(|source| !source.is_bounded());
     let begun = Run {
         is_live: settings.journal.is_some()
-            || (checkpoints.is_none() && sources.iter().any(|source| !source.repeats())),
+            || (checkpoints.is_none() && sources.iter().any(|source| !source.is_bounded())),
         incarnation: input.as_ref().map_or(0, Input::incarnation),
         clock: settings.clock.clone(),
         control: Arc::clone(&control),

@@ -60,6 +60,42 @@ impl Default for Run {
     }
 }
 
+/// The column with the number of a command, by which its outcome is told. With a blank in it, so that no other column is called
+/// so; it is not sent.
+pub const COMMAND_NUMBER: &str = "command number";
+
+/// What has become of a command that was given to a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The peer has taken it.
+    Arrived,
+    /// It was not sent within its time to live, and is not any more.
+    Expired,
+    /// It has no address.
+    Unaddressed,
+    /// The peer went away before it said that it has taken it; it is not sent again.
+    Unknown,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Arrived, Self::Expired, Self::Unaddressed, Self::Unknown];
+
+    /// Its name, as it is kept.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arrived => "arrived",
+            Self::Expired => "expired",
+            Self::Unaddressed => "unaddressed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The outcome of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
 /// Which worker this is, and of how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worker {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
-use lineshaft_engine::declaration::OptionError;
+use lineshaft_engine::declaration::{OptionError, Options};
 use lineshaft_operators::model::FileOptions;
 use lineshaft_operators::model::Training;
 
@@ -149,6 +149,11 @@ impl Program {
     /// All sources and tables.
     pub fn sources(&self) -> impl Iterator<Item = &SourceEntry> {
         self.sources.values()
+    }
+
+    /// The names of all actuators, and their options.
+    pub fn actuators(&self) -> impl Iterator<Item = (&str, Options)> {
+        self.actuators.iter().map(|(name, actuator)| (name.as_str(), actuator.statement.options.to_map()))
     }
 
     /// The names of all views.

@@ -18,6 +18,7 @@
 //! A broker drops what it cannot queue: mosquitto needs `max_queued_messages 0`, and for a source that must outlive
 //! the broker `persistence true`, `autosave_on_changes true` and `autosave_interval 1`.
 
+mod command;
 pub(crate) mod connection;
 pub(crate) mod options;
 mod publication;

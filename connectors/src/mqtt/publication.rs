@@ -12,15 +12,24 @@ use rumqttc::{Publish, QoS};
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
     pub(crate) publish: Publish,
-    /// For a command: after that it must not leave. A command leaves at most once.
-    pub(crate) expires_at: Option<EventTime>,
+    /// Of a command, which leaves at most once.
+    pub(crate) command: Option<Command>,
+}
+
+/// What makes a message a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    /// After that it must not leave.
+    pub(crate) expires_at: EventTime,
+    /// Its row, by which its outcome is told.
+    pub(crate) row: RecordBatch,
 }
 
 const LEFT: &str = "left";
 
 /// Publications in a checkpoint. Commands are not: they leave at most once.
 pub(crate) fn snapshot(left: &[Publication]) -> Result<Snapshot> {
-    let left = || left.iter().filter(|publication| publication.expires_at.is_none()).map(|p| &p.publish);
+    let left = || left.iter().filter(|publication| publication.command.is_none()).map(|p| &p.publish);
     let columns: [(&str, ArrayRef); 3] = [
         ("topic", Arc::new(StringArray::from_iter_values(left().map(|publish| &publish.topic)))),
         ("payload", Arc::new(BinaryArray::from_iter_values(left().map(|publish| &publish.payload)))),
@@ -40,7 +49,7 @@ pub(crate) fn restored(mut snapshot: Snapshot, qos: QoS) -> Option<Vec<Publicati
     let publication = |row| {
         let mut publish = Publish::new(topics.value(row), qos, payloads.value(row));
         publish.retain = retain.value(row);
-        Publication { publish, expires_at: None }
+        Publication { publish, command: None }
     };
     Some((0..left.num_rows()).map(publication).collect())
 }
@@ -58,7 +67,8 @@ mod tests {
         let numbered = |n: usize| {
             let mut publish = Publish::new(format!("t/{n}"), QoS::AtLeastOnce, n.to_string());
             publish.retain = n == 2;
-            Publication { publish, expires_at: (n == 3).then_some(0) }
+            let row = RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()));
+            Publication { publish, command: (n == 3).then(|| Command { expires_at: 0, row }) }
         };
         outbox.put((0..5).map(numbered).collect(), Duration::ZERO, || false).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

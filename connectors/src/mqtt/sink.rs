@@ -2,29 +2,32 @@
 //!
 //! A row is done when the broker has acknowledged it. After a loss what was not acknowledged is sent again, so a message
 //! may come twice. A command (a sink with a `ttl`) is the exception: it leaves at most once, and not after the time in its
-//! column `expires_at`.
+//! column `expires_at`. What has become of it is told to its actuator.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_engine::operator::Snapshot;
-use lineshaft_engine::sink::{Run, Sink, SinkFactory, Worker};
-use lineshaft_engine::{Batch, Error, Result, TIMESTAMP};
+use lineshaft_engine::sink::{Outcome, Run, Sink, SinkFactory, Worker};
+use lineshaft_engine::{Batch, Error, Result};
 use rumqttc::{Packet, Publish, QoS};
 
+use super::command::CommandColumns;
 use super::connection::{Connection, Lost};
 use super::options::{SinkFormat, SinkOptions};
-use super::publication::{self, Publication};
+use super::publication::{self, Command, Publication};
 use super::reconnect::{GOOD_AFTER, Reconnect};
 use crate::format::rows::{JsonObjects, write_csv};
 use crate::outbox::Outbox;
+use crate::outcomes::{Outcomes, Teller};
 use crate::rows::insertions;
 
 /// How long `write` waits for room while the broker takes nothing: then the program ends, so that it can be started
@@ -34,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// Publications that are written before a flush.
 const MAX_AT_ONCE: usize = 256;
+/// How often commands are looked at that cannot be sent.
+const EXPIRES_EVERY: Duration = Duration::from_millis(500);
 /// In the place of a packet id: the connection was lost before, or while the message was written.
 const NOT_SENT: u16 = 0;
 const PERHAPS_SENT: u16 = u16::MAX;
@@ -42,28 +47,35 @@ const PERHAPS_SENT: u16 = u16::MAX;
 ///
 /// # Errors
 /// All that is wrong with the options.
-pub fn sink(declaration: &SinkDeclaration) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
-    let options = SinkOptions::read(&declaration.name, &declaration.schema, &declaration.options)?;
-    if options.has_ttl && expiry_column(&declaration.schema).is_none() {
-        let error = OptionError::of("ttl", "option \"ttl\" needs a column expires_at of type TIMESTAMP");
-        return Err(vec![error.help("it is set by actuators; leave it out of a sink")]);
-    }
+pub fn sink(
+    declaration: &SinkDeclaration,
+    outcomes: &Outcomes,
+) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
+    let options = checked(declaration)?;
+    let teller = options.has_ttl.then(|| outcomes.teller(&declaration.name));
     let (name, open, run) = (declaration.name.clone(), Mutex::default(), Mutex::default());
-    Ok(Box::new(MqttSinkFactory { name, options, open, run }))
+    Ok(Box::new(MqttSinkFactory { name, options, teller, open, run }))
 }
 
 /// What is wrong with the declaration of a sink.
 pub(crate) fn check_sink(declaration: &SinkDeclaration) -> Vec<OptionError> {
-    sink(declaration).err().unwrap_or_default()
+    checked(declaration).err().unwrap_or_default()
 }
 
-fn expiry_column(schema: &SchemaRef) -> Option<usize> {
-    schema.fields().iter().position(|field| field.name() == "expires_at" && *field.data_type() == TIMESTAMP)
+fn checked(declaration: &SinkDeclaration) -> Result<SinkOptions, Vec<OptionError>> {
+    let options = SinkOptions::read(&declaration.name, &declaration.schema, &declaration.options)?;
+    if options.has_ttl && CommandColumns::of(&declaration.schema).is_none() {
+        let error = OptionError::of("ttl", "option \"ttl\" needs a column expires_at of type TIMESTAMP");
+        return Err(vec![error.help("it is set by actuators; leave it out of a sink")]);
+    }
+    Ok(options)
 }
 
 struct MqttSinkFactory {
     name: String,
     options: SinkOptions,
+    /// Of commands.
+    teller: Option<Teller>,
     /// The publisher, as long as a worker has the sink open.
     open: Mutex<Weak<Publisher>>,
     run: Mutex<Run>,
@@ -78,14 +90,14 @@ impl SinkFactory for MqttSinkFactory {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let publisher = match open.upgrade() {
             Some(publisher) => publisher,
-            None => Arc::new(Publisher::start(&self.name, &self.options)?),
+            None => Arc::new(Publisher::start(&self.name, &self.options, self.teller.clone())?),
         };
         *open = Arc::downgrade(&publisher);
-        let expires_at = expiry_column(&schema).filter(|_| self.options.has_ttl);
         Ok(Box::new(MqttSink {
             name: self.name.clone(),
             options: self.options.clone(),
-            expires_at,
+            commands: CommandColumns::of(&schema).filter(|_| self.options.has_ttl),
+            teller: self.teller.clone(),
             publisher,
             run: self.run.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             tells_rest: worker.index == 0,
@@ -105,7 +117,9 @@ impl SinkFactory for MqttSinkFactory {
 struct MqttSink {
     name: String,
     options: SinkOptions,
-    expires_at: Option<usize>,
+    /// If its rows are commands.
+    commands: Option<CommandColumns>,
+    teller: Option<Teller>,
     publisher: Arc<Publisher>,
     run: Run,
     /// The workers share the outbox: one of them puts it into checkpoints.
@@ -117,24 +131,32 @@ struct MqttSink {
 impl Sink for MqttSink {
     fn write(&mut self, batch: &Batch) -> Result<()> {
         let batch = insertions(batch)?;
-        let rows = batch.rows();
-        let expiries =
-            self.expires_at.map(|index| rows.column(index).as_primitive::<TimestampMicrosecondType>());
-        let topics = self.options.topic.topics(rows)?;
-        let payloads = payloads(self.options.format, rows)?;
+        let mut rows = batch.rows().clone();
+        let mut commands = None;
+        if let Some(columns) = &self.commands {
+            let split = columns.split(&rows)?;
+            (rows, commands) = (split.messages, Some(split.commands));
+        }
+        let topics = self.options.topic.topics(&rows)?;
+        let payloads = payloads(self.options.format, &rows)?;
         let mut publications = Vec::with_capacity(rows.num_rows());
+        let mut without = None;
         for (row, (topic, payload)) in topics.into_iter().zip(payloads).enumerate() {
-            let Some(topic) = topic else { continue };
+            let command = commands.as_ref().map(|commands| commands.at(row));
+            let topic = match topic {
+                Ok(topic) => topic,
+                Err(why) => {
+                    tell(&self.teller, Outcome::Unaddressed, command.as_ref());
+                    without = Some((without.map_or(1, |(count, _)| count + 1), why));
+                    continue;
+                }
+            };
             let mut publish = Publish::new(topic, self.options.qos, payload);
             publish.retain = self.options.retain;
-            // A command without an expiry has expired.
-            let expires_at =
-                expiries.map(|times| if times.is_null(row) { i64::MIN } else { times.value(row) });
-            publications.push(Publication { publish, expires_at });
+            publications.push(Publication { publish, command });
         }
-        let without = rows.num_rows() - publications.len();
-        if without > 0 {
-            tracing::warn!("sink {:?}: {without} rows have no topic, as a column of it is NULL", self.name);
+        if let Some((count, why)) = without {
+            tracing::warn!("sink {:?}: {count} rows are not sent: their topic is none, as {why}", self.name);
         }
         self.put(publications, false)
     }
@@ -181,6 +203,13 @@ impl MqttSink {
     }
 }
 
+/// Tells what has become of a message, if it is a command.
+fn tell(teller: &Option<Teller>, outcome: Outcome, command: Option<&Command>) {
+    if let (Some(teller), Some(command)) = (teller, command) {
+        teller.tell(outcome, &command.row);
+    }
+}
+
 fn payloads(format: SinkFormat, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
     match format {
         SinkFormat::Json => {
@@ -213,13 +242,14 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn start(name: &str, options: &SinkOptions) -> Result<Self> {
+    fn start(name: &str, options: &SinkOptions, teller: Option<Teller>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::connector("mqtt sink", name, error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let outbox = Arc::new(Outbox::default());
         let task = Task {
             name: name.to_owned(),
             options: options.clone(),
+            teller,
             outbox: Arc::clone(&outbox),
             reconnect: Reconnect::new(&options.client),
             unacknowledged: VecDeque::new(),
@@ -247,6 +277,7 @@ impl Drop for Publisher {
 struct Task {
     name: String,
     options: SinkOptions,
+    teller: Option<Teller>,
     outbox: Arc<Outbox<Publication>>,
     reconnect: Reconnect,
     /// Sent, with their packet ids, in the order in which they were sent. Our own copies: the client library forgets
@@ -270,16 +301,45 @@ impl Task {
                     self.reconnect.connected();
                     match self.publish(&mut connection).await {
                         Ok(()) => return connection.close().await,
-                        Err(lost) => self.reconnect.lost(&lost),
+                        Err(lost) => {
+                            self.give_up_unknown();
+                            self.reconnect.lost(&lost)
+                        }
                     }
                 }
                 Err(lost) => self.reconnect.failed(&lost),
             };
             tokio::select! {
                 () = wait => {}
+                () = self.expire() => {}
                 () = outbox.closed() => return,
             }
         }
+    }
+
+    /// Gives up commands whose time has passed, for as long as there is no connection.
+    async fn expire(&mut self) {
+        if self.teller.is_none() {
+            return pending().await;
+        }
+        loop {
+            let now = self.clock.now();
+            let is_over =
+                |one: &Publication| one.command.as_ref().is_some_and(|command| command.expires_at <= now);
+            let mut expired: Vec<Publication> = Vec::new();
+            while let Some((_, one)) = self.unacknowledged.pop_front_if(|(_, one)| is_over(one)) {
+                expired.push(one);
+            }
+            self.outbox.done(expired.len());
+            expired.extend(self.outbox.take_out(is_over));
+            expired.iter().for_each(|one| self.expired(one));
+            tokio::time::sleep(EXPIRES_EVERY).await;
+        }
+    }
+
+    fn expired(&self, publication: &Publication) {
+        tracing::warn!("sink {:?}: expired, not sent: {}", self.name, publication.publish.topic);
+        self.tell(Outcome::Expired, publication);
     }
 
     /// Publishes until the outbox is closed and empty.
@@ -306,20 +366,23 @@ impl Task {
         }
     }
 
-    /// What the last connection left unacknowledged. Whether a command has arrived is not known then, so it is not sent
-    /// again.
-    async fn send_again(&mut self, connection: &mut Connection) -> Result<(), Lost> {
+    /// Of what the lost connection left unacknowledged, gives up the commands: whether they have arrived is not known, so they
+    /// are not sent again.
+    fn give_up_unknown(&mut self) {
         let left = std::mem::take(&mut self.unacknowledged);
-        let is_unknown = |(id, one): &(u16, Publication)| *id != NOT_SENT && one.expires_at.is_some();
+        let is_unknown = |(id, one): &(u16, Publication)| *id != NOT_SENT && one.command.is_some();
         let (unknown, again): (Vec<_>, Vec<_>) = left.into_iter().partition(is_unknown);
-        for (_, command) in &unknown {
-            tracing::warn!(
-                "sink {:?}: outcome unknown, not sent again: {}",
-                self.name,
-                command.publish.topic
-            );
+        for (_, one) in &unknown {
+            tracing::warn!("sink {:?}: outcome unknown, not sent again: {}", self.name, one.publish.topic);
+            self.tell(Outcome::Unknown, one);
         }
+        self.unacknowledged = again.into();
         self.outbox.done(unknown.len());
+    }
+
+    /// What the last connection left.
+    async fn send_again(&mut self, connection: &mut Connection) -> Result<(), Lost> {
+        let again = std::mem::take(&mut self.unacknowledged);
         self.send(connection, again.into_iter().map(|(_, publication)| publication).collect()).await
     }
 
@@ -330,16 +393,19 @@ impl Task {
     ) -> Result<(), Lost> {
         let mut publications = publications.into_iter();
         let mut done = 0;
+        let mut unanswered = Vec::new();
         let mut result = Ok(());
         for publication in publications.by_ref() {
-            if publication.expires_at.is_some_and(|end| end <= self.clock.now()) {
-                tracing::warn!("sink {:?}: expired, not sent: {}", self.name, publication.publish.topic);
+            let end = publication.command.as_ref().map(|command| command.expires_at);
+            if end.is_some_and(|end| end <= self.clock.now()) {
+                self.expired(&publication);
                 done += 1;
                 continue;
             }
             let sent = connection.publish(publication.publish.clone()).await;
             if publication.publish.qos == QoS::AtMostOnce {
                 done += 1;
+                unanswered.push(publication);
             } else {
                 self.unacknowledged.push_back((sent.as_ref().copied().unwrap_or(PERHAPS_SENT), publication));
             }
@@ -350,16 +416,26 @@ impl Task {
         }
         // Those that the lost connection did not come to.
         self.unacknowledged.extend(publications.map(|publication| (NOT_SENT, publication)));
+        if result.is_ok() {
+            result = connection.flush().await;
+        }
+        let outcome = if result.is_ok() { Outcome::Arrived } else { Outcome::Unknown };
+        unanswered.iter().for_each(|publication| self.tell(outcome, publication));
         self.outbox.done(done);
-        result?;
-        connection.flush().await
+        result
+    }
+
+    fn tell(&self, outcome: Outcome, publication: &Publication) {
+        tell(&self.teller, outcome, publication.command.as_ref());
     }
 
     fn acknowledged(&mut self, packet: &Packet) {
         let Packet::PubAck(ack) = packet else { return };
         // Brokers acknowledge in order, so this is nearly always the first.
         if let Some(index) = self.unacknowledged.iter().position(|(id, _)| *id == ack.pkid) {
-            self.unacknowledged.remove(index);
+            if let Some((_, publication)) = self.unacknowledged.remove(index) {
+                self.tell(Outcome::Arrived, &publication);
+            }
             self.outbox.done(1);
         }
     }

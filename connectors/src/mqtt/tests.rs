@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use lineshaft_engine::declaration::{Options, SinkDeclaration, SourceDeclaration};
-use lineshaft_engine::sink::{Sink, Worker};
+use lineshaft_engine::declaration::{OUTCOMES, Options, SinkDeclaration, SourceDeclaration};
+use lineshaft_engine::sink::{COMMAND_NUMBER, Sink, Worker};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Packet, Payload, Receipt};
 use lineshaft_engine::{Batch, Result, TIMESTAMP};
 use rumqttc::{Publish, QoS};
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::options::Client;
 use crate::broker::Broker;
+use crate::outcomes::{self, Outcomes};
 
 /// Far above what any of these tests needs, and below the patience of a person.
 const LONG: Duration = Duration::from_secs(60);
@@ -193,9 +194,13 @@ fn a_message_that_is_too_large_is_rejected_and_the_rest_goes_on() {
 }
 
 fn sink_of(schema: &Arc<Schema>, options: Options) -> Box<dyn Sink> {
+    telling_sink_of(schema, options, &Outcomes::default())
+}
+
+fn telling_sink_of(schema: &Arc<Schema>, options: Options, outcomes: &Outcomes) -> Box<dyn Sink> {
     let declaration =
         SinkDeclaration { name: "alarms".into(), schema: Arc::clone(schema), options, folder: ".".into() };
-    let factory = super::sink(&declaration).map_err(|errors| format!("{errors:?}")).unwrap();
+    let factory = super::sink(&declaration, outcomes).map_err(|errors| format!("{errors:?}")).unwrap();
     factory.open(Arc::clone(schema), Worker { index: 0, count: 1 }).unwrap()
 }
 
@@ -436,23 +441,110 @@ fn rows_written_while_the_broker_is_away_arrive_when_it_comes() {
 #[test]
 fn a_command_leaves_at_most_once_and_never_after_its_end() {
     let (listener, url) = listener();
-    let speeds: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let speeds: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
     let never = 4_102_444_800_000_000; // 2100-01-01
-    let ends: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_000_000, never]));
+    let ends: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_000_000, never, never]));
     let fields =
         vec![Field::new("speed", DataType::Int64, false), Field::new("expires_at", TIMESTAMP, false)];
     let schema = Arc::new(Schema::new(fields));
     let commands: Batch = RecordBatch::try_new(Arc::clone(&schema), vec![speeds, ends]).unwrap().into();
     let mut sink = sink_of(&schema, options(&url, "t", &[("ttl", "2 s")]));
-    sink.write(&commands).unwrap();
+    sink.write(&commands.slice(0, 2)).unwrap();
     let mut peer = Peer::accept(&listener, false);
     assert!(peer.published().1.starts_with("{\"speed\":2,"), "the first has expired");
     drop(peer);
-    // The next connection has nothing to send again, so the sink is done without a word of it.
+    // The next connection has nothing to send again.
     let mut peer = Peer::accept(&listener, false);
+    sink.write(&commands.slice(2, 1)).unwrap();
+    let (id, payload) = peer.published();
+    assert!(payload.starts_with("{\"speed\":3,"), "{payload}");
+    peer.send(&[0x40, 2, id[0], id[1]]);
     sink.finish().unwrap();
     drop(sink);
     assert_eq!(peer.read().0, 0xe0, "nothing but a goodbye");
+}
+
+/// What has become of commands, as the source of the actuator gives it: speed and outcome.
+struct Told {
+    runtime: Runtime,
+    chunks: mpsc::Receiver<Chunk>,
+}
+
+impl Told {
+    fn start(outcomes: &Outcomes) -> Self {
+        let mut fields = command_fields();
+        fields.remove(1);
+        fields.push(Field::new("outcome", DataType::Utf8, false));
+        let options = [("connector", OUTCOMES), ("actuator", "alarms")];
+        let mut declaration = crate::format::testing::declaration("n INT");
+        declaration.schema = Arc::new(Schema::new(fields));
+        declaration.options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let source = outcomes::source(&declaration, outcomes).unwrap();
+        assert!(outcomes::source(&declaration, outcomes).is_err(), "there is one");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let (sender, mut chunks) = ChunkSender::channel();
+        let handle = runtime.handle().clone();
+        thread::spawn(move || source.run(sender, handle));
+        assert!(runtime.block_on(chunks.recv()).unwrap().is_loaded);
+        Self { runtime, chunks }
+    }
+
+    fn next(&mut self, count: usize) -> Vec<(i64, i64, String)> {
+        let mut told = Vec::new();
+        while told.len() < count {
+            let chunk =
+                self.runtime.block_on(async { timeout(Duration::from_secs(30), self.chunks.recv()).await });
+            let Payload::Rows(rows) = chunk.unwrap().unwrap().payload else { panic!("rows") };
+            let numbers = |column: usize| rows.column(column).as_primitive::<Int64Type>().values();
+            let texts = rows.column(2).as_string::<i32>().iter().flatten().map(str::to_owned);
+            told.extend(numbers(0).iter().zip(numbers(1)).zip(texts).map(|((a, b), text)| (*a, *b, text)));
+        }
+        told
+    }
+}
+
+fn command_fields() -> Vec<Field> {
+    vec![
+        Field::new("speed", DataType::Int64, true),
+        Field::new("expires_at", TIMESTAMP, false),
+        Field::new(COMMAND_NUMBER, DataType::Int64, false),
+    ]
+}
+
+#[test]
+fn what_becomes_of_commands_is_told() {
+    let (listener, url) = listener();
+    let schema = Arc::new(Schema::new(command_fields()));
+    let commands = |rows: &[(Option<i64>, i64, i64)]| -> Batch {
+        let columns: [ArrayRef; 3] = [
+            Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
+            Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.1))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.2))),
+        ];
+        RecordBatch::try_new(Arc::clone(&schema), columns.into()).unwrap().into()
+    };
+    let never = 4_102_444_800_000_000; // 2100-01-01
+    let outcomes = Outcomes::default();
+    let mut told = Told::start(&outcomes);
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let mut sink = telling_sink_of(&schema, options(&url, "{speed}", &[("ttl", "2 s")]), &outcomes);
+    // Nobody listens, so the first expires while it waits.
+    sink.write(&commands(&[(Some(1), 1_000_000, 7), (None, never, 8), (Some(2), never, 9)])).unwrap();
+    let mut first = told.next(2);
+    first.sort();
+    let row = |speed, number, outcome: &str| (speed, number, outcome.to_owned());
+    assert_eq!(first, [row(0, 8, "unaddressed"), row(1, 7, "expired")]);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut peer = Peer::accept(&listener, false);
+    let (id, payload) = peer.published();
+    assert!(payload.ends_with("{\"speed\":2,\"expires_at\":\"2100-01-01T00:00:00Z\"}"), "{payload}");
+    peer.send(&[0x40, 2, id[0], id[1]]);
+    assert_eq!(told.next(1), [row(2, 9, "arrived")]);
+    sink.write(&commands(&[(Some(3), never, 10)])).unwrap();
+    peer.published();
+    drop(peer);
+    assert_eq!(told.next(1), [row(3, 10, "unknown")]);
 }
 
 /// A mosquitto of its own, with its session store in a folder that is removed at the end.

@@ -38,6 +38,17 @@ pub(crate) struct Template {
     parts: Vec<Part>,
 }
 
+/// Why a row has no topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoTopic {
+    #[error("a column of it is NULL")]
+    Null,
+    #[error("it is empty")]
+    Empty,
+    #[error("it is longer than {MAX_BYTES} bytes")]
+    TooLong,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
@@ -71,13 +82,13 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// The topic of each row; `None` where a column is NULL or the topic too long.
+    /// The topic of each row, or why it has none.
     ///
     /// # Errors
     /// If a column has a type that has no text.
-    pub(crate) fn topics(&self, rows: &RecordBatch) -> Result<Vec<Option<String>>> {
+    pub(crate) fn topics(&self, rows: &RecordBatch) -> Result<Vec<Result<String, NoTopic>>> {
         let format = FormatOptions::new().with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
-        let mut topics = vec![Some(String::new()); rows.num_rows()];
+        let mut topics = vec![Ok(String::new()); rows.num_rows()];
         for part in &self.parts {
             match part {
                 Part::Text(text) => topics.iter_mut().flatten().for_each(|topic| topic.push_str(text)),
@@ -86,16 +97,20 @@ impl Template {
                     let values = ArrayFormatter::try_new(column.as_ref(), &format)?;
                     for (row, topic) in topics.iter_mut().enumerate() {
                         if column.is_null(row) {
-                            *topic = None;
-                        } else if let Some(topic) = topic {
+                            *topic = Err(NoTopic::Null);
+                        } else if let Ok(topic) = topic {
                             push_level(topic, &values.value(row).try_to_string()?);
                         }
                     }
                 }
             }
         }
-        let is_good = |topic: &String| !topic.is_empty() && topic.len() <= MAX_BYTES;
-        Ok(topics.into_iter().map(|topic| topic.filter(is_good)).collect())
+        let checked = |topic: String| match topic.len() {
+            0 => Err(NoTopic::Empty),
+            1..=MAX_BYTES => Ok(topic),
+            _ => Err(NoTopic::TooLong),
+        };
+        Ok(topics.into_iter().map(|topic| topic.and_then(checked)).collect())
     }
 }
 
@@ -129,8 +144,21 @@ mod tests {
     fn a_value_is_always_one_level_of_the_topic() {
         let template = Template::parse("plant/{machine}/{n}/alarm", &rows().schema()).unwrap();
         let topics = template.topics(&rows()).unwrap();
-        let expected = [Some("plant/press/1/alarm"), Some("plant/a%2Fb%2B%23%25%00/2/alarm"), None];
-        assert_eq!(topics.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+        let expected = [Ok("plant/press/1/alarm"), Ok("plant/a%2Fb%2B%23%25%00/2/alarm"), Err(NoTopic::Null)];
+        let topics: Vec<_> = topics.iter().map(|topic| topic.as_deref().map_err(|why| *why)).collect();
+        assert_eq!(topics, expected);
+    }
+
+    #[test]
+    fn a_topic_of_no_or_too_many_bytes_is_none() {
+        let of = |value: String| {
+            let column: ArrayRef = Arc::new(StringArray::from(vec![value]));
+            let rows = RecordBatch::try_from_iter([("machine", column)]).unwrap();
+            Template::parse("{machine}", &rows.schema()).unwrap().topics(&rows).unwrap().remove(0)
+        };
+        assert_eq!(of(String::new()), Err(NoTopic::Empty));
+        assert!(of("x".repeat(MAX_BYTES)).is_ok());
+        assert_eq!(of("x".repeat(MAX_BYTES + 1)), Err(NoTopic::TooLong));
     }
 
     #[test]

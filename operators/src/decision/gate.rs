@@ -19,7 +19,12 @@
 //!   log with decision `failsafe`, if no interlock locks the key. They must be within their bounds but are not held to
 //!   the step, nor, the first time, to the rate: the machine must get there from anywhere. They are repeated only as
 //!   far as the rate allows, and without a rate not at all.
-//! - State: per key the last values and the times of what was sent in the interval; the interlock keys.
+//! - Outcomes: where the connector tells them (input 1), a command that has not arrived yet may still arrive or not, and a
+//!   step is measured from both: from the last value that arrived, and from each that was sent since. One that has expired
+//!   before it could be sent counts neither for steps nor for the rate. Each command that did not arrive, or perhaps not, is a
+//!   row of the log, too: `expired`, `rejected` (it has no address) or `unknown`.
+//! - State: per key the last values, what may have arrived since, and the times of what was sent in the interval; the
+//!   interlock keys.
 //!
 //! The gate is not a safety function: that stays in the controller of the machine.
 
@@ -32,6 +37,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, Timestam
 use lineshaft_engine::batch::{Batch, TIMESTAMP};
 use lineshaft_engine::error::{Error, Result};
 use lineshaft_engine::operator::{Operator, Output, Snapshot};
+use lineshaft_engine::sink::Outcome;
 use lineshaft_engine::time::EpochHeader;
 
 use super::interlock::Interlock;
@@ -39,6 +45,7 @@ use super::keys::{Key, Keys};
 use super::limits::Limits;
 
 mod options;
+mod outcomes;
 mod rows;
 mod state;
 
@@ -46,7 +53,7 @@ pub use options::{GateOptions, Mode, Rate};
 
 use options::refuse_options;
 use rows::{Decided, Rows};
-use state::Sent;
+use state::{Sent, Values};
 
 /// See the page.
 #[derive(Debug)]
@@ -57,7 +64,13 @@ pub struct Gate {
     interlock: Interlock,
     sent: BTreeMap<Key, Sent>,
     proposals: Vec<RecordBatch>,
+    /// What input 1 told in this epoch.
+    outcomes: Vec<RecordBatch>,
 }
+
+/// The inputs beside the proposals.
+const OUTCOMES: usize = 1;
+const INTERLOCK: usize = 2;
 
 /// Proposed values as numbers, and which of them are NULL.
 struct Proposals {
@@ -90,6 +103,7 @@ impl Gate {
             interlock: Interlock::default(),
             sent: BTreeMap::new(),
             proposals: Vec::new(),
+            outcomes: Vec::new(),
             options,
             input,
         })
@@ -131,9 +145,8 @@ impl Gate {
         let key = &proposals.keys[row];
         match self.refuse(proposals, row, now) {
             None => {
-                let values = proposals.values(row);
-                self.note(key, now, values, false);
-                (self.pass("sent", None), None)
+                let number = self.note(key, now, proposals.values(row), false);
+                (self.pass("sent", None, number), None)
             }
             Some(Refusal::Rejected(reason)) => (Decided::refused("rejected", reason), None),
             Some(Refusal::Expired(reason)) => (Decided::refused("expired", reason), None),
@@ -188,11 +201,11 @@ impl Gate {
     }
 
     fn refuse_limits(&self, proposals: &Proposals, row: usize) -> Option<String> {
-        let last = self.sent.get(&proposals.keys[row]);
+        let sent = self.sent.get(&proposals.keys[row]);
         let refuse = |limits: &Limits| {
             let name = self.name(limits.column);
             let value = proposals.numbers[limits.column].as_ref()?.value(row);
-            let step = || limits.refuse_step(name, value, last?.value(limits.column)?);
+            let step = || sent?.values(limits.column).find_map(|last| limits.refuse_step(name, value, last));
             limits.refuse_bounds(name, value).or_else(step)
         };
         self.options.limits.iter().find_map(refuse)
@@ -208,7 +221,7 @@ impl Gate {
         if self.options.failsafe.is_empty() {
             return None;
         }
-        let repeated = self.sent.get(key).is_some_and(|sent| sent.failsafe);
+        let repeated = self.sent.get(key).is_some_and(|sent| sent.is_failsafe(now, self.options.ttl));
         let rated = self.options.rate.is_some() && self.refuse_rate(key, now).is_none();
         if repeated && !rated {
             return None;
@@ -217,29 +230,29 @@ impl Gate {
         for &(column, value) in &self.options.failsafe {
             values[column] = Some(value);
         }
-        self.note(key, now, values, true);
-        Some(self.pass("failsafe", Some("failsafe")))
+        let number = self.note(key, now, values, true);
+        Some(self.pass("failsafe", Some("failsafe"), number))
     }
 
     /// What becomes of a command that passed. `sent` names what auto does.
-    fn pass(&self, sent: &'static str, reason: Option<&str>) -> Decided {
+    fn pass(&self, sent: &'static str, reason: Option<&str>, number: i64) -> Decided {
         let (decision, reason) = match (self.options.closed, self.options.mode) {
             (true, _) => ("shadow", Some(reason.map_or("backfill".to_owned(), |r| format!("{r}, backfill")))),
             (false, Mode::Shadow) => ("shadow", reason.map(str::to_owned)),
             (false, Mode::Approve) => ("held", reason.map(str::to_owned)),
             (false, Mode::Auto) => (sent, None),
         };
-        let goes_out = !self.options.closed && self.options.mode == Mode::Auto;
-        Decided { decision, reason, goes_out }
+        Decided { decision, reason, goes_out: self.options.sends().then_some(number) }
     }
 
-    /// Remembers what was sent, or would have been. What is held for a person has not been sent.
-    fn note(&mut self, key: &Key, now: i64, values: Vec<Option<f64>>, failsafe: bool) {
+    /// Remembers what was sent, or would have been, and gives its number. What is held for a person has not been sent.
+    fn note(&mut self, key: &Key, now: i64, values: Values, failsafe: bool) -> i64 {
         if self.options.mode == Mode::Approve && !self.options.closed {
-            return;
+            return 0;
         }
         let interval = self.options.rate.map(|rate| rate.interval);
-        self.sent.entry(key.clone()).or_default().note(now, values, failsafe, interval);
+        let is_told = self.options.tells_outcomes && self.options.sends();
+        self.sent.entry(key.clone()).or_default().note((now, values, failsafe), interval, is_told)
     }
 
     fn name(&self, column: usize) -> &str {
@@ -248,16 +261,21 @@ impl Gate {
 }
 
 impl Proposals {
-    fn values(&self, row: usize) -> Vec<Option<f64>> {
+    fn values(&self, row: usize) -> Values {
         self.numbers.iter().map(|numbers| numbers.as_ref().map(|numbers| numbers.value(row))).collect()
     }
 }
 
 impl Operator for Gate {
-    /// Input 0 has proposals, input 1 interlock keys. All changes of interlocks of an epoch count for its proposals.
+    /// Input 0 has proposals, input 1 outcomes, input 2 interlock keys. All outcomes and changes of interlocks of an epoch count
+    /// for its proposals.
     fn on_batch(&mut self, input: usize, batch: Batch, _output: &mut Output) -> Result<()> {
-        if input == 1 {
+        if input == INTERLOCK {
             return self.interlock.apply(&self.keys, &self.options.interlock_keys, &batch);
+        }
+        if input == OUTCOMES {
+            self.outcomes.push(batch.into_rows());
+            return Ok(());
         }
         // A retraction proposes nothing.
         let batch = match batch.weights() {
@@ -269,19 +287,23 @@ impl Operator for Gate {
     }
 
     fn on_epoch_end(&mut self, header: EpochHeader, output: &mut Output) -> Result<()> {
+        for rows in std::mem::take(&mut self.outcomes) {
+            self.learn(&rows, header.wall_clock, output)?;
+        }
         for rows in std::mem::take(&mut self.proposals) {
             self.decide_batch(rows, header.wall_clock, output)?;
         }
         Ok(())
     }
 
-    /// Tables: `sent`, `times`, `interlock`.
+    /// Tables: `sent`, `times`, `open`, `interlock`.
     fn snapshot(&mut self) -> Result<Snapshot> {
         debug_assert!(self.proposals.is_empty(), "a snapshot is taken between epochs");
         let mut snapshot = Snapshot::default();
         let width = self.input.fields().len();
         snapshot.put("sent", state::sent_table(&self.keys, width, &self.sent)?);
         snapshot.put("times", state::times_table(&self.keys, &self.sent)?);
+        snapshot.put("open", state::open_table(&self.keys, width, &self.sent)?);
         snapshot.put("interlock", self.interlock.snapshot(&self.keys)?);
         Ok(snapshot)
     }
@@ -293,9 +315,8 @@ impl Operator for Gate {
                 .take(table)
                 .ok_or_else(|| Error::operator(name.as_str(), format!("no table {table:?} to restore")))
         };
-        let (sent, times, interlock) = (table("sent")?, table("times")?, table("interlock")?);
-        self.sent = state::restore(&self.keys, &sent, &times)?;
-        self.interlock = Interlock::restore(&self.keys, &interlock)?;
+        self.sent = state::restore(&self.keys, [&table("sent")?, &table("times")?, &table("open")?])?;
+        self.interlock = Interlock::restore(&self.keys, &table("interlock")?)?;
         Ok(())
     }
 }

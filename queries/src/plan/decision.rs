@@ -6,7 +6,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison};
 use datafusion::sql::planner::SqlToRel;
-use lineshaft_engine::plan::{Input, Origin, Route};
+use lineshaft_engine::declaration::{OUTCOMES, SourceDeclaration};
+use lineshaft_engine::plan::{Input, Origin, Overload, Route, SourceNode};
 use lineshaft_operators::decision::{
     Constraint, Gate, GateOptions, Limits, Mode, Optimizer, OptimizerOptions, Rate, Variable,
 };
@@ -206,7 +207,9 @@ impl Lowering<'_> {
             return Ok(*origin);
         }
         let statement = &actuator.statement;
-        let options = gate_options(statement, self.outputs.close_gates)?;
+        let mut options = gate_options(statement, self.outputs.close_gates)?;
+        options.tells_outcomes =
+            options.sends() && self.outputs.told.contains(&actuator.statement.name.value);
         let outer = std::mem::replace(&mut self.view, name.to_owned());
         let mut inputs = Vec::new();
         for insert in &actuator.inserts {
@@ -220,8 +223,12 @@ impl Lowering<'_> {
             _ => self.union(inputs, Arc::clone(&input)),
         };
         let route = if options.keys.is_empty() { Route::Gather } else { Route::ByKey(options.keys.clone()) };
+        let mut inputs = vec![Input { from, route: route.clone() }];
+        if options.tells_outcomes {
+            inputs.push(Input { from: self.outcomes(name, GateOptions::outcome_schema(&input)), route });
+        }
         let ports = vec![options.command_schema(&input), options.log_schema(&input)];
-        let gate = self.node("gate", vec![Input { from, route }], ports, false, move |_| {
+        let gate = self.node("gate", inputs, ports, false, move |_| {
             Ok(Box::new(Gate::new(options.clone(), Arc::clone(&input))?))
         });
         self.view = outer;
@@ -235,6 +242,38 @@ impl Lowering<'_> {
         }
         self.done.insert(log, Origin::Node(node, 1));
         Ok(Origin::Node(node, 1))
+    }
+}
+
+impl Lowering<'_> {
+    /// What the connector of an actuator tells of its commands. It enters as the rows of a source do, so that it is in the journal,
+    /// and decisions are the same when they are made again.
+    fn outcomes(&mut self, actuator: &str, schema: SchemaRef) -> Origin {
+        let declaration = SourceDeclaration {
+            name: format!("{actuator}.outcomes"),
+            schema: Arc::clone(&schema),
+            metadata: Vec::new(),
+            needed: (0..schema.fields().len()).collect(),
+            wanted: Vec::new(),
+            event_time: None,
+            table: None,
+            options: [("connector", OUTCOMES), ("actuator", actuator)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            folder: self.data.clone(),
+        };
+        // As a table it holds back no watermark, and what comes before the first command is nothing.
+        self.plan.sources.push(SourceNode {
+            name: declaration.name.clone(),
+            schema,
+            watermark: None,
+            deduplicate: None,
+            is_table: true,
+            is_changelog: false,
+            overload: Overload::default(),
+        });
+        self.declarations.push(declaration);
+        Origin::Source(self.plan.sources.len() - 1)
     }
 }
 
@@ -296,6 +335,7 @@ fn gate_options(statement: &CreateActuator, closed: bool) -> Result<GateOptions>
         event_time: None,
         failsafe: failsafe.collect::<Result<_>>()?,
         closed,
+        tells_outcomes: false,
     })
 }
 

@@ -92,6 +92,8 @@ pub struct Outputs {
     pub close_gates: bool,
     /// Sources whose connector gives text as dictionaries, which are cheaper to exchange and to group by.
     pub compact: Vec<String>,
+    /// Actuators whose connector tells what has become of each command.
+    pub told: Vec<String>,
     /// Only the subscriptions run; the sinks and actuators of the program do not.
     pub only_subscriptions: bool,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lineshaft_engine::batch::TIMESTAMP;
+use lineshaft_engine::sink::COMMAND_NUMBER;
 
 use crate::decision::limits::Limits;
 
@@ -51,15 +52,37 @@ pub struct GateOptions {
     pub event_time: Option<usize>,
     /// `FAILSAFE`: columns and their values; other columns that are not keys are NULL.
     pub failsafe: Vec<(usize, f64)>,
+    /// Input 1 tells what has become of each command. Otherwise each is taken to have arrived.
+    pub tells_outcomes: bool,
 }
 
+/// The column of input 1 with the outcome.
+const OUTCOME: &str = "command outcome";
+
 impl GateOptions {
-    /// Columns of what goes out.
+    /// True if a command that passed goes out.
+    pub fn sends(&self) -> bool {
+        !self.closed && self.mode == Mode::Auto
+    }
+
+    /// Columns of what goes out: those of the input, `expires_at` with a time to live, and the number of the command, from 0 for
+    /// each key, if its outcome is told.
     pub fn command_schema(&self, input: &Schema) -> SchemaRef {
         let mut fields: Vec<Field> = nullable(input);
         if self.ttl.is_some() {
             fields.push(Field::new("expires_at", TIMESTAMP, false));
         }
+        if self.tells_outcomes {
+            fields.push(Field::new(COMMAND_NUMBER, DataType::Int64, false));
+        }
+        Arc::new(Schema::new(fields))
+    }
+
+    /// Columns of input 1: those of the input, the number of the command, and the name of its [`Outcome`].
+    pub fn outcome_schema(input: &Schema) -> SchemaRef {
+        let mut fields = nullable(input);
+        fields.push(Field::new(COMMAND_NUMBER, DataType::Int64, false));
+        fields.push(Field::new(OUTCOME, DataType::Utf8, false));
         Arc::new(Schema::new(fields))
     }
 

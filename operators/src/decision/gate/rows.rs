@@ -1,6 +1,8 @@
 //! Puts decisions into columns.
 
-use arrow::array::{BooleanArray, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array};
+use arrow::array::{
+    BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute::{filter_record_batch, interleave, take};
 
 use super::*;
@@ -9,12 +11,13 @@ use super::*;
 pub(super) struct Decided {
     pub(super) decision: &'static str,
     pub(super) reason: Option<String>,
-    pub(super) goes_out: bool,
+    /// The number of the command that goes out.
+    pub(super) goes_out: Option<i64>,
 }
 
 impl Decided {
     pub(super) fn refused(decision: &'static str, reason: String) -> Self {
-        Self { decision, reason: Some(reason), goes_out: false }
+        Self { decision, reason: Some(reason), goes_out: None }
     }
 }
 
@@ -34,7 +37,7 @@ impl Rows<'_> {
             (0..proposals.num_columns()).map(|column| self.column(proposals, column)).collect();
         let columns = columns?;
         let log = self.log(&columns)?;
-        let goes_out: Vec<bool> = self.decided.iter().map(|(.., decided)| decided.goes_out).collect();
+        let goes_out: Vec<bool> = self.decided.iter().map(|(.., it)| it.goes_out.is_some()).collect();
         if !goes_out.contains(&true) {
             return Ok((None, log));
         }
@@ -77,19 +80,32 @@ impl Rows<'_> {
             let expires_at = self.now.saturating_add(ttl);
             columns.push(Arc::new(TimestampMicrosecondArray::from(vec![expires_at; self.decided.len()])));
         }
+        if self.options.tells_outcomes {
+            let numbers = self.decided.iter().map(|(.., decided)| decided.goes_out.unwrap_or(-1));
+            columns.push(Arc::new(Int64Array::from_iter_values(numbers)));
+        }
         Ok(RecordBatch::try_new(self.options.command_schema(self.input), columns)?)
     }
 
     fn log(&self, columns: &[ArrayRef]) -> Result<RecordBatch> {
-        let mut log: Vec<ArrayRef> = Vec::with_capacity(columns.len() + 3);
-        log.push(Arc::new(TimestampMicrosecondArray::from(vec![self.now; self.decided.len()])));
-        log.extend(columns.iter().map(Arc::clone));
-        log.push(Arc::new(StringArray::from_iter_values(
-            self.decided.iter().map(|(.., decided)| decided.decision),
-        )));
-        log.push(Arc::new(
-            self.decided.iter().map(|(.., decided)| decided.reason.as_deref()).collect::<StringArray>(),
-        ));
-        Ok(RecordBatch::try_new(self.options.log_schema(self.input), log)?)
+        let decisions =
+            self.decided.iter().map(|(.., decided)| (decided.decision, decided.reason.as_deref()));
+        log(self.options, self.input, self.now, columns, decisions.collect())
     }
+}
+
+/// Rows of the log: what was decided on each command of these columns.
+pub(super) fn log(
+    options: &GateOptions,
+    input: &SchemaRef,
+    now: i64,
+    columns: &[ArrayRef],
+    decisions: Vec<(&str, Option<&str>)>,
+) -> Result<RecordBatch> {
+    let mut log: Vec<ArrayRef> = Vec::with_capacity(columns.len() + 3);
+    log.push(Arc::new(TimestampMicrosecondArray::from(vec![now; decisions.len()])));
+    log.extend(columns.iter().map(Arc::clone));
+    log.push(Arc::new(StringArray::from_iter_values(decisions.iter().map(|(decision, _)| decision))));
+    log.push(Arc::new(decisions.iter().map(|(_, reason)| *reason).collect::<StringArray>()));
+    Ok(RecordBatch::try_new(options.log_schema(input), log)?)
 }

@@ -163,7 +163,7 @@ fn a_locked_key_gets_no_command_until_it_is_unlocked() {
         let column: ArrayRef = Arc::new(arrow::array::StringViewArray::from(vec![key]));
         let rows = RecordBatch::try_from_iter([("line", column)]).unwrap();
         let batch = Batch::with_weights(rows, Int64Array::from(vec![weight]));
-        gate.on_batch(1, batch, &mut Output::new(2)).unwrap();
+        gate.on_batch(INTERLOCK, batch, &mut Output::new(2)).unwrap();
     };
     lock(&mut gate, "a", 2);
     assert_eq!(one(&mut gate, 1, 20.0), said(0, "rejected", "interlock"));
@@ -198,6 +198,80 @@ fn the_failsafe_breaks_the_rate_once_and_then_keeps_it() {
     let sent: Vec<usize> =
         [1, 2, 9, 11, 12].map(|now| propose(&mut gate, now, &[(now, Some("a"), None)]).0.len()).into();
     assert_eq!(sent, [1, 0, 0, 1, 0]);
+}
+
+/// Tells outcomes of commands by key, speed and number, and gives the rows of the log.
+fn tell(gate: &mut Gate, now: i64, rows: &[(&str, f64, i64, Outcome)]) -> Vec<(String, String)> {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|_| now))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0))),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.1))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.2))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.3.name()))),
+    ];
+    let rows = RecordBatch::try_new(GateOptions::outcome_schema(&schema()), columns).unwrap();
+    let mut output = Output::new(2);
+    gate.on_batch(OUTCOMES, Batch::new(rows), &mut output).unwrap();
+    gate.on_epoch_end(EpochHeader::new(1, now), &mut output).unwrap();
+    read(&mut output).1
+}
+
+fn told() -> GateOptions {
+    GateOptions { tells_outcomes: true, ttl: Some(2 * SECOND), ..options(Mode::Auto) }
+}
+
+#[test]
+fn a_step_counts_from_all_values_that_the_machine_may_have() {
+    let mut gate = gate(told());
+    assert_eq!(one(&mut gate, 1, 20.0).0, 1);
+    assert_eq!(tell(&mut gate, 2, &[("a", 20.0, 0, Outcome::Arrived)]), []);
+    assert_eq!(one(&mut gate, 3, 22.0).0, 1);
+    // 22 may not have arrived yet.
+    let refused = said(0, "rejected", "speed 24 is 4 from the last 20, more than the step 2");
+    assert_eq!(one(&mut gate, 4, 24.0), refused);
+    assert_eq!(one(&mut gate, 5, 21.0).0, 1);
+    // It may still arrive after a restart.
+    let mut restored = self::gate(told());
+    restored.restore(gate.snapshot().unwrap()).unwrap();
+    assert_eq!(one(&mut restored, 6, 24.0).0, 0);
+    assert_eq!(one(&mut restored, 6, 18.0).0, 0);
+    // 22 has been overtaken.
+    tell(&mut restored, 7, &[("a", 21.0, 2, Outcome::Arrived)]);
+    assert_eq!(one(&mut restored, 8, 19.0).0, 1);
+}
+
+#[test]
+fn a_command_that_has_expired_on_its_way_was_not_sent() {
+    let rate = Some(Rate { count: 2, interval: 10 * SECOND });
+    let mut gate = gate(GateOptions { rate, ..told() });
+    one(&mut gate, 0, 20.0);
+    tell(&mut gate, 1, &[("a", 20.0, 0, Outcome::Arrived)]);
+    assert_eq!(one(&mut gate, 2, 22.0).0, 1);
+    assert_eq!(one(&mut gate, 3, 20.0).2, "rate: 2 already sent in 10000000 us");
+    let log = tell(&mut gate, 4, &[("a", 22.0, 1, Outcome::Expired), ("b", 1.0, 7, Outcome::Unknown)]);
+    let decisions: Vec<&str> = log.iter().map(|row| row.0.as_str()).collect();
+    assert_eq!(decisions, ["expired", "unknown"]);
+    // The machine is at 20.
+    assert_eq!(one(&mut gate, 5, 24.0).2, "speed 24 is 4 from the last 20, more than the step 2");
+    assert_eq!(one(&mut gate, 6, 18.0).0, 1);
+    // Nobody knows where it is now: at 20 or at 18.
+    tell(&mut gate, 7, &[("a", 18.0, 2, Outcome::Unknown)]);
+    let later = 20 * SECOND;
+    assert_eq!(one(&mut gate, later, 16.0).2, "speed 16 is 4 from the last 20, more than the step 2");
+    assert_eq!(one(&mut gate, later, 19.0).0, 1);
+}
+
+#[test]
+fn a_failsafe_that_did_not_arrive_goes_out_again() {
+    let mut gate = gate(GateOptions { failsafe: vec![(2, 10.0)], ..told() });
+    let failsafe = |gate: &mut Gate, now| propose(gate, now, &[(now, Some("a"), None)]).0.len();
+    assert_eq!([failsafe(&mut gate, 0), failsafe(&mut gate, 1)], [1, 0], "it is on its way");
+    tell(&mut gate, 2, &[("a", 10.0, 0, Outcome::Expired)]);
+    assert_eq!(failsafe(&mut gate, 3), 1);
+    tell(&mut gate, 4, &[("a", 10.0, 1, Outcome::Unknown)]);
+    assert_eq!(failsafe(&mut gate, 5 * SECOND), 1);
+    tell(&mut gate, 6 * SECOND, &[("a", 10.0, 2, Outcome::Arrived)]);
+    assert_eq!(failsafe(&mut gate, 60 * SECOND), 0);
 }
 
 #[test]
@@ -281,6 +355,43 @@ proptest! {
                 prop_assert!(is_failsafe || (value - last).abs() <= 2.0 + 1e-9);
             }
             history.push((now, value, is_failsafe));
+        }
+    }
+
+    #[test]
+    fn whatever_becomes_of_commands_the_machine_never_makes_a_greater_step(
+        proposals in prop::collection::vec((any_speed(), 0..8_u8), 1..80),
+        snapshot_at in 0..80_usize,
+    ) {
+        let mut gate = gate(told());
+        // What the machine is at, and commands on their way: number, speed.
+        let mut machine: Option<f64> = None;
+        let mut on_its_way: VecDeque<(i64, f64)> = VecDeque::new();
+        let mut number = 0;
+        for (now, &(speed, event)) in (0_i64..).zip(&proposals) {
+            if usize::try_from(now) == Ok(snapshot_at) {
+                let snapshot = gate.snapshot().unwrap();
+                gate = self::gate(told());
+                gate.restore(snapshot).unwrap();
+            }
+            for (_, speed) in propose(&mut gate, now, &[(now, Some("a"), speed)]).0 {
+                on_its_way.push_back((number, speed));
+                number += 1;
+            }
+            // Some arrive, expire, or get lost, all in order; of the last kind half arrive.
+            let Some(&(first, speed)) = on_its_way.front() else { continue };
+            let outcome = match event {
+                0..3 => Outcome::Arrived,
+                3 => Outcome::Expired,
+                4 | 5 => Outcome::Unknown,
+                _ => continue,
+            };
+            on_its_way.pop_front();
+            if outcome == Outcome::Arrived || event == 5 {
+                prop_assert!(machine.is_none_or(|at| (speed - at).abs() <= 2.0 + 1e-9), "{machine:?} to {speed}");
+                machine = Some(speed);
+            }
+            tell(&mut gate, now, &[("a", speed, first, outcome)]);
         }
     }
 

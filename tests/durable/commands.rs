@@ -1,0 +1,62 @@
+//! What a machine is told, and what the gate knows of it, while its broker is away and after the program was killed.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::mosquitto::Mosquitto;
+use super::publisher::Subscriber;
+use super::{free_port, kill, post, query, start, stop, told, wait_for, wait_for_connection};
+
+fn program(readings: u16, machines: u16) -> String {
+    format!(
+        "CREATE SOURCE readings (ts TIMESTAMP NOT NULL, x DOUBLE, WATERMARK FOR ts)
+             WITH (connector = 'http', listen = '127.0.0.1:{readings}', path = '/r', format = 'json');
+         CREATE ACTUATOR press WITH (connector = 'mqtt', url = 'mqtt://127.0.0.1:{machines}', topic = 'press/set', mode = 'auto')
+             (machine TEXT, speed DOUBLE BETWEEN 10 AND 40 MAX STEP 2) KEY (machine) TTL INTERVAL '2' SECOND;
+         INSERT INTO press SELECT 'm1' AS machine, x AS speed FROM readings;"
+    )
+}
+
+#[test]
+fn a_command_that_expires_while_its_broker_is_away_was_not_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (folder.path(), free_port());
+    let away = folder.join("away");
+    fs::create_dir_all(&away).unwrap();
+    let Some(mut broker) = Mosquitto::start(&away) else { return };
+    let mut machine = Subscriber::connect(broker.port, "press/set");
+    fs::write(folder.join("p.sql"), program(port, broker.port)).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for_connection(folder, &mut program);
+    wait_for("the server", || post(port, 1, 20) == Some(204));
+    assert!(machine.next().contains("\"speed\":20.0"), "the machine is at 20");
+    drop(machine);
+    broker.stop();
+    // It waits for its broker until it has expired.
+    assert_eq!(post(port, 2, 22), Some(204));
+    wait_for("the end of the command", || told(folder).contains("expired, not sent: press/set"));
+    // What has become of it is kept a moment later.
+    sleep(Duration::from_secs(1));
+    kill(&mut program);
+    broker.start_again();
+    let mut machine = Subscriber::connect(broker.port, "press/set");
+    let mut program = start(folder, &[]);
+    wait_for_connection(folder, &mut program);
+    wait_for("the server", || post(port, 3, 24) == Some(204));
+    assert_eq!(post(port, 4, 18), Some(204));
+    assert!(machine.next().contains("\"speed\":18.0"));
+    stop(&mut program, folder);
+    let log = query(
+        folder,
+        "SELECT speed, decision, coalesce(reason, '') AS reason FROM \"press.log\" ORDER BY time",
+    );
+    let expected = [
+        "20.0,sent,",
+        "22.0,sent,",
+        "22.0,expired,not sent: its time to live ended before it could be",
+        "24.0,rejected,\"speed 24 is 4 from the last 20, more than the step 2\"",
+        "18.0,sent,",
+    ];
+    assert_eq!(log.lines().skip(1).collect::<Vec<_>>(), expected, "{}", told(folder));
+}
