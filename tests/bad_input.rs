@@ -345,6 +345,22 @@ CREATE SINK s WITH (connector = 'parquet', path = 'o') AS SELECT machine, count(
 }
 
 #[test]
+fn all_wrong_names_of_a_query_are_told() {
+    let said = check(
+        "CREATE VIEW v AS SELECT machin, avg(spd + y) AS a, rmss(x) AS f FROM readings WHERE xx > 3 AND z = 1 GROUP BY machne;
+CREATE VIEW w AS SELECT count(*) AS n FROM TUMBLE(readings, tz, INTERVAL '5' SECOND) WHERE xz > 1 GROUP BY window_start HAVING nn > 3;
+CREATE VIEW u AS SELECT r.xx FROM (SELECT machn, xx FROM readings) AS r WHERE r.machn = 'a' ORDER BY yy;
+CREATE SINK s FROM nothing WITH (connector = 'stdout', fromat = 'csv', partition_by = 'day');",
+    );
+    let places = [
+        "5:25", "5:37", "5:43", "5:52", "5:85", "5:96", "5:111", "6:61", "6:92", "6:128", "7:43", "7:50",
+        "7:102", "8:20", "8:56", "8:72",
+    ];
+    let told: Vec<&str> = said.err.lines().filter_map(|line| line.strip_prefix("  --> plant.sql:")).collect();
+    assert_eq!(told, places, "{}", said.err);
+}
+
+#[test]
 fn a_view_that_a_sink_reads_is_where_its_mistakes_are_told() {
     let said = check(
         "CREATE VIEW inner_one AS\nSELECT x FROM readings ORDER BY x;

@@ -4,6 +4,7 @@
 //! collected; a statement that depends on a broken one is left out of the reckoning.
 
 mod drift;
+mod further;
 mod model_file;
 mod models;
 mod rules;
@@ -12,14 +13,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
-use lineshaft_engine::declaration::SinkDeclaration;
+use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_operators::changelog::operations::with_operation;
 use lineshaft_operators::model::Task;
 
@@ -35,7 +36,7 @@ use crate::plan::{CHANGELOG, KEY};
 use crate::predict::Predict;
 use crate::program::{Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times};
 use crate::rewrite::replaced;
-use crate::span::{SourceFile, Span, Spanned, StatementText};
+use crate::span::{Name, SourceFile, Span, Spanned, StatementText};
 use crate::statement::{
     CreateActuator, CreateOptimizer, CreateView, Drift, Emit, InsertInto, Options, SelectQuery, Statement,
 };
@@ -223,6 +224,11 @@ struct Binder<'a> {
 /// What says that an error is already reported elsewhere.
 const REPORTED: &str = "\u{1}reported";
 
+/// True for an error that does not depend on the columns of a sink.
+fn is_unknown_option(error: &OptionError) -> bool {
+    error.option.as_deref() == Some("connector") || error.message.contains(" has no ")
+}
+
 pub(crate) fn reported() -> DataFusionError {
     external(QueryError::invalid(REPORTED, None))
 }
@@ -367,7 +373,7 @@ impl Binder<'_> {
         match planned {
             Ok(planned) => Some(planned),
             Err(error) => {
-                self.report(error, query.span);
+                self.report_query(query, error);
                 None
             }
         }
@@ -435,8 +441,10 @@ impl Binder<'_> {
                     if sink.options.get(CHANGELOG).is_some() {
                         schema = with_operation(&schema);
                     }
-                    self.check_sink(&sink.name.value, schema, &sink.options, &[CHANGELOG, KEY]);
+                    self.check_sink(&sink.name.value, schema, &sink.options, &[CHANGELOG, KEY], |_| true);
                     parts.sinks.push(Sink { statement: sink.clone(), view });
+                } else {
+                    self.check_options(statement);
                 }
             }
             Statement::CreateActuator(actuator) => self.actuator(actuator, parts),
@@ -444,18 +452,50 @@ impl Binder<'_> {
             Statement::CreateModel(model) if model.drift.is_some() => {
                 self.touch(&format!("{}.{DRIFT}", model.name.value), model.span);
             }
-            Statement::CreateModel(_) | Statement::AlterModel(_) | Statement::Broken(_) => {}
+            Statement::Broken(broken) => {
+                broken.statement.iter().for_each(|statement| self.check_options(statement));
+            }
+            Statement::CreateModel(_) | Statement::AlterModel(_) => {}
+        }
+    }
+
+    /// Of a statement with other errors: options that there are not. Of those that mean a column nothing can be told.
+    fn check_options(&self, statement: &Statement) {
+        let check_sink = |name: &Name, options, but: &[&str]| {
+            self.check_sink(&name.value, Arc::new(Schema::empty()), options, but, is_unknown_option);
+        };
+        match statement {
+            Statement::CreateSink(sink) => check_sink(&sink.name, &sink.options, &[CHANGELOG, KEY]),
+            Statement::CreateActuator(actuator) => check_sink(&actuator.name, &actuator.options, &["mode"]),
+            Statement::CreateSource(source) | Statement::CreateTable(source) => {
+                let is_table = matches!(statement, Statement::CreateTable(_));
+                let folder = self.files[source.span.file].folder();
+                let mut errors = Vec::new();
+                SourceEntry::new(source, is_table, &folder, self.connectors, &mut errors);
+                errors.retain(
+                    |error| matches!(error, QueryError::Option { error, .. } if is_unknown_option(error)),
+                );
+                self.errors.borrow_mut().append(&mut errors);
+            }
+            _ => {}
         }
     }
 
     /// Asks the connector of a sink; the options `but` are not its.
-    fn check_sink(&self, name: &str, schema: SchemaRef, options: &Options, but: &[&str]) {
+    fn check_sink(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        options: &Options,
+        but: &[&str],
+        is_told: fn(&OptionError) -> bool,
+    ) {
         let mut given = options.to_map();
         given.retain(|option, _| !but.contains(&option.as_str()));
         let folder = std::path::PathBuf::new();
         let declaration = SinkDeclaration { name: name.to_owned(), schema, options: given, folder };
-        let errors = self.connectors.check_sink(&declaration).into_iter().map(|error| options.error(error));
-        self.errors.borrow_mut().extend(errors);
+        let errors = self.connectors.check_sink(&declaration).into_iter().filter(is_told);
+        self.errors.borrow_mut().extend(errors.map(|error| options.error(error)));
     }
 
     fn touch(&self, name: &str, span: Span) {
@@ -472,7 +512,7 @@ impl Binder<'_> {
                 .push(QueryError::not_supported("INTERLOCK", interlock.span).with_help(help));
         }
         let commands = crate::plan::command_schema(actuator);
-        self.check_sink(&actuator.name.value, commands, &actuator.options, &["mode"]);
+        self.check_sink(&actuator.name.value, commands, &actuator.options, &["mode"], |_| true);
         self.touch(&format!("{}.{LOG}", actuator.name.value), actuator.span);
         let inserts = parts.actuators.remove(&actuator.name.value).map(|a| a.inserts).unwrap_or_default();
         parts

@@ -35,7 +35,16 @@ pub enum Statement {
     /// `INSERT INTO`.
     InsertInto(InsertInto),
     /// A statement whose errors are already reported. What uses its name need not be reported as well.
-    Broken(Name),
+    Broken(Broken),
+}
+
+/// A statement with errors.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// What it creates.
+    pub name: Name,
+    /// What could be read of it.
+    pub statement: Option<Box<Statement>>,
 }
 
 impl Statement {
@@ -51,7 +60,7 @@ impl Statement {
             Self::CreateActuator(statement) => &statement.name,
             Self::CreateSink(statement) => &statement.name,
             Self::InsertInto(statement) => &statement.target,
-            Self::Broken(name) => name,
+            Self::Broken(broken) => &broken.name,
         }
     }
 }

@@ -23,7 +23,7 @@ mod types;
 
 use crate::error::{NameKind, QueryError};
 use crate::span::{Name, SourceFile, Span};
-use crate::statement::{SelectQuery, Statement};
+use crate::statement::{Broken, SelectQuery, Statement};
 use tokens::{Result, Tokens};
 
 pub use interval::{Least, interval_us};
@@ -106,10 +106,13 @@ fn one(tokens: Tokens<'_>, context: &mut Context<'_>) -> Option<Statement> {
     context.name = None;
     match statement(tokens, context) {
         Ok(statement) if context.errors.len() == errors_before => Some(statement),
-        Ok(statement) => Some(Statement::Broken(statement.name().clone())),
+        Ok(statement) => {
+            let name = statement.name().clone();
+            Some(Statement::Broken(Broken { name, statement: Some(Box::new(statement)) }))
+        }
         Err(error) => {
             context.errors.push(error);
-            context.name.take().map(Statement::Broken)
+            context.name.take().map(|name| Statement::Broken(Broken { name, statement: None }))
         }
     }
 }
