@@ -20,6 +20,7 @@ mod publisher;
 mod readings;
 mod sinks;
 mod soak;
+mod upgrade;
 
 /// A number that makes the tests longer, from the environment; `default` is for every day.
 fn setting(name: &str, default: u64) -> u64 {

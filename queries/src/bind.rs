@@ -87,7 +87,12 @@ pub(crate) fn bind(
     let Binder { sources, done, errors: more, models, .. } = binder;
     errors.extend(more.into_inner());
     let Parts { optimizers, actuators, sinks } = parts;
-    for actuator in actuators.values().filter(|actuator| actuator.inserts.is_empty()) {
+    // An INSERT INTO with mistakes is one, too.
+    let is_commanded = |name: &Name| {
+        let mut inserts = statements.iter().filter(|it| matches!(it, Statement::InsertInto(_)));
+        inserts.any(|insert| insert.name().value == name.value)
+    };
+    for actuator in actuators.values().filter(|actuator| !is_commanded(&actuator.statement.name)) {
         let name = &actuator.statement.name;
         let message = format!("actuator {:?} is never commanded", name.value);
         let help = format!("add INSERT INTO {} SELECT ..., or leave the actuator out", name.value);
