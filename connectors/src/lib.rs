@@ -269,7 +269,7 @@ fn check_metadata(declaration: &SourceDeclaration, connector: &str) -> Vec<Optio
     let fields = declaration.metadata.iter().map(|at| declaration.schema.field(*at));
     fields
         .filter_map(|field| match known.iter().find(|column| column.name == field.name()) {
-            Some(column) if can_cast_types(&column.data_type, field.data_type()) => None,
+            Some(column) if fits(&column.data_type, field.data_type()) => None,
             Some(column) => {
                 let message = format!(
                     "the metadata column {:?} is {}, not {}",
@@ -288,6 +288,13 @@ fn check_metadata(declaration: &SourceDeclaration, connector: &str) -> Vec<Optio
             }
         })
         .collect()
+}
+
+/// True if every value of a metadata column can be given in the declared type.
+fn fits(given: &DataType, declared: &DataType) -> bool {
+    let is_alike =
+        given.is_string() == declared.is_string() && given.is_temporal() == declared.is_temporal();
+    can_cast_types(given, declared) && (is_alike || declared.is_string())
 }
 
 #[cfg(test)]
@@ -313,7 +320,7 @@ mod tests {
     #[test]
     fn options_and_metadata_are_checked_without_opening_anything() {
         let errors = check(
-            "n INT, file TEXT METADATA, lines BIGINT METADATA",
+            "n INT, file BIGINT METADATA, lines BIGINT METADATA",
             &[("connector", "file"), ("path", "nowhere.csv"), ("folow", "true"), ("delimiter", "ab")],
         );
         let messages: Vec<&str> = errors.iter().map(|(message, _)| message.as_str()).collect();
@@ -322,6 +329,7 @@ mod tests {
             [
                 "file source has no option \"folow\"",
                 "option \"delimiter\" is \"ab\"",
+                "the metadata column \"file\" is Utf8, not Int64",
                 "connector \"file\" gives no column \"lines\"",
             ]
         );

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Window, when};
 
 use crate::can_fail::can_fail;
 
-/// The plan with such arguments, conditions of `FILTER` and orders below their windows.
+/// The plan with such arguments, conditions of `FILTER`, partitions and orders below their windows.
 ///
 /// # Errors
 /// If the types of an expression do not fit.
@@ -91,6 +91,9 @@ impl Before<'_> {
         }
         if let Some(filter) = &mut parameters.filter {
             **filter = self.placed(filter);
+        }
+        for partition in &mut parameters.partition_by {
+            *partition = self.placed(partition);
         }
         for Sort { expr, .. } in &mut parameters.order_by {
             *expr = self.placed(expr);

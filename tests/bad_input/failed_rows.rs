@@ -80,7 +80,10 @@ fn a_row_that_an_argument_of_over_has_no_value_for_goes_aside_and_the_others_are
             program("r.csv", "format = 'csv'").replace("machine, x FROM r;", &format!("{columns} FROM n;"));
         let (source, sink) = sql.split_once("CREATE SINK").unwrap();
         let view = "CREATE VIEW n AS SELECT ts, machine, TRY_CAST(machine AS BIGINT) AS m, x FROM r;";
-        let sql = format!("{source}{view}\nCREATE SINK{sink}");
+        let mut sql = format!("{source}{view}\nCREATE SINK{sink}");
+        if columns.contains("ntile") {
+            sql = sql.replace("'stdout'", "'stdout', changelog = 'rows'");
+        }
         let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
         let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
         let failed = said
@@ -112,6 +115,16 @@ fn a_row_that_an_argument_of_over_has_no_value_for_goes_aside_and_the_others_are
             "1 rows",
         ),
         ("ewma(CAST(machine AS DOUBLE), 3) OVER (ORDER BY ts) AS s", "", "1 rows"),
+        (
+            "sum(x) OVER (PARTITION BY 10 / m ORDER BY ts) AS s",
+            r#"{"s":1.0} {"s":3.0} {"s":4.0}"#,
+            "1 rows",
+        ),
+        (
+            "ntile(1) OVER (PARTITION BY 10 / m ORDER BY x) AS s, x",
+            r#"{"s":1,"x":1.0,"operation":"insert"} {"s":1,"x":3.0,"operation":"insert"} {"s":1,"x":4.0,"operation":"insert"}"#,
+            "1 rows",
+        ),
     ] {
         let (rows, aside) = run(columns);
         assert!(expected.is_empty() || rows == expected, "{columns}: {rows}");
