@@ -365,7 +365,7 @@ fn options_are_looked_at_beside_other_mistakes_and_a_mistake_is_told_once() {
     let said = check(
         "CREATE TABLE t (a INT, PRIMARY KEY (b)) WITH (connector = 'fil', path = 'x');
 CREATE ACTUATOR p WITH (connector = 'mqtt', topc = 'x') (speed DOUBLE BETWEEN 40 AND 10);
-CREATE ACTUATOR q WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x') (speed DOUBLE BETWEEN 10 AND 40);
+CREATE ACTUATOR q WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x/{line}') (line TEXT, speed DOUBLE BETWEEN 10 AND 40) FAILSAFE (speed = 10);
 INSERT INTO q SELECT x AS speed FROM nothing;",
     );
     let said = said
@@ -373,8 +373,9 @@ INSERT INTO q SELECT x AS speed FROM nothing;",
         .tells("there is no connector \"fil\"\n  --> plant.sql:5:47")
         .tells("mqtt sink has no option \"topc\"\n  --> plant.sql:6:45")
         .tells("range from 40 to 10 is empty\n  --> plant.sql:6:71")
+        .tells("a failsafe has no value of \"line\" for the topic\n  --> plant.sql:7:")
         .tells("table or view \"nothing\" not found\n  --> plant.sql:8:38");
-    assert_eq!(said.err.matches("error:").count(), 5, "{}", said.err);
+    assert_eq!(said.err.matches("error:").count(), 6, "{}", said.err);
 }
 
 #[test]

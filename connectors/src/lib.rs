@@ -292,8 +292,7 @@ fn check_metadata(declaration: &SourceDeclaration, connector: &str) -> Vec<Optio
 
 /// True if every value of a metadata column can be given in the declared type.
 fn fits(given: &DataType, declared: &DataType) -> bool {
-    let is_alike =
-        given.is_string() == declared.is_string() && given.is_temporal() == declared.is_temporal();
+    let is_alike = given.is_string() == declared.is_string() && given.is_temporal() == declared.is_temporal();
     can_cast_types(given, declared) && (is_alike || declared.is_string())
 }
 

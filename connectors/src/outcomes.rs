@@ -1,12 +1,12 @@
 //! What has become of commands: from the sink that sends them back into the program, as the rows of a source.
 //!
 //! A source of outcomes goes on as long as others do, as that of a table that may change. What has not been kept when the
-//! program ends is not told again: the gate takes such a command for one that may have arrived.
+//! program ends is not told any more, so it begins with [`Outcome::Begun`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use lineshaft_engine::declaration::{OptionError, SourceDeclaration};
@@ -97,11 +97,23 @@ impl OutcomeSource {
     }
 }
 
+impl OutcomeSource {
+    /// A row of no command.
+    fn begun(&self) -> Result<RecordBatch> {
+        let names = StringArray::from(vec![Outcome::Begun.name()]);
+        let numbers = Int64Array::from(vec![-1]);
+        let of_command = &self.schema.fields()[..self.schema.fields().len() - 2];
+        let columns = of_command.iter().map(|field| new_null_array(field.data_type(), 1));
+        let columns = columns.chain([Arc::new(numbers) as ArrayRef, Arc::new(names)]).collect();
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
 impl Source for OutcomeSource {
     fn run(mut self: Box<Self>, chunks: ChunkSender, runtime: tokio::runtime::Handle) -> Result<()> {
         runtime.block_on(async {
-            // There were none before the program began.
-            chunks.send_async(Chunk { is_loaded: true, ..Chunk::new(Payload::Empty) }).await?;
+            let begun = Chunk { is_loaded: true, ..Chunk::new(Payload::Rows(self.begun()?)) };
+            chunks.send_async(begun).await?;
             loop {
                 let mut told = Vec::new();
                 tokio::select! {

@@ -75,10 +75,12 @@ pub enum Outcome {
     Unaddressed,
     /// The peer went away before it said that it has taken it; it is not sent again.
     Unknown,
+    /// The program began again: what was sent before and was not told until now is not told any more. Of no command.
+    Begun,
 }
 
 impl Outcome {
-    const ALL: [Self; 4] = [Self::Arrived, Self::Expired, Self::Unaddressed, Self::Unknown];
+    const ALL: [Self; 5] = [Self::Arrived, Self::Expired, Self::Unaddressed, Self::Unknown, Self::Begun];
 
     /// Its name, as it is kept.
     pub fn name(self) -> &'static str {
@@ -87,6 +89,7 @@ impl Outcome {
             Self::Expired => "expired",
             Self::Unaddressed => "unaddressed",
             Self::Unknown => "unknown",
+            Self::Begun => "begun",
         }
     }
 

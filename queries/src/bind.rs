@@ -516,6 +516,7 @@ impl Binder<'_> {
                 .borrow_mut()
                 .push(QueryError::not_supported("INTERLOCK", interlock.span).with_help(help));
         }
+        self.check_failsafe(actuator);
         let commands = crate::plan::command_schema(actuator);
         self.check_sink(&actuator.name.value, commands, &actuator.options, &["mode"], |_| true);
         self.touch(&format!("{}.{LOG}", actuator.name.value), actuator.span);
@@ -523,6 +524,29 @@ impl Binder<'_> {
         parts
             .actuators
             .insert(actuator.name.value.clone(), Actuator { statement: actuator.clone(), inserts });
+    }
+
+    /// The values of a failsafe are all that it has beside the key: it would never be sent if its topic needed another column.
+    fn check_failsafe(&self, actuator: &CreateActuator) {
+        let (Some(topic), false) = (actuator.options.get("topic"), actuator.failsafe.is_empty()) else {
+            return;
+        };
+        let text = topic.value.value.text();
+        let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+        for name in names {
+            let place = actuator.columns.iter().position(|column| column.column.name.value == name);
+            let is_there = |place| {
+                actuator.key.contains(&place)
+                    || actuator.failsafe.iter().any(|failsafe| failsafe.column == place)
+            };
+            if place.is_some_and(|place| !is_there(place)) {
+                let message = format!("a failsafe has no value of {name:?} for the topic");
+                let error = QueryError::invalid(message, topic.value.span);
+                self.errors
+                    .borrow_mut()
+                    .push(error.with_help(format!("name it in KEY or FAILSAFE: KEY ({name})")));
+            }
+        }
     }
 
     fn insert(&self, insert: &InsertInto, parts: &mut Parts) {

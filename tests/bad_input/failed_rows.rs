@@ -115,11 +115,7 @@ fn a_row_that_an_argument_of_over_has_no_value_for_goes_aside_and_the_others_are
             "1 rows",
         ),
         ("ewma(CAST(machine AS DOUBLE), 3) OVER (ORDER BY ts) AS s", "", "1 rows"),
-        (
-            "sum(x) OVER (PARTITION BY 10 / m ORDER BY ts) AS s",
-            r#"{"s":1.0} {"s":3.0} {"s":4.0}"#,
-            "1 rows",
-        ),
+        ("sum(x) OVER (PARTITION BY 10 / m ORDER BY ts) AS s", r#"{"s":1.0} {"s":3.0} {"s":4.0}"#, "1 rows"),
         (
             "ntile(1) OVER (PARTITION BY 10 / m ORDER BY x) AS s, x",
             r#"{"s":1,"x":1.0,"operation":"insert"} {"s":1,"x":3.0,"operation":"insert"} {"s":1,"x":4.0,"operation":"insert"}"#,

@@ -60,3 +60,45 @@ fn a_command_that_expires_while_its_broker_is_away_was_not_sent() {
     ];
     assert_eq!(log.lines().skip(1).collect::<Vec<_>>(), expected, "{}", told(folder));
 }
+
+#[test]
+fn what_was_on_its_way_when_the_program_was_killed_may_have_arrived() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (folder.path(), free_port());
+    let away = folder.join("away");
+    fs::create_dir_all(&away).unwrap();
+    let Some(mut broker) = Mosquitto::start(&away) else { return };
+    let mut machine = Subscriber::connect(broker.port, "press/set");
+    fs::write(folder.join("p.sql"), program(port, broker.port)).unwrap();
+    let mut program = start(folder, &[]);
+    wait_for_connection(folder, &mut program);
+    wait_for("the server", || post(port, 1, 20) == Some(204));
+    machine.next();
+    drop(machine);
+    // What has become of it is kept a moment later.
+    sleep(Duration::from_secs(1));
+    broker.stop();
+    assert_eq!(post(port, 2, 22), Some(204));
+    sleep(Duration::from_millis(300));
+    kill(&mut program);
+    broker.start_again();
+    let mut machine = Subscriber::connect(broker.port, "press/set");
+    let mut program = start(folder, &[]);
+    wait_for_connection(folder, &mut program);
+    wait_for("the server", || post(port, 3, 18) == Some(204));
+    assert_eq!(post(port, 4, 21), Some(204));
+    assert!(machine.next().contains("\"speed\":21.0"));
+    stop(&mut program, folder);
+    let log = query(
+        folder,
+        "SELECT speed, decision, coalesce(reason, '') AS reason FROM \"press.log\" ORDER BY time",
+    );
+    let expected = [
+        "20.0,sent,",
+        "22.0,sent,",
+        "22.0,unknown,the program ended before it was acknowledged: it may have arrived",
+        "18.0,rejected,\"speed 18 is 4 from 22, which may have arrived, more than the step 2\"",
+        "21.0,sent,",
+    ];
+    assert_eq!(log.lines().skip(1).collect::<Vec<_>>(), expected, "{}", told(folder));
+}

@@ -5,7 +5,7 @@
 //! column `expires_at`. What has become of it is told to its actuator.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -17,8 +17,10 @@ use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::sink::{Outcome, Run, Sink, SinkFactory, Worker};
+use lineshaft_engine::time::EventTime;
 use lineshaft_engine::{Batch, Error, Result};
 use rumqttc::{Packet, Publish, QoS};
+use tokio::time::{Instant, sleep};
 
 use super::command::CommandColumns;
 use super::connection::{Connection, Lost};
@@ -37,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// Publications that are written before a flush.
 const MAX_AT_ONCE: usize = 256;
-/// How often commands are looked at that cannot be sent.
-const EXPIRES_EVERY: Duration = Duration::from_millis(500);
+/// How often what waits is looked at.
+const LOOKS_EVERY: Duration = Duration::from_millis(500);
 /// In the place of a packet id: the connection was lost before, or while the message was written.
 const NOT_SENT: u16 = 0;
 const PERHAPS_SENT: u16 = u16::MAX;
@@ -253,6 +255,7 @@ impl Publisher {
             outbox: Arc::clone(&outbox),
             reconnect: Reconnect::new(&options.client),
             unacknowledged: VecDeque::new(),
+            answered_at: Instant::now(),
             clock: Clock::system(),
         };
         let thread = thread::Builder::new()
@@ -283,7 +286,13 @@ struct Task {
     /// Sent, with their packet ids, in the order in which they were sent. Our own copies: the client library forgets
     /// its own after a reconnect.
     unacknowledged: VecDeque<(u16, Publication)>,
+    /// When the broker has acknowledged something, or had nothing to acknowledge.
+    answered_at: Instant,
     clock: Clock,
+}
+
+fn is_over(publication: &Publication, now: EventTime) -> bool {
+    publication.command.as_ref().is_some_and(|command| command.expires_at <= now)
 }
 
 impl Task {
@@ -311,30 +320,42 @@ impl Task {
             };
             tokio::select! {
                 () = wait => {}
-                () = self.expire() => {}
+                _ = self.expire() => {}
                 () = outbox.closed() => return,
             }
         }
     }
 
-    /// Gives up commands whose time has passed, for as long as there is no connection.
-    async fn expire(&mut self) {
-        if self.teller.is_none() {
-            return pending().await;
-        }
+    /// While there is no connection.
+    async fn expire(&mut self) -> Infallible {
         loop {
             let now = self.clock.now();
-            let is_over =
-                |one: &Publication| one.command.as_ref().is_some_and(|command| command.expires_at <= now);
-            let mut expired: Vec<Publication> = Vec::new();
-            while let Some((_, one)) = self.unacknowledged.pop_front_if(|(_, one)| is_over(one)) {
-                expired.push(one);
+            let mut expired = 0;
+            while let Some((_, one)) = self.unacknowledged.pop_front_if(|(_, one)| is_over(one, now)) {
+                self.expired(&one);
+                expired += 1;
             }
-            self.outbox.done(expired.len());
-            expired.extend(self.outbox.take_out(is_over));
-            expired.iter().for_each(|one| self.expired(one));
-            tokio::time::sleep(EXPIRES_EVERY).await;
+            self.outbox.done(expired);
+            self.give_up_expired();
+            sleep(LOOKS_EVERY).await;
         }
+    }
+
+    /// Commands that wait and whose time has passed.
+    fn give_up_expired(&self) {
+        let now = self.clock.now();
+        for one in self.outbox.take_out(|one| is_over(one, now)) {
+            self.expired(&one);
+        }
+    }
+
+    /// A broker that is alive and acknowledges nothing: in a new connection it may.
+    fn check_answers(&self) -> Result<(), Lost> {
+        let (waits, most) = (self.answered_at.elapsed(), self.options.client.keep_alive);
+        if self.unacknowledged.is_empty() || waits <= most {
+            return Ok(());
+        }
+        Err(Lost::Protocol(format!("the broker has acknowledged nothing for {} s", waits.as_secs())))
     }
 
     fn expired(&self, publication: &Publication) {
@@ -349,11 +370,16 @@ impl Task {
         let good = tokio::time::sleep(GOOD_AFTER);
         tokio::pin!(good);
         let mut is_good = false;
+        let mut look = tokio::time::interval(LOOKS_EVERY);
         loop {
             let room = connection.room().min(MAX_AT_ONCE);
             tokio::select! {
                 biased;
                 packet = connection.next() => self.acknowledged(&packet?),
+                _ = look.tick() => {
+                    self.give_up_expired();
+                    self.check_answers()?;
+                }
                 taken = outbox.take(room), if room > 0 => match taken {
                     Some(publications) => self.send(connection, publications).await?,
                     None => return Ok(()),
@@ -395,9 +421,11 @@ impl Task {
         let mut done = 0;
         let mut unanswered = Vec::new();
         let mut result = Ok(());
+        if self.unacknowledged.is_empty() {
+            self.answered_at = Instant::now();
+        }
         for publication in publications.by_ref() {
-            let end = publication.command.as_ref().map(|command| command.expires_at);
-            if end.is_some_and(|end| end <= self.clock.now()) {
+            if is_over(&publication, self.clock.now()) {
                 self.expired(&publication);
                 done += 1;
                 continue;
@@ -431,6 +459,7 @@ impl Task {
 
     fn acknowledged(&mut self, packet: &Packet) {
         let Packet::PubAck(ack) = packet else { return };
+        self.answered_at = Instant::now();
         // Brokers acknowledge in order, so this is nearly always the first.
         if let Some(index) = self.unacknowledged.iter().position(|(id, _)| *id == ack.pkid) {
             if let Some((_, publication)) = self.unacknowledged.remove(index) {

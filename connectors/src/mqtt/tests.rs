@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use lineshaft_engine::clock::Clock;
 use lineshaft_engine::declaration::{OUTCOMES, Options, SinkDeclaration, SourceDeclaration};
 use lineshaft_engine::sink::{COMMAND_NUMBER, Sink, Worker};
 use lineshaft_engine::source::{Chunk, ChunkSender, Decoded, Decoder, Packet, Payload, Receipt};
@@ -485,7 +486,7 @@ impl Told {
         let (sender, mut chunks) = ChunkSender::channel();
         let handle = runtime.handle().clone();
         thread::spawn(move || source.run(sender, handle));
-        assert!(runtime.block_on(chunks.recv()).unwrap().is_loaded);
+        assert!(runtime.block_on(chunks.recv()).unwrap().is_loaded, "it begins with a word of no command");
         Self { runtime, chunks }
     }
 
@@ -545,6 +546,37 @@ fn what_becomes_of_commands_is_told() {
     peer.published();
     drop(peer);
     assert_eq!(told.next(1), [row(3, 10, "unknown")]);
+}
+
+#[test]
+fn a_broker_that_acknowledges_nothing_is_left_and_what_waits_expires() {
+    let (listener, url) = listener();
+    let schema = Arc::new(Schema::new(command_fields()));
+    let outcomes = Outcomes::default();
+    let mut told = Told::start(&outcomes);
+    let slow = [("ttl", "2 s"), ("in_flight", "1"), ("keep_alive", "1 s")];
+    let mut sink = telling_sink_of(&schema, options(&url, "t", &slow), &outcomes);
+    let soon = Clock::system().now() + 1_000_000;
+    let columns: [ArrayRef; 3] = [
+        Arc::new(Int64Array::from(vec![1, 2])),
+        Arc::new(TimestampMicrosecondArray::from(vec![4_102_444_800_000_000, soon])),
+        Arc::new(Int64Array::from(vec![7, 8])),
+    ];
+    sink.write(&RecordBatch::try_new(schema, columns.into()).unwrap().into()).unwrap();
+    let mut peer = Peer::accept(&listener, false);
+    assert!(peer.published().1.contains("\"speed\":1,"));
+    // It is alive: it answers pings, until it is left.
+    let answers = thread::spawn(move || {
+        let mut header = [0; 2];
+        while peer.stream.read_exact(&mut header).is_ok() {
+            peer.send(&[0xd0, 0]);
+        }
+    });
+    let mut seen = told.next(2);
+    seen.sort();
+    assert_eq!(seen, [(1, 7, "unknown".to_owned()), (2, 8, "expired".to_owned())]);
+    answers.join().unwrap();
+    Peer::accept(&listener, false);
 }
 
 /// A mosquitto of its own, with its session store in a folder that is removed at the end.

@@ -22,7 +22,9 @@
 //! - Outcomes: where the connector tells them (input 1), a command that has not arrived yet may still arrive or not, and a
 //!   step is measured from both: from the last value that arrived, and from each that was sent since. One that has expired
 //!   before it could be sent counts neither for steps nor for the rate. Each command that did not arrive, or perhaps not, is a
-//!   row of the log, too: `expired`, `rejected` (it has no address) or `unknown`.
+//!   row of the log, too: `expired`, `rejected` (it has no address) or `unknown`. When the program begins again, what was on
+//!   its way is `unknown`. A failsafe that is unknown goes out again with the next proposal that is too far from where the
+//!   machine may be: perhaps no value is near enough to both.
 //! - State: per key the last values, what may have arrived since, and the times of what was sent in the interval; the
 //!   interlock keys.
 //!
@@ -61,6 +63,8 @@ pub struct Gate {
     options: GateOptions,
     input: SchemaRef,
     keys: Keys,
+    /// All columns of a command.
+    whole: Keys,
     interlock: Interlock,
     sent: BTreeMap<Key, Sent>,
     proposals: Vec<RecordBatch>,
@@ -86,6 +90,12 @@ enum Refusal {
     Expired(String),
     /// A value is missing: the failsafe may go out instead.
     NoValue(String),
+    /// It is too far from where the machine may be.
+    TooFar(String),
+}
+
+fn all_of(input: &Schema) -> Vec<usize> {
+    (0..input.fields().len()).collect()
 }
 
 impl Gate {
@@ -100,6 +110,7 @@ impl Gate {
         }
         Ok(Self {
             keys: Keys::new(&input, &options.keys)?,
+            whole: Keys::new(&input, &all_of(&input))?,
             interlock: Interlock::default(),
             sent: BTreeMap::new(),
             proposals: Vec::new(),
@@ -120,6 +131,9 @@ impl Gate {
         let rows = Rows { options: &self.options, input: &self.input, now, decided: &decided };
         let (commands, log) = rows.finish(&proposals.rows)?;
         if let Some(commands) = commands {
+            if self.options.tells_outcomes {
+                self.keep(&commands)?;
+            }
             output.send_to(0, commands);
         }
         output.send_to(1, log);
@@ -154,6 +168,11 @@ impl Gate {
                 let failsafe = self.failsafe(key, now);
                 (Decided::refused("rejected", reason), failsafe)
             }
+            Some(Refusal::TooFar(reason)) => {
+                let is_lost = self.sent.get(key).is_some_and(Sent::has_lost_failsafe);
+                let failsafe = if is_lost { self.failsafe(key, now) } else { None };
+                (Decided::refused("rejected", reason), failsafe)
+            }
         }
     }
 
@@ -168,7 +187,7 @@ impl Gate {
         }
         self.refuse_age(&proposals.rows, row, now)
             .or_else(|| self.refuse_missing(proposals, row).map(Refusal::NoValue))
-            .or_else(|| self.refuse_limits(proposals, row).map(Refusal::Rejected))
+            .or_else(|| self.refuse_limits(proposals, row))
             .or_else(|| self.refuse_rate(key, now).map(Refusal::Rejected))
     }
 
@@ -200,13 +219,15 @@ impl Gate {
         None
     }
 
-    fn refuse_limits(&self, proposals: &Proposals, row: usize) -> Option<String> {
+    fn refuse_limits(&self, proposals: &Proposals, row: usize) -> Option<Refusal> {
         let sent = self.sent.get(&proposals.keys[row]);
         let refuse = |limits: &Limits| {
             let name = self.name(limits.column);
             let value = proposals.numbers[limits.column].as_ref()?.value(row);
-            let step = || sent?.values(limits.column).find_map(|last| limits.refuse_step(name, value, last));
-            limits.refuse_bounds(name, value).or_else(step)
+            let mut at = sent.into_iter().flat_map(|sent| sent.values(limits.column));
+            let mut too_far = || at.find_map(|(at, is_open)| limits.refuse_step(name, value, at, is_open));
+            let bounds = limits.refuse_bounds(name, value).map(Refusal::Rejected);
+            bounds.or_else(|| too_far().map(Refusal::TooFar))
         };
         self.options.limits.iter().find_map(refuse)
     }
@@ -221,7 +242,7 @@ impl Gate {
         if self.options.failsafe.is_empty() {
             return None;
         }
-        let repeated = self.sent.get(key).is_some_and(|sent| sent.is_failsafe(now, self.options.ttl));
+        let repeated = self.sent.get(key).is_some_and(Sent::is_failsafe);
         let rated = self.options.rate.is_some() && self.refuse_rate(key, now).is_none();
         if repeated && !rated {
             return None;

@@ -31,9 +31,9 @@ impl Limits {
         (!value.is_finite()).then(|| format!("{name} is {value}"))
     }
 
-    /// Why a value may not follow the last one sent, if so. A step that is too large by rounding alone passes:
-    /// `last + step` is often not exactly `step` away from `last`.
-    pub(crate) fn refuse_step(&self, name: &str, value: f64, last: f64) -> Option<String> {
+    /// Why a value may not follow the last one sent, of which it may be open whether it has arrived. A step that is too large
+    /// by rounding alone passes: `last + step` is often not exactly `step` away from `last`.
+    pub(crate) fn refuse_step(&self, name: &str, value: f64, last: f64, is_open: bool) -> Option<String> {
         let step = self.max_step?;
         let moved = (value - last).abs();
         let rounding = 2.0 * f64::EPSILON * value.abs().max(last.abs());
@@ -41,7 +41,9 @@ impl Limits {
         if moved <= step + rounding {
             return None;
         }
-        Some(format!("{name} {value} is {moved} from the last {last}, more than the step {step}"))
+        let last =
+            if is_open { format!("{last}, which may have arrived") } else { format!("the last {last}") };
+        Some(format!("{name} {value} is {moved} from {last}, more than the step {step}"))
     }
 
     /// Why these limits make no sense, if so.
@@ -75,7 +77,7 @@ mod tests {
         assert_eq!(limits().refuse_bounds("speed", 41.0).unwrap(), "speed 41 is above the greatest 40");
         assert_eq!(limits().refuse_bounds("speed", f64::NAN).unwrap(), "speed is NaN");
         assert_eq!(limits().refuse_bounds("speed", 40.0), None);
-        let reason = limits().refuse_step("speed", 14.0, 10.0).unwrap();
+        let reason = limits().refuse_step("speed", 14.0, 10.0, false).unwrap();
         assert_eq!(reason, "speed 14 is 4 from the last 10, more than the step 2");
     }
 
@@ -85,9 +87,9 @@ mod tests {
         let mut last = 12.3;
         for _ in 0..100 {
             let next = last + 0.1;
-            assert_eq!(step.refuse_step("speed", next, last), None);
+            assert_eq!(step.refuse_step("speed", next, last, false), None);
             last = next;
         }
-        assert!(step.refuse_step("speed", last + 0.100_001, last).is_some());
+        assert!(step.refuse_step("speed", last + 0.100_001, last, true).is_some());
     }
 }

@@ -223,9 +223,11 @@ impl Lowering<'_> {
             _ => self.union(inputs, Arc::clone(&input)),
         };
         let route = if options.keys.is_empty() { Route::Gather } else { Route::ByKey(options.keys.clone()) };
-        let mut inputs = vec![Input { from, route: route.clone() }];
+        let mut inputs = vec![Input { from, route }];
         if options.tells_outcomes {
-            inputs.push(Input { from: self.outcomes(name, GateOptions::outcome_schema(&input)), route });
+            // One of them is about all keys.
+            let from = self.outcomes(name, GateOptions::outcome_schema(&input));
+            inputs.push(Input { from, route: Route::Broadcast });
         }
         let ports = vec![options.command_schema(&input), options.log_schema(&input)];
         let gate = self.node("gate", inputs, ports, false, move |_| {

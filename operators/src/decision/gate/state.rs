@@ -1,6 +1,6 @@
 //! What the gate remembers of a key.
 
-use arrow::array::{BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{BinaryArray, BooleanArray, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::Int64Type;
 
 use super::*;
@@ -29,14 +29,19 @@ struct Open {
     number: i64,
     at: i64,
     failsafe: bool,
+    /// It is not on its way any more.
+    is_lost: bool,
     values: Values,
+    /// Its columns, for the log.
+    row: Key,
 }
 
 impl Sent {
-    /// The values that a column may have at the machine: the last that arrived, and those that may have since.
-    pub(super) fn values(&self, column: usize) -> impl Iterator<Item = f64> {
-        let all = std::iter::once(&self.last).chain(self.open.iter().map(|open| &open.values));
-        all.filter_map(move |values| values.get(column).copied().flatten())
+    /// The values that a column may have at the machine: the last that arrived, and those that may have since, which are open.
+    pub(super) fn values(&self, column: usize) -> impl Iterator<Item = (f64, bool)> {
+        let open = self.open.iter().map(|open| (&open.values, true));
+        let all = std::iter::once((&self.last, false)).chain(open);
+        all.filter_map(move |(values, is_open)| Some((values.get(column).copied().flatten()?, is_open)))
     }
 
     /// How many were sent in the interval before `now`; exactly one interval ago no longer counts.
@@ -44,10 +49,15 @@ impl Sent {
         self.times.iter().filter(|&&time| now.saturating_sub(time) < interval).count()
     }
 
-    /// True if the failsafe was last: it has arrived, or it is still on its way, as it is no longer than its time to live.
-    pub(super) fn is_failsafe(&self, now: i64, ttl: Option<i64>) -> bool {
-        let is_on_its_way = |open: &Open| ttl.is_none_or(|ttl| now.saturating_sub(open.at) <= ttl);
-        self.open.last().map_or(self.failsafe, |open| open.failsafe && is_on_its_way(open))
+    /// True if the failsafe was last, and has arrived or is on its way.
+    pub(super) fn is_failsafe(&self) -> bool {
+        self.open.last().map_or(self.failsafe, |open| open.failsafe && !open.is_lost)
+    }
+
+    /// True if a failsafe may have arrived or not, and is not on its way any more: nothing may be near enough to where the machine
+    /// is then.
+    pub(super) fn has_lost_failsafe(&self) -> bool {
+        self.open.iter().any(|open| open.failsafe && open.is_lost)
     }
 
     /// Notes a command with these values that goes out now, or would, and gives its number. It counts as arrived unless its
@@ -60,7 +70,7 @@ impl Sent {
     ) -> i64 {
         let number = self.next;
         self.next += 1;
-        let command = Open { number, at: now, failsafe, values };
+        let command = Open { number, at: now, failsafe, is_lost: false, values, row: Key::default() };
         if is_told {
             self.open.push(command);
         } else {
@@ -73,10 +83,21 @@ impl Sent {
         number
     }
 
-    /// Learns what has become of a command. Those before the last one that arrived do not matter any more: a connection keeps
-    /// their order.
-    pub(super) fn learn(&mut self, number: i64, outcome: Outcome) {
-        let Ok(place) = self.open.binary_search_by_key(&number, |open| open.number) else { return };
+    /// Keeps the columns of a command that is open.
+    pub(super) fn keep(&mut self, number: i64, row: Key) {
+        if let Ok(place) = self.place(number) {
+            self.open[place].row = row;
+        }
+    }
+
+    fn place(&self, number: i64) -> Result<usize, usize> {
+        self.open.binary_search_by_key(&number, |open| open.number)
+    }
+
+    /// Learns what has become of a command; false if that is known. Those before the last one that arrived do not matter any more:
+    /// a connection keeps their order.
+    pub(super) fn learn(&mut self, number: i64, outcome: Outcome) -> bool {
+        let Ok(place) = self.place(number) else { return false };
         match outcome {
             Outcome::Arrived => {
                 let command = self.open.remove(place);
@@ -90,8 +111,19 @@ impl Sent {
                 }
             }
             // It may have arrived, as before; the machine has one of both values until the next one arrives.
-            Outcome::Unknown => {}
+            Outcome::Unknown => self.open[place].is_lost = true,
+            Outcome::Begun => {}
         }
+        true
+    }
+
+    /// What was on its way is not any more: gives the columns of those commands.
+    pub(super) fn lose(&mut self) -> impl Iterator<Item = &Key> {
+        let on_their_way = self.open.iter_mut().filter(|open| !open.is_lost);
+        on_their_way.map(|open| {
+            open.is_lost = true;
+            &open.row
+        })
     }
 
     fn arrive(&mut self, command: Open) {
@@ -116,19 +148,23 @@ pub(super) fn sent_table(keys: &Keys, width: usize, sent: &BTreeMap<Key, Sent>) 
     table(keys, sent.keys(), fields, columns, width, &last)
 }
 
-/// Key columns, `number`, `at`, `failsafe`, then the values of each command that may have arrived.
+/// Key columns, `number`, `at`, `failsafe`, `lost`, `row`, then the values of each command that may have arrived.
 pub(super) fn open_table(keys: &Keys, width: usize, sent: &BTreeMap<Key, Sent>) -> Result<RecordBatch> {
     let fields = [
         Field::new("number", DataType::Int64, false),
         Field::new("at", TIMESTAMP, false),
         Field::new("failsafe", DataType::Boolean, false),
+        Field::new("lost", DataType::Boolean, false),
+        Field::new("row", DataType::Binary, false),
     ];
     let open: Vec<(&Key, &Open)> =
         sent.iter().flat_map(|(key, sent)| sent.open.iter().map(move |open| (key, open))).collect();
-    let columns: [ArrayRef; 3] = [
+    let columns: [ArrayRef; 5] = [
         Arc::new(Int64Array::from_iter_values(open.iter().map(|(_, open)| open.number))),
         Arc::new(TimestampMicrosecondArray::from_iter_values(open.iter().map(|(_, open)| open.at))),
         Arc::new(open.iter().map(|(_, open)| Some(open.failsafe)).collect::<BooleanArray>()),
+        Arc::new(open.iter().map(|(_, open)| Some(open.is_lost)).collect::<BooleanArray>()),
+        Arc::new(BinaryArray::from_iter_values(open.iter().map(|(_, open)| &open.row))),
     ];
     let values: Vec<&Values> = open.iter().map(|(_, open)| &open.values).collect();
     table(keys, open.iter().map(|(key, _)| *key), fields, columns, width, &values)
@@ -182,10 +218,17 @@ pub(super) fn restore(keys: &Keys, [sent, times, open]: [&RecordBatch; 3]) -> Re
     }
     let numbers = open.column(width).as_primitive::<Int64Type>();
     let at = open.column(width + 1).as_primitive::<TimestampMicrosecondType>();
-    let failsafe = open.column(width + 2).as_boolean();
+    let (failsafe, is_lost) = (open.column(width + 2).as_boolean(), open.column(width + 3).as_boolean());
+    let rows = open.column(width + 4).as_binary::<i32>();
     for (row, key) in keys.encode(open, &key_columns)?.into_iter().enumerate() {
-        let (number, at, failsafe) = (numbers.value(row), at.value(row), failsafe.value(row));
-        let command = Open { number, at, failsafe, values: values(open, width + 3, row) };
+        let command = Open {
+            number: numbers.value(row),
+            at: at.value(row),
+            failsafe: failsafe.value(row),
+            is_lost: is_lost.value(row),
+            values: values(open, width + 5, row),
+            row: rows.value(row).into(),
+        };
         restored.entry(key).or_default().open.push(command);
     }
     Ok(restored)

@@ -229,6 +229,8 @@ fn a_step_counts_from_all_values_that_the_machine_may_have() {
     // 22 may not have arrived yet.
     let refused = said(0, "rejected", "speed 24 is 4 from the last 20, more than the step 2");
     assert_eq!(one(&mut gate, 4, 24.0), refused);
+    let refused = said(0, "rejected", "speed 18 is 4 from 22, which may have arrived, more than the step 2");
+    assert_eq!(one(&mut gate, 4, 18.0), refused);
     assert_eq!(one(&mut gate, 5, 21.0).0, 1);
     // It may still arrive after a restart.
     let mut restored = self::gate(told());
@@ -250,7 +252,7 @@ fn a_command_that_has_expired_on_its_way_was_not_sent() {
     assert_eq!(one(&mut gate, 3, 20.0).2, "rate: 2 already sent in 10000000 us");
     let log = tell(&mut gate, 4, &[("a", 22.0, 1, Outcome::Expired), ("b", 1.0, 7, Outcome::Unknown)]);
     let decisions: Vec<&str> = log.iter().map(|row| row.0.as_str()).collect();
-    assert_eq!(decisions, ["expired", "unknown"]);
+    assert_eq!(decisions, ["expired"], "the other is not known here");
     // The machine is at 20.
     assert_eq!(one(&mut gate, 5, 24.0).2, "speed 24 is 4 from the last 20, more than the step 2");
     assert_eq!(one(&mut gate, 6, 18.0).0, 1);
@@ -269,9 +271,61 @@ fn a_failsafe_that_did_not_arrive_goes_out_again() {
     tell(&mut gate, 2, &[("a", 10.0, 0, Outcome::Expired)]);
     assert_eq!(failsafe(&mut gate, 3), 1);
     tell(&mut gate, 4, &[("a", 10.0, 1, Outcome::Unknown)]);
-    assert_eq!(failsafe(&mut gate, 5 * SECOND), 1);
-    tell(&mut gate, 6 * SECOND, &[("a", 10.0, 2, Outcome::Arrived)]);
-    assert_eq!(failsafe(&mut gate, 60 * SECOND), 0);
+    assert_eq!(failsafe(&mut gate, 5), 1);
+    tell(&mut gate, 6, &[("a", 10.0, 2, Outcome::Arrived)]);
+    assert_eq!(failsafe(&mut gate, 7), 0);
+}
+
+#[test]
+fn a_machine_that_may_be_at_its_failsafe_or_far_from_it_is_sent_there_again() {
+    let mut gate = gate(GateOptions { failsafe: vec![(2, 10.0)], ..told() });
+    one(&mut gate, 0, 30.0);
+    tell(&mut gate, 1, &[("a", 30.0, 0, Outcome::Arrived)]);
+    propose(&mut gate, 2, &[(2, Some("a"), None)]);
+    // It is on its way.
+    assert_eq!(one(&mut gate, 3, 28.0).0, 0);
+    tell(&mut gate, 4, &[("a", 10.0, 1, Outcome::Unknown)]);
+    // No value is within a step from both 30 and 10.
+    let (sent, log) = propose(&mut gate, 5, &[(5, Some("a"), Some(28.0))]);
+    assert_eq!(sent, [("a".to_owned(), 10.0)]);
+    let reason = "speed 28 is 18 from 10, which may have arrived, more than the step 2";
+    assert_eq!(log[0], ("rejected".to_owned(), reason.to_owned()));
+    assert_eq!(log[1].0, "failsafe");
+    tell(&mut gate, 6, &[("a", 10.0, 2, Outcome::Arrived)]);
+    assert_eq!(one(&mut gate, 7, 12.0).0, 1);
+}
+
+#[test]
+fn what_was_on_its_way_when_the_program_ended_is_told_as_unknown() {
+    let mut gate = gate(told());
+    propose(
+        &mut gate,
+        0,
+        &[(0, Some("b"), Some(30.0)), (7, Some("a"), Some(20.0)), (8, Some("a"), Some(21.0))],
+    );
+    tell(&mut gate, 1, &[("a", 20.0, 0, Outcome::Arrived)]);
+    let mut restored = self::gate(told());
+    restored.restore(gate.snapshot().unwrap()).unwrap();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(TimestampMicrosecondArray::from(vec![None])),
+        Arc::new(StringArray::from(vec![None::<&str>])),
+        Arc::new(Float64Array::from(vec![None])),
+        Arc::new(Int64Array::from(vec![-1])),
+        Arc::new(StringArray::from(vec![Outcome::Begun.name()])),
+    ];
+    let begun = RecordBatch::try_new(GateOptions::outcome_schema(&schema()), columns).unwrap();
+    let mut output = Output::new(2);
+    restored.on_batch(OUTCOMES, Batch::new(begun.clone()), &mut output).unwrap();
+    restored.on_epoch_end(EpochHeader::new(1, 9), &mut output).unwrap();
+    let log = output.take(1).remove(0).into_rows();
+    assert_eq!(log.column(1).as_primitive::<TimestampMicrosecondType>().values().to_vec(), [8, 0]);
+    assert_eq!(log.column(2).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(log.column(3).as_primitive::<Float64Type>().values().to_vec(), [21.0, 30.0]);
+    assert_eq!(log.column(4).as_string::<i32>().value(0), "unknown");
+    // Once.
+    restored.on_batch(OUTCOMES, Batch::new(begun), &mut output).unwrap();
+    restored.on_epoch_end(EpochHeader::new(2, 10), &mut output).unwrap();
+    assert!(output.take(1).is_empty());
 }
 
 #[test]
