@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::support::{Said, command, lineshaft};
 
 mod failed_rows;
+mod names;
 
 const READINGS: &str = "\
 CREATE SOURCE readings (ts TIMESTAMP NOT NULL, machine TEXT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
@@ -342,40 +343,6 @@ CREATE SINK s WITH (connector = 'parquet', path = 'o') AS SELECT machine, count(
         .tells("the rows of this sink may be taken back")
         .tells("  --> plant.sql:9:");
     assert_eq!(said.err.matches("error:").count(), 5, "{}", said.err);
-}
-
-#[test]
-fn all_wrong_names_of_a_query_are_told() {
-    let said = check(
-        "CREATE VIEW v AS SELECT machin, avg(spd + y) AS a, rmss(x) AS f FROM readings WHERE xx > 3 AND z = 1 GROUP BY machne;
-CREATE VIEW w AS SELECT count(*) AS n FROM TUMBLE(readings, tz, INTERVAL '5' SECOND) WHERE xz > 1 GROUP BY window_start HAVING nn > 3;
-CREATE VIEW u AS SELECT r.xx FROM (SELECT machn, xx FROM readings) AS r WHERE r.machn = 'a' ORDER BY yy;
-CREATE SINK s FROM nothing WITH (connector = 'stdout', fromat = 'csv', partition_by = 'day');",
-    );
-    let places = [
-        "5:25", "5:37", "5:43", "5:52", "5:85", "5:96", "5:111", "6:61", "6:92", "6:128", "7:43", "7:50",
-        "7:102", "8:20", "8:56", "8:72",
-    ];
-    let told: Vec<&str> = said.err.lines().filter_map(|line| line.strip_prefix("  --> plant.sql:")).collect();
-    assert_eq!(told, places, "{}", said.err);
-}
-
-#[test]
-fn options_are_looked_at_beside_other_mistakes_and_a_mistake_is_told_once() {
-    let said = check(
-        "CREATE TABLE t (a INT, PRIMARY KEY (b)) WITH (connector = 'fil', path = 'x');
-CREATE ACTUATOR p WITH (connector = 'mqtt', topc = 'x') (speed DOUBLE BETWEEN 40 AND 10);
-CREATE ACTUATOR q WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x/{line}') (line TEXT, speed DOUBLE BETWEEN 10 AND 40) FAILSAFE (speed = 10);
-INSERT INTO q SELECT x AS speed FROM nothing;",
-    );
-    let said = said
-        .tells("column \"b\" not found\n  --> plant.sql:5:37")
-        .tells("there is no connector \"fil\"\n  --> plant.sql:5:47")
-        .tells("mqtt sink has no option \"topc\"\n  --> plant.sql:6:45")
-        .tells("range from 40 to 10 is empty\n  --> plant.sql:6:71")
-        .tells("a failsafe has no value of \"line\" for the topic\n  --> plant.sql:7:")
-        .tells("table or view \"nothing\" not found\n  --> plant.sql:8:38");
-    assert_eq!(said.err.matches("error:").count(), 6, "{}", said.err);
 }
 
 #[test]

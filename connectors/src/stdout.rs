@@ -43,7 +43,8 @@ pub fn check(declaration: &SinkDeclaration) -> Vec<OptionError> {
 /// What is wrong with the options.
 pub fn sink(declaration: &SinkDeclaration) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     let (name, style) = (declaration.name.clone(), style(declaration)?);
-    Ok(Box::new(StdoutFactory { name, style }))
+    let are_commands = declaration.options.contains_key("ttl");
+    Ok(Box::new(StdoutFactory { name, style, are_commands }))
 }
 
 fn style(declaration: &SinkDeclaration) -> Result<Style, Vec<OptionError>> {
@@ -61,11 +62,16 @@ fn style(declaration: &SinkDeclaration) -> Result<Style, Vec<OptionError>> {
 struct StdoutFactory {
     name: String,
     style: Style,
+    are_commands: bool,
 }
 
 impl SinkFactory for StdoutFactory {
     fn open(&self, _schema: SchemaRef, _worker: Worker) -> Result<Box<dyn Sink>> {
         Ok(Box::new(TextSink::new(&self.name, self.style, io::stdout())))
+    }
+
+    fn is_at_most_once(&self) -> bool {
+        self.are_commands
     }
 }
 

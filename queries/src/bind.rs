@@ -3,6 +3,7 @@
 //! A view is planned when it is first asked for, so statements may stand in any order. All errors of a program are
 //! collected; a statement that depends on a broken one is left out of the reckoning.
 
+mod actuators;
 mod drift;
 mod further;
 mod model_file;
@@ -37,9 +38,7 @@ use crate::predict::Predict;
 use crate::program::{Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times};
 use crate::rewrite::replaced;
 use crate::span::{Name, SourceFile, Span, Spanned, StatementText};
-use crate::statement::{
-    CreateActuator, CreateOptimizer, CreateView, Drift, Emit, InsertInto, Options, SelectQuery, Statement,
-};
+use crate::statement::{CreateOptimizer, CreateView, Drift, Emit, Options, SelectQuery, Statement};
 use crate::window_function::external;
 
 /// Binds `statements`.
@@ -120,11 +119,16 @@ pub(crate) fn bind(
         predict,
     };
     errors.extend(alter::check(&program));
+    let circles = actuators::circles(&program);
+    let can_be_planned = circles.is_empty();
+    errors.extend(circles);
     if errors.is_empty() {
         return Ok(program);
     }
     // A program with mistakes is not planned, but its views that are whole can be looked at.
-    errors.extend(program.check_views(&[]));
+    if can_be_planned {
+        errors.extend(program.check_views(&[]));
+    }
     Err(sorted(errors))
 }
 
@@ -507,109 +511,6 @@ impl Binder<'_> {
         if let Err(error) = self.bound(name) {
             self.report(error, span);
         }
-    }
-
-    fn actuator(&self, actuator: &CreateActuator, parts: &mut Parts) {
-        if let Some(interlock) = &actuator.interlock {
-            let help = "leave the rows of open guards out with a join for now";
-            self.errors
-                .borrow_mut()
-                .push(QueryError::not_supported("INTERLOCK", interlock.span).with_help(help));
-        }
-        self.check_failsafe(actuator);
-        let commands = crate::plan::command_schema(actuator);
-        self.check_sink(&actuator.name.value, commands, &actuator.options, &["mode"], |_| true);
-        self.touch(&format!("{}.{LOG}", actuator.name.value), actuator.span);
-        let inserts = parts.actuators.remove(&actuator.name.value).map(|a| a.inserts).unwrap_or_default();
-        parts
-            .actuators
-            .insert(actuator.name.value.clone(), Actuator { statement: actuator.clone(), inserts });
-    }
-
-    /// The values of a failsafe are all that it has beside the key: it would never be sent if its topic needed another column.
-    fn check_failsafe(&self, actuator: &CreateActuator) {
-        let (Some(topic), false) = (actuator.options.get("topic"), actuator.failsafe.is_empty()) else {
-            return;
-        };
-        let text = topic.value.value.text();
-        let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
-        for name in names {
-            let place = actuator.columns.iter().position(|column| column.column.name.value == name);
-            let is_there = |place| {
-                actuator.key.contains(&place)
-                    || actuator.failsafe.iter().any(|failsafe| failsafe.column == place)
-            };
-            if place.is_some_and(|place| !is_there(place)) {
-                let message = format!("a failsafe has no value of {name:?} for the topic");
-                let error = QueryError::invalid(message, topic.value.span);
-                self.errors
-                    .borrow_mut()
-                    .push(error.with_help(format!("name it in KEY or FAILSAFE: KEY ({name})")));
-            }
-        }
-    }
-
-    fn insert(&self, insert: &InsertInto, parts: &mut Parts) {
-        let name = &insert.target.value;
-        let Some(Statement::CreateActuator(actuator)) = self.names.get(name) else {
-            if !matches!(self.names.get(name), Some(Statement::Broken(_))) {
-                let actuators = self.names.iter().filter(|(_, s)| matches!(s, Statement::CreateActuator(_)));
-                let known = actuators.map(|(name, _)| name.as_str());
-                let error = QueryError::unknown(NameKind::Actuator, name, Some(insert.target.span), known);
-                self.errors.borrow_mut().push(error);
-            }
-            return;
-        };
-        let Some((raw, view)) = self.plan(&insert.query) else { return };
-        match self.command(insert, actuator, raw) {
-            Ok(logical) => {
-                let Ok(plan) = optimize(logical.clone()) else { return };
-                let entry = parts.actuators.entry(name.clone());
-                let entry =
-                    entry.or_insert_with(|| Actuator { statement: actuator.clone(), inserts: vec![] });
-                entry.inserts.push(View { logical, plan, ..view });
-            }
-            Err(error) => self.report(error, insert.query.span),
-        }
-    }
-
-    /// The rows of an insert with the columns of the actuator, in its order and of its types.
-    fn command(
-        &self,
-        insert: &InsertInto,
-        actuator: &CreateActuator,
-        raw: LogicalPlan,
-    ) -> Result<LogicalPlan> {
-        let found = raw.schema().columns();
-        let names: Vec<&str> = match insert.columns.is_empty() {
-            true => actuator.columns.iter().map(|c| c.column.name.value.as_str()).collect(),
-            false => insert.columns.iter().map(|name| name.value.as_str()).collect(),
-        };
-        if names.len() != found.len() {
-            let message = format!(
-                "actuator {:?} takes {} columns ({}), the query gives {}",
-                actuator.name.value,
-                names.len(),
-                names.join(", "),
-                found.len()
-            );
-            return Err(external(QueryError::invalid(message, insert.query.span)));
-        }
-        let columns = actuator.columns.iter().map(|bounded| {
-            let column = &bounded.column;
-            let place = names.iter().position(|name| *name == column.name.value).ok_or_else(|| {
-                let message = format!(
-                    "column {:?} of actuator {:?} is not given",
-                    column.name.value, actuator.name.value
-                );
-                external(QueryError::invalid(message, insert.query.span))
-            })?;
-            let value = Expr::Column(found[place].clone());
-            let value = datafusion::logical_expr::cast(value, column.data_type.clone());
-            Ok(value.alias(&column.name.value))
-        });
-        let columns: Result<Vec<Expr>> = columns.collect();
-        LogicalPlanBuilder::from(raw).project(columns?)?.build()
     }
 }
 

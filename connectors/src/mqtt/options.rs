@@ -197,8 +197,8 @@ pub(crate) struct SinkOptions {
     pub(crate) format: SinkFormat,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
-    /// Rows are commands: they have an end, and are sent once.
-    pub(crate) has_ttl: bool,
+    /// Rows are commands: they live for so long, and are sent once.
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl SinkOptions {
@@ -225,7 +225,7 @@ impl SinkOptions {
             ),
             qos: qos(&mut read),
             retain: read.or("retain", false),
-            has_ttl: read.get::<Duration>("ttl").is_some(),
+            ttl: read.get("ttl"),
         };
         read.finish(options)
     }

@@ -7,6 +7,7 @@ use lineshaft_engine::Result;
 use lineshaft_engine::operator::Snapshot;
 use lineshaft_engine::time::EventTime;
 use rumqttc::{Publish, QoS};
+use tokio::time::Instant;
 
 /// A message on its way out.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Publication {
 pub(crate) struct Command {
     /// After that it must not leave.
     pub(crate) expires_at: EventTime,
+    /// The same, whatever becomes of the wall clock.
+    pub(crate) until: Instant,
     /// Its row, by which its outcome is told.
     pub(crate) row: RecordBatch,
 }
@@ -68,7 +71,10 @@ mod tests {
             let mut publish = Publish::new(format!("t/{n}"), QoS::AtLeastOnce, n.to_string());
             publish.retain = n == 2;
             let row = RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()));
-            Publication { publish, command: (n == 3).then(|| Command { expires_at: 0, row }) }
+            Publication {
+                publish,
+                command: (n == 3).then(|| Command { expires_at: 0, until: Instant::now(), row }),
+            }
         };
         outbox.put((0..5).map(numbered).collect(), Duration::ZERO, || false).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -54,7 +54,7 @@ pub fn sink(
     outcomes: &Outcomes,
 ) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     let options = checked(declaration)?;
-    let teller = options.has_ttl.then(|| outcomes.teller(&declaration.name));
+    let teller = options.ttl.map(|_| outcomes.teller(&declaration.name));
     let (name, open, run) = (declaration.name.clone(), Mutex::default(), Mutex::default());
     Ok(Box::new(MqttSinkFactory { name, options, teller, open, run }))
 }
@@ -66,7 +66,7 @@ pub(crate) fn check_sink(declaration: &SinkDeclaration) -> Vec<OptionError> {
 
 fn checked(declaration: &SinkDeclaration) -> Result<SinkOptions, Vec<OptionError>> {
     let options = SinkOptions::read(&declaration.name, &declaration.schema, &declaration.options)?;
-    if options.has_ttl && CommandColumns::of(&declaration.schema).is_none() {
+    if options.ttl.is_some_and(|ttl| CommandColumns::of(&declaration.schema, ttl).is_none()) {
         let error = OptionError::of("ttl", "option \"ttl\" needs a column expires_at of type TIMESTAMP");
         return Err(vec![error.help("it is set by actuators; leave it out of a sink")]);
     }
@@ -98,7 +98,7 @@ impl SinkFactory for MqttSinkFactory {
         Ok(Box::new(MqttSink {
             name: self.name.clone(),
             options: self.options.clone(),
-            commands: CommandColumns::of(&schema).filter(|_| self.options.has_ttl),
+            commands: self.options.ttl.and_then(|ttl| CommandColumns::of(&schema, ttl)),
             teller: self.teller.clone(),
             publisher,
             run: self.run.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -112,7 +112,7 @@ impl SinkFactory for MqttSinkFactory {
     }
 
     fn is_at_most_once(&self) -> bool {
-        self.options.has_ttl
+        self.options.ttl.is_some()
     }
 }
 
@@ -178,7 +178,7 @@ impl Sink for MqttSink {
 
     fn finish(&mut self) -> Result<()> {
         let left = self.publisher.outbox.wait_until_empty(LAST_PATIENCE);
-        if self.is_kept && !self.options.has_ttl {
+        if self.is_kept && self.options.ttl.is_none() {
             return Ok(());
         }
         // The workers share the connection: one of them tells.
@@ -292,7 +292,8 @@ struct Task {
 }
 
 fn is_over(publication: &Publication, now: EventTime) -> bool {
-    publication.command.as_ref().is_some_and(|command| command.expires_at <= now)
+    let is_over = |command: &Command| command.expires_at <= now || command.until <= Instant::now();
+    publication.command.as_ref().is_some_and(is_over)
 }
 
 impl Task {

@@ -6,7 +6,6 @@
 //! | check | decision |
 //! |---|---|
 //! | the key is locked by an interlock; a key column is NULL | `rejected` |
-//! | the event time is older than the time to live | `expired` |
 //! | a value is NULL, NaN or infinite; outside its bounds; too far from the last one sent | `rejected` |
 //! | the key already got its commands of the interval | `rejected` |
 //! | all passed | `sent` in mode auto, `shadow` in mode shadow, `held` in mode approve |
@@ -21,7 +20,8 @@
 //!   far as the rate allows, and without a rate not at all.
 //! - Outcomes: where the connector tells them (input 1), a command that has not arrived yet may still arrive or not, and a
 //!   step is measured from both: from the last value that arrived, and from each that was sent since. One that has expired
-//!   before it could be sent counts neither for steps nor for the rate. Each command that did not arrive, or perhaps not, is a
+//!   before it could be sent counts neither for steps nor for the rate; one that waits for its broker counts for the rate until it
+//!   has arrived, and from then on. Each command that did not arrive, or perhaps not, is a
 //!   row of the log, too: `expired`, `rejected` (it has no address) or `unknown`. When the program begins again, what was on
 //!   its way is `unknown`. A failsafe that is unknown goes out again with the next proposal that is too far from where the
 //!   machine may be: perhaps no value is near enough to both.
@@ -87,7 +87,6 @@ struct Proposals {
 /// Why a command may not go out.
 enum Refusal {
     Rejected(String),
-    Expired(String),
     /// A value is missing: the failsafe may go out instead.
     NoValue(String),
     /// It is too far from where the machine may be.
@@ -163,7 +162,6 @@ impl Gate {
                 (self.pass("sent", None, number), None)
             }
             Some(Refusal::Rejected(reason)) => (Decided::refused("rejected", reason), None),
-            Some(Refusal::Expired(reason)) => (Decided::refused("expired", reason), None),
             Some(Refusal::NoValue(reason)) => {
                 let failsafe = self.failsafe(key, now);
                 (Decided::refused("rejected", reason), failsafe)
@@ -185,35 +183,23 @@ impl Gate {
         if self.interlock.is_locked(key) {
             return Some(Refusal::Rejected("interlock".to_owned()));
         }
-        self.refuse_age(&proposals.rows, row, now)
-            .or_else(|| self.refuse_missing(proposals, row).map(Refusal::NoValue))
+        self.refuse_missing(proposals, row)
+            .map(Refusal::NoValue)
             .or_else(|| self.refuse_limits(proposals, row))
             .or_else(|| self.refuse_rate(key, now).map(Refusal::Rejected))
     }
 
-    fn refuse_age(&self, rows: &RecordBatch, row: usize, now: i64) -> Option<Refusal> {
-        let (ttl, column) = (self.options.ttl?, self.options.event_time?);
-        let times = rows.column(column).as_primitive_opt::<TimestampMicrosecondType>();
-        match times.filter(|times| times.is_valid(row)) {
-            None => Some(Refusal::Rejected(format!("event time {} is NULL", self.name(column)))),
-            Some(times) => {
-                let age = now.saturating_sub(times.value(row));
-                let reason = || format!("stale: {age} us old, the time to live is {ttl} us");
-                (age > ttl).then(|| Refusal::Expired(reason()))
-            }
-        }
-    }
-
     fn refuse_missing(&self, proposals: &Proposals, row: usize) -> Option<String> {
-        let is_value =
-            |column: &usize| !self.options.keys.contains(column) && self.options.event_time != Some(*column);
-        for column in (0..self.input.fields().len()).filter(is_value) {
+        for column in (0..self.input.fields().len()).filter(|column| !self.options.keys.contains(column)) {
             if proposals.rows.column(column).is_null(row) {
                 return Some(format!("{} is NULL", self.name(column)));
             }
             let number = proposals.numbers[column].as_ref().map(|numbers| numbers.value(row));
             if let Some(number) = number.filter(|number| !number.is_finite()) {
                 return Some(format!("{} is {number}", self.name(column)));
+            }
+            if let Some(element) = missing_element(proposals.rows.column(column), row) {
+                return Some(format!("an element of {} is {element}", self.name(column)));
             }
         }
         None
@@ -271,14 +257,25 @@ impl Gate {
         if self.options.mode == Mode::Approve && !self.options.closed {
             return 0;
         }
-        let interval = self.options.rate.map(|rate| rate.interval);
         let is_told = self.options.tells_outcomes && self.options.sends();
-        self.sent.entry(key.clone()).or_default().note((now, values, failsafe), interval, is_told)
+        let sent = self.sent.entry(key.clone()).or_default();
+        sent.note((now, values, failsafe), self.options.rate, is_told)
     }
 
     fn name(&self, column: usize) -> &str {
         self.input.field(column).name()
     }
+}
+
+/// An element of an array that is NULL, NaN or infinite.
+fn missing_element(column: &ArrayRef, row: usize) -> Option<String> {
+    let elements = column.as_list_opt::<i32>()?.value(row);
+    if elements.null_count() > 0 {
+        return Some("NULL".to_owned());
+    }
+    let numbers = cast(&elements, &DataType::Float64).ok()?;
+    let mut numbers = numbers.as_primitive::<Float64Type>().values().iter();
+    numbers.find(|number| !number.is_finite()).map(f64::to_string)
 }
 
 impl Proposals {

@@ -1,5 +1,8 @@
 //! `CREATE OPTIMIZER` and `CREATE ACTUATOR`: clauses in any order.
 
+use arrow::array::{Array, Float64Array};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Spanned as _, UnaryOperator, Value};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -99,16 +102,26 @@ pub(super) fn actuator(
     }
     let columns: Vec<BoundedColumn> = columns
         .ok_or_else(|| missing_clause("actuator", &name, "(column TYPE BETWEEN low AND high, ...)"))?;
+    columns.iter().for_each(|column| check_name(&column.column.name, context));
+    let key = key.unwrap_or_default();
+    check_twice(&key, context);
+    let failsafe = failsafe.unwrap_or_default();
+    check_twice(&failsafe.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), context);
     let plain: Vec<SourceColumn> = columns.iter().map(|bounded| bounded.column.clone()).collect();
-    let failsafe = failsafe.unwrap_or_default().into_iter().filter_map(|(name, value)| {
+    let failsafe = failsafe.into_iter().filter_map(|(name, value)| {
         let column = find_column(&name, &plain, context)?;
+        if key.iter().any(|key| key.value == name.value) {
+            let message = format!("column {:?} is the key: it is no value to command", name.value);
+            context.errors.push(QueryError::invalid(message, name.span));
+            return None;
+        }
         check_failsafe(&columns[column], &value, context);
         Some(Failsafe { column, value })
     });
     let failsafe = failsafe.collect();
     Ok(CreateActuator {
         options: with.unwrap_or_else(|| no_options(&name)),
-        key: find_columns(&key.unwrap_or_default(), &plain, context),
+        key: find_columns(&key, &plain, context),
         rate,
         time_to_live_us,
         interlock,
@@ -263,14 +276,48 @@ fn assignment(tokens: &mut Tokens<'_>) -> Result<(Name, ExpressionText)> {
     Ok((name, tokens.expression()?))
 }
 
-/// A fail-safe value outside of the range would never be sent.
+/// A fail-safe value outside of the range would never be sent, and one that the column cannot hold would be another one.
 fn check_failsafe(bounded: &BoundedColumn, value: &ExpressionText, context: &mut Context<'_>) {
-    if let (Some(range), Some(number)) = (bounded.range, constant(&value.expression))
-        && !(range.low..=range.high).contains(&number)
-    {
-        let (name, low, high) = (&bounded.column.name.value, range.low, range.high);
-        let message = format!("failsafe value {number} of column {name:?} is outside of {low} to {high}");
-        context.errors.push(QueryError::invalid(message, value.span));
+    let (name, data_type) = (&bounded.column.name.value, &bounded.column.data_type);
+    let message = match (constant(&value.expression), bounded.range) {
+        _ if !data_type.is_numeric() => format!("failsafe of column {name:?}, which is no number"),
+        (Some(number), Some(range)) if !(range.low..=range.high).contains(&number) => {
+            format!(
+                "failsafe value {number} of column {name:?} is outside of {} to {}",
+                range.low, range.high
+            )
+        }
+        (Some(number), _) if !holds(data_type, number) => {
+            format!("failsafe value {number} is no value of column {name:?}")
+        }
+        _ => return,
+    };
+    context.errors.push(QueryError::invalid(message, value.span));
+}
+
+/// True if a number is a value of a type; those with digits behind the point are rounded.
+fn holds(data_type: &DataType, number: f64) -> bool {
+    let whole = Float64Array::from(vec![number]);
+    match data_type.is_integer() {
+        true => number.fract() == 0.0 && cast(&whole, data_type).is_ok_and(|held| held.null_count() == 0),
+        false => true,
+    }
+}
+
+/// The log of an actuator, and what it sends, have these columns beside its own.
+fn check_name(name: &Name, context: &mut Context<'_>) {
+    if ["time", "decision", "reason", "expires_at"].contains(&name.value.as_str()) {
+        let message = format!("column {:?} has the name of one that every actuator has", name.value);
+        context.errors.push(QueryError::invalid(message, name.span).with_help("give it another name"));
+    }
+}
+
+fn check_twice(names: &[Name], context: &mut Context<'_>) {
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].iter().any(|first| first.value == name.value) {
+            let message = format!("column {:?} appears twice", name.value);
+            context.errors.push(QueryError::invalid(message, name.span));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison};
 use datafusion::sql::planner::SqlToRel;
-use lineshaft_engine::declaration::{OUTCOMES, SourceDeclaration};
+use lineshaft_engine::declaration::{OUTCOMES, Options, SourceDeclaration};
 use lineshaft_engine::plan::{Input, Origin, Overload, Route, SourceNode};
 use lineshaft_operators::decision::{
     Constraint, Gate, GateOptions, Limits, Mode, Optimizer, OptimizerOptions, Rate, Variable,
@@ -236,10 +236,7 @@ impl Lowering<'_> {
         self.view = outer;
         let Origin::Node(node, _) = gate else { return Err(internal("a gate is a node")) };
         if !self.outputs.close_gates {
-            let mut options = statement.options.to_map();
-            options.remove("mode");
-            // So that a connector that keeps rows back (a broker that is away) neither repeats nor delays a command.
-            options.insert("ttl".to_owned(), format!("{} us", time_to_live(statement)));
+            let (_, options) = sent(statement);
             self.add_sink(name, Origin::Node(node, 0), options)?;
         }
         self.done.insert(log, Origin::Node(node, 1));
@@ -285,6 +282,16 @@ pub(crate) fn command_schema(statement: &CreateActuator) -> SchemaRef {
         Field::new(&bounded.column.name.value, bounded.column.data_type.clone(), true)
     };
     Arc::new(Schema::new(statement.columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Columns and options of the sink that commands go to.
+pub(crate) fn sent(statement: &CreateActuator) -> (SchemaRef, Options) {
+    let gate = GateOptions { ttl: Some(time_to_live(statement)), ..GateOptions::default() };
+    let mut options = statement.options.to_map();
+    options.remove("mode");
+    // So that a connector that keeps rows back (a broker that is away) neither repeats nor delays a command.
+    options.insert("ttl".to_owned(), format!("{} us", time_to_live(statement)));
+    (gate.command_schema(&command_schema(statement)), options)
 }
 
 /// Columns of `<actuator>.log`.
@@ -334,7 +341,6 @@ fn gate_options(statement: &CreateActuator, closed: bool) -> Result<GateOptions>
         }),
         interlock_keys: Vec::new(),
         ttl: Some(time_to_live(statement)),
-        event_time: None,
         failsafe: failsafe.collect::<Result<_>>()?,
         closed,
         tells_outcomes: false,

@@ -48,8 +48,6 @@ pub struct GateOptions {
     pub rate: Option<Rate>,
     /// `TTL`, microseconds.
     pub ttl: Option<i64>,
-    /// Column of the proposals with the event time; with a `ttl` older rows are expired.
-    pub event_time: Option<usize>,
     /// `FAILSAFE`: columns and their values; other columns that are not keys are NULL.
     pub failsafe: Vec<(usize, f64)>,
     /// Input 1 tells what has become of each command. Otherwise each is taken to have arrived.

@@ -34,7 +34,8 @@ impl Gate {
                 self.lose(now, output)?;
             }
             let sent = self.sent.get_mut(key);
-            let is_news = sent.is_some_and(|sent| sent.learn(numbers.value(row), outcome));
+            let is_news =
+                sent.is_some_and(|sent| sent.learn(numbers.value(row), outcome, now, self.options.rate));
             told.push(decision(outcome).filter(|_| is_news));
         }
         let is_row: BooleanArray = told.iter().map(|told| Some(told.is_some())).collect();
@@ -44,7 +45,8 @@ impl Gate {
 
     /// The program has begun again, and nobody tells what has become of the commands before.
     fn lose(&mut self, now: i64, output: &mut Output) -> Result<()> {
-        let lost: Vec<Key> = self.sent.values_mut().flat_map(Sent::lose).cloned().collect();
+        let rate = self.options.rate;
+        let lost: Vec<Key> = self.sent.values_mut().flat_map(|sent| sent.lose(now, rate)).collect();
         let columns = self.whole.decode(lost.iter())?;
         let why = "the program ended before it was acknowledged: it may have arrived";
         self.tell(&columns, vec![("unknown", why); lost.len()], now, output)

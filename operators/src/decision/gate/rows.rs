@@ -64,11 +64,8 @@ impl Rows<'_> {
         Ok(interleave(&[proposed.as_ref(), failsafe.as_ref()], &places)?)
     }
 
-    /// One row: the failsafe value of a column, or NULL; the event time of a failsafe is now.
+    /// One row: the failsafe value of a column, or NULL.
     fn failsafe_value(&self, column: usize, data_type: &DataType) -> Result<ArrayRef> {
-        if self.options.event_time == Some(column) {
-            return Ok(cast(&TimestampMicrosecondArray::from(vec![self.now]), data_type)?);
-        }
         match self.options.failsafe.iter().find(|(known, _)| *known == column) {
             Some((_, value)) => Ok(cast(&Float64Array::from(vec![*value]), data_type)?),
             None => Ok(new_null_array(data_type, 1)),

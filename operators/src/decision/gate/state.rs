@@ -8,6 +8,10 @@ use super::*;
 /// The values of a command by column of the input; `None` for a column that is not a number or has no value.
 pub(super) type Values = Vec<Option<f64>>;
 
+/// A command that arrives within so many microseconds counts for the rate from when it was sent; one that has waited for its
+/// broker from when it arrived.
+const AT_ONCE: i64 = 1_000_000;
+
 /// What was sent to a key, or would have been in shadow.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
@@ -17,7 +21,7 @@ pub(super) struct Sent {
     failsafe: bool,
     /// Commands whose outcome is not known (yet), the oldest first: each may have arrived.
     open: Vec<Open>,
-    /// Wall clocks of what still counts for the rate, ascending.
+    /// Wall clocks of what still counts for the rate, beside what is on its way.
     times: VecDeque<i64>,
     /// The number of the next command.
     next: i64,
@@ -44,9 +48,10 @@ impl Sent {
         all.filter_map(move |(values, is_open)| Some((values.get(column).copied().flatten()?, is_open)))
     }
 
-    /// How many were sent in the interval before `now`; exactly one interval ago no longer counts.
+    /// How many may arrive in the interval before `now` or just now; exactly one interval ago no longer counts.
     pub(super) fn within(&self, now: i64, interval: i64) -> usize {
-        self.times.iter().filter(|&&time| now.saturating_sub(time) < interval).count()
+        let past = self.times.iter().filter(|&&time| now.saturating_sub(time) < interval).count();
+        past + self.open.iter().filter(|open| !open.is_lost).count()
     }
 
     /// True if the failsafe was last, and has arrived or is on its way.
@@ -61,11 +66,11 @@ impl Sent {
     }
 
     /// Notes a command with these values that goes out now, or would, and gives its number. It counts as arrived unless its
-    /// outcome `is_told` later. For the rate it is of interest as long as `interval`.
+    /// outcome `is_told` later.
     pub(super) fn note(
         &mut self,
         (now, values, failsafe): (i64, Values, bool),
-        interval: Option<i64>,
+        rate: Option<Rate>,
         is_told: bool,
     ) -> i64 {
         let number = self.next;
@@ -74,13 +79,17 @@ impl Sent {
         if is_told {
             self.open.push(command);
         } else {
+            self.count(now, now, rate);
             self.arrive(command);
         }
-        if let Some(interval) = interval {
-            self.times.retain(|time| now.saturating_sub(*time) < interval);
-            self.times.push_back(now);
-        }
         number
+    }
+
+    /// One has arrived at this time, or perhaps.
+    fn count(&mut self, time: i64, now: i64, rate: Option<Rate>) {
+        let Some(rate) = rate else { return };
+        self.times.retain(|time| now.saturating_sub(*time) < rate.interval);
+        self.times.push_back(time);
     }
 
     /// Keeps the columns of a command that is open.
@@ -96,34 +105,38 @@ impl Sent {
 
     /// Learns what has become of a command; false if that is known. Those before the last one that arrived do not matter any more:
     /// a connection keeps their order.
-    pub(super) fn learn(&mut self, number: i64, outcome: Outcome) -> bool {
+    pub(super) fn learn(&mut self, number: i64, outcome: Outcome, now: i64, rate: Option<Rate>) -> bool {
         let Ok(place) = self.place(number) else { return false };
         match outcome {
             Outcome::Arrived => {
                 let command = self.open.remove(place);
+                let has_waited = now.saturating_sub(command.at) > AT_ONCE;
+                self.count(if has_waited { now } else { command.at }, now, rate);
                 self.open.drain(..place);
                 self.arrive(command);
             }
             Outcome::Expired | Outcome::Unaddressed => {
-                let command = self.open.remove(place);
-                if let Some(time) = self.times.iter().position(|time| *time == command.at) {
-                    self.times.remove(time);
-                }
+                self.open.remove(place);
             }
             // It may have arrived, as before; the machine has one of both values until the next one arrives.
-            Outcome::Unknown => self.open[place].is_lost = true,
+            Outcome::Unknown => {
+                self.count(now, now, rate);
+                self.open[place].is_lost = true;
+            }
             Outcome::Begun => {}
         }
         true
     }
 
     /// What was on its way is not any more: gives the columns of those commands.
-    pub(super) fn lose(&mut self) -> impl Iterator<Item = &Key> {
-        let on_their_way = self.open.iter_mut().filter(|open| !open.is_lost);
-        on_their_way.map(|open| {
+    pub(super) fn lose(&mut self, now: i64, rate: Option<Rate>) -> Vec<Key> {
+        let mut lost = Vec::new();
+        for open in self.open.iter_mut().filter(|open| !open.is_lost) {
             open.is_lost = true;
-            &open.row
-        })
+            lost.push(open.row.clone());
+        }
+        lost.iter().for_each(|_| self.count(now, now, rate));
+        lost
     }
 
     fn arrive(&mut self, command: Open) {

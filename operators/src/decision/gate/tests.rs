@@ -136,24 +136,62 @@ fn the_rate_counts_per_key_in_a_sliding_interval() {
 }
 
 #[test]
-fn an_old_command_expires_and_a_fresh_one_says_until_when_it_holds() {
-    let ttl = Some(2 * SECOND);
-    let mut gate = gate(GateOptions { ttl, event_time: Some(0), ..options(Mode::Auto) });
-    let rows = [(7 * SECOND, Some("a"), Some(20.0)), (8 * SECOND, Some("a"), Some(20.0))];
+fn a_command_says_until_when_it_holds() {
+    let mut gate = gate(GateOptions { ttl: Some(2 * SECOND), ..options(Mode::Auto) });
     let mut output = Output::new(2);
-    gate.on_batch(0, batch(&rows), &mut output).unwrap();
+    gate.on_batch(0, batch(&[(8 * SECOND, Some("a"), Some(20.0))]), &mut output).unwrap();
     gate.on_epoch_end(EpochHeader::new(1, 10 * SECOND), &mut output).unwrap();
     let sent = output.take(0);
-    assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].schema().field(3).name(), "expires_at");
     let expires_at = sent[0].rows().column(3).as_primitive::<TimestampMicrosecondType>();
     assert_eq!(expires_at.values().to_vec(), [12 * SECOND]);
-    let (_, log) = read(&mut output);
+}
+
+#[test]
+fn an_array_with_a_missing_element_is_a_missing_value() {
+    use arrow::datatypes::Float64Type;
+    let item = Arc::new(Field::new("item", DataType::Float64, true));
+    let schema = Arc::new(Schema::new(vec![Field::new("joints", DataType::List(item), true)]));
+    let options = GateOptions { mode: Mode::Auto, ..GateOptions::default() };
+    let mut gate = Gate::new(options, Arc::clone(&schema)).unwrap();
+    let joints = arrow::array::ListArray::from_iter_primitive::<Float64Type, _, _>(vec![
+        Some(vec![Some(1.0), Some(2.0)]),
+        Some(vec![Some(1.0), None]),
+        Some(vec![Some(f64::NAN)]),
+        None,
+        Some(vec![]),
+    ]);
+    let rows = RecordBatch::try_new(schema, vec![Arc::new(joints)]).unwrap();
+    let mut output = Output::new(2);
+    gate.on_batch(0, Batch::new(rows), &mut output).unwrap();
+    gate.on_epoch_end(EpochHeader::new(1, 1), &mut output).unwrap();
+    assert_eq!(output.take(0)[0].num_rows(), 2);
+    let log = output.take(1).remove(0).into_rows();
+    let reasons: Vec<_> = log.column(3).as_string::<i32>().iter().flatten().collect();
+    assert_eq!(reasons, ["an element of joints is NULL", "an element of joints is NaN", "joints is NULL"]);
+}
+
+#[test]
+fn what_waits_for_its_broker_counts_for_the_rate_until_it_has_arrived_and_from_then_on() {
+    let rate = Some(Rate { count: 1, interval: 2 * SECOND });
+    let mut gate = gate(GateOptions { rate, ttl: Some(20 * SECOND), ..told() });
+    let at = |gate: &mut Gate, second: i64| one(gate, second * SECOND, 20.0).0;
     assert_eq!(
-        log[0],
-        ("expired".to_owned(), "stale: 3000000 us old, the time to live is 2000000 us".to_owned())
+        [at(&mut gate, 0), at(&mut gate, 3), at(&mut gate, 8)],
+        [1, 0, 0],
+        "it may arrive at any time"
     );
-    assert_eq!(log[1].0, "sent");
+    tell(&mut gate, 9 * SECOND, &[("a", 20.0, 0, Outcome::Arrived)]);
+    assert_eq!([at(&mut gate, 10), at(&mut gate, 11)], [0, 1]);
+    // One that arrives at once counts from when it was sent.
+    tell(&mut gate, 11 * SECOND + 20_000, &[("a", 20.0, 1, Outcome::Arrived)]);
+    assert_eq!(at(&mut gate, 13), 1);
+    // It did not arrive.
+    tell(&mut gate, 14 * SECOND, &[("a", 20.0, 2, Outcome::Expired)]);
+    assert_eq!(at(&mut gate, 14), 1);
+    // Perhaps it has just arrived.
+    tell(&mut gate, 20 * SECOND, &[("a", 20.0, 3, Outcome::Unknown)]);
+    assert_eq!([at(&mut gate, 21), at(&mut gate, 22)], [0, 1]);
 }
 
 #[test]
