@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, make_comparator, new_null_array,
 };
 use arrow::compute::{
     SortOptions, cast, concat_batches, filter_record_batch, interleave, take, take_record_batch,
@@ -143,7 +143,11 @@ impl Table {
     }
 
     /// Takes what has come into the index.
+    ///
+    /// # Errors
+    /// If a row is taken back that is not there.
     pub(super) fn update(&mut self) -> Result<()> {
+        let mut early = Vec::new();
         for batch in std::mem::take(&mut self.new) {
             match batch.weights() {
                 None => self.add(batch.rows())?,
@@ -151,11 +155,17 @@ impl Table {
                     let is_added: BooleanArray = weights.values().iter().map(|w| Some(*w > 0)).collect();
                     let is_gone: BooleanArray = weights.values().iter().map(|w| Some(*w < 0)).collect();
                     // What takes the place of a row comes after that has gone, whatever their order.
-                    self.remove(batch.filter(&is_gone)?.rows())?;
+                    early.push(self.remove(batch.filter(&is_gone)?.rows())?);
                     self.add(batch.filter(&is_added)?.rows())?;
                 }
             }
             self.settle()?;
+        }
+        // Of several workers, one may have taken back what another one then added.
+        for rows in early {
+            if self.remove(&rows)?.num_rows() > 0 {
+                return Err(Error::operator("join", "a row is taken back that is not in the table"));
+            }
         }
         Ok(())
     }
@@ -191,10 +201,11 @@ impl Table {
         }
     }
 
-    /// Takes rows back; of equal ones the first.
-    fn remove(&mut self, rows: &RecordBatch) -> Result<()> {
+    /// Takes rows back, of equal ones the first, and gives those that are not there.
+    fn remove(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let mut missing = Vec::new();
         if rows.num_rows() == 0 {
-            return Ok(());
+            return Ok(rows.clone());
         }
         let slots = self.join.find(rows)?;
         let parts = [&self.body, &self.tail].map(|part| equalities(rows, part));
@@ -210,10 +221,10 @@ impl Table {
                 Some(row) => self.kill(row),
                 // A newer row has taken its place already.
                 None if self.primary.is_some() => {}
-                None => return Err(Error::operator("join", "a row is taken back that is not in the table")),
+                None => missing.push(number as u64),
             }
         }
-        Ok(())
+        Ok(take_record_batch(rows, &UInt64Array::from(missing))?)
     }
 
     /// Joins the tail to the body, and drops rows that are gone, once it pays.

@@ -307,6 +307,19 @@ fn a_row_of_the_table_that_is_taken_back_is_no_longer_met() {
 }
 
 #[test]
+fn a_row_may_be_taken_back_before_it_comes() {
+    let appended = LookupOptions { primary_key: vec![], ..options(LookupKind::Left) };
+    let mut join = join(appended);
+    for (text, weight) in [("a 1", -1), ("a 2", 1), ("a 1", 1)] {
+        let rows = table(&format!("machine:s limit:f \n {text}"));
+        let batch = Batch::with_weights(rows, Int64Array::from(vec![weight]));
+        join.on_batch(1, batch, &mut Output::new(1)).unwrap();
+    }
+    let row = vec![Step::Rows(0, table("machine:s x:f \n a 1"))];
+    assert_eq!(given(&mut join, row), ["a 1.0 2.0"]);
+}
+
+#[test]
 fn a_changelog_of_a_table_with_a_primary_key_replaces_rows_in_any_order() {
     let row = || vec![Step::Rows(0, table("machine:s x:f \n a 1 \n b 2"))];
     let mut join = join(options(LookupKind::Left));
