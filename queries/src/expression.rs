@@ -5,9 +5,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_empty_array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, new_empty_array};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, exec_err};
 use datafusion::error::DataFusionError;
@@ -167,6 +167,20 @@ pub(crate) fn failed(error: &DataFusionError) -> Error {
     Error::operator("expression", error.strip_backtrace())
 }
 
+/// Values of which NaN is one. A processor gives 0.0 / 0.0 a sign, and such a NaN would be the least number to `ORDER BY` and
+/// another value to `GROUP BY`.
+fn with_one_nan(values: ArrayRef) -> ArrayRef {
+    if let Some(numbers) = values.as_primitive_opt::<Float64Type>() {
+        let is_other = |number: &f64| number.is_nan() && number.to_bits() != f64::NAN.to_bits();
+        // Without an early end it is one pass of a few values at once.
+        if numbers.values().iter().fold(false, |found, number| found | is_other(number)) {
+            let one = |number: f64| if number.is_nan() { f64::NAN } else { number };
+            return Arc::new(numbers.unary::<_, Float64Type>(one));
+        }
+    }
+    values
+}
+
 struct Computed {
     physical: Arc<dyn PhysicalExpr>,
     data_type: DataType,
@@ -188,7 +202,8 @@ impl Expression for Computed {
         // A function that panics has no value for a row, as one that fails: the others go on. Nothing of it is kept.
         let evaluated = catch_unwind(AssertUnwindSafe(|| self.physical.evaluate(rows)));
         let value = evaluated.unwrap_or_else(|_| exec_err!("the function has panicked")).map_err(failed)?;
-        value.into_array(rows.num_rows()).map_err(failed)
+        let values = value.into_array(rows.num_rows()).map_err(failed)?;
+        Ok(if self.column().is_some() { values } else { with_one_nan(values) })
     }
 
     fn data_type(&self) -> &DataType {

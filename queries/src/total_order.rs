@@ -1,4 +1,4 @@
-//! 0.0 and -0.0 are equal, so rows with them have one rank. Sorting tells them apart.
+//! 0.0 and -0.0 are equal, so rows with them have one rank and are of one partition. Sorting tells them apart.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Window};
 
 use crate::expression::as_key;
 
-/// The plan whose window functions have one zero in `ORDER BY`.
+/// The plan whose window functions have one zero in `PARTITION BY` and `ORDER BY`.
 ///
 /// # Errors
 /// If the type of an expression is not known.
@@ -33,10 +33,12 @@ fn ordered(function: &Expr, schema: &DFSchema) -> Result<Expr> {
     let name = function.schema_name().to_string();
     let Expr::WindowFunction(mut call) = function.clone().unalias() else { return Ok(function.clone()) };
     let mut is_changed = false;
-    for sort in &mut call.params.order_by {
-        let key = as_key(&sort.expr, schema)?;
-        is_changed |= key != sort.expr;
-        sort.expr = key;
+    let parameters = &mut call.params;
+    let orders = parameters.order_by.iter_mut().map(|sort| &mut sort.expr);
+    for expr in parameters.partition_by.iter_mut().chain(orders) {
+        let key = as_key(expr, schema)?;
+        is_changed |= key != *expr;
+        *expr = key;
     }
     Ok(if is_changed { Expr::WindowFunction(call).alias(name) } else { function.clone() })
 }

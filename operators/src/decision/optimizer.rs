@@ -137,8 +137,11 @@ impl Optimizer {
         let seed = key.iter().fold(mix(self.options.seed) ^ mix(tick.cast_unsigned()), |seed, byte| {
             mix(seed ^ u64::from(*byte))
         });
-        let mut evaluate = |points: &[Vec<f64>]| self.score(state, points);
-        let best = minimize(&ranges, previous, seed, self.options.evaluations, &mut evaluate)?;
+        let whole = |point: &Vec<f64>| self.whole(point);
+        let mut evaluate =
+            |points: &[Vec<f64>]| self.score(state, &points.iter().map(whole).collect::<Vec<_>>());
+        let mut best = minimize(&ranges, previous, seed, self.options.evaluations, &mut evaluate)?;
+        best.point = self.whole(&best.point);
         if !best.score.is_usable() {
             let reason = Some(format!("cost is {}", best.score.cost));
             return Ok(Choice { key, point: None, cost: None, reason });
@@ -154,10 +157,13 @@ impl Optimizer {
     fn ranges(&self, previous: Option<&[f64]>) -> (Vec<Range>, Option<String>) {
         let mut out_of_reach = None;
         let mut range = |(index, variable): (usize, &Variable)| {
-            let whole = Range { lower: variable.lower, upper: variable.upper };
+            let (lower, upper) = variable.bounds();
+            let whole = Range { lower, upper };
             let (Some(last), Some(step)) = (previous.map(|point| point[index]), variable.max_step) else {
                 return whole;
             };
+            // A step from a whole number to the next ones is one, too.
+            let step = if variable.is_whole { step.floor() } else { step };
             let (lower, upper) = (whole.lower.max(last - step), whole.upper.min(last + step));
             if lower <= upper {
                 return Range { lower, upper };
@@ -170,6 +176,13 @@ impl Optimizer {
         };
         let ranges = self.options.variables.iter().enumerate().map(&mut range).collect();
         (ranges, out_of_reach)
+    }
+
+    /// The point with whole numbers where there must be. Their ranges end at such.
+    fn whole(&self, point: &[f64]) -> Vec<f64> {
+        let rounded =
+            |(value, variable): (&f64, &Variable)| if variable.is_whole { value.round() } else { *value };
+        point.iter().zip(&self.options.variables).map(rounded).collect()
     }
 
     fn score(&self, state: &RecordBatch, points: &[Vec<f64>]) -> Result<Vec<Score>> {

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, make_comparator, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, make_comparator,
+    new_null_array,
 };
 use arrow::compute::{
     SortOptions, cast, concat_batches, filter_record_batch, interleave, take, take_record_batch,

@@ -63,3 +63,16 @@ fn a_function_that_panics_has_no_value_for_the_row() {
     let Err(Error::Row { expression, reason }) = call.evaluate(&rows) else { panic!("no value is expected") };
     assert_eq!((expression.as_str(), reason.as_str()), ("breaks(x)", "the function has panicked"));
 }
+
+#[test]
+fn a_computed_nan_is_the_one_of_all_others() {
+    let schema = Schema::new(vec![Field::new("x", DataType::Float64, true)]);
+    let named = DFSchema::try_from(schema.clone()).unwrap();
+    let zeros: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![Some(0.0), None, Some(-1.0)]));
+    let rows = RecordBatch::try_new(Arc::new(schema), vec![zeros]).unwrap();
+    // A processor may give it a sign.
+    let quotient = expression(&(-(col("x") / col("x"))), &named).unwrap().evaluate(&rows).unwrap();
+    let quotient = quotient.as_primitive::<Float64Type>();
+    assert_eq!(quotient.value(0).to_bits(), f64::NAN.to_bits());
+    assert_eq!((quotient.iter().nth(1), quotient.value(2)), (Some(None), -1.0));
+}

@@ -25,6 +25,9 @@ use super::{Entry, find, needs_event_time};
 
 const MARK: &str = "form of";
 
+/// Aggregates whose result depends on `ORDER BY` among their arguments.
+const ORDERED: [&str; 5] = ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
+
 /// Marks the calls of our functions in a query, before it is planned with [`ArrayForms`]. A call with `OVER` is always
 /// the aggregate and stays as it is.
 pub fn mark_calls(query: &mut impl VisitMut) {
@@ -91,11 +94,18 @@ impl ExprPlanner for ArrayForms {
         Ok(PlannerResult::Original(complete(expr)?))
     }
 
-    /// Here, because DataFusion rewrites `f(DISTINCT x)` to `f(x)` over groups, and the order is lost.
-    fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+    /// Here, because DataFusion rewrites `f(DISTINCT x)` to `f(x)` over groups, and the order is lost; and because it takes the
+    /// columns of `ORDER BY` for arguments of a function that does not ask for an order.
+    fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         let name = expr.func.name();
         if expr.distinct && needs_event_time(name) {
             return plan_err!("{name} depends on the order of the rows and does not take DISTINCT");
+        }
+        if !expr.order_by.is_empty() && needs_event_time(name) {
+            return plan_err!("{name} takes the rows in the order of event time and does not take ORDER BY");
+        }
+        if !ORDERED.contains(&name) && !expr.func.supports_within_group_clause() {
+            expr.order_by.clear();
         }
         Ok(PlannerResult::Original(expr))
     }

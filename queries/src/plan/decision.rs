@@ -37,7 +37,15 @@ fn variables(statement: &CreateOptimizer) -> Result<Vec<Variable>> {
         let range = bounded.range.ok_or_else(|| {
             external(QueryError::invalid(format!("variable {name:?} has no BETWEEN"), bounded.column.span))
         })?;
-        Ok(Variable { name, lower: range.low, upper: range.high, max_step: range.max_step })
+        let is_whole = bounded.column.data_type.is_integer();
+        let variable =
+            Variable { name, lower: range.low, upper: range.high, max_step: range.max_step, is_whole };
+        let (lower, upper) = variable.bounds();
+        if lower > upper {
+            let message = format!("variable {:?} has no whole number BETWEEN", variable.name);
+            return Err(external(QueryError::invalid(message, bounded.column.span)));
+        }
+        Ok(variable)
     };
     statement.variables.iter().map(variable).collect()
 }

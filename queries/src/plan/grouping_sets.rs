@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, cast, lit};
 use lineshaft_engine::plan::{Input, Origin, Route};
 
@@ -27,14 +28,15 @@ impl Lowering<'_> {
         let mut seen: Vec<u64> = Vec::new();
         for set in sets_of(sets) {
             check_window(query, &set)?;
-            if set.is_empty() && query.aggr_expr.is_empty() {
-                let what = "an empty grouping set without an aggregate";
-                return Err(external(QueryError::not_supported(what, None)));
-            }
+            // The one group of all rows, of which nothing else is wanted.
+            let calls = match set.is_empty() && query.aggr_expr.is_empty() {
+                true => vec![count(lit(1))],
+                false => query.aggr_expr.clone(),
+            };
             let id = grouping_id(&all, &set);
             let ordinal = seen.iter().filter(|other| **other == id).count() as u64;
             seen.push(id);
-            let part = Aggregate::try_new(Arc::clone(&query.input), set.clone(), query.aggr_expr.clone())?;
+            let part = Aggregate::try_new(Arc::clone(&query.input), set.clone(), calls)?;
             let from = self.grouped(&part, from, by_rows)?;
             let found = part.schema.columns();
             let mut columns = Vec::with_capacity(schema.fields().len());
@@ -46,7 +48,8 @@ impl Lowering<'_> {
             }
             let id_type: &DataType = schema.field(all.len()).data_type();
             columns.push(cast(lit(id | ordinal << all.len()), id_type.clone()));
-            columns.extend(found[set.len()..].iter().cloned().map(Expr::Column));
+            let results = found[set.len()..].iter().take(query.aggr_expr.len());
+            columns.extend(results.cloned().map(Expr::Column));
             let from = self.map(from, &part.schema, None, Some(&columns), Arc::clone(&schema))?;
             let from = self.plain(from, &schema);
             inputs.push(Input { from, route: Route::Local });

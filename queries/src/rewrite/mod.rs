@@ -7,6 +7,7 @@
 //! - [`named_windows`]: `OVER (w ROWS 2 PRECEDING)`
 //! - [`scalar_names`]: `sum(x) / (SELECT sum(x) FROM t)`
 //! - [`array_literals`]: `FROM readings, UNNEST([a, b])`
+//! - [`similar_to`]: `line SIMILAR TO 'a|b%'`
 //! - [`derived`]: `HAVING max(w)` where `w` is a column of `FROM (SELECT ...)` and an alias, too
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Value};
@@ -20,6 +21,7 @@ pub(crate) mod precedence;
 pub(crate) mod replaced;
 mod row_values;
 mod scalar_names;
+mod similar_to;
 
 /// Changes `query` in place, before it is planned.
 pub(crate) fn rewrite(query: &mut Query) {
@@ -29,6 +31,7 @@ pub(crate) fn rewrite(query: &mut Query) {
     scalar_names::rewrite(query);
     casts::rewrite(query);
     derived::rewrite(query);
+    similar_to::rewrite(query);
 }
 
 /// Takes an expression out, to be put back in another form.

@@ -18,6 +18,18 @@ pub struct Variable {
     pub upper: f64,
     /// Greatest distance from the last feasible choice of the key.
     pub max_step: Option<f64>,
+    /// Whole numbers only.
+    pub is_whole: bool,
+}
+
+impl Variable {
+    /// Its bounds: of a whole number the whole numbers within them.
+    pub fn bounds(&self) -> (f64, f64) {
+        match self.is_whole {
+            true => (self.lower.ceil(), self.upper.floor()),
+            false => (self.lower, self.upper),
+        }
+    }
 }
 
 /// A condition on candidates, over the candidate columns.
@@ -85,7 +97,8 @@ impl OptimizerOptions {
         if self.interval <= 0 {
             return Err(error("its interval is not greater than zero".to_owned()));
         }
-        for Variable { name, lower, upper, max_step } in &self.variables {
+        for variable in &self.variables {
+            let (name, max_step, (lower, upper)) = (&variable.name, &variable.max_step, variable.bounds());
             if !(lower.is_finite() && upper.is_finite() && (upper - lower).is_finite() && lower <= upper) {
                 return Err(error(format!(
                     "the bounds {lower} and {upper} of {name} are not finite and in order"

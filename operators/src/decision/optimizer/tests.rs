@@ -49,7 +49,7 @@ fn schema() -> SchemaRef {
 
 /// Least `(speed - demand)^2` with speed in 0..100, at least 20 unless `free`; ticks of 10.
 fn options() -> OptimizerOptions {
-    let speed = Variable { name: "speed".into(), lower: 0.0, upper: 100.0, max_step: None };
+    let speed = Variable { name: "speed".into(), lower: 0.0, upper: 100.0, max_step: None, is_whole: false };
     OptimizerOptions {
         name: "setpoints".into(),
         variables: vec![speed],
@@ -160,6 +160,24 @@ fn a_step_limits_how_far_a_choice_moves_from_the_last() {
     let rows = feed(&mut optimizer, &given, Watermark::END);
     let expected =
         [good(10, "a", "10.000"), good(20, "a", "15.000"), good(30, "a", "10.000"), good(30, "b", "90.000")];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_whole_variable_is_chosen_among_whole_numbers() {
+    let mut options = options();
+    options.variables[0] =
+        Variable { name: "speed".into(), lower: 0.5, upper: 30.9, max_step: Some(2.5), is_whole: true };
+    let mut optimizer = optimizer(options);
+    let given = [(5, "a", 23.9), (15, "a", 90.0), (25, "a", 0.0), (25, "b", 0.0), (25, "c", 90.0)];
+    let rows = feed(&mut optimizer, &given, Watermark::END);
+    let expected = [
+        good(10, "a", "24.000"),
+        good(20, "a", "26.000"),
+        good(30, "a", "24.000"),
+        good(30, "b", "1.000"),
+        good(30, "c", "30.000"),
+    ];
     assert_eq!(rows, expected);
 }
 
