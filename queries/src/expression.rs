@@ -135,6 +135,11 @@ pub fn aggregate(
     Ok(Arc::new(Lowered { function, arguments, of_rows, filter, order, state, result, moment, feature }))
 }
 
+/// True for `bit_xor(DISTINCT x)`, which takes every value where it is computed for many groups or frames at once.
+fn forgets_distinct(function: &AggregateFunctionExpr) -> bool {
+    function.is_distinct() && function.fun().name() == "bit_xor"
+}
+
 /// True for a function that takes `ORDER BY` and rows in any order, though it does not say so: `WITHIN GROUP` only names
 /// the values, and `string_agg` keeps them in an `array_agg`, which sorts.
 fn sorts_itself(function: &AggregateUDF) -> bool {
@@ -236,7 +241,8 @@ impl Aggregate for Lowered {
         if let Some(order) = &self.order {
             return Ok(Box::new(Sorted::new(Arc::clone(&self.function), order.clone(), &self.arguments)));
         }
-        let groups: Box<dyn GroupsAccumulator> = if self.function.groups_accumulator_supported() {
+        let counts_groups = self.function.groups_accumulator_supported() && !forgets_distinct(&self.function);
+        let groups: Box<dyn GroupsAccumulator> = if counts_groups {
             self.function.create_groups_accumulator().map_err(|error| failed(&error))?
         } else {
             let function = Arc::clone(&self.function);
@@ -255,7 +261,8 @@ impl Aggregate for Lowered {
     fn sliding(&self) -> Result<Option<Box<dyn SlidingAccumulator>>> {
         let types = self.arguments.iter().map(|argument| argument.data_type());
         let is_exact = types.chain([self.result.data_type()]).all(|of| !of.is_floating());
-        Ok(if is_exact { sliding::Sliding::of(&self.function) } else { None })
+        let can_slide = is_exact && !forgets_distinct(&self.function);
+        Ok(if can_slide { sliding::Sliding::of(&self.function) } else { None })
     }
 
     fn arguments(&self) -> &[Arc<dyn Expression>] {

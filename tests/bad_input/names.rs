@@ -23,7 +23,7 @@ fn options_are_looked_at_beside_other_mistakes_and_a_mistake_is_told_once() {
     let said = check(
         "CREATE TABLE t (a INT, PRIMARY KEY (b)) WITH (connector = 'fil', path = 'x');
 CREATE ACTUATOR p WITH (connector = 'mqtt', topc = 'x') (speed DOUBLE BETWEEN 40 AND 10);
-CREATE ACTUATOR q WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x/{line}') (line TEXT, speed DOUBLE BETWEEN 10 AND 40) FAILSAFE (speed = 10);
+CREATE ACTUATOR q WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x/{recipe}') (line TEXT, recipe TEXT, speed DOUBLE BETWEEN 10 AND 40) KEY (line) FAILSAFE (speed = 10);
 INSERT INTO q SELECT x AS speed FROM nothing;",
     );
     let said = said
@@ -31,7 +31,7 @@ INSERT INTO q SELECT x AS speed FROM nothing;",
         .tells("there is no connector \"fil\"\n  --> plant.sql:5:47")
         .tells("mqtt sink has no option \"topc\"\n  --> plant.sql:6:45")
         .tells("range from 40 to 10 is empty\n  --> plant.sql:6:71")
-        .tells("a failsafe has no value of \"line\" for the topic\n  --> plant.sql:7:")
+        .tells("a failsafe has no value of \"recipe\" for the topic\n  --> plant.sql:7:")
         .tells("table or view \"nothing\" not found\n  --> plant.sql:8:38");
     assert_eq!(said.err.matches("error:").count(), 6, "{}", said.err);
 }
@@ -85,7 +85,20 @@ INSERT INTO p {insert};"
         let said = of(declared, insert).tells(message);
         assert_eq!(said.err.matches("error:").count(), 1, "{}", said.err);
     }
+    let by_line = "CREATE ACTUATOR p WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x/{machine}')
+    (line TEXT, machine TEXT, speed INT BETWEEN 0 AND 40 MAX STEP 2) KEY (line);
+INSERT INTO p SELECT machine AS line, machine, x AS speed FROM readings;";
+    check(by_line).tells("MAX STEP is per KEY, and column \"machine\" of the topic is not in it");
+    let retained = "CREATE ACTUATOR p WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x', retain = true) (speed INT);
+INSERT INTO p SELECT x AS speed FROM readings;";
+    check(retained).tells("a command is not retained");
     let by_http = "CREATE ACTUATOR p WITH (connector = 'http', url = 'http://h/x') (speed INT);
 INSERT INTO p SELECT x AS speed FROM readings;";
     check(by_http).tells("an http sink takes no commands");
+}
+
+#[test]
+fn a_parquet_file_holds_no_interval() {
+    let sink = "CREATE SINK o WITH (connector = 'parquet', path = 'o') AS SELECT ts, INTERVAL '1' MONTH AS v FROM readings;";
+    check(sink).tells("column \"v\" is an INTERVAL, which a Parquet file cannot hold");
 }

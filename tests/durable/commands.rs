@@ -35,7 +35,9 @@ fn a_command_that_expires_while_its_broker_is_away_was_not_sent() {
     broker.stop();
     // It waits for its broker until it has expired.
     assert_eq!(post(port, 2, 22), Some(204));
-    wait_for("the end of the command", || told(folder).contains("expired, not sent: press/set"));
+    wait_for("the end of the command", || {
+        told(folder).contains("expired, not sent: a command for press/set")
+    });
     // What has become of it is kept a moment later.
     sleep(Duration::from_secs(1));
     kill(&mut program);

@@ -70,6 +70,10 @@ fn checked(declaration: &SinkDeclaration) -> Result<SinkOptions, Vec<OptionError
         let error = OptionError::of("ttl", "option \"ttl\" needs a column expires_at of type TIMESTAMP");
         return Err(vec![error.help("it is set by actuators; leave it out of a sink")]);
     }
+    if options.ttl.is_some() && options.retain {
+        let error = OptionError::of("retain", "a command is not retained");
+        return Err(vec![error.help("who connects later would get an old one: leave retain out")]);
+    }
     Ok(options)
 }
 
@@ -331,12 +335,12 @@ impl Task {
     async fn expire(&mut self) -> Infallible {
         loop {
             let now = self.clock.now();
-            let mut expired = 0;
+            let mut expired = Vec::new();
             while let Some((_, one)) = self.unacknowledged.pop_front_if(|(_, one)| is_over(one, now)) {
-                self.expired(&one);
-                expired += 1;
+                expired.push(one);
             }
-            self.outbox.done(expired);
+            self.outbox.done(expired.len());
+            self.expired(&expired);
             self.give_up_expired();
             sleep(LOOKS_EVERY).await;
         }
@@ -345,9 +349,7 @@ impl Task {
     /// Commands that wait and whose time has passed.
     fn give_up_expired(&self) {
         let now = self.clock.now();
-        for one in self.outbox.take_out(|one| is_over(one, now)) {
-            self.expired(&one);
-        }
+        self.expired(&self.outbox.take_out(|one| is_over(one, now)));
     }
 
     /// A broker that is alive and acknowledges nothing: in a new connection it may.
@@ -359,9 +361,15 @@ impl Task {
         Err(Lost::Protocol(format!("the broker has acknowledged nothing for {} s", waits.as_secs())))
     }
 
-    fn expired(&self, publication: &Publication) {
-        tracing::warn!("sink {:?}: expired, not sent: {}", self.name, publication.publish.topic);
-        self.tell(Outcome::Expired, publication);
+    /// Tells of commands that are not sent any more.
+    fn expired(&self, commands: &[Publication]) {
+        commands.iter().for_each(|one| self.tell(Outcome::Expired, one));
+        let Some(first) = commands.first() else { return };
+        let (name, topic) = (&self.name, &first.publish.topic);
+        match commands.len() - 1 {
+            0 => tracing::warn!("sink {name:?}: expired, not sent: a command for {topic}"),
+            more => tracing::warn!("sink {name:?}: expired, not sent: a command for {topic} and {more} more"),
+        }
     }
 
     /// Publishes until the outbox is closed and empty.
@@ -385,6 +393,7 @@ impl Task {
                     Some(publications) => self.send(connection, publications).await?,
                     None => return Ok(()),
                 },
+                () = outbox.closed(), if room == 0 => return Ok(()),
                 () = &mut good, if !is_good => {
                     is_good = true;
                     self.reconnect.held();
@@ -420,15 +429,15 @@ impl Task {
     ) -> Result<(), Lost> {
         let mut publications = publications.into_iter();
         let mut done = 0;
-        let mut unanswered = Vec::new();
+        let (mut unanswered, mut expired) = (Vec::new(), Vec::new());
         let mut result = Ok(());
         if self.unacknowledged.is_empty() {
             self.answered_at = Instant::now();
         }
         for publication in publications.by_ref() {
             if is_over(&publication, self.clock.now()) {
-                self.expired(&publication);
                 done += 1;
+                expired.push(publication);
                 continue;
             }
             let sent = connection.publish(publication.publish.clone()).await;
@@ -450,6 +459,7 @@ impl Task {
         }
         let outcome = if result.is_ok() { Outcome::Arrived } else { Outcome::Unknown };
         unanswered.iter().for_each(|publication| self.tell(outcome, publication));
+        self.expired(&expired);
         self.outbox.done(done);
         result
     }

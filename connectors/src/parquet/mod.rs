@@ -13,6 +13,7 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
+use arrow::datatypes::DataType;
 use lineshaft_engine::declaration::{OptionError, SinkDeclaration};
 use lineshaft_engine::sink::SinkFactory;
 
@@ -23,7 +24,16 @@ pub(crate) use partition::{NULL_VALUE, unescaped};
 
 /// What is wrong with the options of a sink; opens nothing.
 pub fn check(declaration: &SinkDeclaration) -> Vec<OptionError> {
-    ParquetOptions::read(declaration).err().unwrap_or_default()
+    let mut errors = ParquetOptions::read(declaration).err().unwrap_or_default();
+    for field in declaration.schema.fields() {
+        if let DataType::Interval(_) = field.data_type() {
+            let message =
+                format!("column {:?} is an INTERVAL, which a Parquet file cannot hold", field.name());
+            let help = "a difference of two times can be written; or cast it to TEXT";
+            errors.push(OptionError::general(message).help(help));
+        }
+    }
+    errors
 }
 
 /// The sink.

@@ -119,17 +119,13 @@ pub(super) fn actuator(
         Some(Failsafe { column, value })
     });
     let failsafe = failsafe.collect();
-    Ok(CreateActuator {
-        options: with.unwrap_or_else(|| no_options(&name)),
-        key: find_columns(&key, &plain, context),
-        rate,
-        time_to_live_us,
-        interlock,
-        failsafe,
-        columns,
-        name,
-        span,
-    })
+    let options = with.unwrap_or_else(|| no_options(&name));
+    let key = match key.is_empty() {
+        true => addressed(&options, &columns),
+        false => find_columns(&key, &plain, context),
+    };
+    check_address(&options, &columns, &key, context);
+    Ok(CreateActuator { options, key, rate, time_to_live_us, interlock, failsafe, columns, name, span })
 }
 
 /// True where the next clause of an optimizer begins.
@@ -301,6 +297,29 @@ fn holds(data_type: &DataType, number: f64) -> bool {
     match data_type.is_integer() {
         true => number.fract() == 0.0 && cast(&whole, data_type).is_ok_and(|held| held.null_count() == 0),
         false => true,
+    }
+}
+
+/// The columns in the topic of an actuator: what has another topic is another machine.
+fn addressed(options: &Options, columns: &[BoundedColumn]) -> Vec<usize> {
+    let topic = options.get("topic").map(|entry| entry.value.value.text()).unwrap_or_default();
+    let names = topic.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    let place = |name| columns.iter().position(|column| column.column.name.value == name);
+    let mut places: Vec<usize> = names.filter_map(place).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+/// Steps are counted by key: one that several machines have would let each of them make any step.
+fn check_address(options: &Options, columns: &[BoundedColumn], key: &[usize], context: &mut Context<'_>) {
+    let has_step = columns.iter().any(|column| column.range.is_some_and(|range| range.max_step.is_some()));
+    let Some(topic) = options.get("topic").filter(|_| has_step) else { return };
+    for place in addressed(options, columns).into_iter().filter(|place| !key.contains(place)) {
+        let name = &columns[place].column.name.value;
+        let message = format!("MAX STEP is per KEY, and column {name:?} of the topic is not in it");
+        let help = format!("add {name} to KEY");
+        context.errors.push(QueryError::invalid(message, topic.value.span).with_help(help));
     }
 }
 
