@@ -33,7 +33,7 @@ use crate::event_time::{self, emit_every, fill_event_time, windows_of};
 use crate::functions::mark_calls;
 use crate::now::is_now;
 use crate::optimize::optimize;
-use crate::plan::{CHANGELOG, KEY};
+use crate::plan::{CHANGELOG, KEY, OF_GATE};
 use crate::predict::Predict;
 use crate::program::{Actuator, Kind, Model, Program, Relation, Sink, View, arrow_schema, relation_times};
 use crate::rewrite::replaced;
@@ -475,7 +475,7 @@ impl Binder<'_> {
         };
         match statement {
             Statement::CreateSink(sink) => check_sink(&sink.name, &sink.options, &[CHANGELOG, KEY]),
-            Statement::CreateActuator(actuator) => check_sink(&actuator.name, &actuator.options, &["mode"]),
+            Statement::CreateActuator(actuator) => check_sink(&actuator.name, &actuator.options, &OF_GATE),
             Statement::CreateSource(source) | Statement::CreateTable(source) => {
                 let is_table = matches!(statement, Statement::CreateTable(_));
                 let folder = self.files[source.span.file].folder();

@@ -80,6 +80,7 @@ INSERT INTO p {insert};"
             "SELECT x, machine FROM readings",
             "column \"speed\" of actuator \"p\" is TEXT, but must be INT",
         ),
+        ("(speed INT) KEY (speed) KEY (speed)", "SELECT x FROM readings", "KEY appears twice"),
         (plain, "SELECT line, speed FROM p.log", "actuator \"p\" is commanded from its own log"),
     ] {
         let said = of(declared, insert).tells(message);
@@ -92,6 +93,9 @@ INSERT INTO p SELECT machine AS line, machine, x AS speed FROM readings;";
     let retained = "CREATE ACTUATOR p WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x', retain = true) (speed INT);
 INSERT INTO p SELECT x AS speed FROM readings;";
     check(retained).tells("a command is not retained");
+    let beyond = "CREATE ACTUATOR p WITH (connector = 'mqtt', url = 'mqtt://h', topic = 'x', beyond_step = 'clamp') (speed INT);
+INSERT INTO p SELECT x AS speed FROM readings;";
+    check(beyond).tells("beyond_step \"clamp\" is not known").tells("use 'reject' or 'approach'");
     let by_http = "CREATE ACTUATOR p WITH (connector = 'http', url = 'http://h/x') (speed INT);
 INSERT INTO p SELECT x AS speed FROM readings;";
     check(by_http).tells("an http sink takes no commands");

@@ -18,6 +18,7 @@
 //!   log with decision `failsafe`, if no interlock locks the key. They must be within their bounds but are not held to
 //!   the step, nor, the first time, to the rate: the machine must get there from anywhere. They are repeated only as
 //!   far as the rate allows, and without a rate not at all.
+//! - A gate that approaches sends the nearest values within the step in the place of those that are too far, if there are any.
 //! - Outcomes: where the connector tells them (input 1), a command that has not arrived yet may still arrive or not, and a
 //!   step is measured from both: from the last value that arrived, and from each that was sent since. One that has expired
 //!   before it could be sent counts neither for steps nor for the rate; one that waits for its broker counts for the rate until it
@@ -167,6 +168,9 @@ impl Gate {
                 (Decided::refused("rejected", reason), failsafe)
             }
             Some(Refusal::TooFar(reason)) => {
+                if let Some(nearer) = self.approach(proposals, row, now, &reason) {
+                    return (nearer, None);
+                }
                 let is_lost = self.sent.get(key).is_some_and(Sent::has_lost_failsafe);
                 let failsafe = if is_lost { self.failsafe(key, now) } else { None };
                 (Decided::refused("rejected", reason), failsafe)
@@ -218,6 +222,29 @@ impl Gate {
         self.options.limits.iter().find_map(refuse)
     }
 
+    /// The command that brings the machine a step nearer to values that are too far, if it may go out.
+    fn approach(&mut self, proposals: &Proposals, row: usize, now: i64, reason: &str) -> Option<Decided> {
+        let key = &proposals.keys[row];
+        if !self.options.approaches || self.refuse_rate(key, now).is_some() {
+            return None;
+        }
+        let (mut values, mut instead) = (proposals.values(row), vec![None; self.input.fields().len()]);
+        for limits in &self.options.limits {
+            let is_whole = self.input.field(limits.column).data_type().is_integer();
+            let at = self.sent.get(key).into_iter().flat_map(|sent| sent.values(limits.column));
+            let proposed = values[limits.column]?;
+            let nearer = limits.approach(proposed, at.map(|(at, _)| at), is_whole)?;
+            if nearer.to_bits() != proposed.to_bits() {
+                (values[limits.column], instead[limits.column]) = (Some(nearer), Some(nearer));
+            }
+        }
+        let number = self.note(key, now, values, false);
+        let reason = format!("a step nearer: {reason}");
+        let mut passed = self.pass("sent", Some(&reason), number);
+        (passed.reason, passed.instead) = (Some(reason), instead);
+        Some(passed)
+    }
+
     fn refuse_rate(&self, key: &Key, now: i64) -> Option<String> {
         let rate = self.options.rate?;
         let count = self.sent.get(key).map_or(0, |sent| sent.within(now, rate.interval));
@@ -249,7 +276,8 @@ impl Gate {
             (false, Mode::Approve) => ("held", reason.map(str::to_owned)),
             (false, Mode::Auto) => (sent, None),
         };
-        Decided { decision, reason, goes_out: self.options.sends().then_some(number) }
+        let goes_out = self.options.sends().then_some(number);
+        Decided { decision, reason, goes_out, instead: Values::new() }
     }
 
     /// Remembers what was sent, or would have been, and gives its number. What is held for a person has not been sent.

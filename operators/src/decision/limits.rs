@@ -46,6 +46,17 @@ impl Limits {
         Some(format!("{name} {value} is {moved} from {last}, more than the step {step}"))
     }
 
+    /// The value nearest to `value` that is within the bounds and within a step of each of those that the machine may have;
+    /// `None` if there is none. Whole if it must be.
+    pub(crate) fn approach(&self, value: f64, at: impl Iterator<Item = f64>, is_whole: bool) -> Option<f64> {
+        let step = self.max_step.unwrap_or(f64::INFINITY);
+        let bounds = (self.lower.unwrap_or(f64::NEG_INFINITY), self.upper.unwrap_or(f64::INFINITY));
+        let (lower, upper) =
+            at.fold(bounds, |(lower, upper), at| (lower.max(at - step), upper.min(at + step)));
+        let (lower, upper) = if is_whole { (lower.ceil(), upper.floor()) } else { (lower, upper) };
+        (lower <= upper).then(|| value.clamp(lower, upper))
+    }
+
     /// Why these limits make no sense, if so.
     pub(crate) fn refuse_self(&self, name: &str) -> Option<String> {
         let numbers = [self.lower, self.upper, self.max_step];

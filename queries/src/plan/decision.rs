@@ -296,7 +296,7 @@ pub(crate) fn command_schema(statement: &CreateActuator) -> SchemaRef {
 pub(crate) fn sent(statement: &CreateActuator) -> (SchemaRef, Options) {
     let gate = GateOptions { ttl: Some(time_to_live(statement)), ..GateOptions::default() };
     let mut options = statement.options.to_map();
-    options.remove("mode");
+    OF_GATE.iter().for_each(|option| drop(options.remove(*option)));
     // So that a connector that keeps rows back (a broker that is away) neither repeats nor delays a command.
     options.insert("ttl".to_owned(), format!("{} us", time_to_live(statement)));
     (gate.command_schema(&command_schema(statement)), options)
@@ -306,6 +306,10 @@ pub(crate) fn sent(statement: &CreateActuator) -> (SchemaRef, Options) {
 pub(crate) fn log_schema(statement: &CreateActuator) -> SchemaRef {
     GateOptions::default().log_schema(&command_schema(statement))
 }
+
+const BEYOND_STEP: &str = "beyond_step";
+/// The options of an actuator that its connector does not know.
+pub(crate) const OF_GATE: [&str; 2] = ["mode", BEYOND_STEP];
 
 /// A command without a `TTL` lives for 10 s: none is so urgent that it should come later, and a sink of commands sends
 /// each at most once.
@@ -336,6 +340,18 @@ fn gate_options(statement: &CreateActuator, closed: bool) -> Result<GateOptions>
             }
         },
     };
+    let approaches = match statement.options.get(BEYOND_STEP) {
+        None => false,
+        Some(entry) => match entry.value.value.text() {
+            "reject" => false,
+            "approach" => true,
+            other => {
+                let message = format!("{BEYOND_STEP} {other:?} is not known");
+                let error = QueryError::invalid(message, entry.value.span);
+                return Err(external(error.with_help("use 'reject' or 'approach'")));
+            }
+        },
+    };
     let failsafe =
         statement.failsafe.iter().map(|failsafe| Ok((failsafe.column, constant(&failsafe.value)?)));
     Ok(GateOptions {
@@ -351,6 +367,7 @@ fn gate_options(statement: &CreateActuator, closed: bool) -> Result<GateOptions>
         ttl: Some(time_to_live(statement)),
         failsafe: failsafe.collect::<Result<_>>()?,
         closed,
+        approaches,
         tells_outcomes: false,
     })
 }

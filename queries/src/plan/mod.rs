@@ -61,7 +61,7 @@ use crate::span::{Span, StatementText};
 use crate::window_function::{AssignWindow, Resample, external};
 
 pub(crate) use changelog::{CHANGELOG, KEY, ranked_rows};
-pub(crate) use decision::{log_schema, optimizer_columns, sent};
+pub(crate) use decision::{OF_GATE, log_schema, optimizer_columns, sent};
 pub(crate) use over::delay;
 
 type Result<T, E = DataFusionError> = std::result::Result<T, E>;

@@ -50,6 +50,8 @@ pub struct GateOptions {
     pub ttl: Option<i64>,
     /// `FAILSAFE`: columns and their values; other columns that are not keys are NULL.
     pub failsafe: Vec<(usize, f64)>,
+    /// A value that is too far goes there step by step, rather than that it is rejected.
+    pub approaches: bool,
     /// Input 1 tells what has become of each command. Otherwise each is taken to have arrived.
     pub tells_outcomes: bool,
 }

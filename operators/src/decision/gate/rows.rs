@@ -13,11 +13,13 @@ pub(super) struct Decided {
     pub(super) reason: Option<String>,
     /// The number of the command that goes out.
     pub(super) goes_out: Option<i64>,
+    /// What goes out in the place of proposed values, by column of the input.
+    pub(super) instead: Values,
 }
 
 impl Decided {
     pub(super) fn refused(decision: &'static str, reason: String) -> Self {
-        Self { decision, reason: Some(reason), goes_out: None }
+        Self { decision, reason: Some(reason), goes_out: None, instead: Values::new() }
     }
 }
 
@@ -33,8 +35,9 @@ pub(super) struct Rows<'a> {
 impl Rows<'_> {
     /// What goes out, and the log.
     pub(super) fn finish(self, proposals: &RecordBatch) -> Result<(Option<RecordBatch>, RecordBatch)> {
-        let columns: Result<Vec<ArrayRef>> =
-            (0..proposals.num_columns()).map(|column| self.column(proposals, column)).collect();
+        let columns: Result<Vec<ArrayRef>> = (0..proposals.num_columns())
+            .map(|column| self.changed(column, self.column(proposals, column)?))
+            .collect();
         let columns = columns?;
         let log = self.log(&columns)?;
         let goes_out: Vec<bool> = self.decided.iter().map(|(.., it)| it.goes_out.is_some()).collect();
@@ -62,6 +65,18 @@ impl Rows<'_> {
             |(row, is_failsafe, _): &(usize, bool, Decided)| if *is_failsafe { (1, 0) } else { (0, *row) };
         let places: Vec<(usize, usize)> = self.decided.iter().map(place).collect();
         Ok(interleave(&[proposed.as_ref(), failsafe.as_ref()], &places)?)
+    }
+
+    /// The column with what goes out in the place of values.
+    fn changed(&self, column: usize, proposed: ArrayRef) -> Result<ArrayRef> {
+        let instead = self.decided.iter().map(|(.., it)| it.instead.get(column).copied().flatten());
+        let instead: Float64Array = instead.collect();
+        if instead.null_count() == instead.len() {
+            return Ok(proposed);
+        }
+        let values = cast(&instead, proposed.data_type())?;
+        let places = (0..instead.len()).map(|row| (usize::from(instead.is_valid(row)), row));
+        Ok(interleave(&[proposed.as_ref(), values.as_ref()], &places.collect::<Vec<_>>())?)
     }
 
     /// One row: the failsafe value of a column, or NULL.

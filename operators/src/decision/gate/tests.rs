@@ -123,6 +123,22 @@ fn shadow_decides_as_auto_does_and_sends_nothing() {
 }
 
 #[test]
+fn a_gate_that_approaches_goes_step_by_step() {
+    let mut gate = gate(GateOptions { approaches: true, ..told() });
+    one(&mut gate, 0, 20.0);
+    tell(&mut gate, 1, &[("a", 20.0, 0, Outcome::Arrived)]);
+    let (sent, log) = propose(&mut gate, 2, &[(2, Some("a"), Some(38.0)), (2, Some("b"), Some(30.0))]);
+    assert_eq!(sent, [("a".to_owned(), 22.0), ("b".to_owned(), 30.0)]);
+    let reason = "a step nearer: speed 38 is 18 from the last 20, more than the step 2";
+    assert_eq!(log[0], ("sent".to_owned(), reason.to_owned()));
+    // 22 may not have arrived.
+    assert_eq!(propose(&mut gate, 3, &[(3, Some("a"), Some(38.0))]).0, [("a".to_owned(), 22.0)]);
+    tell(&mut gate, 4, &[("a", 22.0, 2, Outcome::Arrived)]);
+    assert_eq!(propose(&mut gate, 5, &[(5, Some("a"), Some(-9.0))]).1[0].0, "rejected", "out of bounds");
+    assert_eq!(propose(&mut gate, 6, &[(6, Some("a"), Some(10.5))]).0, [("a".to_owned(), 20.0)]);
+}
+
+#[test]
 fn the_rate_counts_per_key_in_a_sliding_interval() {
     let rate = Some(Rate { count: 2, interval: 10 * SECOND });
     let mut gate = gate(GateOptions { rate, ..options(Mode::Auto) });
@@ -454,7 +470,9 @@ proptest! {
     fn whatever_becomes_of_commands_the_machine_never_makes_a_greater_step(
         proposals in prop::collection::vec((any_speed(), 0..8_u8), 1..80),
         snapshot_at in 0..80_usize,
+        approaches in any::<bool>(),
     ) {
+        let told = || GateOptions { approaches, ..told() };
         let mut gate = gate(told());
         // What the machine is at, and commands on their way: number, speed.
         let mut machine: Option<f64> = None;
