@@ -234,7 +234,11 @@ pub fn query_each(
         let error = error.strip_backtrace().replace("Error during planning: ", "");
         let error = in_sql(&error.replace("datafusion.public.", "").replace("'datafusion.", "'"));
         let mut help = String::new();
-        if error.contains("not found") {
+        if let Some(window) = window_of(sql).filter(|_| error.contains("not found")) {
+            help = format!(
+                "\n  = help: {window} is for query files; in a query group by date_bin(INTERVAL '10' SECOND, ts)"
+            );
+        } else if error.contains("not found") {
             help = format!("\n  = help: the tables are {}", tables.join(", "));
             for reason in &unreadable {
                 help += &format!("; {reason}");
@@ -244,6 +248,16 @@ pub fn query_each(
             }
         }
         Error::Query(format!("{error}{help}"))
+    })
+}
+
+/// A window function in `FROM`, which a query over history does not have.
+fn window_of(sql: &str) -> Option<&'static str> {
+    const WINDOWS: [&str; 7] =
+        ["TUMBLE", "HOP", "SESSION", "COUNT_WINDOW", "CUMULATE", "STATE_WINDOW", "RESAMPLE"];
+    let mut words = sql.split_whitespace().map(str::to_uppercase);
+    words.find_map(|word| {
+        WINDOWS.into_iter().find(|window| word.strip_prefix(window).is_some_and(|rest| rest.starts_with('(')))
     })
 }
 

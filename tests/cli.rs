@@ -180,6 +180,9 @@ fn an_ad_hoc_query_of_an_unknown_table_names_those_that_are_there() {
     said.tells("error: table 'histroy' not found").tells(
         "the tables are history, lineshaft.importance, lineshaft.metrics, lineshaft.models, lineshaft.runs",
     );
+    let windows = "SELECT count(*) FROM TUMBLE(history, ts, INTERVAL '1' SECOND) GROUP BY window_start";
+    let said = lineshaft(folder.path(), &["query", windows, "--data", "data"]).exits(1);
+    said.tells("TUMBLE is for query files; in a query group by date_bin");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
+use datafusion::logical_expr::WindowFunctionDefinition;
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{
     BinaryExpr, Distinct, Expr, ExprSchemable, Extension, Join, JoinType, LogicalPlan, Operator,
 };
@@ -479,6 +481,16 @@ pub(crate) fn fill_event_time(
     times_of: &dyn Fn(&str) -> Vec<Option<i64>>,
 ) -> Result<LogicalPlan> {
     let filled = plan.transform_up_with_subqueries(|node| {
+        if let LogicalPlan::Window(window) = &node {
+            let Some(time) = time_column(&window.input, times_of) else { return Ok(Transformed::no(node)) };
+            let calls: Vec<Expr> =
+                window.window_expr.iter().map(|expr| over_with_time(expr, &time)).collect();
+            if calls == window.window_expr {
+                return Ok(Transformed::no(node));
+            }
+            let rebuilt = datafusion::logical_expr::Window::try_new(calls, Arc::clone(&window.input))?;
+            return Ok(Transformed::yes(LogicalPlan::Window(rebuilt)));
+        }
         let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
         let Some(time) = time_column(&aggregate.input, times_of) else { return Ok(Transformed::no(node)) };
         let filled: Vec<Option<Expr>> =
@@ -509,6 +521,24 @@ fn time_column(plan: &LogicalPlan, times_of: &dyn Fn(&str) -> Vec<Option<i64>>) 
         }
     };
     plan.schema().columns().into_iter().nth(place)
+}
+
+/// A function over a whole partition, which has no order of its own.
+fn over_with_time(expr: &Expr, time: &Column) -> Expr {
+    let name = expr.schema_name().to_string();
+    let Expr::WindowFunction(mut call) = expr.clone().unalias() else { return expr.clone() };
+    let WindowFunctionDefinition::AggregateUDF(function) = &call.fun else { return expr.clone() };
+    let parameters = &mut call.params;
+    let args = std::mem::take(&mut parameters.args);
+    let order_by = parameters.order_by.clone();
+    let of_rows = AggregateFunction::new_udf(Arc::clone(function), args, false, None, order_by, None);
+    let Some(AggregateFunction { func, params }) = with_event_time(&of_rows, Expr::Column(time.clone()))
+    else {
+        return expr.clone();
+    };
+    call.fun = WindowFunctionDefinition::AggregateUDF(func);
+    call.params.args = params.args;
+    Expr::WindowFunction(call).alias(name)
 }
 
 fn with_time(expr: &Expr, time: &Column) -> Option<Expr> {

@@ -1,5 +1,8 @@
 //! `sum` of `BIGINT`: added up as decimals, so that it is right whatever comes between; the result is a `BIGINT`, and has no
 //! value where it is out of its range. DataFusion would begin anew at the other end.
+//!
+//! `avg` of a `DECIMAL` has four more digits, of which 38 are all there are: a value with more than 34 goes aside, rather than that
+//! the mean of its group cannot be told.
 
 use std::sync::Arc;
 
@@ -15,6 +18,9 @@ use datafusion::scalar::ScalarValue;
 
 /// The type that whole numbers are added up in. Its sum has all 38 digits of a decimal, and so has a sum of such sums.
 const TERM: DataType = DataType::Decimal128(28, 0);
+
+/// The digits of a decimal whose mean can be told.
+const OF_MEAN: u8 = 34;
 
 /// The plan with such sums.
 ///
@@ -37,7 +43,7 @@ pub(crate) fn in_range(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.data)
 }
 
-/// The calls with sums of decimals; `None` if there is no sum of `BIGINT`.
+/// The calls with other arguments; `None` if all stay as they are.
 fn wide(calls: &[Expr], schema: &DFSchema) -> Option<Vec<Expr>> {
     let mut is_one = false;
     let wide = calls.iter().map(|call| {
@@ -51,15 +57,11 @@ fn wide(calls: &[Expr], schema: &DFSchema) -> Option<Vec<Expr>> {
 
 fn widened(call: &Expr, schema: &DFSchema) -> Option<Expr> {
     let mut call = call.clone().unalias();
-    let arguments = match &mut call {
-        Expr::AggregateFunction(AggregateFunction { func, params }) if func.name() == "sum" => {
-            &mut params.args
-        }
+    let (function, arguments) = match &mut call {
+        Expr::AggregateFunction(AggregateFunction { func, params }) => (func.name(), &mut params.args),
         Expr::WindowFunction(function) => match function.as_mut() {
-            WindowFunction { fun: WindowFunctionDefinition::AggregateUDF(func), params }
-                if func.name() == "sum" =>
-            {
-                &mut params.args
+            WindowFunction { fun: WindowFunctionDefinition::AggregateUDF(func), params } => {
+                (func.name(), &mut params.args)
             }
             _ => return None,
         },
@@ -67,11 +69,16 @@ fn widened(call: &Expr, schema: &DFSchema) -> Option<Expr> {
     };
     let [argument] = arguments.as_mut_slice() else { return None };
     // What has no type is told when types are made equal.
-    let data_type = argument.get_type(schema).ok()?;
-    if data_type != DataType::Int64 || is_small(argument, schema) {
-        return None;
-    }
-    *argument = cast(argument.clone(), TERM);
+    let wide = match (function, argument.get_type(schema).ok()?) {
+        ("sum", DataType::Int64) if !is_small(argument, schema) => TERM,
+        ("avg", DataType::Decimal128(digits, scale))
+            if digits > OF_MEAN && scale <= OF_MEAN.cast_signed() =>
+        {
+            DataType::Decimal128(OF_MEAN, scale)
+        }
+        _ => return None,
+    };
+    *argument = cast(argument.clone(), wide);
     Some(call)
 }
 

@@ -127,3 +127,17 @@ fn a_row_that_an_argument_of_over_has_no_value_for_goes_aside_and_the_others_are
         assert_eq!(aside, failed, "{columns}: {rows}");
     }
 }
+
+#[test]
+fn a_value_whose_mean_cannot_be_told_goes_aside() {
+    let readings = b"ts,machine,x\n2026-01-01T00:00:00Z,90000000000000000000000000000000000001,1\n\
+        2026-01-01T00:00:01Z,5,2\n2026-01-01T00:00:02Z,8,3\n";
+    let sql = program("r.csv", "format = 'csv'").replace("machine TEXT", "machine DECIMAL(38,0)").replace(
+        "machine, x FROM r;",
+        "avg(machine) AS a FROM TUMBLE(r, ts, INTERVAL '10' SECOND) GROUP BY window_start;",
+    );
+    let folder = folder(&[("p.sql", sql.as_bytes()), ("r.csv", readings)]);
+    let said = lineshaft(folder.path(), &["run", "p.sql", "--data", "data"]).exits(0);
+    assert_eq!(said.out, "{\"a\":6.5000}\n", "{}", said.err);
+    said.tells("1 rows could not be computed");
+}
