@@ -42,6 +42,11 @@ impl CommandColumns {
         Some(Self { ttl, expires_at: place("expires_at", TIMESTAMP)?, number })
     }
 
+    /// True if what becomes of them is told.
+    pub(super) fn are_numbered(&self) -> bool {
+        self.number.is_some()
+    }
+
     /// # Errors
     /// If the rows have other columns.
     pub(super) fn split(&self, rows: &RecordBatch) -> Result<Split> {

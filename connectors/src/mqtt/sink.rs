@@ -54,7 +54,9 @@ pub fn sink(
     outcomes: &Outcomes,
 ) -> Result<Box<dyn SinkFactory>, Vec<OptionError>> {
     let options = checked(declaration)?;
-    let teller = options.ttl.map(|_| outcomes.teller(&declaration.name));
+    let columns = options.ttl.and_then(|ttl| CommandColumns::of(&declaration.schema, ttl));
+    let is_told = columns.is_some_and(|columns| columns.are_numbered());
+    let teller = is_told.then(|| outcomes.teller(&declaration.name));
     let (name, open, run) = (declaration.name.clone(), Mutex::default(), Mutex::default());
     Ok(Box::new(MqttSinkFactory { name, options, teller, open, run }))
 }
@@ -80,7 +82,7 @@ fn checked(declaration: &SinkDeclaration) -> Result<SinkOptions, Vec<OptionError
 struct MqttSinkFactory {
     name: String,
     options: SinkOptions,
-    /// Of commands.
+    /// Of commands whose outcome is told.
     teller: Option<Teller>,
     /// The publisher, as long as a worker has the sink open.
     open: Mutex<Weak<Publisher>>,
