@@ -78,7 +78,7 @@ impl GateOptions {
         Arc::new(Schema::new(fields))
     }
 
-    /// Columns of input 1: those of the input, the number of the command, and the name of its [`Outcome`].
+    /// Columns of input 1: those of the input, the number of the command, and the name of its [`Outcome`](lineshaft_engine::sink::Outcome).
     pub fn outcome_schema(input: &Schema) -> SchemaRef {
         let mut fields = nullable(input);
         fields.push(Field::new(COMMAND_NUMBER, DataType::Int64, false));
