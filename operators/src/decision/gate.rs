@@ -248,7 +248,7 @@ impl Gate {
     fn refuse_rate(&self, key: &Key, now: i64) -> Option<String> {
         let rate = self.options.rate?;
         let count = self.sent.get(key).map_or(0, |sent| sent.within(now, rate.interval));
-        (count >= rate.count).then(|| format!("rate: {count} already sent in {} us", rate.interval))
+        (count >= rate.count).then(|| format!("rate: {count} already sent in {}", span(rate.interval)))
     }
 
     fn failsafe(&mut self, key: &Key, now: i64) -> Option<Decided> {
@@ -292,6 +292,15 @@ impl Gate {
 
     fn name(&self, column: usize) -> &str {
         self.input.field(column).name()
+    }
+}
+
+/// A span of microseconds for a person.
+fn span(microseconds: i64) -> String {
+    match (microseconds % 1_000_000, microseconds % 1_000) {
+        (0, _) => format!("{} s", microseconds / 1_000_000),
+        (_, 0) => format!("{} ms", microseconds / 1_000),
+        _ => format!("{microseconds} us"),
     }
 }
 

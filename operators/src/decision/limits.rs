@@ -41,6 +41,7 @@ impl Limits {
         if moved <= step + rounding {
             return None;
         }
+        let [value, moved, last] = [value, moved, last].map(readable);
         let last =
             if is_open { format!("{last}, which may have arrived") } else { format!("the last {last}") };
         Some(format!("{name} {value} is {moved} from {last}, more than the step {step}"))
@@ -74,6 +75,12 @@ impl Limits {
     }
 }
 
+/// A number for a person: without the digits that arithmetic leaves behind.
+fn readable(number: f64) -> f64 {
+    let rounded = (number * 1e6).round() / 1e6;
+    if rounded.is_finite() && rounded != 0.0 { rounded } else { number }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +97,8 @@ mod tests {
         assert_eq!(limits().refuse_bounds("speed", 40.0), None);
         let reason = limits().refuse_step("speed", 14.0, 10.0, false).unwrap();
         assert_eq!(reason, "speed 14 is 4 from the last 10, more than the step 2");
+        let reason = limits().refuse_step("speed", 37.999_999_988_277, 20.000_000_045_876, true).unwrap();
+        assert_eq!(reason, "speed 38 is 18 from 20, which may have arrived, more than the step 2");
     }
 
     #[test]
