@@ -23,36 +23,12 @@ impl Binder<'_> {
                 .borrow_mut()
                 .push(QueryError::not_supported("INTERLOCK", interlock.span).with_help(help));
         }
-        self.check_failsafe(actuator);
         self.check_actuator(actuator);
         self.touch(&format!("{}.{LOG}", actuator.name.value), actuator.span);
         let inserts = parts.actuators.remove(&actuator.name.value).map(|a| a.inserts).unwrap_or_default();
         parts
             .actuators
             .insert(actuator.name.value.clone(), Actuator { statement: actuator.clone(), inserts });
-    }
-
-    /// The values of a failsafe are all that it has beside the key: it would never be sent if its topic needed another column.
-    fn check_failsafe(&self, actuator: &CreateActuator) {
-        let (Some(topic), false) = (actuator.options.get("topic"), actuator.failsafe.is_empty()) else {
-            return;
-        };
-        let text = topic.value.value.text();
-        let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
-        for name in names {
-            let place = actuator.columns.iter().position(|column| column.column.name.value == name);
-            let is_there = |place| {
-                actuator.key.contains(&place)
-                    || actuator.failsafe.iter().any(|failsafe| failsafe.column == place)
-            };
-            if place.is_some_and(|place| !is_there(place)) {
-                let message = format!("a failsafe has no value of {name:?} for the topic");
-                let error = QueryError::invalid(message, topic.value.span);
-                self.errors
-                    .borrow_mut()
-                    .push(error.with_help(format!("name it in KEY or FAILSAFE: KEY ({name})")));
-            }
-        }
     }
 
     pub(super) fn insert(&self, insert: &InsertInto, parts: &mut Parts) {
@@ -64,6 +40,8 @@ impl Binder<'_> {
                 let error = QueryError::unknown(NameKind::Actuator, name, Some(insert.target.span), known);
                 self.errors.borrow_mut().push(error);
             }
+            // For the mistakes of its own.
+            self.plan(&insert.query);
             return;
         };
         let Some((raw, view)) = self.plan(&insert.query) else { return };

@@ -103,14 +103,19 @@ pub(super) fn actuator(
     let columns: Vec<BoundedColumn> = columns
         .ok_or_else(|| missing_clause("actuator", &name, "(column TYPE BETWEEN low AND high, ...)"))?;
     columns.iter().for_each(|column| check_name(&column.column.name, context));
-    let key = key.unwrap_or_default();
-    check_twice(&key, context);
+    let named = key.unwrap_or_default();
+    check_twice(&named, context);
     let failsafe = failsafe.unwrap_or_default();
     check_twice(&failsafe.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), context);
     let plain: Vec<SourceColumn> = columns.iter().map(|bounded| bounded.column.clone()).collect();
+    let options = with.unwrap_or_else(|| no_options(&name));
+    let key = match named.is_empty() {
+        true => addressed(&options, &columns),
+        false => find_columns(&named, &plain, context),
+    };
     let failsafe = failsafe.into_iter().filter_map(|(name, value)| {
         let column = find_column(&name, &plain, context)?;
-        if key.iter().any(|key| key.value == name.value) {
+        if key.contains(&column) {
             let message = format!("column {:?} is the key: it is no value to command", name.value);
             context.errors.push(QueryError::invalid(message, name.span));
             return None;
@@ -118,13 +123,8 @@ pub(super) fn actuator(
         check_failsafe(&columns[column], &value, context);
         Some(Failsafe { column, value })
     });
-    let failsafe = failsafe.collect();
-    let options = with.unwrap_or_else(|| no_options(&name));
-    let key = match key.is_empty() {
-        true => addressed(&options, &columns),
-        false => find_columns(&key, &plain, context),
-    };
-    check_address(&options, &columns, &key, context);
+    let failsafe: Vec<Failsafe> = failsafe.collect();
+    check_address(&options, &columns, &key, &failsafe, context);
     Ok(CreateActuator { options, key, rate, time_to_live_us, interlock, failsafe, columns, name, span })
 }
 
@@ -311,13 +311,26 @@ fn addressed(options: &Options, columns: &[BoundedColumn]) -> Vec<usize> {
     places
 }
 
-/// Steps are counted by key: one that several machines have would let each of them make any step.
-fn check_address(options: &Options, columns: &[BoundedColumn], key: &[usize], context: &mut Context<'_>) {
+/// Steps are counted by key: one that several machines have would let each of them make any step. And a failsafe has the key and its
+/// own values alone: it would never be sent if its topic needed another column.
+fn check_address(
+    options: &Options,
+    columns: &[BoundedColumn],
+    key: &[usize],
+    failsafe: &[Failsafe],
+    context: &mut Context<'_>,
+) {
+    let Some(topic) = options.get("topic") else { return };
     let has_step = columns.iter().any(|column| column.range.is_some_and(|range| range.max_step.is_some()));
-    let Some(topic) = options.get("topic").filter(|_| has_step) else { return };
     for place in addressed(options, columns).into_iter().filter(|place| !key.contains(place)) {
         let name = &columns[place].column.name.value;
-        let message = format!("MAX STEP is per KEY, and column {name:?} of the topic is not in it");
+        let message = if has_step {
+            format!("MAX STEP is per KEY, and column {name:?} of the topic is not in it")
+        } else if !failsafe.is_empty() && failsafe.iter().all(|failsafe| failsafe.column != place) {
+            format!("a failsafe has no value of {name:?} for the topic")
+        } else {
+            continue;
+        };
         let help = format!("add {name} to KEY");
         context.errors.push(QueryError::invalid(message, topic.value.span).with_help(help));
     }
